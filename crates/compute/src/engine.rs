@@ -1,0 +1,262 @@
+//! The units and the jobs on them.
+
+use std::collections::BTreeMap;
+
+use simtime::{Duration, EventQueue, Instant};
+
+use crate::policy::{Fifo, JobId, Policy, RoundRobin, UnitId};
+
+/// Scheduling policies by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PolicyKind {
+    /// First in, first out, to completion.
+    Fifo,
+    /// Round robin with a time slice.
+    RoundRobin,
+}
+
+/// What the engine consists of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Number of compute units.
+    pub units: u32,
+    /// Scheduling policy.
+    pub policy: PolicyKind,
+    /// Time slice of round robin.
+    pub time_slice: Duration,
+    /// Time a unit needs to take up a job after it interrupted another.
+    pub context_switch_time: Duration,
+}
+
+impl Default for Config {
+    /// Four units, first in first out; slice and switch are CEMU's defaults.
+    fn default() -> Self {
+        Self {
+            units: 4,
+            policy: PolicyKind::Fifo,
+            time_slice: Duration::from_us(200),
+            context_switch_time: Duration::from_ns(200),
+        }
+    }
+}
+
+/// A finished job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// The job.
+    pub job: JobId,
+    /// When it finished.
+    pub at: Instant,
+    /// Time it held a unit, context switches not counted.
+    pub ran: Duration,
+    /// Time it waited for a unit, before its start and between slices, context switches counted.
+    pub waited: Duration,
+}
+
+/// A stay of a job on a unit, for timelines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnitRecord {
+    /// The unit.
+    pub unit: UnitId,
+    /// The job.
+    pub job: JobId,
+    /// When the job began to run, after the context switch.
+    pub start: Instant,
+    /// When it left the unit.
+    pub end: Instant,
+}
+
+#[derive(Debug)]
+struct Job {
+    submitted: Instant,
+    /// Total unit time needed; unknown until the functional run says.
+    cost: Option<Duration>,
+    consumed: Duration,
+    unit: Option<UnitId>,
+}
+
+#[derive(Debug, Default)]
+struct Unit {
+    job: Option<JobId>,
+    /// When the current stay began (after the context switch).
+    since: Instant,
+    /// End of the current time slice.
+    slice_end: Option<Instant>,
+    /// The unit's last job was interrupted: the next one pays the context switch.
+    switch_due: bool,
+    /// Distinguishes the current stay from events of earlier ones.
+    generation: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Check {
+    unit: UnitId,
+    generation: u64,
+}
+
+/// Compute units with a scheduler: a pure state machine over virtual time.
+#[derive(Debug)]
+pub struct Engine {
+    units: Vec<Unit>,
+    jobs: BTreeMap<JobId, Job>,
+    policy: Box<dyn Policy>,
+    context_switch_time: Duration,
+    events: EventQueue<Check>,
+    records: Option<Vec<UnitRecord>>,
+}
+
+impl Engine {
+    /// An idle engine.
+    pub fn new(config: &Config) -> Self {
+        let policy: Box<dyn Policy> = match config.policy {
+            PolicyKind::Fifo => Box::new(Fifo::default()),
+            PolicyKind::RoundRobin => Box::new(RoundRobin::new(config.time_slice)),
+        };
+        Self::with_policy(config, policy)
+    }
+
+    /// An idle engine with a policy of the caller's.
+    pub fn with_policy(config: &Config, policy: Box<dyn Policy>) -> Self {
+        Self {
+            units: (0..config.units).map(|_| Unit::default()).collect(),
+            jobs: BTreeMap::new(),
+            policy,
+            context_switch_time: config.context_switch_time,
+            events: EventQueue::new(),
+            records: None,
+        }
+    }
+
+    /// Adds a job. Its cost may come later, with [`Self::set_cost`].
+    ///
+    /// # Panics
+    /// If the engine already has a job of that name.
+    pub fn submit(&mut self, now: Instant, job: JobId, cost: Option<Duration>) {
+        let state = Job { submitted: now, cost, consumed: Duration::ZERO, unit: None };
+        assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
+        self.policy.enqueue(job);
+        self.dispatch(now);
+        // A job that waits limits the slices of those that run.
+        for unit in 0..self.units.len() {
+            self.plan(now, UnitId(unit as u32));
+        }
+    }
+
+    /// Says how much unit time a job needs in all. If it already had that much, it finishes now.
+    pub fn set_cost(&mut self, now: Instant, job: JobId, cost: Duration) {
+        let Some(state) = self.jobs.get_mut(&job) else { return };
+        state.cost = Some(cost);
+        if let Some(unit) = state.unit {
+            self.plan(now, unit);
+        }
+    }
+
+    /// Takes a job away; its unit is free at once. False if there is no such job.
+    pub fn cancel(&mut self, now: Instant, job: JobId) -> bool {
+        let Some(state) = self.jobs.remove(&job) else { return false };
+        match state.unit {
+            Some(unit) => {
+                self.leave(now, unit);
+                self.dispatch(now);
+            }
+            None => assert!(self.policy.remove(job), "a job neither runs nor waits"),
+        }
+        true
+    }
+
+    /// Runs every event due at or before `now`, appending finished jobs.
+    pub fn advance(&mut self, now: Instant, finished: &mut Vec<Finished>) {
+        while let Some((at, check)) = self.events.pop_due(now) {
+            if self.units[check.unit.0 as usize].generation == check.generation {
+                self.check(at, check.unit, finished);
+            }
+        }
+    }
+
+    /// When to call [`Self::advance`] again.
+    pub fn next_event(&self) -> Option<Instant> {
+        self.events.next_at()
+    }
+
+    /// Number of jobs that run or wait.
+    pub fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Starts or stops recording what units do.
+    pub fn set_recording(&mut self, on: bool) {
+        self.records = on.then(Vec::new);
+    }
+
+    /// Takes the records so far.
+    pub fn take_records(&mut self) -> Vec<UnitRecord> {
+        self.records.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Idle units take waiting jobs, lowest unit first.
+    fn dispatch(&mut self, now: Instant) {
+        for number in 0..self.units.len() {
+            let id = UnitId(number as u32);
+            if self.units[number].job.is_some() {
+                continue;
+            }
+            let Some(job) = self.policy.pick(id) else { return };
+            let unit = &mut self.units[number];
+            let switch =
+                if unit.switch_due { self.context_switch_time } else { Duration::ZERO };
+            unit.switch_due = false;
+            unit.job = Some(job);
+            unit.since = now + switch;
+            unit.slice_end = self.policy.time_slice().map(|slice| unit.since + slice);
+            self.jobs.get_mut(&job).expect("policies return jobs they were given").unit = Some(id);
+            self.plan(now, id);
+        }
+    }
+
+    /// Schedules the next look at a unit: its job's end, or its slice's end if others wait.
+    fn plan(&mut self, now: Instant, id: UnitId) {
+        let unit = &mut self.units[id.0 as usize];
+        let Some(job) = unit.job else { return };
+        let state = &self.jobs[&job];
+        let end = state.cost.map(|cost| unit.since + (cost - state.consumed));
+        let slice_end = unit.slice_end.filter(|_| self.policy.waiting() > 0);
+        let Some(at) = end.into_iter().chain(slice_end).min() else { return };
+        unit.generation += 1;
+        let check = Check { unit: id, generation: unit.generation };
+        self.events.push(at.max(now), check);
+    }
+
+    /// Looks at a unit whose job may have finished or used up its slice.
+    fn check(&mut self, now: Instant, id: UnitId, finished: &mut Vec<Finished>) {
+        let unit = &mut self.units[id.0 as usize];
+        let Some(job) = unit.job else { return };
+        let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
+        let stay = now.since(unit.since);
+        let consumed = state.consumed + stay;
+        if state.cost.is_some_and(|cost| consumed >= cost) {
+            let ran = state.cost.unwrap_or(consumed);
+            let waited = now.since(state.submitted) - ran;
+            finished.push(Finished { job, at: now, ran, waited });
+            self.jobs.remove(&job);
+            self.leave(now, id);
+        } else if unit.slice_end.is_some_and(|end| end <= now) && self.policy.waiting() > 0 {
+            state.consumed = consumed;
+            state.unit = None;
+            self.leave(now, id);
+            self.units[id.0 as usize].switch_due = true;
+            self.policy.enqueue(job);
+        } else {
+            return self.plan(now, id);
+        }
+        self.dispatch(now);
+    }
+
+    fn leave(&mut self, now: Instant, id: UnitId) {
+        let unit = &mut self.units[id.0 as usize];
+        let job = unit.job.take().expect("only a job that runs can leave");
+        if let Some(records) = &mut self.records {
+            records.push(UnitRecord { unit: id, job, start: unit.since, end: now });
+        }
+        unit.generation += 1;
+    }
+}

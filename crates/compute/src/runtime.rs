@@ -1,0 +1,91 @@
+//! Run-time models: how long a job holds its unit.
+
+use simtime::{Bandwidth, Duration, Frequency};
+
+/// Kinds of instructions that cost different numbers of cycles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum WorkClass {
+    Alu,
+    Multiply,
+    Divide,
+    Load,
+    Store,
+    Atomic,
+    Branch,
+    Call,
+    Helper,
+}
+
+impl WorkClass {
+    /// Every class, in the order of [`Work::instructions`].
+    pub const ALL: [Self; 9] = [
+        Self::Alu,
+        Self::Multiply,
+        Self::Divide,
+        Self::Load,
+        Self::Store,
+        Self::Atomic,
+        Self::Branch,
+        Self::Call,
+        Self::Helper,
+    ];
+}
+
+/// What a job did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Executed instructions by [`WorkClass`].
+    pub instructions: [u64; WorkClass::ALL.len()],
+    /// Bytes loaded and stored.
+    pub bytes: u64,
+}
+
+/// Cost of work on one unit: cycles per instruction class at a clock, plus bytes at a memory rate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CostTable {
+    /// Thousandths of cycles by [`WorkClass`].
+    pub millicycles: [u64; WorkClass::ALL.len()],
+    /// Clock of a unit.
+    pub clock: Frequency,
+    /// Rate at which a unit reaches device memory; 0 = infinitely fast.
+    pub memory_bandwidth: Bandwidth,
+}
+
+impl Default for CostTable {
+    /// A two-issue in-order embedded core at 1.5 GHz (throughputs of the order given in the Arm
+    /// Cortex-A53 software optimisation guide) whose data streams from memory at 8 GB/s.
+    fn default() -> Self {
+        Self {
+            millicycles: [500, 1000, 8000, 1000, 1000, 10_000, 1000, 2000, 20_000],
+            clock: Frequency::from_hz(1_500_000_000).expect("not zero"),
+            memory_bandwidth: Bandwidth::from_bytes_per_s(8_000_000_000),
+        }
+    }
+}
+
+impl CostTable {
+    /// Time a unit needs for `work`: compute and memory time add up, as on an in-order core.
+    pub fn time_for(&self, work: &Work) -> Duration {
+        let cycles = work.instructions.iter().zip(&self.millicycles);
+        let millicycles = cycles.map(|(&n, &cost)| u128::from(n) * u128::from(cost)).sum();
+        self.clock.time_for_millicycles(millicycles) + self.memory_bandwidth.time_for(work.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cost_is_cycles_over_clock_plus_bytes_over_bandwidth() {
+        let table = CostTable {
+            millicycles: [500, 0, 0, 2000, 0, 0, 0, 0, 0],
+            clock: Frequency::from_hz(1_000_000_000).unwrap(),
+            memory_bandwidth: Bandwidth::from_bytes_per_s(2_000_000_000),
+        };
+        let work = Work { instructions: [1000, 9, 9, 100, 0, 0, 0, 0, 0], bytes: 4096 };
+        // 1000 x 0.5 + 100 x 2 = 700 cycles at 1 GHz; 4096 B at 2 GB/s = 2048 ns.
+        assert_eq!(table.time_for(&work).as_ns(), 700 + 2048);
+    }
+}

@@ -1,0 +1,417 @@
+//! Loader for the objects clang writes: sections, symbols and relocations to one linked image.
+//!
+//! All executable sections are laid end to end, whatever their names; calls between them are
+//! resolved; data sections get their window addresses here, because 64-bit immediates and
+//! pointers in data refer to them. Undefined functions link to helpers by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object::read::elf::ElfFile64;
+use object::{
+    LittleEndian, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget,
+    SectionFlags, SectionIndex, SectionKind, SymbolIndex,
+};
+
+use crate::btf::SourceLines;
+use crate::error::LoadError;
+use crate::helper;
+use crate::isa::{CALL, CALL_LOCAL, Instruction, LDDW};
+use crate::memory::Window;
+
+const EM_BPF: u16 = 247;
+const R_BPF_64_64: u32 = 1;
+const R_BPF_64_ABS64: u32 = 2;
+const R_BPF_64_ABS32: u32 = 3;
+const R_BPF_64_32: u32 = 10;
+const SHF_ALLOC: u64 = 2;
+const SHF_EXECINSTR: u64 = 4;
+const SHF_WRITE: u64 = 1;
+
+/// Most bytes all data sections of a program may have together.
+pub const DATA_BYTES_MAX: u64 = 16 << 20;
+
+/// A data section with its place in the window.
+#[derive(Debug, Clone)]
+pub(crate) struct DataSection {
+    pub(crate) address: u64,
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) writable: bool,
+}
+
+/// A function of the linked image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// First instruction slot.
+    pub(crate) start: usize,
+    /// One past the last instruction slot.
+    pub(crate) end: usize,
+    pub(crate) global: bool,
+    /// Index of its symbol in the object.
+    pub(crate) symbol: usize,
+}
+
+/// A linked image: what the verifier checks and the engines run.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    pub(crate) slots: Vec<Instruction>,
+    /// Ascending by start, without overlap.
+    pub(crate) functions: Vec<Function>,
+    pub(crate) data: Vec<DataSection>,
+    /// (name, first slot) of each executable section, ascending.
+    sections: Vec<(String, usize)>,
+    lines: SourceLines,
+}
+
+impl Image {
+    /// An image without sections, data or debug information.
+    pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
+        let lines = SourceLines::default();
+        Self { slots, functions, data: Vec::new(), sections: Vec::new(), lines }
+    }
+
+    /// The function an instruction slot belongs to.
+    pub(crate) fn function_at(&self, slot: usize) -> Option<&Function> {
+        let i = self.functions.partition_point(|f| f.start <= slot);
+        self.functions.get(i.wrapping_sub(1)).filter(|f| slot < f.end)
+    }
+
+    /// Function, instruction and, if known, source line of a slot.
+    pub(crate) fn describe(&self, slot: usize) -> String {
+        let (name, start) = match self.function_at(slot) {
+            Some(f) => (f.name.as_str(), f.start),
+            None => ("?", 0),
+        };
+        let section = self.sections.iter().rev().find(|(_, first)| *first <= slot);
+        let line = section.and_then(|(section, first)| {
+            self.lines.find(section, u32::try_from((slot - first) * Instruction::SIZE).ok()?)
+        });
+        match line {
+            Some((file, line)) => {
+                format!("function '{name}', instruction {} ({file}:{line})", slot - start)
+            }
+            None => format!("function '{name}', instruction {}", slot - start),
+        }
+    }
+
+    /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only
+    /// global function that no other function calls.
+    fn entry(&self, name: Option<&str>, symbol: u64) -> Result<usize, LoadError> {
+        let known = |list: &[&Function]| {
+            list.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let globals: Vec<&Function> = self.functions.iter().filter(|f| f.global).collect();
+        let position = |f: &Function| self.functions.iter().position(|g| g == f).unwrap_or(0);
+        if let Some(name) = name {
+            let found = self.functions.iter().position(|f| f.name == name);
+            return found.ok_or_else(|| LoadError::UnknownFunction {
+                name: name.to_owned(),
+                known: known(&globals),
+            });
+        }
+        if symbol != 0 {
+            let found = self.functions.iter().position(|f| f.symbol as u64 == symbol);
+            return found.ok_or_else(|| {
+                LoadError::Malformed(format!("e_entry names symbol {symbol}, not a function"))
+            });
+        }
+        let called: Vec<usize> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, insn)| insn.is_local_call())
+            .filter_map(|(slot, insn)| slot.checked_add_signed(insn.imm as isize + 1))
+            .collect();
+        let roots: Vec<&Function> =
+            globals.iter().copied().filter(|f| !called.contains(&f.start)).collect();
+        match (roots.as_slice(), globals.as_slice()) {
+            ([only], _) | ([], [only]) => Ok(position(only)),
+            (_, []) => Err(LoadError::NoFunction),
+            _ => Err(LoadError::AmbiguousFunction { known: known(&globals) }),
+        }
+    }
+}
+
+type Elf<'a> = ElfFile64<'a, LittleEndian>;
+
+fn malformed(error: impl ToString) -> LoadError {
+    LoadError::Malformed(error.to_string())
+}
+
+/// Loads an object and chooses its entry function.
+pub(crate) fn load(bytes: &[u8], entry: Option<&str>) -> Result<(Image, usize), LoadError> {
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(LoadError::NotElf);
+    }
+    if let Some(&[low, high]) = bytes.get(18..20).and_then(|b| <&[u8; 2]>::try_from(b).ok()) {
+        let machine = u16::from_le_bytes([low, high]);
+        if machine != EM_BPF || bytes[4] != 2 || bytes[5] != 1 {
+            return Err(LoadError::WrongMachine(format!("machine {machine}")));
+        }
+    }
+    let elf = Elf::parse(bytes).map_err(malformed)?;
+    let mut linker = Linker::new(&elf)?;
+    linker.relocate_text()?;
+    linker.relocate_data()?;
+    let image = linker.finish()?;
+    let entry = image.entry(entry, elf.entry())?;
+    Ok((image, entry))
+}
+
+struct Text<'a> {
+    name: String,
+    index: SectionIndex,
+    first_slot: usize,
+    section: object::read::elf::ElfSection64<'a, 'a, LittleEndian>,
+}
+
+struct Data<'a> {
+    address: u64,
+    bytes: Vec<u8>,
+    writable: bool,
+    section: object::read::elf::ElfSection64<'a, 'a, LittleEndian>,
+}
+
+struct Linker<'a> {
+    elf: &'a Elf<'a>,
+    slots: Vec<Instruction>,
+    text: Vec<Text<'a>>,
+    data: BTreeMap<usize, Data<'a>>,
+    functions: Vec<Function>,
+    lines: SourceLines,
+}
+
+impl<'a> Linker<'a> {
+    fn new(elf: &'a Elf<'a>) -> Result<Self, LoadError> {
+        let debug = |name| elf.section_by_name(name).and_then(|s| s.data().ok()).unwrap_or(&[]);
+        let mut linker = Self {
+            elf,
+            slots: Vec::new(),
+            text: Vec::new(),
+            data: BTreeMap::new(),
+            functions: Vec::new(),
+            lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
+        };
+        linker.place_sections()?;
+        linker.collect_functions()?;
+        Ok(linker)
+    }
+
+    fn place_sections(&mut self) -> Result<(), LoadError> {
+        let (mut total, mut next) = (0u64, Window::new().next_free());
+        for section in self.elf.sections() {
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
+            let sh_flags = sh_flags.0;
+            let name = section.name().map_err(malformed)?.to_owned();
+            if sh_flags & SHF_EXECINSTR != 0 {
+                let bytes = section.data().map_err(malformed)?;
+                if bytes.len() % Instruction::SIZE != 0 {
+                    let reason = format!("section {name}: {} bytes are not whole instructions", bytes.len());
+                    return Err(LoadError::Malformed(reason));
+                }
+                let first_slot = self.slots.len();
+                let decode = |c: &[u8]| Instruction::decode(c.try_into().unwrap_or_default());
+                self.slots.extend(bytes.chunks_exact(Instruction::SIZE).map(decode));
+                self.text.push(Text { name, index: section.index(), first_slot, section });
+            } else if sh_flags & SHF_ALLOC != 0 && section.size() > 0 {
+                total = total.saturating_add(section.size());
+                if total > DATA_BYTES_MAX {
+                    return Err(LoadError::TooMuchData { bytes: total, max: DATA_BYTES_MAX });
+                }
+                let bytes = match section.kind() {
+                    SectionKind::UninitializedData => vec![0; section.size() as usize],
+                    _ => section.data().map_err(malformed)?.to_vec(),
+                };
+                let address = Window::next_address(next, 0);
+                next = Window::after(address, bytes.len() as u64);
+                let writable = sh_flags & SHF_WRITE != 0;
+                self.data.insert(section.index().0, Data { address, bytes, writable, section });
+            }
+        }
+        Ok(())
+    }
+
+    fn collect_functions(&mut self) -> Result<(), LoadError> {
+        for symbol in self.elf.symbols() {
+            let Some(index) = symbol.section_index() else { continue };
+            let Some(text) = self.text.iter().find(|t| t.index == index) else { continue };
+            let is_function = symbol.kind() == object::SymbolKind::Text;
+            if !is_function && !symbol.is_global() {
+                continue;
+            }
+            let name = symbol.name().map_err(malformed)?.to_owned();
+            let offset = symbol.address();
+            if offset % Instruction::SIZE as u64 != 0 || offset >= text.section.size() {
+                return Err(LoadError::Malformed(format!("function '{name}' at byte {offset}")));
+            }
+            let start = text.first_slot + offset as usize / Instruction::SIZE;
+            let global = symbol.is_global();
+            self.functions.push(Function { name, start, end: 0, global, symbol: symbol.index().0 });
+        }
+        if self.functions.is_empty() {
+            return Err(LoadError::NoFunction);
+        }
+        self.functions.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
+        self.functions.dedup_by_key(|f| f.start);
+        let section_ends: Vec<usize> =
+            self.text.iter().skip(1).map(|t| t.first_slot).chain([self.slots.len()]).collect();
+        for i in 0..self.functions.len() {
+            let start = self.functions[i].start;
+            let next = self.functions.get(i + 1).map_or(usize::MAX, |f| f.start);
+            let section_end = section_ends.iter().copied().find(|&e| e > start);
+            self.functions[i].end = next.min(section_end.unwrap_or(self.slots.len()));
+        }
+        Ok(())
+    }
+
+    fn function_name(&self, slot: usize) -> String {
+        let i = self.functions.partition_point(|f| f.start <= slot);
+        self.functions.get(i.wrapping_sub(1)).map_or_else(|| "?".into(), |f| f.name.clone())
+    }
+
+    fn symbol(&self, index: SymbolIndex) -> Result<impl ObjectSymbol<'a> + use<'a>, LoadError> {
+        self.elf.symbol_by_index(index).map_err(malformed)
+    }
+
+    /// Window address of a symbol in a data section.
+    fn data_address(&self, symbol: SymbolIndex, place: &str) -> Result<u64, LoadError> {
+        let refuse = |reason: String| LoadError::Relocation { place: place.to_owned(), reason };
+        let symbol = self.symbol(symbol)?;
+        let name = symbol.name().unwrap_or_default().to_owned();
+        let Some(section) = symbol.section_index() else {
+            return Err(LoadError::UndefinedSymbol { symbol: name, function: place.to_owned() });
+        };
+        if self.text.iter().any(|t| t.index == section) {
+            let reason = format!("takes the address of function '{name}'; indirect calls are not part of the program model");
+            return Err(refuse(reason));
+        }
+        let section_name = self.elf.section_by_index(section).ok();
+        if section_name.and_then(|s| s.name().ok().map(|n| n.ends_with("maps"))) == Some(true) {
+            return Err(refuse(format!("uses BPF map '{name}'; programs work on memory ranges, not maps")));
+        }
+        let Some(data) = self.data.get(&section.0) else {
+            return Err(refuse(format!("refers to '{name}' in a section that is not loaded")));
+        };
+        Ok(data.address.wrapping_add(symbol.address()))
+    }
+
+    fn relocate_text(&mut self) -> Result<(), LoadError> {
+        // An unresolved call keeps src = 1, imm = -1; helpers overwrite it below.
+        for t in 0..self.text.len() {
+            let first = self.text[t].first_slot;
+            let relocations: Vec<_> = self.text[t].section.relocations().collect();
+            for (offset, relocation) in relocations {
+                let slot = first + (offset / Instruction::SIZE as u64) as usize;
+                let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
+                let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
+                if offset % 8 != 0 || slot >= self.slots.len() {
+                    return Err(LoadError::Malformed(format!("relocation at byte {offset}")));
+                }
+                let function = self.function_name(slot);
+                match (r_type.0, self.slots[slot].opcode) {
+                    (R_BPF_64_64, LDDW) => self.relocate_address(slot, symbol, &function)?,
+                    (R_BPF_64_32, CALL) => self.relocate_call(slot, symbol, &function)?,
+                    (r_type, opcode) => {
+                        let reason = format!("relocation type {r_type} on opcode {opcode:#04x}");
+                        let place = format!("function '{function}'");
+                        return Err(LoadError::Relocation { place, reason });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn relocate_address(&mut self, slot: usize, symbol: SymbolIndex, function: &str) -> Result<(), LoadError> {
+        let Some(high) = self.slots.get(slot + 1).map(|i| i.imm) else {
+            return Err(LoadError::Malformed("64-bit load cut off".into()));
+        };
+        let addend = u64::from(self.slots[slot].imm as u32) | u64::from(high as u32) << 32;
+        let address = self.data_address(symbol, function)?.wrapping_add(addend);
+        self.slots[slot].imm = address as u32 as i32;
+        self.slots[slot].src = 0;
+        self.slots[slot + 1].imm = (address >> 32) as u32 as i32;
+        Ok(())
+    }
+
+    fn relocate_call(&mut self, slot: usize, symbol: SymbolIndex, function: &str) -> Result<(), LoadError> {
+        let symbol = self.symbol(symbol)?;
+        let name = symbol.name().unwrap_or_default().to_owned();
+        let Some(section) = symbol.section_index() else {
+            let Some(helper) = helper::by_name(&name) else {
+                let function = function.to_owned();
+                return Err(LoadError::UndefinedSymbol { symbol: name, function });
+            };
+            self.slots[slot].src = 0;
+            self.slots[slot].imm = helper.id as i32;
+            return Ok(());
+        };
+        let addend = (i64::from(self.slots[slot].imm) + 1) * Instruction::SIZE as i64;
+        let target = (symbol.address() as i64).wrapping_add(addend);
+        let text = self.text.iter().find(|t| t.index == section);
+        let Some(text) = text.filter(|_| target >= 0 && target % 8 == 0) else {
+            let place = format!("function '{function}'");
+            return Err(LoadError::Relocation { place, reason: format!("calls '{name}', which is not code") });
+        };
+        let target = text.first_slot as i64 + target / Instruction::SIZE as i64;
+        self.slots[slot].src = CALL_LOCAL;
+        self.slots[slot].imm = i32::try_from(target - slot as i64 - 1).map_err(malformed)?;
+        Ok(())
+    }
+
+    fn relocate_data(&mut self) -> Result<(), LoadError> {
+        let sections: Vec<usize> = self.data.keys().copied().collect();
+        for index in sections {
+            let relocations: Vec<_> = self.data[&index].section.relocations().collect();
+            for (offset, relocation) in relocations {
+                let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
+                let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
+                let size = match r_type.0 {
+                    R_BPF_64_ABS64 => 8,
+                    R_BPF_64_ABS32 => 4,
+                    _ => continue,
+                };
+                let address = self.data_address(symbol, "a data section")?;
+                let Some(data) = self.data.get_mut(&index) else { continue };
+                let end = offset.saturating_add(size) as usize;
+                let Some(place) = data.bytes.get_mut(offset as usize..end) else {
+                    return Err(LoadError::Malformed(format!("relocation at data byte {offset}")));
+                };
+                let mut addend = [0; 8];
+                addend[..place.len()].copy_from_slice(place);
+                let value = address.wrapping_add(u64::from_le_bytes(addend)).to_le_bytes();
+                place.copy_from_slice(&value[..size as usize]);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Image, LoadError> {
+        let data = self.data.into_values().map(|d| DataSection {
+            address: d.address,
+            bytes: Arc::from(d.bytes),
+            writable: d.writable,
+        });
+        Ok(Image {
+            slots: self.slots,
+            functions: self.functions,
+            data: data.collect(),
+            sections: self.text.into_iter().map(|t| (t.name, t.first_slot)).collect(),
+            lines: self.lines,
+        })
+    }
+}
+
+/// Names the entry function inside an object: sets `e_entry`, which means nothing in a
+/// relocatable file, to the function's symbol index. The result is still the same ELF object.
+///
+/// # Errors
+/// If the object cannot be loaded or has no such function.
+pub fn select_entry(object: &[u8], name: &str) -> Result<Vec<u8>, LoadError> {
+    let (image, entry) = load(object, Some(name))?;
+    let mut bytes = object.to_vec();
+    let symbol = image.functions[entry].symbol as u64;
+    bytes[24..32].copy_from_slice(&symbol.to_le_bytes());
+    Ok(bytes)
+}

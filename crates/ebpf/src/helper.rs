@@ -1,0 +1,291 @@
+//! Helpers: what a program may call besides its own functions. [`HELPERS`] is the whole table;
+//! `examples/programs/csdrive.h` is its C side and a test keeps the two equal.
+//!
+//! A helper call costs one instruction of the budget, plus one for each
+//! [`BYTES_PER_BUDGET_UNIT`] bytes it touches, so no program can hide work in helpers.
+
+use crate::fault::{Access, FaultKind, MemoryFault};
+use crate::memory::Window;
+
+/// Bytes a helper may touch for one instruction of the budget.
+pub const BYTES_PER_BUDGET_UNIT: u64 = 64;
+
+/// Longest trace text one run may print; more is cut.
+pub const TRACE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest string a `%s` of the trace helper prints.
+const TRACE_STRING_MAX: u64 = 256;
+
+/// One helper.
+#[derive(Debug)]
+pub struct Helper {
+    /// Number in the call instruction.
+    pub id: u32,
+    /// Name in `csdrive.h`.
+    pub name: &'static str,
+    /// Names of undefined functions that link to this helper besides its own.
+    pub aliases: &'static [&'static str],
+    /// C prototype.
+    pub prototype: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    pub(crate) body: fn(&mut Call<'_>, [u64; 5]) -> Result<u64, FaultKind>,
+}
+
+/// Every helper, by ascending number.
+pub static HELPERS: &[Helper] = &[
+    Helper {
+        id: 6,
+        name: "csd_trace",
+        aliases: &["bpf_trace_printk"],
+        prototype: "long csd_trace(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c)",
+        doc: "Prints at most three values to the drive's trace log; %d %i %u %x %c %s %p with h, l, ll.",
+        body: trace,
+    },
+    Helper {
+        id: 1001,
+        name: "csd_memcpy",
+        aliases: &["memcpy", "memmove", "csd_memmove"],
+        prototype: "void *csd_memcpy(void *to, const void *from, unsigned long n)",
+        doc: "Copies n bytes; the two places may overlap. Returns `to`.",
+        body: memory_copy,
+    },
+    Helper {
+        id: 1002,
+        name: "csd_memset",
+        aliases: &["memset"],
+        prototype: "void *csd_memset(void *p, int byte, unsigned long n)",
+        doc: "Sets n bytes. Returns `p`.",
+        body: memory_fill,
+    },
+    Helper {
+        id: 1003,
+        name: "csd_memcmp",
+        aliases: &["memcmp"],
+        prototype: "int csd_memcmp(const void *a, const void *b, unsigned long n)",
+        doc: "Compares n bytes: negative, 0 or positive, as C's memcmp.",
+        body: memory_compare,
+    },
+    Helper {
+        id: 1004,
+        name: "csd_memchr",
+        aliases: &["memchr"],
+        prototype: "void *csd_memchr(const void *p, int byte, unsigned long n)",
+        doc: "Address of the first byte of that value, or 0.",
+        body: memory_find_byte,
+    },
+    Helper {
+        id: 1005,
+        name: "csd_memmem",
+        aliases: &["memmem"],
+        prototype: "void *csd_memmem(const void *p, unsigned long n, const void *pattern, unsigned long m)",
+        doc: "Address of the first occurrence of the pattern (at most 4096 bytes), or 0.",
+        body: memory_find,
+    },
+    Helper {
+        id: 1006,
+        name: "csd_crc32c",
+        aliases: &[],
+        prototype: "unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned long n)",
+        doc: "CRC-32C (Castagnoli) of n bytes, continued from `crc` (0 to begin).",
+        body: crc32c,
+    },
+];
+
+/// The helper with a number.
+pub(crate) fn by_id(id: u32) -> Option<&'static Helper> {
+    HELPERS.iter().find(|h| h.id == id)
+}
+
+/// The helper an undefined function links to.
+pub(crate) fn by_name(name: &str) -> Option<&'static Helper> {
+    HELPERS.iter().find(|h| h.name == name || h.aliases.contains(&name))
+}
+
+/// What a helper may use of the run that called it.
+pub(crate) struct Call<'a> {
+    pub(crate) window: &'a mut Window,
+    pub(crate) trace: &'a mut Vec<u8>,
+    pub(crate) bytes_read: &'a mut u64,
+    pub(crate) bytes_written: &'a mut u64,
+}
+
+impl From<MemoryFault> for FaultKind {
+    fn from(fault: MemoryFault) -> Self {
+        Self::Memory(fault)
+    }
+}
+
+/// Reads a place piece by piece without borrowing it; the visitor says whether to go on.
+fn visit(
+    window: &Window,
+    address: u64,
+    len: u64,
+    mut visitor: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), MemoryFault> {
+    window.check(address, len, Access::Read)?;
+    let mut buffer = [0; 4096];
+    let mut offset = 0;
+    while offset < len {
+        let piece = &mut buffer[..(len - offset).min(4096) as usize];
+        window.read(address + offset, piece)?;
+        if !visitor(offset, piece) {
+            break;
+        }
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}
+
+fn memory_copy(call: &mut Call<'_>, [to, from, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    call.window.copy(to, from, n)?;
+    *call.bytes_read += n;
+    *call.bytes_written += n;
+    Ok(to)
+}
+
+fn memory_fill(call: &mut Call<'_>, [p, byte, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    call.window.fill(p, byte as u8, n)?;
+    *call.bytes_written += n;
+    Ok(p)
+}
+
+fn memory_compare(call: &mut Call<'_>, [a, b, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    call.window.check(b, n, Access::Read)?;
+    let mut other = [0; 4096];
+    let mut result = 0i64;
+    let mut read = 0;
+    visit(call.window, a, n, |offset, piece| {
+        let other = &mut other[..piece.len()];
+        if call.window.read(b + offset, other).is_err() {
+            return false; // cannot be: the whole place was checked above
+        }
+        read += 2 * piece.len() as u64;
+        match piece.iter().zip(&*other).find(|(x, y)| x != y) {
+            Some((x, y)) => {
+                result = i64::from(*x) - i64::from(*y);
+                false
+            }
+            None => true,
+        }
+    })?;
+    *call.bytes_read += read;
+    Ok(result as u64)
+}
+
+fn memory_find_byte(call: &mut Call<'_>, [p, byte, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    let mut found = None;
+    let mut read = 0;
+    visit(call.window, p, n, |offset, piece| {
+        read += piece.len() as u64;
+        found = piece.iter().position(|&b| b == byte as u8).map(|i| p + offset + i as u64);
+        found.is_none()
+    })?;
+    *call.bytes_read += read;
+    Ok(found.unwrap_or(0))
+}
+
+fn memory_find(call: &mut Call<'_>, [p, n, pattern, m, _]: [u64; 5]) -> Result<u64, FaultKind> {
+    call.window.check(p, n, Access::Read)?;
+    if m > 4096 {
+        let reason = format!("pattern of {m} bytes; at most 4096 are allowed");
+        return Err(FaultKind::Helper { helper: "csd_memmem", reason });
+    }
+    let mut needle = vec![0; m as usize];
+    call.window.read(pattern, &mut needle)?;
+    if m == 0 || m > n {
+        return Ok(if m == 0 { p } else { 0 });
+    }
+    // Knuth-Morris-Pratt: linear in n whatever the pattern, so that the cost below is the truth.
+    let mut fallback = vec![0usize; needle.len()];
+    let mut matched = 0;
+    for i in 1..needle.len() {
+        while matched > 0 && needle[i] != needle[matched] {
+            matched = fallback[matched - 1];
+        }
+        matched += usize::from(needle[i] == needle[matched]);
+        fallback[i] = matched;
+    }
+    let (mut matched, mut found, mut read) = (0, None, m);
+    visit(call.window, p, n, |offset, piece| {
+        for (i, &byte) in piece.iter().enumerate() {
+            while matched > 0 && byte != needle[matched] {
+                matched = fallback[matched - 1];
+            }
+            matched += usize::from(byte == needle[matched]);
+            if matched == needle.len() {
+                found = Some(p + offset + i as u64 + 1 - m);
+                read += i as u64 + 1;
+                return false;
+            }
+        }
+        read += piece.len() as u64;
+        true
+    })?;
+    *call.bytes_read += read;
+    Ok(found.unwrap_or(0))
+}
+
+fn crc32c(call: &mut Call<'_>, [crc, p, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    let mut value = crc as u32;
+    visit(call.window, p, n, |_, piece| {
+        value = ::crc32c::crc32c_append(value, piece);
+        true
+    })?;
+    *call.bytes_read += n;
+    Ok(u64::from(value))
+}
+
+fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, FaultKind> {
+    let refuse = |reason: String| FaultKind::Helper { helper: "csd_trace", reason };
+    if size > 1024 {
+        return Err(refuse(format!("format of {size} bytes; at most 1024 are allowed")));
+    }
+    let mut text = vec![0; size as usize];
+    call.window.read(format, &mut text)?;
+    text.truncate(text.iter().position(|&b| b == 0).unwrap_or(text.len()));
+    let mut values = [a, b, c].into_iter();
+    let mut out = Vec::new();
+    let mut bytes = text.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut longs = 0;
+        while bytes.next_if_eq(&b'l').is_some() {
+            longs += 1;
+        }
+        while bytes.next_if_eq(&b'h').is_some() {}
+        let conversion = bytes.next().unwrap_or(b'%');
+        if conversion == b'%' {
+            out.push(b'%');
+            continue;
+        }
+        let value = values.next().ok_or_else(|| refuse("more than 3 values in format".into()))?;
+        let narrow = if longs == 0 { u64::from(value as u32) } else { value };
+        match conversion {
+            b'd' | b'i' if longs == 0 => out.extend((value as i32).to_string().bytes()),
+            b'd' | b'i' => out.extend((value as i64).to_string().bytes()),
+            b'u' => out.extend(narrow.to_string().bytes()),
+            b'x' => out.extend(format!("{narrow:x}").bytes()),
+            b'p' => out.extend(format!("{value:#x}").bytes()),
+            b'c' => out.push(value as u8),
+            b's' => {
+                for i in 0..TRACE_STRING_MAX {
+                    let mut one = [0];
+                    call.window.read(value.wrapping_add(i), &mut one)?;
+                    if one[0] == 0 {
+                        break;
+                    }
+                    out.push(one[0]);
+                }
+            }
+            other => return Err(refuse(format!("conversion %{} is not known", other as char))),
+        }
+    }
+    *call.bytes_read += size;
+    let room = TRACE_BYTES_MAX.saturating_sub(call.trace.len());
+    call.trace.extend(&out[..out.len().min(room)]);
+    Ok(out.len() as u64)
+}

@@ -1,0 +1,43 @@
+//! NVMe wire types: registers, queue entries, status values, and the data structures of the NVM,
+//! Subsystem Local Memory (SLM) and Computational Programs (CP) command sets.
+//!
+//! Revisions: NVM Express Base 2.1, NVM Command Set 1.2. The CP and SLM layouts follow the public
+//! implementations listed in `docs/conformance.md`, which also records every open point.
+//!
+//! There is no logic here, only layouts: names are the specification's mnemonics and fields that
+//! the specification counts from zero end in `_z`. Values that arrive from a host are newtypes
+//! over integers (never Rust enums), so every bit pattern is representable.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod identify;
+mod log;
+mod opcode;
+mod queue_entry;
+mod register;
+mod status;
+
+pub mod command;
+
+pub use identify::*;
+pub use log::*;
+pub use opcode::*;
+pub use queue_entry::*;
+pub use register::*;
+pub use status::*;
+
+/// I/O command set identifiers (Base 2.1, Figure 310; CSI).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CommandSet(pub u8);
+
+impl CommandSet {
+    /// NVM command set.
+    pub const NVM: Self = Self(0x00);
+    /// Subsystem Local Memory command set.
+    pub const MEMORY: Self = Self(0x03);
+    /// Computational Programs command set.
+    pub const PROGRAMS: Self = Self(0x04);
+}
+
+/// Memory page size of every structure here: CC.MPS is fixed to 4 KiB by CAP.MPSMIN/MPSMAX.
+pub const PAGE_SIZE: u64 = 4096;

@@ -1,0 +1,64 @@
+//! Opcodes of the admin command set and of the three I/O command sets.
+
+macro_rules! opcodes {
+    ($(#[$doc:meta])* $type:ident { $($(#[$cdoc:meta])* $name:ident = $value:literal, $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $type(pub u8);
+
+        impl $type {
+            $(#[doc = $text] pub const $name: Self = Self($value);)*
+
+            /// Every opcode named here, ascending.
+            pub const ALL: &'static [Self] = &[$(Self($value)),*];
+
+            /// The command's name in the specification, if it is one of ours.
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 { $($value => Some($text),)* _ => None }
+            }
+        }
+    };
+}
+
+opcodes! {
+    /// Admin opcodes (Base 2.1, Figure 89).
+    AdminOpcode {
+        DELETE_SQ = 0x00, "Delete I/O Submission Queue";
+        CREATE_SQ = 0x01, "Create I/O Submission Queue";
+        GET_LOG_PAGE = 0x02, "Get Log Page";
+        DELETE_CQ = 0x04, "Delete I/O Completion Queue";
+        CREATE_CQ = 0x05, "Create I/O Completion Queue";
+        IDENTIFY = 0x06, "Identify";
+        SET_FEATURES = 0x09, "Set Features";
+        GET_FEATURES = 0x0A, "Get Features";
+        LOAD_PROGRAM = 0x85, "Load Program";
+        PROGRAM_ACTIVATION = 0x88, "Program Activation Management";
+        MEMORY_RANGE_SET = 0x89, "Memory Range Set Management";
+    }
+}
+
+opcodes! {
+    /// NVM command set opcodes (NVM Command Set 1.2, Figure 21).
+    NvmOpcode {
+        FLUSH = 0x00, "Flush";
+        WRITE = 0x01, "Write";
+        READ = 0x02, "Read";
+    }
+}
+
+opcodes! {
+    /// Subsystem Local Memory opcodes (`docs/conformance.md`, "Memory Fill opcode").
+    MemoryOpcode {
+        COPY = 0x01, "Memory Copy";
+        READ = 0x02, "Memory Read";
+        FILL = 0x04, "Memory Fill";
+        WRITE = 0x05, "Memory Write";
+    }
+}
+
+opcodes! {
+    /// Computational Programs I/O opcodes.
+    ProgramOpcode {
+        EXECUTE = 0x01, "Execute Program";
+    }
+}

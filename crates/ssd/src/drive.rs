@@ -1,0 +1,462 @@
+//! The drive: requests in, transactions to the flash, completions out; garbage collection.
+
+use std::collections::VecDeque;
+
+use simtime::Instant;
+
+use crate::blocks::{Blocks, Frontier};
+use crate::config::{Config, ConfigError, Geometry};
+use crate::mapping::{Lpn, PageMap, Ppa};
+use crate::nand::{DieRecord, Nand, Operation, Origin, Transaction};
+use crate::store::PageStore;
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RequestKind {
+    /// Read a page.
+    Read,
+    /// Write a page; `partial` if only some of its bytes are new, so that a page in flash must be
+    /// read first.
+    Write {
+        /// Some bytes of the page stay as they are.
+        partial: bool,
+    },
+    /// Finish when every write submitted before is in flash.
+    Flush,
+}
+
+/// A request to the model. Each request yields exactly one [`Done`] with its tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// What to do.
+    pub kind: RequestKind,
+    /// The page; ignored by a flush.
+    pub lpn: Lpn,
+    /// The caller's name for the request.
+    pub tag: u64,
+}
+
+/// A finished request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// The request's tag.
+    pub tag: u64,
+    /// When it finished.
+    pub at: Instant,
+    /// True if flash was read for it.
+    pub from_flash: bool,
+}
+
+/// Counters since the model began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Pages the host asked to read.
+    pub host_page_reads: u64,
+    /// Pages the host asked to write.
+    pub host_page_writes: u64,
+    /// Reads of pages never written.
+    pub unwritten_reads: u64,
+    /// Reads served from the write buffer.
+    pub buffer_reads: u64,
+    /// Flash page reads for the host.
+    pub flash_reads: u64,
+    /// Flash page reads to complete partial page writes.
+    pub modify_reads: u64,
+    /// Flash page programs for the host.
+    pub flash_programs: u64,
+    /// Flash page reads by garbage collection.
+    pub gc_reads: u64,
+    /// Flash page programs by garbage collection.
+    pub gc_programs: u64,
+    /// Block erases.
+    pub erases: u64,
+    /// Writes that had to wait for garbage collection to free a block.
+    pub stalled_writes: u64,
+}
+
+impl Statistics {
+    /// Flash page programs per host page write; 1 for a drive that was not written.
+    pub fn write_amplification(&self) -> f64 {
+        if self.flash_programs == 0 {
+            return 1.0;
+        }
+        (self.flash_programs + self.gc_programs) as f64 / self.flash_programs as f64
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PendingWrite {
+    lpn: Lpn,
+    tag: u64,
+    epoch: u64,
+}
+
+/// Collection of one plane.
+#[derive(Debug)]
+struct Collection {
+    victim: u32,
+    next_page: u32,
+    moves_in_flight: u32,
+}
+
+/// Pages collection moves at a time on one plane: gently, or while host writes wait.
+const MOVES_GENTLE: u32 = 1;
+const MOVES_URGENT: u32 = 8;
+/// Gentle collection leaves blocks alone that would free less than this part of their pages.
+const GENTLE_GAIN_MIN_DIVISOR: u32 = 16;
+
+/// Writes between two flushes.
+#[derive(Debug, Default)]
+struct Epoch {
+    outstanding: u64,
+    flush: Option<u64>,
+}
+
+/// The flash drive.
+#[derive(Debug)]
+pub struct Ssd {
+    geometry: Geometry,
+    map: PageMap,
+    blocks: Blocks,
+    nand: Nand,
+    store: PageStore,
+    /// Free pages of the write buffer; `None` = write through.
+    buffer_free: Option<u64>,
+    pending: VecDeque<PendingWrite>,
+    next_plane: u32,
+    collections: Vec<Option<Collection>>,
+    epochs: VecDeque<Epoch>,
+    first_epoch: u64,
+    /// Completions that need no flash, waiting for the next `advance`.
+    ready: Vec<Done>,
+    finished: Vec<Transaction>,
+    statistics: Statistics,
+}
+
+impl Ssd {
+    /// An empty drive.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        let geometry = Geometry::new(config)?;
+        let buffer = config.write_buffer_bytes / u64::from(geometry.page_bytes);
+        Ok(Self {
+            geometry,
+            map: PageMap::new(geometry.logical_pages),
+            blocks: Blocks::new(geometry),
+            nand: Nand::new(config, geometry),
+            store: PageStore::new(geometry.logical_pages, geometry.page_bytes),
+            buffer_free: (buffer > 0).then_some(buffer),
+            pending: VecDeque::new(),
+            next_plane: 0,
+            collections: (0..geometry.planes).map(|_| None).collect(),
+            epochs: VecDeque::from([Epoch::default()]),
+            first_epoch: 0,
+            ready: Vec::new(),
+            finished: Vec::new(),
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// Starts a request. Never blocks; a write that finds no room waits inside.
+    ///
+    /// # Panics
+    /// If the page is beyond the capacity: whoever decoded the command checks that.
+    pub fn submit(&mut self, now: Instant, request: Request) {
+        let Request { kind, lpn, tag } = request;
+        if kind == RequestKind::Flush {
+            self.epochs.back_mut().expect("there is always an open epoch").flush = Some(tag);
+            self.epochs.push_back(Epoch::default());
+            self.retire_epochs(now);
+            return;
+        }
+        assert!(lpn.0 < self.geometry.logical_pages, "page {} is beyond the capacity", lpn.0);
+        match kind {
+            RequestKind::Read => self.read(now, lpn, tag),
+            RequestKind::Write { partial } => self.write(now, lpn, tag, partial),
+            RequestKind::Flush => unreachable!("handled above"),
+        }
+    }
+
+    /// Runs every event due at or before `now`, appending finished requests.
+    pub fn advance(&mut self, now: Instant, done: &mut Vec<Done>) {
+        done.append(&mut self.ready);
+        let mut finished = std::mem::take(&mut self.finished);
+        while let Some(at) = self.nand.step(now, &mut finished) {
+            for transaction in finished.drain(..) {
+                self.finish(at, transaction);
+            }
+            done.append(&mut self.ready);
+        }
+        self.finished = finished;
+    }
+
+    /// When to call [`Self::advance`] again; `Instant::ZERO` if something is ready already.
+    pub fn next_event(&self) -> Option<Instant> {
+        if self.ready.is_empty() { self.nand.next_event() } else { Some(Instant::ZERO) }
+    }
+
+    /// Page contents.
+    pub fn store(&self) -> &PageStore {
+        &self.store
+    }
+
+    /// Page contents, for writing. The caller submits the writes that account for it.
+    pub fn store_mut(&mut self) -> &mut PageStore {
+        &mut self.store
+    }
+
+    /// The checked geometry.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Counters.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Starts or stops recording what dies do.
+    pub fn set_recording(&mut self, on: bool) {
+        self.nand.records = on.then(Vec::new);
+    }
+
+    /// Takes the records so far.
+    pub fn take_records(&mut self) -> Vec<DieRecord> {
+        self.nand.records.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Checks what must always hold between map, reverse map and counters; for tests.
+    ///
+    /// # Panics
+    /// If it does not hold.
+    pub fn check(&self) {
+        let mut mapped = 0;
+        for lpn in (0..self.geometry.logical_pages).map(Lpn) {
+            if let Some(ppa) = self.map.get(lpn) {
+                mapped += 1;
+                assert_eq!(self.blocks.lpn(ppa), Some(lpn), "map and reverse map disagree");
+            }
+        }
+        assert_eq!(mapped, self.blocks.valid_pages(), "valid counts do not add up");
+        if self.nand.is_idle() {
+            assert!(self.pending.is_empty(), "writes wait but nothing will free a block");
+        }
+    }
+
+    fn complete(&mut self, at: Instant, tag: u64, from_flash: bool) {
+        self.ready.push(Done { tag, at, from_flash });
+    }
+
+    fn read(&mut self, now: Instant, lpn: Lpn, tag: u64) {
+        self.statistics.host_page_reads += 1;
+        let Some(ppa) = self.map.get(lpn) else {
+            self.statistics.unwritten_reads += 1;
+            return self.complete(now, tag, false);
+        };
+        assert_eq!(self.blocks.lpn(ppa), Some(lpn), "the map leads to another page's data");
+        if !self.blocks.is_programmed(ppa) {
+            self.statistics.buffer_reads += 1;
+            return self.complete(now, tag, false);
+        }
+        self.statistics.flash_reads += 1;
+        self.enqueue(now, Operation::Read, Origin::User(tag), ppa, lpn);
+    }
+
+    fn write(&mut self, now: Instant, lpn: Lpn, tag: u64, partial: bool) {
+        self.statistics.host_page_writes += 1;
+        let epoch = self.first_epoch + self.epochs.len() as u64 - 1;
+        self.epoch(epoch).outstanding += 1;
+        let in_flash = self.map.get(lpn).filter(|&ppa| self.blocks.is_programmed(ppa));
+        if let (true, Some(ppa)) = (partial, in_flash) {
+            self.statistics.modify_reads += 1;
+            // The epoch does not travel with the transaction: a flush between the read and the
+            // program then waits for the program, which is on the safe side.
+            self.epoch(epoch).outstanding -= 1;
+            self.enqueue(now, Operation::Read, Origin::Modify(tag), ppa, lpn);
+        } else {
+            self.pending.push_back(PendingWrite { lpn, tag, epoch });
+            self.place_pending(now);
+        }
+    }
+
+    fn epoch(&mut self, number: u64) -> &mut Epoch {
+        &mut self.epochs[(number - self.first_epoch) as usize]
+    }
+
+    /// Gives waiting writes a page each, as long as buffer and blocks allow.
+    fn place_pending(&mut self, now: Instant) {
+        while let Some(&write) = self.pending.front() {
+            if self.buffer_free == Some(0) {
+                return;
+            }
+            let Some((plane, ppa)) = self.allocate_user(now, write.lpn) else {
+                self.statistics.stalled_writes += 1;
+                return;
+            };
+            self.pending.pop_front();
+            self.remap(write.lpn, ppa);
+            self.statistics.flash_programs += 1;
+            if let Some(free) = &mut self.buffer_free {
+                *free -= 1;
+                self.complete(now, write.tag, false);
+            }
+            let tag = if self.buffer_free.is_some() { write.epoch } else { write.tag };
+            let origin = Origin::User(tag);
+            self.nand.enqueue(
+                now,
+                Transaction { operation: Operation::Program, origin, plane, ppa, lpn: write.lpn },
+            );
+        }
+    }
+
+    /// A page of the next plane that has one.
+    fn allocate_user(&mut self, now: Instant, lpn: Lpn) -> Option<(u32, Ppa)> {
+        for _ in 0..self.geometry.planes {
+            let plane = self.next_plane;
+            self.next_plane = (plane + 1) % self.geometry.planes;
+            let ppa = self.blocks.allocate(plane, Frontier::User, lpn);
+            self.start_collection(now, plane);
+            if let Some(ppa) = ppa {
+                return Some((plane, ppa));
+            }
+        }
+        None
+    }
+
+    fn remap(&mut self, lpn: Lpn, ppa: Ppa) {
+        if let Some(old) = self.map.set(lpn, ppa) {
+            self.blocks.invalidate(old);
+        }
+    }
+
+    fn enqueue(&mut self, now: Instant, operation: Operation, origin: Origin, ppa: Ppa, lpn: Lpn) {
+        let plane = self.blocks.plane_of(ppa);
+        self.nand.enqueue(now, Transaction { operation, origin, plane, ppa, lpn });
+    }
+
+    /// A transaction left the flash.
+    fn finish(&mut self, now: Instant, transaction: Transaction) {
+        let Transaction { operation, origin, plane, ppa, lpn } = transaction;
+        match (operation, origin) {
+            (Operation::Read, Origin::User(tag)) => self.complete(now, tag, true),
+            (Operation::Read, Origin::Modify(tag)) => {
+                let epoch = self.first_epoch + self.epochs.len() as u64 - 1;
+                self.epoch(epoch).outstanding += 1;
+                self.pending.push_back(PendingWrite { lpn, tag, epoch });
+                self.place_pending(now);
+            }
+            (Operation::Read, Origin::Gc) => self.move_page(now, plane, ppa, lpn),
+            (Operation::Program, Origin::Gc) => {
+                self.blocks.set_programmed(ppa);
+                self.move_ended(now, plane);
+            }
+            (Operation::Program, Origin::User(tag) | Origin::Modify(tag)) => {
+                self.blocks.set_programmed(ppa);
+                self.program_ended(now, tag);
+            }
+            (Operation::Erase, _) => {
+                self.statistics.erases += 1;
+                self.blocks.erased(self.blocks.block_of(ppa));
+                self.collections[plane as usize] = None;
+                self.start_collection(now, plane);
+                self.place_pending(now);
+            }
+        }
+    }
+
+    /// A host page is in flash: frees its buffer page (the tag is then its epoch), or completes
+    /// the write (write through).
+    fn program_ended(&mut self, now: Instant, tag: u64) {
+        if let Some(free) = &mut self.buffer_free {
+            *free += 1;
+            self.epoch(tag).outstanding -= 1;
+            self.retire_epochs(now);
+            self.place_pending(now);
+        } else {
+            // Write through: a host that waits for its writes has nothing left to flush, and one
+            // that does not wait is told only what was complete when it asked.
+            self.complete(now, tag, false);
+        }
+    }
+
+    /// Completes flushes whose writes are all in flash.
+    fn retire_epochs(&mut self, now: Instant) {
+        let buffered = self.buffer_free.is_some();
+        while let [first, _, ..] = self.epochs.make_contiguous() {
+            if buffered && first.outstanding > 0 {
+                return;
+            }
+            let flush = first.flush;
+            self.epochs.pop_front();
+            self.first_epoch += 1;
+            if let Some(tag) = flush {
+                self.complete(now, tag, false);
+            }
+        }
+    }
+
+    /// Begins collecting a plane that runs low on free blocks.
+    fn start_collection(&mut self, now: Instant, plane: u32) {
+        let free = self.blocks.free(plane);
+        if self.collections[plane as usize].is_some() || free > self.geometry.gc_start_blocks {
+            return;
+        }
+        let urgent = free <= self.geometry.gc_reserve_blocks;
+        let gain = self.geometry.pages_per_block / GENTLE_GAIN_MIN_DIVISOR;
+        let Some(victim) = self.blocks.take_victim(plane, if urgent { 1 } else { gain }) else {
+            return;
+        };
+        self.collections[plane as usize] =
+            Some(Collection { victim, next_page: 0, moves_in_flight: 0 });
+        self.collect(now, plane);
+    }
+
+    /// Starts as many page moves as allowed; erases the victim when it holds nothing any more.
+    fn collect(&mut self, now: Instant, plane: u32) {
+        let urgent = self.blocks.free(plane) <= self.geometry.gc_reserve_blocks;
+        let moves_max = if urgent { MOVES_URGENT } else { MOVES_GENTLE };
+        loop {
+            let Some(state) = &mut self.collections[plane as usize] else { return };
+            let page = state.next_page;
+            if page == self.geometry.pages_per_block {
+                if state.moves_in_flight == 0 {
+                    let ppa = self.blocks.page(state.victim, 0);
+                    state.moves_in_flight = u32::MAX; // erasing: no more moves
+                    self.enqueue(now, Operation::Erase, Origin::Gc, ppa, Lpn(0));
+                }
+                return;
+            }
+            if state.moves_in_flight >= moves_max {
+                return;
+            }
+            state.next_page += 1;
+            let ppa = self.blocks.page(state.victim, page);
+            let Some(lpn) = self.blocks.lpn(ppa).filter(|&l| self.map.get(l) == Some(ppa)) else {
+                continue;
+            };
+            state.moves_in_flight += 1;
+            self.statistics.gc_reads += 1;
+            self.enqueue(now, Operation::Read, Origin::Gc, ppa, lpn);
+        }
+    }
+
+    /// A victim's page was read: write it to the collection frontier unless it is stale by now.
+    fn move_page(&mut self, now: Instant, plane: u32, from: Ppa, lpn: Lpn) {
+        if self.map.get(lpn) != Some(from) {
+            return self.move_ended(now, plane);
+        }
+        let to = self.blocks.allocate(plane, Frontier::Gc, lpn);
+        let to = to.expect("host writes leave a block for collection");
+        self.remap(lpn, to);
+        self.statistics.gc_programs += 1;
+        self.enqueue(now, Operation::Program, Origin::Gc, to, lpn);
+    }
+
+    fn move_ended(&mut self, now: Instant, plane: u32) {
+        let state = self.collections[plane as usize].as_mut();
+        state.expect("a page moved on a plane that is not collected").moves_in_flight -= 1;
+        self.collect(now, plane);
+    }
+}
