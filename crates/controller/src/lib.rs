@@ -1,1 +1,44 @@
-//! tbd
+//! The computational storage drive as an NVMe controller: registers, queues, commands, and three
+//! namespaces over the models.
+//!
+//! ```text
+//! doorbell -> queue -> command::decode -> namespace (validate, resolve, act) -> complete -> queue
+//!                                            |         |          |
+//!                                           ssd     memory     compute + WorkItem (ebpf)
+//! ```
+//!
+//! A pure state machine with the models' verbs: [`Controller::register_write`] is how the host
+//! submits, [`Controller::advance`] runs what is due, [`Controller::next_event`] says when to come
+//! back. It never blocks, reads no clock, starts no thread. What it wants done outside (interrupts,
+//! running a program) it leaves in its [`Outbox`].
+//!
+//! Specification: NVM Express Base 2.1 and NVM Command Set 1.2; Subsystem Local Memory and
+//! Computational Programs as `docs/conformance.md` records them.
+//!
+//! Not here yet: SGLs, fused commands, asynchronous events, most features and log pages, formats
+//! other than the configured one. They answer Invalid Opcode or Invalid Field, as on any drive.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod command;
+mod config;
+mod controller;
+mod host_memory;
+mod inflight;
+mod link;
+mod namespace;
+mod prp;
+mod queue;
+mod registers;
+mod statistics;
+mod work;
+
+pub mod limits;
+
+pub use config::{Config, ConfigError, LinkConfig, RunTimeModel};
+pub use controller::Controller;
+pub use host_memory::{HostMemory, HostMemoryError};
+pub use inflight::{CommandRecord, RunRecord, Stages};
+pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
+pub use statistics::Statistics;
+pub use work::{Outbox, WorkDone, WorkItem};

@@ -30,7 +30,7 @@ pub const IDENTIFY_SIZE: usize = 4096;
 
 /// Identify Controller, CNS 01h (Base 2.1, Figure 312).
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
 pub struct IdentifyController {
     pub vid: U16,
@@ -128,7 +128,7 @@ pub struct LbaFormat {
 
 /// Identify Namespace of the NVM command set, CNS 00h (NVM Command Set 1.2, Figure 114).
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
 pub struct IdentifyNamespaceNvm {
     pub nsze: U64,
@@ -174,7 +174,7 @@ pub struct IdentifyNamespaceNvm {
 
 /// Identify Namespace independent of the command set, CNS 08h (Base 2.1, Figure 320).
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
 pub struct IdentifyNamespaceIndependent {
     pub nsfeat: u8,
@@ -197,7 +197,7 @@ pub struct IdentifyNamespaceIndependent {
 /// Identify Namespace of the Computational Programs command set, CNS 05h with CSI 04h.
 /// Units of MRSG, LPG and MAXPB are provisional, see `docs/conformance.md`.
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
 pub struct IdentifyNamespacePrograms {
     pub maxact: U16,
@@ -213,7 +213,7 @@ pub struct IdentifyNamespacePrograms {
 /// Identify Namespace of the Subsystem Local Memory command set, CNS 05h with CSI 03h.
 /// The public material gives no layout: this one is ours, see `docs/conformance.md`.
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
 pub struct IdentifyNamespaceMemory {
     pub nsze_bytes: U64,

@@ -21,7 +21,7 @@ pub mod lid {
 
 /// SMART / health information, LID 02h, 512 bytes (Base 2.1, Figure 206).
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct SmartLog {
     /// Critical warning bits.
     pub critical_warning: u8,
@@ -77,7 +77,7 @@ impl Default for SmartLog {
 
 /// Error information log entry, 64 bytes (Base 2.1, Figure 205).
 #[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ErrorLogEntry {
     /// Running number of this error, from 1; 0 = the entry is not in use.
     pub error_count: U64,
@@ -118,7 +118,7 @@ impl Default for ErrorLogEntry {
 
 /// Commands supported and effects, LID 05h, 4096 bytes (Base 2.1, Figure 210).
 #[repr(C)]
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct EffectsLog {
     /// Admin commands by opcode.
     pub admin: [U32; 256],
@@ -145,7 +145,7 @@ impl Default for EffectsLog {
 
 /// Program list header, LID 82h, 64 bytes.
 #[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ProgramListHeader {
     /// Number of descriptors that follow.
     pub numd: U32,
@@ -157,7 +157,7 @@ const _: () = assert!(size_of::<ProgramListHeader>() == 64);
 
 /// Program descriptor, 64 bytes; the position in the list is the program index.
 #[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ProgramDescriptor {
     /// PEOCC (bits 1:0): 0 empty, 1 downloaded, 2 device-defined; ACT (bit 2); PIT (bits 5:3).
     pub state: u8,

@@ -1,0 +1,63 @@
+//! Computational Programs I/O commands.
+
+use nvme_spec::command::{ExecuteCdw2, MemoryRangeDescriptor};
+use nvme_spec::{ProgramOpcode, Status, SubmissionEntry};
+
+use crate::limits::RANGES_PER_SET_MAX;
+
+/// Execute Program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecuteProgram {
+    pub(crate) program_index: u16,
+    /// Range set, 0 = none.
+    pub(crate) rsid: u16,
+    /// Range descriptors at the beginning of the data buffer.
+    pub(crate) inline_ranges: usize,
+    /// Bytes of the data buffer, range descriptors included.
+    pub(crate) data_len: u64,
+    pub(crate) param1: u64,
+    pub(crate) param2: u64,
+    /// Vendor: declared run time, from dword 15.
+    pub(crate) declared_ns: u32,
+}
+
+/// A command of the Computational Programs command set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ProgramCommand {
+    Execute(ExecuteProgram),
+}
+
+impl ProgramCommand {
+    pub(crate) fn decode(entry: &SubmissionEntry) -> Result<Self, Status> {
+        if ProgramOpcode(entry.opcode) != ProgramOpcode::EXECUTE {
+            return Err(Status::INVALID_OPCODE.with_dnr());
+        }
+        let cdw2 = ExecuteCdw2::from_bits(entry.cdw2.get());
+        let inline_ranges = entry.cdw3.get() as usize;
+        if inline_ranges > 0 && cdw2.rsid() != 0 {
+            return Err(Status::INVALID_FIELD.with_dnr());
+        }
+        if inline_ranges > usize::from(RANGES_PER_SET_MAX) {
+            return Err(Status::MAXIMUM_MEMORY_RANGES_EXCEEDED.with_dnr());
+        }
+        let descriptors = (inline_ranges * size_of::<MemoryRangeDescriptor>()) as u64;
+        // Stock Linux passthrough cannot carry DLEN (dword 4): it arrives as 0 and dword 14 holds
+        // the length; if that is 0 too, the buffer is the range descriptors alone.
+        let data_len = match (entry.cdw4.get(), entry.cdw14.get()) {
+            (0, 0) => descriptors,
+            (0, len) | (len, _) => u64::from(len),
+        };
+        if data_len < descriptors {
+            return Err(Status::INVALID_FIELD.with_dnr());
+        }
+        Ok(Self::Execute(ExecuteProgram {
+            program_index: cdw2.pind(),
+            rsid: cdw2.rsid(),
+            inline_ranges,
+            data_len,
+            param1: entry.cdw10_11(),
+            param2: entry.cdw12_13(),
+            declared_ns: entry.cdw15.get(),
+        }))
+    }
+}

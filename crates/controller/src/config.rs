@@ -1,0 +1,140 @@
+//! What the drive is made of.
+
+use compute::CostTable;
+use simtime::{Bandwidth, Duration};
+
+/// A link: transfers queue at its bandwidth, then take its latency.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkConfig {
+    /// Rate of each direction.
+    pub bandwidth: Bandwidth,
+    /// Time from the last byte sent to its arrival.
+    pub latency: Duration,
+}
+
+/// How long a job holds its compute unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunTimeModel {
+    /// Executed instructions and bytes touched, by the cost table: deterministic.
+    Instructions,
+    /// The time given with the Execute or Load command, else [`Config::declared_time`].
+    Declared,
+}
+
+/// The drive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Flash.
+    pub flash: ssd::Config,
+    /// Bytes of a logical block: 512 or 4096.
+    pub block_bytes: u32,
+    /// Bytes of device memory.
+    pub memory_bytes: u64,
+    /// Compute units and their scheduler.
+    pub compute: compute::Config,
+    /// Run-time model.
+    pub run_time: RunTimeModel,
+    /// Cost of instructions and memory on a unit.
+    pub cost: CostTable,
+    /// Run time of programs that declare none, under [`RunTimeModel::Declared`].
+    pub declared_time: Duration,
+    /// Instructions any program may execute.
+    pub instruction_budget: u64,
+    /// Instructions it may execute more for each byte of its memory ranges.
+    pub instruction_budget_per_byte: u64,
+    /// Host link.
+    pub host_link: LinkConfig,
+    /// Link between flash and device memory.
+    pub internal_link: LinkConfig,
+    /// Time the drive's firmware spends on each command.
+    pub command_time: Duration,
+    /// Most bytes one command may transfer: a power of two of at least 4 KiB.
+    pub transfer_bytes_max: u64,
+    /// I/O queue pairs a host may have.
+    pub queue_pairs_max: u16,
+    /// Serial number, at most 20 characters.
+    pub serial: String,
+}
+
+impl Default for Config {
+    /// PCIe Gen3 x4 to the host (about 3.5 GB/s after protocol overhead, about 1 us one way), a
+    /// flash-to-memory path as fast as all channels together.
+    fn default() -> Self {
+        Self {
+            flash: ssd::Config::default(),
+            block_bytes: 4096,
+            memory_bytes: 1 << 30,
+            compute: compute::Config::default(),
+            run_time: RunTimeModel::Instructions,
+            cost: CostTable::default(),
+            declared_time: Duration::from_us(100),
+            instruction_budget: 1_000_000_000,
+            instruction_budget_per_byte: 256,
+            host_link: LinkConfig {
+                bandwidth: Bandwidth::from_bytes_per_s(3_500_000_000),
+                latency: Duration::from_us(1),
+            },
+            internal_link: LinkConfig {
+                bandwidth: Bandwidth::from_bytes_per_s(9_600_000_000),
+                latency: Duration::from_ns(500),
+            },
+            command_time: Duration::from_us(2),
+            transfer_bytes_max: 1 << 20,
+            queue_pairs_max: 64,
+            serial: "CSDRIVE0001".into(),
+        }
+    }
+}
+
+/// A configuration the drive cannot be built from.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message is the documentation")]
+pub enum ConfigError {
+    #[error(transparent)]
+    Flash(#[from] ssd::ConfigError),
+    #[error("{key} = {value}: {reason}")]
+    Value { key: &'static str, value: String, reason: &'static str },
+    #[error("memory.size = {bytes}: the host cannot reserve that much address space: {source}")]
+    Memory { bytes: u64, source: std::io::Error },
+}
+
+impl Config {
+    /// Checks what the flash model does not.
+    ///
+    /// # Errors
+    /// Naming the key, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key, value: &dyn ToString, reason| {
+            Err(ConfigError::Value { key, value: value.to_string(), reason })
+        };
+        ssd::Geometry::new(&self.flash)?;
+        if !matches!(self.block_bytes, 512 | 4096) {
+            return refuse("drive.block_size", &self.block_bytes, "choose 512B or 4KiB");
+        }
+        if self.memory_bytes == 0 || !self.memory_bytes.is_multiple_of(4096) {
+            let reason = "choose a multiple of 4KiB, at least 4KiB";
+            return refuse("memory.size", &self.memory_bytes, reason);
+        }
+        if self.memory_bytes > 1 << 44 {
+            return refuse("memory.size", &self.memory_bytes, "choose at most 16TiB");
+        }
+        if !(1..=1024).contains(&self.compute.units) {
+            return refuse("compute.units", &self.compute.units, "choose 1 to 1024");
+        }
+        if self.compute.time_slice.is_zero() {
+            return refuse("compute.time_slice", &0, "choose at least 1ns");
+        }
+        let max = self.transfer_bytes_max;
+        if !max.is_power_of_two() || !(4096..=64 << 20).contains(&max) {
+            let reason = "choose a power of two from 4KiB to 64MiB";
+            return refuse("drive.max_transfer", &max, reason);
+        }
+        if !(1..=1024).contains(&self.queue_pairs_max) {
+            return refuse("drive.queue_pairs", &self.queue_pairs_max, "choose 1 to 1024");
+        }
+        if self.serial.is_empty() || self.serial.len() > 20 || !self.serial.is_ascii() {
+            return refuse("drive.serial", &self.serial, "choose 1 to 20 ASCII characters");
+        }
+        Ok(())
+    }
+}

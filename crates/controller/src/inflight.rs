@@ -1,0 +1,221 @@
+//! Commands between their submission queue and their completion.
+//!
+//! A command taken from a queue becomes a [`Token`] that must end exactly once: posted to its
+//! completion queue, in which it already has a place, or abandoned by a reset. Dropping a token
+//! that did neither is a bug and panics.
+
+use std::sync::Arc;
+
+use compute::Work;
+use nvme_spec::Status;
+use simtime::{Duration, Instant};
+
+use crate::command::{ExecuteProgram, LoadProgram};
+use crate::namespace::compute::ProgramLease;
+use crate::prp::Segments;
+
+/// The obligation to complete one command.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Token {
+    pub(crate) sqid: u16,
+    pub(crate) cqid: u16,
+    pub(crate) cid: u16,
+    ended: bool,
+}
+
+impl Token {
+    pub(crate) fn new(sqid: u16, cqid: u16, cid: u16) -> Self {
+        Self { sqid, cqid, cid, ended: false }
+    }
+
+    /// The command is over: its completion was posted, or a reset forgot it.
+    pub(crate) fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        if !self.ended && !std::thread::panicking() {
+            panic!("command {} of queue {} was neither completed nor abandoned", self.cid, self.sqid);
+        }
+    }
+}
+
+/// Where a command's time went. The parts follow each other and add up to the whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stages {
+    /// Host link, either direction.
+    pub transfer: Duration,
+    /// Waiting for and reading flash.
+    pub flash_read: Duration,
+    /// Waiting for the write buffer or for flash to be programmed.
+    pub flash_write: Duration,
+    /// Link between flash and device memory, after the last flash page was read.
+    pub copy: Duration,
+    /// Waiting for a compute unit, context switches included.
+    pub queue: Duration,
+    /// Holding a compute unit.
+    pub compute: Duration,
+    /// Firmware time of the command itself.
+    pub command: Duration,
+}
+
+/// What an execution did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunRecord {
+    /// Work by class.
+    pub work: Work,
+}
+
+/// A finished command, for statistics and timelines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommandRecord {
+    /// Submission queue.
+    pub sqid: u16,
+    /// Command identifier.
+    pub cid: u16,
+    /// Opcode.
+    pub opcode: u8,
+    /// Namespace.
+    pub nsid: u32,
+    /// Status.
+    pub status: Status,
+    /// When the controller took it from its queue.
+    pub fetched: Instant,
+    /// When its completion was posted.
+    pub completed: Instant,
+    /// Where the time between went.
+    pub stages: Stages,
+    /// Set for executions that ran.
+    pub run: Option<RunRecord>,
+}
+
+/// Names a command in flight to the models; stale after the command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tag(pub(crate) u64);
+
+/// What a command with host data does when the data has arrived.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    NvmWrite { start: u64, len: u64, fua: bool },
+    MemoryWrite { start: u64, len: u64 },
+    MemoryCopy { target: u64, len: u64, count: usize, format: u8 },
+    LoadProgram(LoadProgram),
+    CreateRangeSet { count: u8 },
+    Execute { command: ExecuteProgram, lease: ProgramLease, set: Option<Arc<Vec<ebpf::Range>>> },
+}
+
+/// What a command in flight waits for.
+#[derive(Debug)]
+pub(crate) enum Activity {
+    /// Nothing but its completion time.
+    Completing,
+    /// Data on its way from the host.
+    Arriving { segments: Segments, arrival: Box<Arrival> },
+    /// Pages on their way from flash to the host.
+    Reading { start: u64, len: u64, segments: Segments, pages_left: u32, link_end: Instant },
+    /// Pages on their way to the write buffer or to flash.
+    Writing { pages_left: u32 },
+    /// Pages on their way from flash to device memory.
+    Copying { target: u64, sources: Vec<SourceBytes>, pages_left: u32, link_end: Instant },
+    /// A job on the compute units.
+    Running {
+        lease: ProgramLease,
+        set: Option<Arc<Vec<ebpf::Range>>>,
+        /// Declared run time of a program that also runs.
+        declared: Option<Duration>,
+        outcome: Option<ebpf::Outcome>,
+    },
+}
+
+/// Bytes of the NVM namespace to copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceBytes {
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+}
+
+/// A command in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) token: Token,
+    pub(crate) opcode: u8,
+    pub(crate) nsid: u32,
+    pub(crate) fetched: Instant,
+    /// End of the last finished stage.
+    pub(crate) mark: Instant,
+    pub(crate) stages: Stages,
+    pub(crate) activity: Activity,
+    pub(crate) status: Status,
+    pub(crate) result: u64,
+    pub(crate) run: Option<RunRecord>,
+}
+
+impl InFlight {
+    /// The time from the end of the last stage to `at` was spent on one stage.
+    #[inline]
+    pub(crate) fn end_stage(&mut self, at: Instant, stage: fn(&mut Stages) -> &mut Duration) {
+        *stage(&mut self.stages) += at.since(self.mark);
+        self.mark = self.mark.max(at);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    command: Option<InFlight>,
+}
+
+/// All commands in flight.
+#[derive(Debug, Default)]
+pub(crate) struct InFlightTable {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl InFlightTable {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn insert(&mut self, command: InFlight) -> Tag {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.command = Some(command);
+        Tag(u64::from(slot.generation) << 32 | u64::from(index))
+    }
+
+    /// The command a tag names; `None` if it ended already.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut InFlight> {
+        let slot = self.slots.get_mut(tag.0 as u32 as usize)?;
+        if slot.generation == (tag.0 >> 32) as u32 { slot.command.as_mut() } else { None }
+    }
+
+    /// Takes the command a tag names out of the table.
+    #[inline]
+    pub(crate) fn remove(&mut self, tag: Tag) -> Option<InFlight> {
+        let index = tag.0 as u32;
+        let slot = self.slots.get_mut(index as usize)?;
+        if slot.generation != (tag.0 >> 32) as u32 {
+            return None;
+        }
+        let command = slot.command.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(index);
+        Some(command)
+    }
+
+    /// Tags of the commands that satisfy a condition, by slot.
+    pub(crate) fn tags(&self, condition: impl Fn(&InFlight) -> bool) -> Vec<Tag> {
+        let matching = self.slots.iter().enumerate().filter(|(_, slot)| {
+            slot.command.as_ref().is_some_and(&condition)
+        });
+        matching.map(|(i, slot)| Tag(u64::from(slot.generation) << 32 | i as u64)).collect()
+    }
+}

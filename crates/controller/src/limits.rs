@@ -1,0 +1,34 @@
+//! Limits of the drive that no configuration changes. Everything a host can grow has one.
+
+/// Entries of a queue (CAP.MQES + 1).
+pub const QUEUE_ENTRIES_MAX: u32 = 65_536;
+
+/// Commands in flight over all queues; more stay in their submission queues.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
+
+/// Submission queue entries taken from one queue before the next queue has its turn.
+pub const ARBITRATION_BURST: u32 = 8;
+
+/// Program slots: indices 0 to 1023, the range CEMU's hosts use.
+pub const PROGRAM_SLOTS: u16 = 1024;
+
+/// Programs activated at once (MAXACT).
+pub const ACTIVATIONS_MAX: u16 = 256;
+
+/// Bytes of all loaded programs together (MAXPB).
+pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;
+
+/// Memory range sets (MAXMEMRS).
+pub const RANGE_SETS_MAX: u16 = 1024;
+
+/// Ranges of a set (MAXMEMR).
+pub const RANGES_PER_SET_MAX: u8 = 128;
+
+/// Source entries of a Memory Copy command.
+pub const COPY_SOURCES_MAX: usize = 256;
+
+/// Entries of the error information log.
+pub const ERROR_LOG_ENTRIES: usize = 64;
+
+/// Bytes of the program trace log; older text is dropped.
+pub const TRACE_LOG_BYTES: usize = 256 * 1024;

@@ -1,0 +1,81 @@
+//! Counters of the drive, and the hash that tells two runs apart.
+
+use nvme_spec::{Status, SubmissionEntry};
+use simtime::Instant;
+use zerocopy::IntoBytes;
+
+/// Counters since the drive was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Counters of the flash model.
+    pub flash: ssd::Statistics,
+    /// Bytes of a flash page.
+    pub page_bytes: u64,
+    /// Data bytes sent over the link to the host.
+    pub bytes_to_host: u64,
+    /// Data bytes received over the link from the host.
+    pub bytes_from_host: u64,
+    /// Bytes moved over the internal link into or within device memory.
+    pub bytes_internal: u64,
+    /// Commands completed.
+    pub commands: u64,
+    /// Hash over every command taken and completed, with the time of each.
+    pub trace_hash: u64,
+}
+
+impl Statistics {
+    /// Bytes read from and programmed to flash, garbage collection included.
+    pub fn bytes_flash(&self) -> u64 {
+        let f = &self.flash;
+        let pages = f.flash_reads + f.modify_reads + f.flash_programs + f.gc_reads + f.gc_programs;
+        pages * self.page_bytes
+    }
+}
+
+/// A running hash of what the host could observe. Two runs with the same hash took and completed
+/// the same commands with the same results at the same times.
+#[derive(Debug)]
+pub(crate) struct TraceHash(u64);
+
+impl Default for TraceHash {
+    fn default() -> Self {
+        Self(0x243F_6A88_85A3_08D3)
+    }
+}
+
+impl TraceHash {
+    pub(crate) fn value(&self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    fn mix(&mut self, word: u64) {
+        // Multiply and fold (as in wyhash): every bit of the state depends on every earlier word.
+        let product = u128::from(self.0 ^ word) * 0x9E37_79B9_7F4A_7C15_u128;
+        self.0 = (product as u64) ^ (product >> 64) as u64 ^ word.rotate_left(23);
+    }
+
+    #[inline]
+    pub(crate) fn fetched(&mut self, now: Instant, sqid: u16, entry: &SubmissionEntry) {
+        self.mix(now.as_ns());
+        self.mix(u64::from(sqid));
+        let (words, _) = entry.as_bytes().as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn completed(
+        &mut self,
+        now: Instant,
+        sqid: u16,
+        cid: u16,
+        status: Status,
+        result: u64,
+    ) {
+        self.mix(now.as_ns());
+        self.mix(u64::from(sqid) << 32 | u64::from(cid) << 16 | u64::from(status.bits()));
+        self.mix(result);
+    }
+}

@@ -1,0 +1,41 @@
+//! What the controller asks of its shell: interrupts to raise and programs to run.
+
+use ebpf::{Invocation, Outcome, Program};
+
+use crate::namespace::compute::ProgramLease;
+
+/// Requests to the shell, in the order they were made.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Interrupt vectors to raise, one entry for each completion posted.
+    pub interrupts: Vec<u16>,
+    /// Programs to run.
+    pub work: Vec<WorkItem>,
+}
+
+/// A program to run with everything it needs; independent of the controller, so that any thread
+/// may run it. Program and range set stay in use until the item and its [`WorkDone`] are gone.
+#[derive(Debug)]
+pub struct WorkItem {
+    pub(crate) job: u64,
+    pub(crate) program: Program,
+    pub(crate) invocation: Invocation,
+    pub(crate) lease: ProgramLease,
+}
+
+/// The result of a [`WorkItem`].
+#[derive(Debug)]
+pub struct WorkDone {
+    pub(crate) job: u64,
+    pub(crate) outcome: Outcome,
+    #[expect(dead_code, reason = "keeps the program in use until the controller has the result")]
+    pub(crate) lease: ProgramLease,
+}
+
+impl WorkItem {
+    /// Runs the program to its end, or to the end of its instruction budget.
+    pub fn run(self) -> WorkDone {
+        let outcome = self.program.execute(&self.invocation);
+        WorkDone { job: self.job, outcome, lease: self.lease }
+    }
+}

@@ -1,0 +1,275 @@
+//! The worked examples of `docs/timing.md`: modelled times against arithmetic.
+
+use controller::{Config, LinkConfig, RunTimeModel, Stages};
+use nvme_spec::command::{MemoryRangeDescriptor, program_type};
+use nvme_spec::{NvmOpcode, SubmissionEntry};
+use simtime::{Bandwidth, Duration, Prng};
+use simulator::commands::{self, Execute, with_data};
+use simulator::{QueueId, Session};
+
+const IO: QueueId = QueueId(1);
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.flash.capacity_bytes = 256 << 20;
+    config
+}
+
+fn session(config: Config) -> Session {
+    let mut session = Session::new(config, 0, 256).unwrap();
+    session.host.simulation.drive.set_recording(true);
+    session
+}
+
+/// Runs one command with a buffer and returns its time and its stages.
+fn timed(session: &mut Session, entry: SubmissionEntry, len: u64) -> (u64, Stages) {
+    let buffer = session.host.simulation.ram.allocate(len);
+    let prps = session.host.simulation.ram.prps(&buffer, len);
+    let start = session.host.now();
+    session.take_records();
+    let done = session.host.execute(IO, with_data(entry, prps)).unwrap();
+    assert!(done.status.is_success(), "{}", done.status);
+    let record = session.take_records()[0];
+    let s = record.stages;
+    let parts = [s.transfer, s.flash_read, s.flash_write, s.copy, s.queue, s.compute, s.command];
+    let sum: u64 = parts.iter().map(|d| d.as_ns()).sum();
+    assert_eq!(sum, record.completed.since(record.fetched).as_ns(), "stages add up to the whole");
+    (session.host.now().since(start).as_ns(), s)
+}
+
+/// Writes blocks and waits until they are in flash and the drive is idle.
+fn precondition(session: &mut Session, bytes: usize) {
+    session.write_blocks(0, &vec![7; bytes]).unwrap();
+    session.flush().unwrap();
+    while session.host.simulation.step() {}
+}
+
+#[test]
+fn read_4k_on_an_idle_drive() {
+    let mut session = session(config());
+    precondition(&mut session, 4096);
+    let (ns, stages) = timed(&mut session, commands::read_write(NvmOpcode::READ, 0, 1), 4096);
+    // tR 40 us; 4096 B over a 1.2 GB/s channel; 4096 B over a 3.5 GB/s link; link latency 1 us;
+    // firmware 2 us.
+    assert_eq!(stages.flash_read.as_ns(), 40_000 + 3_414);
+    assert_eq!(stages.transfer.as_ns(), 1_171 + 1_000);
+    assert_eq!(ns, 40_000 + 3_414 + 1_171 + 1_000 + 2_000);
+}
+
+#[test]
+fn read_of_unwritten_blocks_costs_no_flash_time() {
+    let mut session = session(config());
+    let (ns, stages) = timed(&mut session, commands::read_write(NvmOpcode::READ, 9, 1), 4096);
+    assert!(stages.flash_read.is_zero());
+    assert_eq!(ns, 1_171 + 1_000 + 2_000);
+}
+
+#[test]
+fn read_1m_sequential_over_8_channels() {
+    let mut config = config();
+    // A link that is not the bottleneck shows the flash alone.
+    config.host_link =
+        LinkConfig { bandwidth: Bandwidth::from_bytes_per_s(0), latency: Duration::ZERO };
+    let mut session = session(config);
+    precondition(&mut session, 1 << 20);
+    let (ns, _) = timed(&mut session, commands::read_write(NvmOpcode::READ, 0, 256), 1 << 20);
+    // 256 pages over 8 channels: 32 pages each, 8 on each of a channel's 4 dies, 4 on each of a
+    // die's 2 planes. The first page of a die is read alone, the others wait together and are
+    // read two planes at a time. Reading is hidden behind the bus or the bus behind reading:
+    // the bound is the larger of bus time (32 transfers) and die time (5 operations of a die).
+    let bus = 32 * 3_414;
+    let die = 5 * 40_000;
+    assert!(ns >= die.max(bus) + 2_000, "{ns} is faster than the flash can be");
+    assert!(ns <= die + bus + 2_000, "{ns} is slower than reading and transferring in turn");
+}
+
+#[test]
+fn read_1m_takes_as_long_as_the_slowest_part() {
+    // The host link at 100 MB/s is the bottleneck: 1 MiB takes 10.486 ms, plus the first page's
+    // way to the link.
+    let mut config = config();
+    config.host_link.bandwidth = Bandwidth::from_bytes_per_s(100_000_000);
+    let mut session = session(config);
+    precondition(&mut session, 1 << 20);
+    let (ns, _) = timed(&mut session, commands::read_write(NvmOpcode::READ, 0, 256), 1 << 20);
+    // 256 transfers of 4096 B, each 40960 ns.
+    assert_eq!(ns, 40_000 + 3_414 + 256 * 40_960 + 1_000 + 2_000);
+}
+
+#[test]
+fn flash_time_moves_the_read_by_as_much() {
+    for read_us in [0, 10, 80, 1_000] {
+        let mut config = config();
+        config.flash.read_time = Duration::from_us(read_us);
+        let mut session = session(config);
+        precondition(&mut session, 4096);
+        let (ns, _) = timed(&mut session, commands::read_write(NvmOpcode::READ, 0, 1), 4096);
+        assert_eq!(ns, read_us * 1_000 + 3_414 + 1_171 + 1_000 + 2_000);
+    }
+}
+
+#[test]
+fn write_is_acknowledged_from_the_buffer() {
+    let mut session = session(config());
+    let (ns, stages) = timed(&mut session, commands::read_write(NvmOpcode::WRITE, 0, 1), 4096);
+    assert!(stages.flash_write.is_zero());
+    assert_eq!(ns, 1_171 + 1_000 + 2_000);
+    let (ns, _) = timed(&mut session, commands::flush(), 0);
+    // The page was handed to flash when its data arrived, 2 us of firmware time ago.
+    assert_eq!(ns, 3_414 + 200_000 - 2_000 + 2_000);
+}
+
+/// Starts `jobs` executions of a declared 100 us each at once; returns the time of all.
+fn run_jobs(jobs: u32, units: u32) -> u64 {
+    let mut config = config();
+    config.compute.units = units;
+    config.run_time = RunTimeModel::Declared;
+    let mut session = session(config);
+    let run_time = 100_000u64.to_le_bytes();
+    let buffer = session.host.simulation.ram.allocate(8);
+    session.host.simulation.ram.put(buffer.address, &run_time);
+    let load = commands::load_program(0, program_type::DECLARED, 8, 0, 8);
+    let load = with_data(load, (buffer.address, 0));
+    assert!(session.host.execute(QueueId(0), load).unwrap().status.is_success());
+    let activate = commands::activate_program(0, true);
+    assert!(session.host.execute(QueueId(0), activate).unwrap().status.is_success());
+    let start = session.host.now();
+    for _ in 0..jobs {
+        session.host.enqueue(IO, Execute::default().entry());
+    }
+    session.host.ring(IO);
+    for _ in 0..jobs {
+        assert!(session.host.next_completion().unwrap().status.is_success());
+    }
+    session.host.now().since(start).as_ns()
+}
+
+#[test]
+fn jobs_on_units_take_ceil_jobs_over_units_times_as_long() {
+    for (jobs, units) in [(1u32, 4), (4, 4), (5, 4), (16, 4), (16, 1), (16, 16)] {
+        let expected = u64::from(jobs.div_ceil(units)) * 100_000 + 2_000;
+        assert_eq!(run_jobs(jobs, units), expected, "{jobs} jobs on {units} units");
+    }
+}
+
+#[test]
+fn write_burst_that_fills_the_drive_forces_collection() {
+    let mut config = config();
+    config.flash.capacity_bytes = 64 << 20;
+    config.flash.channels = 2;
+    config.flash.dies_per_channel = 2;
+    config.flash.overprovisioning_permille = 250;
+    config.flash.pages_per_block = 64;
+    let mut session = session(config);
+    let data = vec![1; 1 << 20];
+    let burst = |session: &mut Session, random: bool| {
+        let mut prng = Prng::new(1);
+        let start = session.host.now();
+        for n in 0..64u64 {
+            for piece in 0..16u64 {
+                let place = if random { prng.below(1024) } else { n * 16 + piece };
+                session.write_blocks(place * 16, &data[..65_536]).unwrap();
+            }
+        }
+        session.flush().unwrap();
+        let bytes_per_s = (64 << 20) as f64 / (session.host.now().since(start).as_ns() as f64 / 1e9);
+        (bytes_per_s, session.host.simulation.drive.statistics().flash)
+    };
+    let (fresh, statistics) = burst(&mut session, false);
+    assert_eq!(statistics.gc_programs, 0, "an empty drive is filled without collection");
+    assert_eq!(statistics.write_amplification(), 1.0);
+    let mut sustained = fresh;
+    let mut last = statistics;
+    for _ in 0..3 {
+        (sustained, last) = burst(&mut session, true);
+    }
+    assert!(last.gc_programs > 0 && last.erases > 0);
+    assert!(last.write_amplification() > 1.2, "{}", last.write_amplification());
+    // 4 dies of 2 planes program 2 pages in 200 us + 2 transfers: at most 159 MB/s.
+    let bound = 4.0 * 2.0 * 4096.0 / ((200_000.0 + 2.0 * 3_414.0) / 1e9);
+    assert!(fresh < bound * 1.3 && fresh > bound * 0.4, "{fresh} of {bound} B/s");
+    assert!(sustained < fresh * 0.85, "collection costs bandwidth: {sustained} of {fresh} B/s");
+}
+
+#[test]
+fn compute_time_follows_clock_and_memory_bandwidth() {
+    // mov r0, 0; r0 += 1 a hundred times; exit: 101 ALU instructions and an exit.
+    let mut code = vec![0xB7, 0, 0, 0, 0, 0, 0, 0];
+    for _ in 0..100 {
+        code.extend([0x07, 0, 0, 0, 1, 0, 0, 0]);
+    }
+    code.extend([0x95, 0, 0, 0, 0, 0, 0, 0]);
+    let object = elf_of(&code);
+    for (hz, expected_ns) in [(1_000_000_000, 53), (500_000_000, 105), (2_000_000_000, 27)] {
+        let mut config = config();
+        config.cost.clock = simtime::Frequency::from_hz(hz).unwrap();
+        let mut session = session(config);
+        session.load_program(3, &object).unwrap();
+        session.take_records();
+        let command = Execute { program_index: 3, ..Default::default() };
+        assert_eq!(session.execute(command, &[]).unwrap(), 100);
+        // 101 x 0.5 + 2 cycles = 52.5 cycles.
+        assert_eq!(session.take_records()[0].stages.compute.as_ns(), expected_ns);
+    }
+}
+
+/// The smallest relocatable object with one function.
+fn elf_of(code: &[u8]) -> Vec<u8> {
+    let names = b"\0.text\0.strtab\0.symtab\0f\0";
+    let mut file = vec![0; 64];
+    let text = file.len() as u64;
+    file.extend(code);
+    let strings = file.len() as u64;
+    file.extend(names);
+    file.resize(file.len().next_multiple_of(8), 0);
+    let symbols = file.len() as u64;
+    file.extend([0; 24]);
+    // Symbol: name 23 ("f"), global function, section 1.
+    file.extend(23u32.to_le_bytes());
+    file.extend([0x12, 0, 1, 0]);
+    file.extend(0u64.to_le_bytes());
+    file.extend((code.len() as u64).to_le_bytes());
+    let headers = file.len() as u64;
+    let mut section = |name: u32, kind: u32, flags: u64, at: u64, size: u64, link: u32, info: u32, entry: u64| {
+        file.extend(name.to_le_bytes());
+        file.extend(kind.to_le_bytes());
+        for value in [flags, 0, at, size] {
+            file.extend(value.to_le_bytes());
+        }
+        file.extend(link.to_le_bytes());
+        file.extend(info.to_le_bytes());
+        file.extend(8u64.to_le_bytes());
+        file.extend(entry.to_le_bytes());
+    };
+    section(0, 0, 0, 0, 0, 0, 0, 0);
+    section(1, 1, 6, text, code.len() as u64, 0, 0, 0);
+    section(7, 3, 0, strings, names.len() as u64, 0, 0, 0);
+    section(15, 2, 0, symbols, 48, 2, 1, 24);
+    file[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
+    file[16..20].copy_from_slice(&[1, 0, 247, 0]);
+    file[20] = 1;
+    file[40..48].copy_from_slice(&headers.to_le_bytes());
+    file[52..54].copy_from_slice(&64u16.to_le_bytes());
+    file[58..64].copy_from_slice(&[64, 0, 4, 0, 2, 0]);
+    file
+}
+
+#[test]
+fn memory_copy_reads_flash_once_and_crosses_the_internal_link() {
+    let mut session = session(config());
+    precondition(&mut session, 1 << 20);
+    let before = session.host.simulation.drive.statistics();
+    session.take_records();
+    session.copy_blocks(0, 256, 8192).unwrap();
+    let after = session.host.simulation.drive.statistics();
+    assert_eq!(after.flash.flash_reads - before.flash.flash_reads, 256);
+    assert_eq!(after.bytes_internal - before.bytes_internal, 1 << 20);
+    let descriptors = size_of::<MemoryRangeDescriptor>() as u64;
+    assert_eq!(after.bytes_from_host - before.bytes_from_host, descriptors, "one source entry");
+    assert_eq!(after.bytes_to_host, before.bytes_to_host);
+    let stages = session.take_records()[0].stages;
+    // The last page crosses 9.6 GB/s in 427 ns, then the latency of 500 ns; what arrived before
+    // it may still be queued.
+    assert!((927..30_000).contains(&stages.copy.as_ns()), "{stages:?}");
+    assert_eq!(session.read_memory(8192, 1 << 20).unwrap(), vec![7; 1 << 20]);
+}
