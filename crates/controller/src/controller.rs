@@ -52,7 +52,9 @@ pub struct Controller {
     pub(crate) outbox: Outbox,
     pub(crate) page_bits: u32,
     events: EventQueue<Event>,
-    /// A doorbell or a freed place may let commands be taken from their queues.
+    /// Submission queues that may hold commands, in the order of their doorbells.
+    waiting: Vec<u16>,
+    /// A doorbell or a freed place may let commands be taken from these queues.
     fetch_due: bool,
     now: Instant,
     hash: TraceHash,
@@ -90,6 +92,7 @@ impl Controller {
             scratch: Vec::new(),
             outbox: Outbox::default(),
             events: EventQueue::new(),
+            waiting: Vec::new(),
             fetch_due: false,
             now: Instant::ZERO,
             hash: TraceHash::default(),
@@ -120,11 +123,20 @@ impl Controller {
     pub fn advance(&mut self, now: Instant, host: &mut impl HostMemory) {
         self.now = self.now.max(now);
         self.fetch(now, host);
-        while let Some(due) = self.next_event().filter(|&due| due <= now) {
+        loop {
+            let flash = self.ssd.next_event();
+            let compute = self.engine.next_event();
+            let own = self.events.next_at();
+            let due = earliest(flash, earliest(compute, own));
+            let Some(due) = due.filter(|&due| due <= now) else { return };
             // Something ready at once has no time of its own: it happens now.
             let at = if due == Instant::ZERO { now } else { due };
-            self.advance_flash(at, host);
-            self.advance_compute(at);
+            if flash.is_some_and(|t| t <= at) {
+                self.advance_flash(at, host);
+            }
+            if compute.is_some_and(|t| t <= at) {
+                self.advance_compute(at);
+            }
             while let Some((at, event)) = self.events.pop_due(at) {
                 match event {
                     Event::Arrived(tag) => self.data_arrived(at, host, tag),
@@ -137,8 +149,7 @@ impl Controller {
 
     /// When to call [`Self::advance`] again.
     pub fn next_event(&self) -> Option<Instant> {
-        let models = [self.events.next_at(), self.ssd.next_event(), self.engine.next_event()];
-        models.into_iter().flatten().min()
+        earliest(self.events.next_at(), earliest(self.ssd.next_event(), self.engine.next_event()))
     }
 
     /// Takes the result of a work item: the job's run time is known now.
@@ -202,8 +213,13 @@ impl Controller {
             let queue = self.completion.get_mut(queue).and_then(Option::as_mut);
             queue.is_some_and(|q| q.set_head(value))
         } else {
+            let number = queue as u16;
             let queue = self.submission.get_mut(queue).and_then(Option::as_mut);
-            queue.is_some_and(|q| q.set_tail(value))
+            let valid = queue.is_some_and(|q| q.set_tail(value));
+            if valid && !self.waiting.contains(&number) {
+                self.waiting.push(number);
+            }
+            valid
         };
         self.fetch_due |= valid;
         self.logs.invalid_doorbells += u64::from(!valid);
@@ -252,6 +268,7 @@ impl Controller {
         self.submission.fill_with(|| None);
         self.completion.fill_with(|| None);
         self.queues_granted = false;
+        self.waiting.clear();
         self.fetch_due = false;
         self.registers.csts.set_rdy(false);
         self.registers.csts.set_cfs(false);
@@ -260,7 +277,7 @@ impl Controller {
     /// Stops a command's work in the models and takes it out of the table.
     pub(crate) fn abandon(&mut self, tag: Tag) -> Option<InFlight> {
         let command = self.inflight.remove(tag)?;
-        if matches!(command.activity, Activity::Running { .. }) {
+        if matches!(command.activity, Activity::Running(_)) {
             self.engine.cancel(self.now, compute::JobId(tag.0));
         }
         Some(command)
@@ -271,18 +288,25 @@ impl Controller {
             return;
         }
         self.fetch_due = false;
-        loop {
-            let mut progress = false;
-            for sqid in 0..self.submission.len() {
+        // Round robin over the queues that may hold commands, a burst from each in turn.
+        let mut progress = true;
+        while progress {
+            progress = false;
+            let mut n = 0;
+            while n < self.waiting.len() {
+                let sqid = usize::from(self.waiting[n]);
                 for _ in 0..ARBITRATION_BURST {
                     if !self.fetch_one(now, host, sqid) {
                         break;
                     }
                     progress = true;
                 }
-            }
-            if !progress {
-                return;
+                // A queue that is not empty stays: its commands wait for a place.
+                if self.submission[sqid].as_ref().is_none_or(SubmissionQueue::is_empty) {
+                    self.waiting.remove(n);
+                } else {
+                    n += 1;
+                }
             }
         }
     }
@@ -386,6 +410,7 @@ impl Controller {
     }
 
     /// Schedules a command's completion: all that is left is the firmware's time.
+    #[inline]
     pub(crate) fn complete(&mut self, now: Instant, tag: Tag, status: Status, result: u64) {
         let time = self.config.command_time;
         let Some(command) = self.inflight.get_mut(tag) else { return };
@@ -439,7 +464,7 @@ impl Controller {
                 fetched: command.fetched,
                 completed: now,
                 stages: command.stages,
-                run: command.run,
+                run: command.run.as_deref().copied(),
             });
         }
         token.end();
@@ -461,5 +486,15 @@ impl Controller {
             self.job_finished(job);
         }
         self.jobs_done = jobs;
+    }
+}
+
+/// The earlier of two times, either of which may never come.
+#[inline]
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, None) => a,
+        (None, b) => b,
     }
 }

@@ -121,13 +121,18 @@ pub(crate) enum Activity {
     /// Pages on their way from flash to device memory.
     Copying { target: u64, sources: Vec<SourceBytes>, pages_left: u32, link_end: Instant },
     /// A job on the compute units.
-    Running {
-        lease: ProgramLease,
-        set: Option<Arc<Vec<ebpf::Range>>>,
-        /// Declared run time of a program that also runs.
-        declared: Option<Duration>,
-        outcome: Option<ebpf::Outcome>,
-    },
+    Running(Box<RunningJob>),
+}
+
+/// A job on the compute units.
+#[derive(Debug)]
+pub(crate) struct RunningJob {
+    /// Keep the program and the range set in use.
+    pub(crate) _in_use: (ProgramLease, Option<Arc<Vec<ebpf::Range>>>),
+    /// Declared run time of a program that also runs.
+    pub(crate) declared: Option<Duration>,
+    /// What the program did, once it ran.
+    pub(crate) outcome: Option<ebpf::Outcome>,
 }
 
 /// Bytes of the NVM namespace to copy.
@@ -150,7 +155,7 @@ pub(crate) struct InFlight {
     pub(crate) activity: Activity,
     pub(crate) status: Status,
     pub(crate) result: u64,
-    pub(crate) run: Option<RunRecord>,
+    pub(crate) run: Option<Box<RunRecord>>,
 }
 
 impl InFlight {

@@ -13,6 +13,13 @@ pub struct Outbox {
     pub work: Vec<WorkItem>,
 }
 
+impl Outbox {
+    /// True if the shell has nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.interrupts.is_empty() && self.work.is_empty()
+    }
+}
+
 /// A program to run with everything it needs; independent of the controller, so that any thread
 /// may run it. Program and range set stay in use until the item and its [`WorkDone`] are gone.
 #[derive(Debug)]

@@ -1,1 +1,5 @@
-fn main(){}
+mod bench;
+fn main() -> anyhow::Result<()> {
+    println!("{:#}", bench::simulation::run(2_000_000, |k| eprintln!("{k}"))?);
+    Ok(())
+}

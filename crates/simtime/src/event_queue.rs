@@ -1,28 +1,41 @@
 //! Pending events in time order, ties in insertion order.
+//!
+//! Models schedule most events a constant delay ahead of a clock that only moves forward, so the
+//! events of one kind arrive already sorted. The queue takes advantage of that as patience sorting
+//! does: a few sorted runs take every event that extends one of them in constant time, and a heap
+//! takes the rest. Whatever arrives, the order that comes out is the same.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::Instant;
+
+/// Sorted runs besides the heap: as many as the delays that are common at one time.
+const RUNS: usize = 4;
 
 /// A priority queue of events. Events due at the same instant come out in the order they were
 /// pushed, which makes a simulation a function of its inputs.
 #[derive(Debug)]
 pub struct EventQueue<E> {
+    runs: [VecDeque<Entry<E>>; RUNS],
     heap: BinaryHeap<Entry<E>>,
     sequence: u64,
+    len: usize,
+    /// The earliest event and where it is (a run, or `RUNS` for the heap).
+    next: Option<(Key, usize)>,
 }
+
+type Key = (Instant, u64);
 
 #[derive(Debug)]
 struct Entry<E> {
-    at: Instant,
-    sequence: u64,
+    key: Key,
     event: E,
 }
 
 // `BinaryHeap` is a max-heap: the order is reversed so that the earliest entry is the greatest.
 impl<E> Ord for Entry<E> {
     fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+        other.key.cmp(&self.key)
     }
 }
 
@@ -42,7 +55,13 @@ impl<E> Eq for Entry<E> {}
 
 impl<E> Default for EventQueue<E> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0 }
+        Self {
+            runs: core::array::from_fn(|_| VecDeque::new()),
+            heap: BinaryHeap::new(),
+            sequence: 0,
+            len: 0,
+            next: None,
+        }
     }
 }
 
@@ -53,43 +72,76 @@ impl<E> EventQueue<E> {
     }
 
     /// Schedules `event` for `at`.
+    #[inline]
     pub fn push(&mut self, at: Instant, event: E) {
         self.sequence += 1;
-        self.heap.push(Entry { at, sequence: self.sequence, event });
+        self.len += 1;
+        let key = (at, self.sequence);
+        let entry = Entry { key, event };
+        // The run that ends latest but not after the event; an empty run if none fits.
+        let mut best = RUNS;
+        let mut best_end = None;
+        for (n, run) in self.runs.iter().enumerate() {
+            let end = run.back().map(|last| last.key.0);
+            if end.is_none_or(|end| end <= at) && (best == RUNS || end > best_end) {
+                (best, best_end) = (n, end);
+            }
+        }
+        match self.runs.get_mut(best) {
+            Some(run) => run.push_back(entry),
+            None => self.heap.push(entry),
+        }
+        if self.next.is_none_or(|(next, _)| key < next) {
+            self.next = Some((key, best));
+        }
     }
 
     /// When the next event is due.
+    #[inline]
     pub fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|entry| entry.at)
+        self.next.map(|((at, _), _)| at)
     }
 
     /// Takes the next event if it is due at or before `now`.
+    #[inline]
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, E)> {
-        if self.next_at()? > now {
-            return None;
+        let ((at, _), place) = self.next.filter(|((at, _), _)| *at <= now)?;
+        let entry = match self.runs.get_mut(place) {
+            Some(run) => run.pop_front(),
+            None => self.heap.pop(),
+        };
+        self.len -= 1;
+        self.find_next();
+        entry.map(|entry| (at, entry.event))
+    }
+
+    #[inline]
+    fn find_next(&mut self) {
+        self.next = self.heap.peek().map(|entry| (entry.key, RUNS));
+        for (n, run) in self.runs.iter().enumerate() {
+            if let Some(first) = run.front()
+                && self.next.is_none_or(|(next, _)| first.key < next)
+            {
+                self.next = Some((first.key, n));
+            }
         }
-        self.heap.pop().map(|entry| (entry.at, entry.event))
     }
 
     /// Number of pending events.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.len
     }
 
     /// True if nothing is pending.
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
-
-    /// Drops every pending event.
-    pub fn clear(&mut self) {
-        self.heap.clear();
+        self.next.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Prng;
 
     #[test]
     fn events_come_out_by_time_then_by_insertion() {
@@ -106,5 +158,33 @@ mod tests {
         let rest: Vec<char> =
             core::iter::from_fn(|| queue.pop_due(Instant::from_ns(9)).map(|e| e.1)).collect();
         assert_eq!(rest, ['c', 'd']);
+    }
+
+    /// Against a sorted list: constant delays, random delays, and mixtures of both.
+    #[test]
+    fn random_pushes_and_pops_match_a_sorted_list() {
+        for seed in 0..50 {
+            let mut prng = Prng::new(seed);
+            let (mut queue, mut model) = (EventQueue::new(), Vec::new());
+            let (mut now, mut number) = (0, 0u64);
+            for _ in 0..3000 {
+                if prng.below(2) == 0 {
+                    let delay = match prng.below(8) {
+                        n @ 0..6 => n * 100,
+                        _ => prng.below(1000),
+                    };
+                    queue.push(Instant::from_ns(now + delay), number);
+                    model.push((now + delay, number));
+                    number += 1;
+                } else {
+                    model.sort_unstable();
+                    let expected = (!model.is_empty()).then(|| model.remove(0));
+                    let got = queue.pop_due(Instant::from_ns(u64::MAX));
+                    assert_eq!(got.map(|(at, n)| (at.as_ns(), n)), expected);
+                    now = expected.map_or(now, |(at, _)| at);
+                }
+                assert_eq!((queue.len(), queue.is_empty()), (model.len(), model.is_empty()));
+            }
+        }
     }
 }

@@ -52,12 +52,18 @@ impl Simulation {
         }
     }
 
-    /// Jumps to the next event and settles; false if nothing will ever happen.
+    /// Jumps from event to event until the drive raises an interrupt or has run a program; false
+    /// if it goes idle before.
     pub fn step(&mut self) -> bool {
-        let Some(at) = self.drive.next_event() else { return false };
-        self.now = self.now.max(at);
-        self.settle();
-        true
+        loop {
+            let Some(at) = self.drive.next_event() else { return false };
+            self.now = self.now.max(at);
+            self.drive.advance(self.now, &mut self.ram);
+            if !self.drive.outbox().is_empty() {
+                self.settle();
+                return true;
+            }
+        }
     }
 
     /// Takes the interrupts raised since the last call.

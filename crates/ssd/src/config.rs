@@ -33,6 +33,8 @@ pub struct Config {
     pub erase_time: Duration,
     /// Channel bus rate.
     pub channel_bandwidth: Bandwidth,
+    /// False for a simulation of times alone: page contents are not kept.
+    pub keep_data: bool,
     /// Bytes of host writes acknowledged before they are programmed; 0 = write through.
     pub write_buffer_bytes: u64,
 }
@@ -56,6 +58,7 @@ impl Default for Config {
             program_time: Duration::from_us(200),
             erase_time: Duration::from_us(2000),
             channel_bandwidth: Bandwidth::from_bytes_per_s(1_200_000_000),
+            keep_data: true,
             write_buffer_bytes: 16 << 20,
         }
     }

@@ -119,7 +119,7 @@ pub struct Ssd {
     map: PageMap,
     blocks: Blocks,
     nand: Nand,
-    store: PageStore,
+    store: Option<PageStore>,
     /// Free pages of the write buffer; `None` = write through.
     buffer_free: Option<u64>,
     pending: VecDeque<PendingWrite>,
@@ -146,7 +146,9 @@ impl Ssd {
             map: PageMap::new(geometry.logical_pages),
             blocks: Blocks::new(geometry),
             nand: Nand::new(config, geometry),
-            store: PageStore::new(geometry.logical_pages, geometry.page_bytes),
+            store: config
+                .keep_data
+                .then(|| PageStore::new(geometry.logical_pages, geometry.page_bytes)),
             buffer_free: (buffer > 0).then_some(buffer),
             pending: VecDeque::new(),
             next_plane: 0,
@@ -197,14 +199,16 @@ impl Ssd {
         if self.ready.is_empty() { self.nand.next_event() } else { Some(Instant::ZERO) }
     }
 
-    /// Page contents.
-    pub fn store(&self) -> &PageStore {
-        &self.store
+    /// Page contents; `None` if the drive models times alone.
+    #[inline]
+    pub fn store(&self) -> Option<&PageStore> {
+        self.store.as_ref()
     }
 
     /// Page contents, for writing. The caller submits the writes that account for it.
-    pub fn store_mut(&mut self) -> &mut PageStore {
-        &mut self.store
+    #[inline]
+    pub fn store_mut(&mut self) -> Option<&mut PageStore> {
+        self.store.as_mut()
     }
 
     /// The checked geometry.

@@ -175,8 +175,8 @@ fn overwriting_one_plane_only_does_not_wedge_the_others() {
 fn large_drive_takes_memory_only_for_what_is_written() {
     let config = Config { capacity_bytes: 1 << 40, ..Config::default() };
     let mut ssd = Ssd::new(&config).unwrap();
-    ssd.store_mut().page_mut(Lpn((1 << 28) - 1))[0] = 1;
-    assert!(ssd.store().used_bytes() == 4096);
+    ssd.store_mut().unwrap().page_mut(Lpn((1 << 28) - 1))[0] = 1;
+    assert!(ssd.store().unwrap().used_bytes() == 4096);
 }
 
 proptest! {
@@ -212,7 +212,7 @@ proptest! {
                 n => RequestKind::Write { partial: n < 8 },
             };
             if matches!(kind, RequestKind::Write { .. }) {
-                ssd.store_mut().page_mut(Lpn(lpn))[..8].copy_from_slice(&tag.to_le_bytes());
+                ssd.store_mut().unwrap().page_mut(Lpn(lpn))[..8].copy_from_slice(&tag.to_le_bytes());
                 expected.insert(lpn, tag);
             }
             submit(&mut ssd, now, kind, lpn, tag);
@@ -229,7 +229,7 @@ proptest! {
         }
         prop_assert!(outstanding.is_empty(), "never completed: {outstanding:?}");
         for (lpn, tag) in expected {
-            prop_assert_eq!(&ssd.store().page(Lpn(lpn)).unwrap()[..8], &tag.to_le_bytes());
+            prop_assert_eq!(&ssd.store().unwrap().page(Lpn(lpn)).unwrap()[..8], &tag.to_le_bytes());
         }
         ssd.check();
     }

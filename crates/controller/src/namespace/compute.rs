@@ -17,7 +17,7 @@ use crate::command::{ExecuteProgram, LoadProgram, ProgramCommand};
 use crate::config::RunTimeModel;
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Arrival, RunRecord, Tag};
+use crate::inflight::{Activity, Arrival, RunRecord, RunningJob, Tag};
 use crate::limits::{
     ACTIVATIONS_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, RANGES_PER_SET_MAX,
 };
@@ -366,7 +366,8 @@ impl Controller {
             RunTime::WhenRun(declared) => (None, declared),
         };
         self.engine.submit(now, JobId(tag.0), known);
-        self.set_activity(tag, Activity::Running { lease, set, declared, outcome: None });
+        let job = RunningJob { _in_use: (lease, set), declared, outcome: None };
+        self.set_activity(tag, Activity::Running(Box::new(job)));
         Ok(())
     }
 
@@ -374,13 +375,13 @@ impl Controller {
     pub(crate) fn job_ran(&mut self, now: Instant, done: WorkDone) {
         let tag = Tag(done.job);
         let Some(command) = self.inflight.get_mut(tag) else { return };
-        let Activity::Running { outcome, declared, .. } = &mut command.activity else { return };
+        let Activity::Running(job) = &mut command.activity else { return };
         let counts = &done.outcome.counts;
         let bytes = counts.bytes_loaded + counts.bytes_stored;
         let work = Work { instructions: counts.instructions, bytes };
-        command.run = Some(RunRecord { work });
-        *outcome = Some(done.outcome);
-        let cost = declared.unwrap_or_else(|| self.config.cost.time_for(&work));
+        command.run = Some(Box::new(RunRecord { work }));
+        job.outcome = Some(done.outcome);
+        let cost = job.declared.unwrap_or_else(|| self.config.cost.time_for(&work));
         self.engine.set_cost(now, JobId(tag.0), cost);
     }
 
@@ -389,14 +390,13 @@ impl Controller {
         let tag = Tag(finished.job.0);
         let Some(command) = self.inflight.get_mut(tag) else { return };
         let activity = std::mem::replace(&mut command.activity, Activity::Completing);
-        let Activity::Running { lease, set, outcome, .. } = activity else {
+        let Activity::Running(job) = activity else {
             unreachable!("a job finished for a command that does not run")
         };
         command.stages.queue += finished.waited;
         command.stages.compute += finished.ran;
         command.mark = finished.at;
-        drop((lease, set));
-        let Some(outcome) = outcome else {
+        let Some(outcome) = job.outcome else {
             // A declared-time program: nothing ran.
             return self.complete(finished.at, tag, Status::SUCCESS, 0);
         };

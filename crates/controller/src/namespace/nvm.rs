@@ -170,7 +170,7 @@ impl Controller {
     }
 }
 
-/// Copies from the page store to host memory.
+/// Copies from the page store to host memory; nothing if the drive models times alone.
 #[inline]
 fn read_store(
     ssd: &Ssd,
@@ -178,6 +178,7 @@ fn read_store(
     start: u64,
     segments: &Segments,
 ) -> Result<(), Status> {
+    let Some(store) = ssd.store() else { return Ok(()) };
     let page_bytes = u64::from(ssd.geometry().page_bytes);
     let mut byte = start;
     for segment in segments.iter() {
@@ -185,7 +186,7 @@ fn read_store(
         while left > 0 {
             let at = (byte & (page_bytes - 1)) as usize;
             let n = left.min(page_bytes - at as u64);
-            let page = ssd.store().page(Lpn((byte / page_bytes) as u32)).unwrap_or(&ZEROES);
+            let page = store.page(Lpn((byte / page_bytes) as u32)).unwrap_or(&ZEROES);
             host.write(address, &page[at..at + n as usize])
                 .map_err(|_| Status::DATA_TRANSFER_ERROR)?;
             (address, byte, left) = (address + n, byte + n, left - n);
@@ -202,13 +203,14 @@ fn write_store(
     segments: &Segments,
 ) -> Result<(), Status> {
     let page_bytes = u64::from(ssd.geometry().page_bytes);
+    let Some(store) = ssd.store_mut() else { return Ok(()) };
     let mut byte = start;
     for segment in segments.iter() {
         let (mut address, mut left) = (segment.address, segment.len);
         while left > 0 {
             let at = (byte & (page_bytes - 1)) as usize;
             let n = left.min(page_bytes - at as u64);
-            let page = ssd.store_mut().page_mut(Lpn((byte / page_bytes) as u32));
+            let page = store.page_mut(Lpn((byte / page_bytes) as u32));
             host.read(address, &mut page[at..at + n as usize])
                 .map_err(|_| Status::DATA_TRANSFER_ERROR)?;
             (address, byte, left) = (address + n, byte + n, left - n);
@@ -224,13 +226,14 @@ pub(crate) fn visit_store(
     len: u64,
     mut visitor: impl FnMut(u64, &[u8]),
 ) {
+    let Some(store) = ssd.store() else { return };
     let page_bytes = u64::from(ssd.geometry().page_bytes);
     let mut offset = 0;
     while offset < len {
         let byte = start + offset;
         let at = (byte & (page_bytes - 1)) as usize;
         let n = (len - offset).min(page_bytes - at as u64);
-        let page = ssd.store().page(Lpn((byte / page_bytes) as u32)).unwrap_or(&ZEROES);
+        let page = store.page(Lpn((byte / page_bytes) as u32)).unwrap_or(&ZEROES);
         visitor(offset, &page[at..at + n as usize]);
         offset += n;
     }

@@ -1,0 +1,223 @@
+//! `csdrive bench simulation`: simulated commands per second of host time, on one core, through
+//! the controller's queues, data included; and the costs of decoding and mapping alone.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::Result;
+use controller::Config;
+use nvme_spec::{NvmOpcode, SubmissionEntry};
+use serde_json::{Value, json};
+use simtime::{EventQueue, Prng};
+use simulator::commands::{read_write, with_data};
+use simulator::{Buffer, Host, QueueId};
+use ssd::{Lpn, PageMap, Ppa};
+
+const IO: QueueId = QueueId(1);
+const QUEUE_DEPTH: u32 = 128;
+const PAGE: u64 = 4096;
+
+/// Capacity of the drive that is measured.
+const CAPACITY: u64 = 1 << 30;
+
+/// Repetitions of each measurement; the median is reported.
+const REPETITIONS: usize = 5;
+
+/// What one measurement did.
+struct Measured {
+    per_s: f64,
+    write_amplification: f64,
+}
+
+/// A drive of the default timing, small enough that its data stays in the processor's cache: what
+/// is measured is the simulator, not the host's memory.
+fn config(capacity_bytes: u64, keep_data: bool) -> Config {
+    let mut config = Config::default();
+    config.flash.capacity_bytes = capacity_bytes;
+    config.flash.overprovisioning_permille = 280;
+    config.flash.keep_data = keep_data;
+    config
+}
+
+/// A host with one buffer per place in the queue.
+struct Load {
+    host: Host,
+    prps: Vec<(u64, u64)>,
+    free: Vec<u32>,
+    by_cid: Vec<u32>,
+    prng: Prng,
+    pages: u64,
+}
+
+impl Load {
+    fn new(capacity_bytes: u64, keep_data: bool) -> Result<Self> {
+        let mut host = Host::new(config(capacity_bytes, keep_data), 1, 2 * QUEUE_DEPTH)?;
+        let buffers: Vec<Buffer> =
+            (0..QUEUE_DEPTH).map(|_| host.simulation.ram.allocate(PAGE)).collect();
+        let prps = buffers.iter().map(|b| host.simulation.ram.prps(b, PAGE)).collect();
+        let pages = capacity_bytes / PAGE;
+        let by_cid = vec![0; 2 * QUEUE_DEPTH as usize];
+        let free = (0..QUEUE_DEPTH).collect();
+        let mut load = Self { host, prps, free, by_cid, prng: Prng::new(1), pages };
+        let mut next = 0;
+        load.run(pages, |_| {
+            next += 1;
+            read_write(NvmOpcode::WRITE, next - 1, 1)
+        });
+        Ok(load)
+    }
+
+    /// Keeps the queue full until `count` commands have completed.
+    fn run(&mut self, count: u64, mut command: impl FnMut(&mut Prng) -> SubmissionEntry) {
+        let (mut submitted, mut completed) = (0, 0);
+        while completed < count {
+            let mut rang = false;
+            while submitted < count
+                && let Some(buffer) = self.free.pop()
+            {
+                let entry = command(&mut self.prng);
+                let entry = with_data(entry, self.prps[buffer as usize]);
+                let cid = self.host.enqueue(IO, entry);
+                self.by_cid[usize::from(cid)] = buffer;
+                submitted += 1;
+                rang = true;
+            }
+            if rang {
+                self.host.ring(IO);
+            }
+            let Some(done) = self.host.next_completion() else { break };
+            self.finish(done.cid, &mut completed);
+            while let Some(done) = self.host.ready_completion() {
+                self.finish(done.cid, &mut completed);
+            }
+        }
+        assert_eq!(completed, count, "commands were lost");
+    }
+
+    fn finish(&mut self, cid: u16, completed: &mut u64) {
+        self.free.push(self.by_cid[usize::from(cid)]);
+        *completed += 1;
+    }
+
+    fn measure(&mut self, count: u64, opcode: NvmOpcode, blocks: u32, random: bool) -> Measured {
+        let pages = self.pages / u64::from(blocks);
+        let before = self.host.simulation.drive.statistics().flash;
+        let mut next = 0;
+        let start = Instant::now();
+        self.run(count, |prng| {
+            let place = if random { prng.below(pages) } else { next % pages };
+            next += 1;
+            read_write(opcode, place * u64::from(blocks), blocks)
+        });
+        let per_s = count as f64 / start.elapsed().as_secs_f64();
+        let after = self.host.simulation.drive.statistics().flash;
+        let host = (after.flash_programs - before.flash_programs).max(1) as f64;
+        let gc = (after.gc_programs - before.gc_programs) as f64;
+        Measured { per_s, write_amplification: (host + gc) / host }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Nanoseconds of one call, the fastest of several rounds.
+fn ns_per_call(calls: u32, mut call: impl FnMut(u32)) -> f64 {
+    let round = |call: &mut dyn FnMut(u32)| {
+        let start = Instant::now();
+        (0..calls).for_each(call);
+        start.elapsed().as_nanos() as f64 / f64::from(calls)
+    };
+    (0..REPETITIONS).map(|_| round(&mut call)).fold(f64::INFINITY, f64::min)
+}
+
+/// Costs of single steps.
+fn micro() -> Value {
+    const PAGES: u32 = 1 << 22; // a 16 GiB drive
+    let mut prng = Prng::new(1);
+    let places: Vec<Lpn> = (0..1 << 16).map(|_| Lpn(prng.below(PAGES.into()) as u32)).collect();
+    let mut map = PageMap::new(PAGES);
+    (0..PAGES).for_each(|n| {
+        map.set(Lpn(n), Ppa(n));
+    });
+    let place = |n: u32| places[n as usize % places.len()];
+    let lookup = ns_per_call(1 << 20, |n| {
+        black_box(map.get(place(n)));
+    });
+    let update = ns_per_call(1 << 20, |n| {
+        black_box(map.set(place(n), Ppa(n)));
+    });
+    let mut queue = EventQueue::new();
+    let mut now = simtime::Instant::ZERO;
+    for n in 0..QUEUE_DEPTH {
+        queue.push(simtime::Instant::from_ns(prng.below(100_000)), n);
+    }
+    let event = ns_per_call(1 << 20, |n| {
+        if let Some((at, _)) = queue.pop_due(simtime::Instant::from_ns(u64::MAX)) {
+            now = at;
+        }
+        queue.push(now + simtime::Duration::from_ns(u64::from(n.wrapping_mul(40_503) & 0xFFFF)), n);
+    });
+    json!({ "mapping_lookup_ns": lookup, "mapping_update_ns": update, "event_push_pop_ns": event })
+}
+
+/// Cost of one command from doorbell to completion without flash time: reads of pages never
+/// written decode, resolve, copy and complete.
+fn decode_to_completion_ns() -> Result<f64> {
+    let mut config = config(64 << 20, true);
+    config.command_time = simtime::Duration::ZERO;
+    let mut host = Host::new(config, 1, 2 * QUEUE_DEPTH)?;
+    let buffer = host.simulation.ram.allocate(PAGE);
+    let prps = host.simulation.ram.prps(&buffer, PAGE);
+    let entry = with_data(read_write(NvmOpcode::READ, 5, 1), prps);
+    let batch = || {
+        for _ in 0..QUEUE_DEPTH {
+            host.enqueue(IO, entry);
+        }
+        host.ring(IO);
+        let mut done = 0;
+        while host.next_completion().is_some() {
+            done += 1;
+        }
+        assert_eq!(done, QUEUE_DEPTH);
+    };
+    let mut batch = batch;
+    Ok(ns_per_call(2_000, |_| batch()) / f64::from(QUEUE_DEPTH))
+}
+
+/// Runs the benchmark.
+pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value> {
+    let mut results = serde_json::Map::new();
+    results.insert("format_version".into(), json!(1));
+    results.insert("queue_depth".into(), json!(QUEUE_DEPTH));
+    results.insert("commands_per_measurement".into(), json!(commands));
+    for (key, keep_data, opcode, random) in [
+        ("random_reads_per_s", false, NvmOpcode::READ, true),
+        ("random_writes_per_s", false, NvmOpcode::WRITE, true),
+        ("random_reads_with_data_per_s", true, NvmOpcode::READ, true),
+        ("random_writes_with_data_per_s", true, NvmOpcode::WRITE, true),
+        ("sequential_reads_with_data_per_s", true, NvmOpcode::READ, false),
+    ] {
+        progress(key);
+        let mut load = Load::new(CAPACITY, keep_data)?;
+        if opcode == NvmOpcode::WRITE {
+            // Collection reaches its steady state after the drive was written over once or twice.
+            load.measure(2 * CAPACITY / PAGE, opcode, 1, true);
+        }
+        let measured: Vec<Measured> =
+            (0..REPETITIONS).map(|_| load.measure(commands, opcode, 1, random)).collect();
+        let rate = median(measured.iter().map(|m| m.per_s).collect());
+        results.insert(key.into(), json!(rate.round()));
+        if opcode == NvmOpcode::WRITE && !keep_data {
+            let amplification = median(measured.iter().map(|m| m.write_amplification).collect());
+            results.insert("random_writes_write_amplification".into(), json!(amplification));
+        }
+    }
+    progress("single steps");
+    results.insert("decode_to_completion_ns".into(), json!(decode_to_completion_ns()?));
+    if let Value::Object(micro) = micro() {
+        results.extend(micro);
+    }
+    Ok(Value::Object(results))
+}
