@@ -1,5 +1,188 @@
+//! csdrive: an emulated computational storage drive. See README.md.
+//!
+//! Exit codes: 0 = done; 1 = the drive completed with an error status (the result document is
+//! printed all the same); 2 = wrong use: arguments, files, configuration.
+#![forbid(unsafe_code)]
+
 mod bench;
-fn main() -> anyhow::Result<()> {
-    println!("{:#}", bench::simulation::run(2_000_000, |k| eprintln!("{k}"))?);
-    Ok(())
+mod compile;
+mod config;
+mod demo;
+mod lineitem;
+mod report;
+mod run;
+mod timeline;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use config::KEYS;
+
+/// An emulated computational storage drive
+#[derive(Debug, Parser)]
+#[command(name = "csdrive", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Run(run::Arguments),
+    /// Keys, values and checks of the drive's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Measure csdrive itself
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Every key with its default and meaning
+    Keys {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// The effective configuration as a file that loads back to the same
+    Show {
+        #[command(flatten)]
+        sources: config::Sources,
+        /// Print one JSON document, values in base units
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration file
+    Check {
+        /// TOML, or CEMU's JSON
+        file: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Simulated commands per second of host time, on one core
+    Simulation {
+        /// Commands of each measurement
+        #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        commands: u64,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Success,
+    ErrorStatus,
+}
+
+/// Marks an error as wrong use.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct Usage(anyhow::Error);
+
+/// An error here is wrong use.
+fn usage<T>(result: Result<T>) -> Result<T> {
+    result.map_err(|e| Usage(e).into())
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Config(command) => usage(configure(command)),
+        Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
+    };
+    match done {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::ErrorStatus) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("csdrive: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn configure(command: &ConfigCommand) -> Result<Outcome> {
+    let default = controller::Config::default();
+    match command {
+        ConfigCommand::Keys { json: true } => {
+            let keys: Vec<_> = KEYS
+                .iter()
+                .map(|k| {
+                    json!({ "key": k.name, "values": k.values, "doc": k.doc,
+                            "default": k.get(&default).to_string() })
+                })
+                .collect();
+            println!("{:#}", json!({ "format_version": 1, "keys": keys }));
+        }
+        ConfigCommand::Keys { json: false } => {
+            let mut section = "";
+            for key in KEYS {
+                let of = key.name.split_once('.').map_or("", |(of, _)| of);
+                if of != section {
+                    println!("{}[{of}]", if section.is_empty() { "" } else { "\n" });
+                    section = of;
+                }
+                let value = key.get(&default).to_string();
+                println!("  {:<36} {:<14} {} ({})", key.name, value, key.doc, key.values);
+            }
+        }
+        ConfigCommand::Show { sources, json } => {
+            let loaded = sources.load()?;
+            loaded.warnings.iter().for_each(|w| eprintln!("csdrive: note: {w}"));
+            if *json {
+                let value = |k: &config::Key| (k.name.to_owned(), k.get(&loaded.config).to_json());
+                let keys: serde_json::Map<_, _> = KEYS.iter().map(value).collect();
+                println!("{:#}", json!({ "format_version": 1, "config": keys }));
+            } else {
+                print!("{}", config::to_toml(&loaded.config));
+            }
+        }
+        ConfigCommand::Check { file, json } => {
+            let sources = config::Sources { config: Some(file.clone()), ..Default::default() };
+            let loaded = sources.load()?;
+            if *json {
+                println!("{:#}", json!({ "format_version": 1, "valid": true, "notes": loaded.warnings }));
+            } else {
+                loaded.warnings.iter().for_each(|w| println!("note: {w}"));
+                println!("{}: valid", file.display());
+            }
+        }
+    }
+    Ok(Outcome::Success)
+}
+
+fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
+    let results = bench::simulation::run(commands, |what| {
+        if !as_json {
+            eprintln!("measuring {what}");
+        }
+    })?;
+    if as_json {
+        println!("{results:#}");
+    } else if let Some(results) = results.as_object() {
+        for (key, value) in results.iter().filter(|(key, _)| *key != "format_version") {
+            let text = match value.as_f64() {
+                Some(n) if n >= 1000.0 => report::grouped(n as u64),
+                Some(n) => format!("{n:.1}"),
+                None => value.to_string(),
+            };
+            println!("  {key:<36} {text:>14}");
+        }
+    }
+    Ok(Outcome::Success)
 }

@@ -18,5 +18,5 @@ mod simulation;
 
 pub use host::{Completion, Host, HostError, QueueId};
 pub use memory::{Buffer, HostRam};
-pub use session::{CommandFailed, Session, SessionError};
+pub use session::{CommandFailed, Session, SessionError, copy_source, memory_range};
 pub use simulation::Simulation;

@@ -232,7 +232,7 @@ impl Session {
     /// # Errors
     /// If the drive refuses.
     pub fn create_range_set(&mut self, ranges: &[(u64, u32)]) -> Result<u16> {
-        let list: Vec<_> = ranges.iter().map(|&(start, len)| range(start, len)).collect();
+        let list: Vec<_> = ranges.iter().map(|&(start, len)| memory_range(start, len)).collect();
         let entry = commands::create_range_set(list.len() as u8);
         let done = self.send("Memory Range Set Management", ADMIN, entry, list.as_bytes())?;
         Ok(done.result as u16)
@@ -316,7 +316,7 @@ impl Session {
 }
 
 /// A copy source entry (format 2h) for a true count of blocks.
-pub(crate) fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
+pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
     CopySourceBlocks {
         snsid: NVM_NSID.into(),
         slba: first_block.into(),
@@ -326,7 +326,7 @@ pub(crate) fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
 }
 
 /// A memory range descriptor.
-pub(crate) fn range(start: u64, len: u32) -> MemoryRangeDescriptor {
+pub fn memory_range(start: u64, len: u32) -> MemoryRangeDescriptor {
     MemoryRangeDescriptor {
         nsid: MEMORY_NSID.into(),
         length: len.into(),

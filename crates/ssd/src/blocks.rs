@@ -81,6 +81,11 @@ impl Blocks {
         ppa.0 / self.geometry.pages_per_block
     }
 
+    /// True for the first page of a block.
+    pub(crate) fn is_first_page(&self, ppa: Ppa) -> bool {
+        ppa.0.is_multiple_of(self.geometry.pages_per_block)
+    }
+
     /// Free blocks of a plane.
     pub(crate) fn free(&self, plane: u32) -> u32 {
         let plane = &self.planes[plane as usize];

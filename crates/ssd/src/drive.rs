@@ -321,7 +321,10 @@ impl Ssd {
             let plane = self.next_plane;
             self.next_plane = (plane + 1) % self.geometry.planes;
             let ppa = self.blocks.allocate(plane, Frontier::User, lpn);
-            self.start_collection(now, plane);
+            // A plane's free blocks change when one is opened; without one it must collect.
+            if ppa.is_none_or(|ppa| self.blocks.is_first_page(ppa)) {
+                self.start_collection(now, plane);
+            }
             if let Some(ppa) = ppa {
                 return Some((plane, ppa));
             }

@@ -4,7 +4,8 @@
 //! each other and lie on different planes run together (independent multi-plane operation). A read
 //! occupies the die for tR and until its data has crossed the channel; a program first takes its
 //! data over the channel, then occupies the die for tPROG; an erase occupies the die alone. A
-//! channel moves one page at a time, in the order in which dies asked.
+//! channel moves pages in the order in which dies ask: since requests come in time order, when it
+//! will be free is all there is to know of it.
 
 use std::collections::VecDeque;
 
@@ -64,8 +65,10 @@ pub struct DieRecord {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Die(u32),
-    Channel(u32),
+    /// The array operation of a die is over.
+    Array(u32),
+    /// The next page that a die read has crossed its channel.
+    Transfer(u32),
 }
 
 const PLANES_MAX: usize = 8;
@@ -80,12 +83,6 @@ struct Die {
     start: Instant,
 }
 
-#[derive(Debug, Default)]
-struct Channel {
-    current: Option<u32>,
-    waiting: VecDeque<u32>,
-}
-
 /// All dies and channels.
 #[derive(Debug)]
 pub(crate) struct Nand {
@@ -95,7 +92,8 @@ pub(crate) struct Nand {
     erase_time: Duration,
     transfer_time: Duration,
     dies: Vec<Die>,
-    channels: Vec<Channel>,
+    /// When each channel is free.
+    channels: Vec<Instant>,
     events: EventQueue<Event>,
     pub(crate) records: Option<Vec<DieRecord>>,
 }
@@ -109,7 +107,7 @@ impl Nand {
             erase_time: config.erase_time,
             transfer_time: config.channel_bandwidth.time_for(geometry.page_bytes.into()),
             dies: (0..geometry.dies).map(|_| Die::default()).collect(),
-            channels: (0..geometry.channels).map(|_| Channel::default()).collect(),
+            channels: vec![Instant::ZERO; geometry.channels as usize],
             events: EventQueue::new(),
             records: None,
         }
@@ -133,8 +131,8 @@ impl Nand {
     pub(crate) fn step(&mut self, now: Instant, done: &mut Vec<Transaction>) -> Option<Instant> {
         let (at, event) = self.events.pop_due(now)?;
         match event {
-            Event::Die(die) => self.array_done(at, die, done),
-            Event::Channel(channel) => self.transfer_done(at, channel, done),
+            Event::Array(die) => self.array_done(at, die, done),
+            Event::Transfer(die) => self.page_arrived(at, die, done),
         }
         Some(at)
     }
@@ -159,51 +157,44 @@ impl Nand {
         }
         die.transferred = 0;
         die.start = now;
-        match first.operation {
-            Operation::Read => self.events.push(now + self.read_time, Event::Die(number)),
-            Operation::Program => self.request_channel(now, number),
-            Operation::Erase => self.events.push(now + self.erase_time, Event::Die(number)),
-        }
+        let pages = die.group.len();
+        let array_done = match first.operation {
+            Operation::Read => now + self.read_time,
+            Operation::Program => {
+                (0..pages).map(|_| self.transfer(now, number)).last().unwrap_or(now)
+                    + self.program_time
+            }
+            Operation::Erase => now + self.erase_time,
+        };
+        self.events.push(array_done, Event::Array(number));
     }
 
-    fn request_channel(&mut self, now: Instant, die: u32) {
-        let number = self.geometry.channel_of(die);
-        let channel = &mut self.channels[number as usize];
-        if channel.current.is_some() {
-            channel.waiting.push_back(die);
-        } else {
-            channel.current = Some(die);
-            self.events.push(now + self.transfer_time, Event::Channel(number));
-        }
+    /// Moves a page over the channel of a die; returns when it is there.
+    fn transfer(&mut self, now: Instant, die: u32) -> Instant {
+        let free_at = &mut self.channels[self.geometry.channel_of(die) as usize];
+        *free_at = now.max(*free_at) + self.transfer_time;
+        *free_at
     }
 
     fn array_done(&mut self, now: Instant, number: u32, done: &mut Vec<Transaction>) {
-        let die = &self.dies[number as usize];
-        if die.group[0].operation == Operation::Read {
-            self.request_channel(now, number);
+        let group = &self.dies[number as usize].group;
+        if group[0].operation == Operation::Read {
+            for _ in 0..self.dies[number as usize].group.len() {
+                let at = self.transfer(now, number);
+                self.events.push(at, Event::Transfer(number));
+            }
         } else {
-            done.extend_from_slice(&die.group);
+            done.extend_from_slice(group);
             self.release(now, number);
         }
     }
 
-    fn transfer_done(&mut self, now: Instant, number: u32, done: &mut Vec<Transaction>) {
-        let channel = &mut self.channels[number as usize];
-        let die_number = channel.current.take().expect("a transfer ended on an idle channel");
-        if let Some(next) = channel.waiting.pop_front() {
-            self.request_channel(now, next);
-        }
-        let die = &mut self.dies[die_number as usize];
-        let transaction = die.group[die.transferred];
+    fn page_arrived(&mut self, now: Instant, number: u32, done: &mut Vec<Transaction>) {
+        let die = &mut self.dies[number as usize];
+        done.push(die.group[die.transferred]);
         die.transferred += 1;
-        let more = die.transferred < die.group.len();
-        if transaction.operation == Operation::Read {
-            done.push(transaction);
-        }
-        match (more, transaction.operation) {
-            (true, _) => self.request_channel(now, die_number),
-            (false, Operation::Read) => self.release(now, die_number),
-            (false, _) => self.events.push(now + self.program_time, Event::Die(die_number)),
+        if die.transferred == die.group.len() {
+            self.release(now, number);
         }
     }
 

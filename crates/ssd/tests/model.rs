@@ -68,13 +68,15 @@ fn reads_on_one_die_queue_and_on_two_channels_do_not() {
     // Pages go round channels, then dies, then planes: pages 0 and 8 share a plane.
     let t0 = fill(&mut ssd, 16);
     let one = READ.as_ns() + TRANSFER_NS;
+    let mut now = t0;
     for (pages, expected_ns) in [
         ([0, 1], one),                   // two channels
         ([0, 8], 2 * one),               // one plane: one after the other
         ([0, 4], one + TRANSFER_NS),     // two planes of a die: arrays together, bus in turn
         ([0, 2], one + TRANSFER_NS),     // two dies of a channel: the bus in turn
     ] {
-        let start = t0 + Duration::from_us(1_000_000 * u64::from(pages[1]));
+        now += Duration::from_us(1_000);
+        let start = now;
         // A blocker makes both wait, so that the die sees them together.
         for page in pages {
             submit(&mut ssd, start, RequestKind::Read, page, 1);

@@ -18,7 +18,10 @@ const QUEUE_DEPTH: u32 = 128;
 const PAGE: u64 = 4096;
 
 /// Capacity of the drive that is measured.
-const CAPACITY: u64 = 1 << 30;
+const CAPACITY: u64 = 4 << 30;
+
+/// Capacity when page contents are kept: what is measured is not how much memory the host has.
+const CAPACITY_WITH_DATA: u64 = 256 << 20;
 
 /// Repetitions of each measurement; the median is reported.
 const REPETITIONS: usize = 5;
@@ -200,10 +203,11 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
         ("sequential_reads_with_data_per_s", true, NvmOpcode::READ, false),
     ] {
         progress(key);
-        let mut load = Load::new(CAPACITY, keep_data)?;
+        let capacity = if keep_data { CAPACITY_WITH_DATA } else { CAPACITY };
+        let mut load = Load::new(capacity, keep_data)?;
         if opcode == NvmOpcode::WRITE {
             // Collection reaches its steady state after the drive was written over once or twice.
-            load.measure(2 * CAPACITY / PAGE, opcode, 1, true);
+            load.measure(2 * capacity / PAGE, opcode, 1, true);
         }
         let measured: Vec<Measured> =
             (0..REPETITIONS).map(|_| load.measure(commands, opcode, 1, random)).collect();

@@ -1,0 +1,55 @@
+/* csdrive.h: what a computational storage function (CSF) in C may use.
+ *
+ * A CSF is one global function. It gets its memory ranges, parameters and data buffer through
+ * `struct cemu_args` (the layout that CEMU and FEMU programs use) and returns a 64-bit result:
+ *
+ *     #include <csdrive.h>
+ *     long long count(struct cemu_args *args) { ... return n; }
+ *
+ * Under `csdrive run` range 0 is the output and ranges 1, 2, ... are the inputs. Accesses outside
+ * the ranges, the arguments, the data buffer and the program's own variables end the program.
+ * Division by zero gives 0, remainder by zero gives the dividend (RFC 9669).
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef CSDRIVE_H
+#define CSDRIVE_H
+
+#include "cemu_def.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Helpers. The number of each is part of the ABI. A call costs one instruction of the budget, and
+ * one more for every 64 bytes it touches. */
+
+/* Prints at most three values to the drive's trace log; %d %i %u %x %c %s %p with h, l, ll. */
+static long (*const csd_trace)(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c) = (void *)6;
+
+/* Copies n bytes; the two places may overlap. Returns `to`. */
+static void *(*const csd_memcpy)(void *to, const void *from, unsigned long n) = (void *)1001;
+
+/* Sets n bytes. Returns `p`. */
+static void *(*const csd_memset)(void *p, int byte, unsigned long n) = (void *)1002;
+
+/* Compares n bytes: negative, 0 or positive, as C's memcmp. */
+static int (*const csd_memcmp)(const void *a, const void *b, unsigned long n) = (void *)1003;
+
+/* Address of the first byte of that value, or 0. */
+static void *(*const csd_memchr)(const void *p, int byte, unsigned long n) = (void *)1004;
+
+/* Address of the first occurrence of the pattern (at most 4096 bytes), or 0. */
+static void *(*const csd_memmem)(const void *p, unsigned long n, const void *pattern, unsigned long m) = (void *)1005;
+
+/* CRC-32C (Castagnoli) of n bytes, continued from `crc` (0 to begin). */
+static unsigned int (*const csd_crc32c)(unsigned int crc, const void *p, unsigned long n) = (void *)1006;
+
+/* Prints a string literal and up to three values. */
+#define csd_print(format, a, b, c)                                                                 \
+    ({                                                                                             \
+        static const char csd_format_[] = format;                                                  \
+        csd_trace(csd_format_, sizeof csd_format_, (unsigned long)(a), (unsigned long)(b),          \
+                  (unsigned long)(c));                                                             \
+    })
+
+#endif

@@ -1,0 +1,212 @@
+//! The drive's configuration as users write it: TOML with units, `--set key=value`, FEMU property
+//! strings, CEMU's JSON. Every key is a row of the table in `keys`.
+
+mod cemu;
+mod femu;
+mod keys;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use controller::Config;
+
+pub(crate) use keys::{KEYS, Key};
+pub(crate) use value::{parse_integer, parse_size};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {reason}")]
+    Syntax { path: PathBuf, reason: String },
+    #[error("{key}: unknown key{hint}; `csdrive config keys` lists all")]
+    UnknownKey { key: String, hint: String },
+    #[error("{key} = {value}: {reason}")]
+    Value { key: String, value: String, reason: String },
+    #[error("--set {0}: write it as KEY=VALUE, for example --set compute.units=8")]
+    NotAnAssignment(String),
+    #[error(transparent)]
+    Contradiction(#[from] controller::ConfigError),
+}
+
+/// Where a configuration comes from; later sources win: file, FEMU string, `--set`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Sources {
+    /// Configuration file: TOML, or CEMU's JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One key, for example --set flash.read_time=80us; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// FEMU device properties, for example --femu "devsz_mb=4096,fdm_size=64,nr_cu=4"
+    #[arg(long, value_name = "K=V,...")]
+    pub(crate) femu: Option<String>,
+}
+
+/// A configuration with remarks on what of it has no effect.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Sources {
+    /// Reads all sources and checks the result.
+    pub(crate) fn load(&self) -> Result<Loaded, Error> {
+        let mut loaded = Loaded { config: Config::default(), warnings: Vec::new() };
+        if let Some(path) = &self.config {
+            apply_file(&mut loaded, path)?;
+        }
+        if let Some(text) = &self.femu {
+            femu::apply(&mut loaded, text)?;
+        }
+        for assignment in &self.set {
+            let (key, value) = assignment
+                .split_once('=')
+                .ok_or_else(|| Error::NotAnAssignment(assignment.clone()))?;
+            set(&mut loaded.config, key.trim(), value.trim())?;
+        }
+        loaded.config.check()?;
+        Ok(loaded)
+    }
+}
+
+fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let syntax = |reason: String| Error::Syntax { path: path.to_owned(), reason };
+    if text.trim_start().starts_with('{') {
+        let json = serde_json::from_str(&text).map_err(|e| syntax(format!("not JSON: {e}")))?;
+        return cemu::apply(loaded, &json);
+    }
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| syntax(e.to_string()))?;
+    for (section, entries) in &table {
+        let toml::Value::Table(entries) = entries else {
+            return Err(unknown(section));
+        };
+        for (name, value) in entries {
+            let text = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
+                    value.to_string()
+                }
+                _ => return Err(unknown(&format!("{section}.{name}"))),
+            };
+            set(&mut loaded.config, &format!("{section}.{name}"), &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets one key.
+pub(crate) fn set(config: &mut Config, name: &str, text: &str) -> Result<(), Error> {
+    let key = KEYS.iter().find(|k| k.name == name).ok_or_else(|| unknown(name))?;
+    key.set(config, text).map_err(|reason| Error::Value {
+        key: name.to_owned(),
+        value: text.to_owned(),
+        reason,
+    })
+}
+
+fn unknown(name: &str) -> Error {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let close = KEYS.iter().find(|k| {
+        let known = k.name.rsplit('.').next().unwrap_or(k.name);
+        known == last || distance(k.name, name) <= 2
+    });
+    let hint = close.map_or(String::new(), |k| format!("; did you mean {}?", k.name));
+    Error::UnknownKey { key: name.to_owned(), hint }
+}
+
+/// Edit distance of two short names.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The configuration as a TOML file that loads back to the same.
+pub(crate) fn to_toml(config: &Config) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for key in KEYS {
+        let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if of != section {
+            if !section.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&format!("[{of}]\n"));
+            section = of;
+        }
+        text.push_str(&format!("{name} = {}\n", key.get(config).to_toml()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(sets: &[&str]) -> Result<Config, Error> {
+        let set = sets.iter().map(|&s| s.to_owned()).collect();
+        Sources { set, ..Default::default() }.load().map(|l| l.config)
+    }
+
+    #[test]
+    fn shown_configuration_loads_back_identically() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drive.toml");
+        for sets in [
+            vec![],
+            vec!["drive.capacity=1TiB", "flash.read_time=333ns", "compute.clock=1.25GHz"],
+            vec!["compute.cycles_alu=0.125", "flash.gc_start=12.5%", "link.bandwidth=7877MB/s"],
+            vec!["compute.policy=round-robin", "flash.keep_data=false", "drive.serial=a b'c"],
+        ] {
+            let config = loaded(&sets).unwrap();
+            std::fs::write(&path, to_toml(&config)).unwrap();
+            let again = Sources { config: Some(path.clone()), ..Default::default() }.load();
+            assert_eq!(again.unwrap().config, config, "{sets:?}\n{}", to_toml(&config));
+        }
+    }
+
+    #[test]
+    fn every_key_takes_its_own_default_and_refuses_nonsense() {
+        for key in KEYS {
+            let mut config = Config::default();
+            let text = key.get(&config).to_string();
+            key.set(&mut config, &text).unwrap();
+            assert_eq!(config, Config::default(), "{}", key.name);
+            if key.name != "drive.serial" {
+                assert!(key.set(&mut config, "banana").is_err(), "{}", key.name);
+                assert!(key.set(&mut config, "-5").is_err(), "{}", key.name);
+                assert!(key.set(&mut config, "").is_err(), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_key_value_and_remedy() {
+        for (set, parts) in [
+            ("compute.unit=3", ["compute.unit", "did you mean compute.units"]),
+            ("flash.read_time=40", ["flash.read_time = 40", "us"]),
+            ("flash.read_time=40parsecs", ["flash.read_time = 40parsecs", "ns, us, ms"]),
+            ("flash.channels=0", ["flash.channels = 0", "1 to 256"]),
+            ("flash.blocks_per_plane=4", ["flash.blocks_per_plane = 4", "at least"]),
+            ("memory.size=5", ["memory.size = 5", "4KiB"]),
+            ("nonsense", ["--set nonsense", "KEY=VALUE"]),
+            ("compute.policy=lottery", ["compute.policy = lottery", "fifo, round-robin"]),
+        ] {
+            let text = loaded(&[set]).unwrap_err().to_string();
+            assert!(parts.iter().all(|p| text.contains(p)), "{set}: {text}");
+            assert!(!text.contains('\n'), "{set}: {text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! FEMU's device properties (`-device femu,devsz_mb=...`) as keys of ours. Times are nanoseconds,
+//! sizes MiB or sectors, as FEMU has them.
+
+use super::{Error, Loaded, set};
+
+/// How a property becomes a key.
+enum Meaning {
+    /// A key that takes the number with this unit behind it.
+    Key(&'static str, &'static str),
+    /// Accepted without effect; the reason is told if it is set to something else than this.
+    NoEffect(Option<&'static str>, &'static str),
+}
+
+use Meaning::{Key, NoEffect};
+
+const PROPERTIES: &[(&str, Meaning)] = &[
+    ("devsz_mb", Key("drive.capacity", "MiB")),
+    ("fdm_size", Key("memory.size", "MiB")),
+    ("nchs", Key("flash.channels", "")),
+    ("luns_per_ch", Key("flash.dies_per_channel", "")),
+    ("pls_per_lun", Key("flash.planes_per_die", "")),
+    ("blks_per_pl", Key("flash.blocks_per_plane", "")),
+    ("pgs_per_blk", Key("flash.pages_per_block", "")),
+    ("pg_rd_lat", Key("flash.read_time", "ns")),
+    ("pg_wr_lat", Key("flash.program_time", "ns")),
+    ("blk_er_lat", Key("flash.erase_time", "ns")),
+    ("nr_cu", Key("compute.units", "")),
+    ("time_slice", Key("compute.time_slice", "ns")),
+    ("context_switch_time", Key("compute.context_switch_time", "ns")),
+    ("pcie_prop_delay_ns", Key("link.latency", "ns")),
+    ("pcie_bandwidth_mbps", Key("link.bandwidth", "MB/s")),
+    ("fw_cpu_ns", Key("drive.command_time", "ns")),
+    ("serial", Key("drive.serial", "")),
+    ("op_pcent", Key("flash.overprovisioning", "%")),
+    ("femu_mode", NoEffect(Some("4"), "a drive here is always a computational one")),
+    ("namespaces", NoEffect(Some("1"), "a drive here has its three namespaces")),
+    ("nr_thread", NoEffect(None, "virtual time needs no worker threads")),
+    ("csf_runtime_scale", NoEffect(None, "run time is modelled from instructions here, not measured on the host")),
+    ("pmem_file", NoEffect(None, "data is kept in memory")),
+    ("arm_server_url", NoEffect(None, "run time is modelled here, not measured remotely")),
+    ("csd_program_dir", NoEffect(None, "programs are downloaded, not named as host files")),
+    ("id", NoEffect(None, "")),
+];
+
+/// Applies a property string.
+pub(crate) fn apply(loaded: &mut Loaded, text: &str) -> Result<(), Error> {
+    let (mut sector, mut sectors_per_page) = (None, None);
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let Some((name, value)) = part.split_once('=') else {
+            if part == "femu" {
+                continue; // pasted with the device's name in front
+            }
+            return Err(Error::Value {
+                key: "--femu".into(),
+                value: part.into(),
+                reason: "write properties as name=value, separated by commas".into(),
+            });
+        };
+        match name {
+            "secsz" => sector = Some(number(name, value)?),
+            "secs_per_pg" => sectors_per_page = Some(number(name, value)?),
+            _ => property(loaded, name, value)?,
+        }
+    }
+    page_size(loaded, sector, sectors_per_page)
+}
+
+/// Sector and page sizes belong together: pages are counted in sectors.
+pub(crate) fn page_size(
+    loaded: &mut Loaded,
+    sector: Option<u64>,
+    sectors_per_page: Option<u64>,
+) -> Result<(), Error> {
+    if sector.is_none() && sectors_per_page.is_none() {
+        return Ok(());
+    }
+    let (sector, per_page) = (sector.unwrap_or(512), sectors_per_page.unwrap_or(8));
+    set(&mut loaded.config, "drive.block_size", &format!("{sector}B"))?;
+    let page = sector.saturating_mul(per_page);
+    set(&mut loaded.config, "flash.page_size", &format!("{page}B"))
+}
+
+/// A property that is a plain number.
+pub(crate) fn number(name: &str, value: &str) -> Result<u64, Error> {
+    value.trim().parse().map_err(|_| Error::Value {
+        key: name.to_owned(),
+        value: value.to_owned(),
+        reason: "FEMU properties are plain numbers".into(),
+    })
+}
+
+/// Applies one property. FEMU's channel transfer time and thresholds have units of their own.
+pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(), Error> {
+    match name {
+        "ch_xfer_lat" => {
+            // Nanoseconds for one page; 0 = no transfer time.
+            let ns = number(name, value)?;
+            let page = u64::from(loaded.config.flash.page_bytes);
+            let rate = match page.saturating_mul(1_000_000_000).checked_div(ns) {
+                None => "unlimited".into(),
+                Some(rate) => format!("{rate}B/s"),
+            };
+            return set(&mut loaded.config, "flash.channel_bandwidth", &rate);
+        }
+        // FEMU gives the used part, ours is the free part.
+        "gc_thres_pcent" | "gc_thres_pcent_high" => {
+            let used = number(name, value)?;
+            let key = if name == "gc_thres_pcent" { "flash.gc_start" } else { "flash.gc_urgent" };
+            return set(&mut loaded.config, key, &format!("{}%", 100u64.saturating_sub(used)));
+        }
+        _ => {}
+    }
+    let found = PROPERTIES.iter().find(|(known, _)| *known == name);
+    match found.map(|(_, meaning)| meaning) {
+        Some(Key(key, unit)) => {
+            let value = if *key == "drive.serial" { value.to_owned() } else { number(name, value)?.to_string() };
+            set(&mut loaded.config, key, &format!("{value}{unit}"))
+        }
+        Some(NoEffect(expected, why)) => {
+            if *expected != Some(value) && !why.is_empty() {
+                loaded.warnings.push(format!("{name}={value} has no effect: {why}"));
+            }
+            Ok(())
+        }
+        None => Err(Error::UnknownKey {
+            key: format!("--femu {name}"),
+            hint: format!("; known FEMU properties: {}", names().join(", ")),
+        }),
+    }
+}
+
+fn names() -> Vec<&'static str> {
+    let special = ["secsz", "secs_per_pg", "ch_xfer_lat", "gc_thres_pcent", "gc_thres_pcent_high"];
+    PROPERTIES.iter().map(|(name, _)| *name).chain(special).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Sources;
+
+    fn load(text: &str) -> Result<crate::config::Loaded, crate::config::Error> {
+        Sources { femu: Some(text.into()), ..Default::default() }.load()
+    }
+
+    /// The device line of FEMU's documentation for its CSD mode.
+    #[test]
+    fn femu_documented_device_line_is_accepted() {
+        let loaded = load(
+            "femu,devsz_mb=4096,namespaces=1,femu_mode=4,secsz=512,secs_per_pg=8,pgs_per_blk=256,\
+             blks_per_pl=270,pls_per_lun=1,luns_per_ch=8,nchs=8,pg_rd_lat=40000,pg_wr_lat=200000,\
+             blk_er_lat=2000000,ch_xfer_lat=0,gc_thres_pcent=75,gc_thres_pcent_high=99,fdm_size=64,\
+             nr_cu=4,nr_thread=4,time_slice=200000,context_switch_time=200,csf_runtime_scale=3",
+        )
+        .unwrap();
+        let c = &loaded.config;
+        assert_eq!((c.flash.capacity_bytes, c.memory_bytes), (4 << 30, 64 << 20));
+        assert_eq!((c.block_bytes, c.flash.page_bytes, c.flash.channels), (512, 4096, 8));
+        assert_eq!((c.flash.read_time.as_ns(), c.flash.gc_start_permille), (40_000, 250));
+        assert_eq!(c.flash.channel_bandwidth.bytes_per_s(), 0);
+        assert!(loaded.warnings.iter().any(|w| w.contains("csf_runtime_scale=3")));
+    }
+
+    #[test]
+    fn femu_unknown_or_malformed_properties_are_refused() {
+        for bad in ["nr_cus=4", "nr_cu=four", "nr_cu", "devsz_mb=-1"] {
+            assert!(load(bad).is_err(), "{bad}");
+        }
+    }
+}

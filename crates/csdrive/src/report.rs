@@ -1,0 +1,61 @@
+//! What people look at rather than read: tables and bars.
+
+/// Width of a full bar.
+const BAR: usize = 40;
+
+/// A bar for `value` where `max` is a full one; anything above zero shows.
+pub(crate) fn bar(value: f64, max: f64) -> String {
+    if max <= 0.0 || value <= 0.0 {
+        return String::new();
+    }
+    let eighths = ((value / max * (BAR * 8) as f64).round() as usize).clamp(1, BAR * 8);
+    let mut text = "\u{2588}".repeat(eighths / 8);
+    if let Some(part) = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"].get(eighths % 8) {
+        text.push_str(part);
+    }
+    text
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut value = n as f64;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{value:.2} {}", UNITS[unit]) }
+}
+
+/// A time for people.
+pub(crate) fn time(ns: u64) -> String {
+    simtime::Duration::from_ns(ns).to_string()
+}
+
+/// A number with thousands separated.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(bytes(5), "5 B");
+        assert_eq!(bytes(1536), "1.50 KiB");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(bar(0.0, 1.0), "");
+        assert_eq!(bar(1.0, 1.0).chars().count(), BAR);
+        assert_eq!(bar(1e-9, 1.0), "▏");
+    }
+}

@@ -1,0 +1,414 @@
+//! `csdrive run`: one program, its inputs, one drive, virtual time.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use controller::{CommandRecord, Config, Stages, Statistics};
+use ebpf::LoadError;
+use nvme_spec::Status;
+use serde_json::{Value, json};
+use simulator::commands::Execute;
+use simulator::{CommandFailed, Session, SessionError};
+
+use crate::config::{self, parse_integer, parse_size};
+use crate::timeline::Timeline;
+use crate::{Outcome, compile, report, usage};
+
+/// Ranges of device memory begin at multiples of this: copies move whole blocks.
+const ALIGNMENT: u64 = 4096;
+/// Input files of one run: range 0 is the output, and a range set has at most 128 ranges.
+const INPUTS_MAX: usize = controller::limits::RANGES_PER_SET_MAX as usize - 1;
+
+/// Run one program on an emulated drive, in virtual time
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// BPF object, or C source (.c) if clang is installed
+    program: PathBuf,
+    /// Entry function, if the object has several
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+    /// Input file: range 1, 2, ... of the program; repeatable
+    #[arg(long, value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Receives range 0 after the run
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Size of range 0; default: the sum of the inputs
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    output_size: Option<u64>,
+    /// First parameter, decimal or 0x hexadecimal, may be negative
+    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
+    param1: i64,
+    /// Second parameter
+    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
+    param2: i64,
+    /// Data buffer: a file, or hex:BYTES
+    #[arg(long, value_name = "FILE|hex:BYTES")]
+    data: Option<String>,
+    #[command(flatten)]
+    sources: config::Sources,
+    /// Program engine: auto or interpreter
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    engine: String,
+    /// Write a timeline of the run for Perfetto
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where things lie in device memory and on the NVM namespace.
+struct Layout {
+    /// (start, length) of each range, the output first.
+    ranges: Vec<(u64, u32)>,
+    /// First block of each input.
+    blocks: Vec<u64>,
+}
+
+/// What a run found out.
+struct Report {
+    status: Status,
+    result: Option<u64>,
+    instructions: u64,
+    /// Parts of the job, setup excluded.
+    stages: Stages,
+    total_ns: u64,
+    setup_ns: u64,
+    bytes: Bytes,
+    trace_hash: u64,
+    error: Option<String>,
+    program_output: String,
+}
+
+#[derive(Default)]
+struct Bytes {
+    host_link: u64,
+    flash: u64,
+    internal: u64,
+}
+
+impl Bytes {
+    fn between(before: &Statistics, after: &Statistics) -> Self {
+        let link = |s: &Statistics| s.bytes_to_host + s.bytes_from_host;
+        Self {
+            host_link: link(after) - link(before),
+            flash: after.bytes_flash() - before.bytes_flash(),
+            internal: after.bytes_internal - before.bytes_internal,
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let loaded = usage(arguments.sources.load().map_err(Into::into))?;
+    loaded.warnings.iter().for_each(|w| eprintln!("csdrive: note: {w}"));
+    let config = loaded.config;
+    let prepared = usage(prepare(arguments, &config))?;
+    let report = execute(arguments, config, &prepared)?;
+    if arguments.json {
+        println!("{:#}", report.to_json());
+    } else {
+        report.print(arguments);
+    }
+    if let Some(error) = &report.error {
+        eprintln!("csdrive: {}: {error}", report.status.name());
+    }
+    Ok(if report.status.is_success() { Outcome::Success } else { Outcome::ErrorStatus })
+}
+
+/// Everything the run needs, checked before a drive is built.
+struct Prepared {
+    program: Vec<u8>,
+    inputs: Vec<Vec<u8>>,
+    data: Vec<u8>,
+    layout: Layout,
+}
+
+fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
+    if !matches!(arguments.engine.as_str(), "auto" | "interpreter") {
+        let engine = &arguments.engine;
+        anyhow::bail!("--engine {engine}: this build has auto and interpreter");
+    }
+    if !config.flash.keep_data {
+        anyhow::bail!("flash.keep_data = false: a program needs its input's contents; set it to true");
+    }
+    let object = compile::program_bytes(&arguments.program)?;
+    let program = select_function(object, arguments.function.as_deref())
+        .with_context(|| arguments.program.display().to_string())?;
+    if arguments.input.len() > INPUTS_MAX {
+        anyhow::bail!("{} inputs; at most {INPUTS_MAX} are possible: join some files", arguments.input.len());
+    }
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--input {}", path.display()));
+    // Sizes first: a file that cannot fit is not read.
+    let sizes = arguments.input.iter().map(|path| {
+        std::fs::metadata(path).map(|m| m.len()).with_context(|| format!("--input {}", path.display()))
+    });
+    let sizes: Vec<u64> = sizes.collect::<Result<_>>()?;
+    place(&sizes, arguments.output_size, config)?;
+    let inputs: Vec<Vec<u8>> = arguments.input.iter().map(read).collect::<Result<_>>()?;
+    // Files that report no size (pipes) are placed by what was read.
+    let sizes: Vec<u64> = inputs.iter().map(|i| i.len() as u64).collect();
+    let layout = place(&sizes, arguments.output_size, config)?;
+    let data = data_buffer(arguments.data.as_deref())?;
+    if data.len() as u64 > config.transfer_bytes_max {
+        let max = report::bytes(config.transfer_bytes_max);
+        anyhow::bail!("--data: {} bytes; one command carries at most {max}: pass it as an --input", data.len());
+    }
+    Ok(Prepared { program, inputs, data, layout })
+}
+
+/// Refuses what is no program, and names the entry function in the object if one was chosen. What
+/// only the drive can judge is left to the drive.
+fn select_function(object: Vec<u8>, function: Option<&str>) -> Result<Vec<u8>, LoadError> {
+    use LoadError::{AmbiguousFunction, Malformed, NoFunction, NotElf, WrongMachine};
+    if let Some(name) = function {
+        return ebpf::select_entry(&object, name);
+    }
+    match ebpf::Program::load(&object, None) {
+        Err(e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction | AmbiguousFunction { .. })) => Err(e),
+        _ => Ok(object),
+    }
+}
+
+fn data_buffer(text: Option<&str>) -> Result<Vec<u8>> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let Some(hex) = text.strip_prefix("hex:") else {
+        return std::fs::read(text).with_context(|| format!("--data {text}"));
+    };
+    let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).ok().filter(|p| p.len() == 2);
+        pair.and_then(|p| u8::from_str_radix(p, 16).ok())
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    bytes.with_context(|| format!("--data {text}: write bytes as pairs of hexadecimal digits, for example hex:00ff10"))
+}
+
+/// Lays out device memory and blocks; tells what to change if it does not fit.
+fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Layout> {
+    let sum: u64 = sizes.iter().sum();
+    let output = output_size.unwrap_or(sum);
+    let mut next = 0u64;
+    let mut ranges = Vec::new();
+    for (n, &len) in [output].iter().chain(sizes).enumerate() {
+        let what = if n == 0 { "the output".to_owned() } else { format!("input {n}") };
+        let short = u32::try_from(len).ok().with_context(|| {
+            format!("{what} has {len} bytes; a memory range has at most 4294967295: split it")
+        })?;
+        ranges.push((next, short));
+        next = next.saturating_add(len).next_multiple_of(ALIGNMENT);
+    }
+    if next > config.memory_bytes {
+        let (need, have) = (report::bytes(next), report::bytes(config.memory_bytes));
+        let megabytes = next.div_ceil(1 << 20);
+        anyhow::bail!(
+            "inputs and output need {need} of device memory, the drive has {have}; \
+             use --set memory.size={megabytes}MiB, or a smaller --output-size"
+        );
+    }
+    let block = u64::from(config.block_bytes);
+    let mut first = 0;
+    let mut blocks = Vec::new();
+    for len in sizes {
+        blocks.push(first);
+        first += len.div_ceil(block);
+    }
+    if first * block > config.flash.capacity_bytes {
+        let (need, have) = (report::bytes(first * block), report::bytes(config.flash.capacity_bytes));
+        let gigabytes = (first * block).div_ceil(1 << 30);
+        anyhow::bail!(
+            "the inputs need {need} of flash, the drive has {have}; use --set drive.capacity={gigabytes}GiB"
+        );
+    }
+    Ok(Layout { ranges, blocks })
+}
+
+fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<Report> {
+    let mut session = Session::new(config, 0, 64)?;
+    session.host.simulation.drive.set_recording(true);
+    let mut timeline = Timeline::default();
+    let set = match set_up(&mut session, prepared) {
+        Ok(set) => set,
+        Err(SessionError::Failed(failed)) => return Ok(Report::refused(&session, &failed)),
+        Err(other) => return Err(other.into()),
+    };
+    let setup = collect(&mut session, &mut timeline);
+    let before = session.host.simulation.drive.statistics();
+    let start = session.host.now();
+    let done = run_job(&mut session, arguments, prepared, set);
+    let output = match (&done, &arguments.output) {
+        (Ok(_), Some(_)) => {
+            let (start, len) = prepared.layout.ranges[0];
+            Some(session.read_memory(start, len.into())?)
+        }
+        _ => None,
+    };
+    let total_ns = session.host.now().since(start).as_ns();
+    let after = session.host.simulation.drive.statistics();
+    let job = collect(&mut session, &mut timeline);
+    let records = &timeline.commands[setup..setup + job];
+    let mut report = Report {
+        status: Status::SUCCESS,
+        result: None,
+        instructions: instructions(records),
+        stages: sum_stages(records),
+        total_ns,
+        setup_ns: start.as_ns(),
+        bytes: Bytes::between(&before, &after),
+        trace_hash: after.trace_hash,
+        error: None,
+        program_output: String::from_utf8_lossy(&session.program_trace()?).into_owned(),
+    };
+    match done {
+        Ok(result) => report.result = Some(result),
+        Err(SessionError::Failed(failed)) => {
+            report.status = failed.status;
+            report.error = Some(failed.detail.unwrap_or_else(|| failed.command.to_owned()));
+        }
+        Err(other) => return Err(other.into()),
+    }
+    if let (Some(path), Some(bytes)) = (&arguments.output, output) {
+        std::fs::write(path, bytes).with_context(|| format!("--output {}", path.display()))?;
+    }
+    if let Some(path) = &arguments.trace {
+        timeline.write(path).with_context(|| format!("--trace {}", path.display()))?;
+    }
+    Ok(report)
+}
+
+/// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges
+/// into a set. Then lets the drive come to rest.
+fn set_up(session: &mut Session, prepared: &Prepared) -> Result<u16, SessionError> {
+    session.load_program(0, &prepared.program)?;
+    for (input, &first) in prepared.inputs.iter().zip(&prepared.layout.blocks) {
+        session.write_blocks(first, input)?;
+    }
+    session.flush()?;
+    while session.host.simulation.step() {}
+    session.create_range_set(&prepared.layout.ranges)
+}
+
+/// The job itself: inputs to device memory, then the program.
+fn run_job(
+    session: &mut Session,
+    arguments: &Arguments,
+    prepared: &Prepared,
+    set: u16,
+) -> Result<u64, SessionError> {
+    let Layout { ranges, blocks } = &prepared.layout;
+    for (&first, &(start, len)) in blocks.iter().zip(&ranges[1..]) {
+        let count = u64::from(len).div_ceil(session.block_bytes());
+        session.copy_blocks(first, count, start)?;
+    }
+    let (param1, param2) = (arguments.param1, arguments.param2);
+    let command = Execute { program_index: 0, rsid: set, param1, param2, ..Default::default() };
+    session.execute(command, &prepared.data)
+}
+
+/// Moves new records to the timeline; returns the number of commands among them.
+fn collect(session: &mut Session, timeline: &mut Timeline) -> usize {
+    let drive = &mut session.host.simulation.drive;
+    let commands = drive.take_command_records();
+    let count = commands.len();
+    timeline.commands.extend(commands);
+    timeline.units.extend(drive.take_unit_records());
+    timeline.dies.extend(drive.take_die_records());
+    count
+}
+
+fn instructions(records: &[CommandRecord]) -> u64 {
+    records.iter().filter_map(|r| r.run).flat_map(|run| run.work.instructions).sum()
+}
+
+/// The job's commands ran one after the other: their parts add up to the whole.
+fn sum_stages(records: &[CommandRecord]) -> Stages {
+    records.iter().fold(Stages::default(), |sum, r| Stages {
+        transfer: sum.transfer + r.stages.transfer,
+        flash_read: sum.flash_read + r.stages.flash_read,
+        flash_write: sum.flash_write + r.stages.flash_write,
+        copy: sum.copy + r.stages.copy,
+        queue: sum.queue + r.stages.queue,
+        compute: sum.compute + r.stages.compute,
+        command: sum.command + r.stages.command,
+    })
+}
+
+impl Report {
+    /// The drive refused the setup: nothing ran.
+    fn refused(session: &Session, failed: &CommandFailed) -> Self {
+        Self {
+            status: failed.status,
+            result: None,
+            instructions: 0,
+            stages: Stages::default(),
+            total_ns: 0,
+            setup_ns: session.host.now().as_ns(),
+            bytes: Bytes::default(),
+            trace_hash: session.host.simulation.drive.statistics().trace_hash,
+            error: Some(failed.detail.clone().unwrap_or_else(|| failed.command.to_owned())),
+            program_output: String::new(),
+        }
+    }
+
+    /// The parts of the total, in the order in which they happen.
+    fn parts(&self) -> [(&'static str, u64); 6] {
+        let s = &self.stages;
+        [
+            ("flash_read", s.flash_read.as_ns()),
+            ("copy", s.copy.as_ns()),
+            ("queue", s.queue.as_ns()),
+            ("compute", s.compute.as_ns()),
+            ("transfer", s.transfer.as_ns()),
+            ("command", s.command.as_ns()),
+        ]
+    }
+
+    fn to_json(&self) -> Value {
+        let mut time = serde_json::Map::new();
+        time.insert("total".into(), json!(self.total_ns));
+        time.extend(self.parts().map(|(name, ns)| (name.to_owned(), json!(ns))));
+        time.insert("setup".into(), json!(self.setup_ns));
+        json!({
+            "format_version": 1,
+            "status": {
+                "sct": self.status.sct(), "sc": self.status.sc(), "name": self.status.name(),
+            },
+            "result": self.result.map(|r| r as i64),
+            "instructions": self.instructions,
+            "time_ns": time,
+            "bytes": {
+                "host_link": self.bytes.host_link,
+                "flash": self.bytes.flash,
+                "internal": self.bytes.internal,
+            },
+            "trace_hash": format!("{:016x}", self.trace_hash),
+            "error": self.error,
+            "program_output": self.program_output,
+        })
+    }
+
+    fn print(&self, arguments: &Arguments) {
+        println!("program       {}", arguments.program.display());
+        println!("status        {}", self.status);
+        if let Some(result) = self.result {
+            println!("result        {} (0x{result:x})", result as i64);
+        }
+        println!("instructions  {}", report::grouped(self.instructions));
+        if !self.program_output.is_empty() {
+            println!("printed       {}", self.program_output.trim_end().replace('\n', "\n              "));
+        }
+        println!("\nwhere time went                {:>12}", report::time(self.total_ns));
+        for (name, ns) in self.parts() {
+            let bar = report::bar(ns as f64, self.total_ns as f64);
+            println!("  {name:<12} {:>12}  {bar}", report::time(ns));
+        }
+        println!("\nwhere bytes went");
+        let Bytes { host_link, flash, internal } = self.bytes;
+        let most = host_link.max(flash).max(internal) as f64;
+        for (name, n) in [("flash", flash), ("internal", internal), ("host link", host_link)] {
+            println!("  {name:<12} {:>12}  {}", report::bytes(n), report::bar(n as f64, most));
+        }
+        println!("\n(setup, not counted above: {})", report::time(self.setup_ns));
+    }
+}
