@@ -1,1 +1,97 @@
-fn main(){}
+//! House tasks. `cargo run -p xtask -- layers` checks the direction of dependencies between the
+//! workspace's crates; `examples` rebuilds the committed example objects.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// What each crate may depend on, of ours. Arrows point down only; a crate not listed here, or an
+/// arrow not listed here, fails the check.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("nvme_spec", &[]),
+    ("simtime", &[]),
+    ("ebpf", &[]),
+    ("ssd", &["simtime"]),
+    ("compute", &["simtime"]),
+    ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
+    ("simulator", &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller"]),
+    (
+        "csdrive",
+        &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "simulator"],
+    ),
+    ("xtask", &[]),
+];
+
+/// The clang that the committed objects are built with (Debian 12's).
+const EXAMPLES_CLANG: &str = "clang-14";
+
+fn main() -> ExitCode {
+    let done = match std::env::args().nth(1).as_deref() {
+        Some("layers") => layers(),
+        Some("examples") => examples(),
+        _ => Err(anyhow::anyhow!("usage: cargo run -p xtask -- layers|examples")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn layers() -> Result<()> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .context("cargo metadata")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let ours: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
+    for package in packages {
+        let name = package["name"].as_str().context("a package without a name")?;
+        let Some((_, allowed)) = LAYERS.iter().find(|(n, _)| *n == name) else {
+            bail!("crate {name} has no place in the layers; add it to LAYERS in xtask");
+        };
+        let dependencies = package["dependencies"].as_array().context("no dependencies")?;
+        for dependency in dependencies.iter().filter_map(|d| d["name"].as_str()) {
+            ensure!(
+                !ours.contains(&dependency) || allowed.contains(&dependency),
+                "{name} depends on {dependency}, against the layers; allowed: {allowed:?}"
+            );
+        }
+    }
+    println!("layers: {} crates, every arrow points down", packages.len());
+    Ok(())
+}
+
+fn examples() -> Result<()> {
+    let programs = root().join("examples/programs");
+    let mut sources: Vec<PathBuf> = std::fs::read_dir(&programs)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
+    sources.retain(|path| path.to_string_lossy().ends_with(".bpf.c"));
+    sources.sort();
+    for source in sources {
+        let status = Command::new(EXAMPLES_CLANG)
+            .args(["--target=bpf", "-O2", "-mcpu=v3", "-g0", "-ffreestanding", "-fno-builtin", "-I"])
+            .arg(root().join("crates/csdrive/include"))
+            .arg("-c")
+            .arg(&source)
+            .arg("-o")
+            .arg(source.with_extension("o"))
+            .status()
+            .with_context(|| format!("{EXAMPLES_CLANG}: install it with apt-get install {EXAMPLES_CLANG}"))?;
+        ensure!(status.success(), "{} does not compile", source.display());
+        println!("built {}", source.with_extension("o").display());
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Programs compiled by real clangs: every version found, every instruction set it has. Without
+//! clang these tests are reported as ignored, never as passed; CI installs clang.
+
+#[path = "harness/lib.rs"]
+mod harness;
+
+use std::process::{Command, ExitCode};
+
+use harness::{Files, csdrive, ints, root, to_longs};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A clang on this machine.
+#[derive(Clone)]
+struct Clang {
+    command: String,
+    major: u32,
+}
+
+/// Clangs that exist under some name, one of each version.
+fn clangs() -> Vec<Clang> {
+    let names = (11..=30).map(|n| format!("clang-{n}")).chain(["clang".into()]);
+    let mut found: Vec<Clang> = names
+        .filter_map(|command| {
+            let output = Command::new(&command).arg("--version").output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let major = text.split("version ").nth(1)?.split('.').next()?.parse().ok()?;
+            Some(Clang { command, major })
+        })
+        .collect();
+    found.sort_by_key(|c| c.major);
+    found.dedup_by_key(|c| c.major);
+    found
+}
+
+fn source(name: &str) -> String {
+    root().join("crates/csdrive/tests/sources").join(name).display().to_string()
+}
+
+/// Compiles as the documentation tells users to.
+fn compile(clang: &Clang, cpu: &str, name: &str, object: &str, more: &[&str]) {
+    let include = root().join("crates/csdrive/include");
+    let output = Command::new(&clang.command)
+        .args(["-target", "bpf", "-O2", "-g"])
+        .arg(format!("-mcpu={cpu}"))
+        .arg("-I")
+        .arg(include)
+        .args(more)
+        .args(["-c", &source(name), "-o", object])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+type Body = fn(&Clang, &str);
+
+/// A CEMU-style source, with and without a data buffer, negative parameters.
+fn cemu_style(clang: &Clang, cpu: &str) {
+    let files = Files::new();
+    let object = files.path("program.o");
+    compile(clang, cpu, "cemu_style.c", &object, &[]);
+    let numbers: Vec<i32> = (-500..1500).collect();
+    let (input, output) = (files.put("in", &ints(numbers.iter().copied())), files.path("out"));
+    let base = ["run", &object, "--input", &input, "--output", &output, "--json"];
+    let ran = csdrive(&[&base[..], &["--param1", "-7", "--param2", "0x64"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.json()["result"], 2 * 1000 + 2000);
+    assert_eq!(files.get("out"), ints(numbers.iter().map(|n| n - 7 - 100)));
+    let ran = csdrive(&[&base[..], &["--data", "hex:01020300"]].concat());
+    let weights = [1, 2, 3, 0];
+    let expected = numbers.iter().enumerate().map(|(i, n)| n * weights[i & 3]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(files.get("out"), ints(expected));
+}
+
+/// Data sections, relocations, calls between sections, several functions in an object.
+fn sections(clang: &Clang, cpu: &str) {
+    let files = Files::new();
+    let object = files.path("program.o");
+    compile(clang, cpu, "sections.c", &object, &[]);
+    let letters: i64 = "storage".bytes().map(i64::from).sum();
+    for n in [0i64, 3, 6] {
+        let param = n.to_string();
+        // `letters` is called by `entry`: `entry` is the one to run.
+        let ran = csdrive(&["run", &object, "--param1", &param, "--json"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        // Globals are fresh in every run; each `+ 5` is seen twice: stored and read back once.
+        assert_eq!(ran.json()["result"], 1001 + n * n + letters + 5 + 9, "n = {n}");
+    }
+    let ran = csdrive(&["run", &object, "--function", "nothing"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("entry") && ran.stderr.contains("letters"), "{ran:?}");
+}
+
+/// What a program does wrong ends it with a status, and the drive with it stays well.
+fn faults(clang: &Clang, cpu: &str) {
+    let files = Files::new();
+    let object = files.path("program.o");
+    compile(clang, cpu, "faults.c", &object, &["-fno-builtin"]);
+    let input = files.put("in", &[5; 1000]);
+    let run = |what: i64, at: i64| {
+        let (what, at) = (what.to_string(), at.to_string());
+        let budget = ["--set", "compute.instruction_budget=1000000"];
+        csdrive(&[&["run", &object, "--input", &input, "--param1", &what, "--param2", &at, "--json"], &budget[..]].concat())
+    };
+    for (what, at, result) in [(0, 0, 5), (0, 999, 5), (1, 999, 0), (3, 3, 6), (7, 0, 42), (8, 936, 0), (9, 1000, 0)] {
+        let ran = run(what, at);
+        assert_eq!((ran.code, ran.json()["result"].as_i64()), (0, Some(result)), "{what} {at}: {ran:?}");
+    }
+    let memory = "Program Memory Fault (csdrive)";
+    let line = "faults.c:";
+    for (what, at, status, parts) in [
+        (0, 1000, memory, ["past the end of range 1", line]),
+        (0, -1, memory, ["before range 1", line]),
+        (0, 1 << 40, memory, ["load of 1 byte", line]),
+        (0, i64::MIN, memory, ["load of 1 byte", line]),
+        (1, 1000, memory, ["store of 1 byte", line]),
+        (1, -1, memory, ["store of 1 byte", line]),
+        (4, 0, memory, ["address 0x0", line]),
+        (4, -8, memory, ["address 0xfffffffffffffff8", line]),
+        (5, 0x1234_5678, memory, ["load of 1 byte", line]),
+        (6, 0, memory, ["is read-only", line]),
+        (8, 937, memory, ["over the end of range 1", line]),
+        (9, 1001, memory, ["over the end of range 1", line]),
+        (10, 125, memory, ["past the end of range 1", line]),
+        (11, 0, memory, ["load of 8 bytes", line]),
+        (2, 0, "Program Instruction Budget Exceeded (csdrive)", ["compute.instruction_budget", line]),
+        (12, 0, "Program Instruction Budget Exceeded (csdrive)", ["compute.instruction_budget", line]),
+        (3, 1000, "Program Call Depth Exceeded (csdrive)", ["nested calls", "'recurse'"]),
+    ] {
+        let ran = run(what, at);
+        let doc = ran.json();
+        assert_eq!((ran.code, doc["status"]["name"].as_str()), (1, Some(status)), "{what} {at}: {ran:?}");
+        assert_eq!(doc["status"]["sct"], 1);
+        let text = doc["error"].as_str().unwrap();
+        assert!(parts.iter().all(|p| text.contains(p)), "{what} {at}: {text}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
+}
+
+/// Every instruction set that a clang can write.
+fn instruction_sets(clang: &Clang) -> &'static [&'static str] {
+    if clang.major >= 18 { &["v1", "v2", "v3", "v4"] } else { &["v1", "v2", "v3"] }
+}
+
+/// `csdrive run FILE.c` with a given clang in front of the path.
+fn plain_c(clang: &Clang) {
+    let files = Files::new();
+    // Only this clang is visible, under its plain name.
+    let path = Command::new("sh").args(["-c", &format!("command -v {}", clang.command)]).output().unwrap();
+    let path = String::from_utf8(path.stdout).unwrap();
+    std::os::unix::fs::symlink(path.trim(), files.path("clang")).unwrap();
+    let input = files.put("in", b"drive and more");
+    let output = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["run", &source("plain.c"), "--json", "--input", &input, "--output", &files.path("out")])
+        .args(["--output-size", "64", "--param1", "-1000", "--param2", "-7"])
+        .env("PATH", files.path(""))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    let doc: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(doc["result"], 0);
+    assert_eq!(doc["program_output"], "7 of 14\n");
+    let crc = 0x8B4252B; // CRC-32C of the input, computed bit by bit elsewhere
+    let expected = [142_000 - 6, -333, -6, 14, 32, i64::from_le_bytes(*b"drive an"), crc, 2];
+    assert_eq!(to_longs(&files.get("out")), expected);
+}
+
+/// Errors in C source are clang's, with the source's name, and exit code 2.
+fn broken_c(_: &Clang) {
+    let files = Files::new();
+    let path = files.put("broken.c", b"long long f(void *x) { return y; }");
+    let ran = csdrive(&["run", &path]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("broken.c:1:") && ran.stderr.contains("undeclared"), "{ran:?}");
+}
+
+/// The verifier's text reaches the user: a helper that does not exist.
+fn refused_program(clang: &Clang) {
+    let files = Files::new();
+    let text = b"static long (*const nothing)(void) = (void *)777;\nlong long f(void *x) {\n    return nothing();\n}";
+    let path = files.put("refused.c", text);
+    let object = files.path("refused.o");
+    let compiled = Command::new(&clang.command)
+        .args(["-target", "bpf", "-O2", "-g", "-c", &path, "-o", &object])
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let ran = csdrive(&["run", &object, "--json"]);
+    let doc = ran.json();
+    assert_eq!((ran.code, doc["status"]["sc"].as_u64()), (1, Some(0x8E)), "{ran:?}");
+    let error = doc["error"].as_str().unwrap();
+    assert!(error.contains("helper 777") && error.contains("refused.c:3"), "{error}");
+}
+
+/// Committed example objects are what their sources compile to. Byte for byte with the clang
+/// they were built with; with any other, the objects must at least load.
+fn examples(clang: &Clang) {
+    const BUILT_WITH: u32 = 14;
+    let files = Files::new();
+    let programs = root().join("examples/programs");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&programs).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(name) = path.file_name().and_then(|n| n.to_str()?.strip_suffix(".bpf.c")) else {
+            continue;
+        };
+        count += 1;
+        let object = files.path("built.o");
+        let output = Command::new(&clang.command)
+            .args(["--target=bpf", "-O2", "-mcpu=v3", "-g0", "-ffreestanding", "-fno-builtin", "-I"])
+            .arg(root().join("crates/csdrive/include"))
+            .args(["-c".as_ref(), path.as_os_str(), "-o".as_ref(), object.as_ref()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+        let built = files.get("built.o");
+        ebpf::Program::load(&built, None).unwrap();
+        let committed = std::fs::read(programs.join(format!("{name}.bpf.o"))).unwrap();
+        if clang.major == BUILT_WITH {
+            assert!(built == committed, "{name}.bpf.o is not what {name}.bpf.c compiles to; run `cargo xtask examples`");
+        }
+    }
+    assert!(count >= 6, "the examples are not where this test looks");
+}
+
+/// Without clang, C source is refused with the package to install.
+fn no_clang() -> Result<(), Failed> {
+    let files = Files::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["run", &source("plain.c")])
+        .env("PATH", files.path(""))
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("apt-get install clang"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = vec![Trial::test("c_source_without_clang_names_the_package", no_clang)];
+    let matrix: [(&str, Body); 3] = [("cemu_style", cemu_style), ("sections", sections), ("faults", faults)];
+    let single: [(&str, fn(&Clang)); 4] = [
+        ("plain_c", plain_c),
+        ("broken_c", broken_c),
+        ("refused_program", refused_program),
+        ("examples_match_their_sources", examples),
+    ];
+    let clangs = clangs();
+    for clang in &clangs {
+        for (name, body) in matrix {
+            for cpu in instruction_sets(clang) {
+                let clang = clang.clone();
+                let name = format!("{name}_clang{}_{cpu}", clang.major);
+                trials.push(Trial::test(name, move || Ok(body(&clang, cpu))));
+            }
+        }
+        for (name, body) in single {
+            let clang = clang.clone();
+            let name = format!("{name}_clang{}", clang.major);
+            trials.push(Trial::test(name, move || Ok(body(&clang))));
+        }
+    }
+    if clangs.is_empty() {
+        let names = matrix.map(|(n, _)| n).into_iter().chain(single.map(|(n, _)| n));
+        for name in names {
+            let trial = Trial::test(format!("{name} (SKIPPED: clang is not installed)"), || Ok(()));
+            trials.push(trial.with_ignored_flag(true));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,269 @@
+//! The command line, end to end, with the committed example objects: no clang needed.
+
+#[path = "harness/lib.rs"]
+mod harness;
+
+use harness::{Files, csdrive, example, ints, longs, to_longs};
+use serde_json::Value;
+
+/// Runs an example with --json and more arguments; it must succeed.
+fn run(program: &str, arguments: &[&str]) -> Value {
+    let program = example(program);
+    let all: Vec<&str> = [&["run", &program, "--json"], arguments].concat();
+    let ran = csdrive(&all);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.json()
+}
+
+#[test]
+fn examples_compute_what_they_say() {
+    let files = Files::new();
+    let numbers: Vec<i32> = (0..5000).map(|n| n * 7 - 9000).collect();
+    let input = files.put("in", &ints(numbers.iter().copied()));
+    let output = files.path("out");
+    let doc = run("double.bpf.o", &["--input", &input, "--output", &output]);
+    assert_eq!(doc["result"], 5000);
+    assert_eq!(files.get("out"), ints(numbers.iter().map(|n| 2 * n)));
+
+    let doc = run("vadd.bpf.o", &["--input", &input, "--input", &input, "--output", &output, "--output-size", "20000"]);
+    assert_eq!(doc["result"], 5000);
+    assert_eq!(files.get("out"), ints(numbers.iter().map(|n| 2 * n)));
+
+    let text = files.put("log", b"GET /a\nPUT /b\nGET /c GET\n\nGE\nlast GET");
+    let doc = run("grep-count.bpf.o", &["--input", &text, "--output-size", "0", "--data", "hex:47 45 54"]);
+    assert_eq!(doc["result"], 3);
+
+    let records: Vec<i64> = (0..100).flat_map(|n| [n * 37 % 101 - 50, n, -n, 7]).collect();
+    let input = files.put("records", &longs(records.iter().copied()));
+    let doc = run("filter.bpf.o", &["--input", &input, "--output", &output, "--param1", "-20", "--param2", "0x10"]);
+    let kept: Vec<i64> = records.chunks(4).filter(|r| (-20..=16).contains(&r[0])).flatten().copied().collect();
+    assert_eq!(doc["result"], 8 * kept.len());
+    assert_eq!(&files.get("out")[..8 * kept.len()], longs(kept));
+
+    let bytes: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+    let input = files.put("bytes", &bytes);
+    run("histogram.bpf.o", &["--input", &input, "--output", &output, "--output-size", "2KiB"]);
+    let mut counts = [0i64; 256];
+    bytes.iter().for_each(|&b| counts[usize::from(b)] += 1);
+    assert_eq!(to_longs(&files.get("out")), counts);
+
+    let columns: [Vec<u8>; 4] = [
+        ints([8765, 8766, 9000, 9130, 9131, 9000, 9000]),
+        longs([6, 5, 7, 6, 6, 8, 6]),
+        longs([1, 23, 1, 10, 1, 1, 24]),
+        longs([100, 200, 300, 400, 500, 600, 700]),
+    ];
+    let inputs: Vec<String> = columns.iter().enumerate().map(|(n, c)| files.put(&format!("c{n}"), c)).collect();
+    let mut arguments = vec!["--param1", "7", "--output-size", "8", "--output", &output];
+    inputs.iter().for_each(|i| arguments.extend(["--input", i]));
+    let doc = run("tpch_q6.bpf.o", &arguments);
+    assert_eq!(doc["result"], 200 * 5 + 300 * 7 + 400 * 6);
+    assert_eq!(to_longs(&files.get("out")), [200 * 5 + 300 * 7 + 400 * 6]);
+}
+
+#[test]
+fn any_input_size_works() {
+    let files = Files::new();
+    for size in [0usize, 1, 3, 4, 511, 512, 513, 4095, 4096, 4097, 65_537, 1 << 20, (3 << 20) + 5] {
+        let bytes: Vec<u8> = (0..size).map(|n| (n * 31 + n / 251) as u8).collect();
+        let input = files.put("in", &bytes);
+        for block in ["512B", "4KiB"] {
+            let set = format!("drive.block_size={block}");
+            let output = files.path("out");
+            let doc = run(
+                "histogram.bpf.o",
+                &["--input", &input, "--output", &output, "--output-size", "2048", "--set", &set],
+            );
+            let total: i64 = to_longs(&files.get("out")).iter().sum();
+            assert_eq!(total, size as i64, "{block}: {doc}");
+        }
+    }
+}
+
+#[test]
+fn output_is_range_0_whole_and_starts_as_zeroes() {
+    let files = Files::new();
+    let input = files.put("in", &ints([1, 2, 3]));
+    let output = files.path("out");
+    run("double.bpf.o", &["--input", &input, "--output", &output, "--output-size", "21"]);
+    assert_eq!(files.get("out"), [ints([2, 4, 6]), vec![0; 9]].concat());
+}
+
+#[test]
+fn document_has_every_key_and_parts_add_up() {
+    let files = Files::new();
+    let input = files.put("in", &[1; 300_000]);
+    let doc = run("histogram.bpf.o", &["--input", &input, "--output", &files.path("o"), "--output-size", "2048"]);
+    let time = doc["time_ns"].as_object().unwrap();
+    let part = |k: &str| time[k].as_u64().unwrap_or_else(|| panic!("time_ns.{k} in {doc}"));
+    let parts = ["flash_read", "copy", "queue", "compute", "transfer", "command"];
+    assert_eq!(parts.iter().map(|k| part(k)).sum::<u64>(), part("total"));
+    assert!(part("flash_read") > 0 && part("compute") > 0 && part("setup") > 0);
+    let pages = 300_000u64.div_ceil(4096) * 4096;
+    assert_eq!(doc["bytes"]["flash"], pages);
+    assert_eq!(doc["bytes"]["internal"], pages);
+    // One source entry of 32 bytes to the drive, range 0 back.
+    assert_eq!(doc["bytes"]["host_link"], 32 + 2048);
+    assert_eq!(doc["format_version"], 1);
+    assert_eq!(doc["status"]["sct"], 0);
+    assert_eq!(doc["status"]["name"], "Successful Completion");
+    assert!(doc["instructions"].as_u64().unwrap() > 300_000);
+    assert_eq!(doc["trace_hash"].as_str().unwrap().len(), 16);
+}
+
+#[test]
+fn two_runs_print_the_same_document() {
+    let files = Files::new();
+    let input = files.put("in", &[9; 100_000]);
+    let arguments = ["--input", &input, "--output-size", "2048"];
+    let first = run("histogram.bpf.o", &arguments);
+    assert_eq!(run("histogram.bpf.o", &arguments), first);
+    let other = run("histogram.bpf.o", &[&arguments[..], &["--set", "flash.read_time=41us"]].concat());
+    assert_ne!(other["trace_hash"], first["trace_hash"]);
+}
+
+#[test]
+fn keys_move_times_by_what_arithmetic_says() {
+    let files = Files::new();
+    let input = files.put("in", &[9; 4096]);
+    let time = |sets: &[&str]| {
+        let mut arguments = vec!["--input", &input, "--output-size", "2048"];
+        sets.iter().for_each(|s| arguments.extend(["--set", s]));
+        run("histogram.bpf.o", &arguments)["time_ns"].clone()
+    };
+    let base = time(&[]);
+    let slow = time(&["flash.read_time=140us"]);
+    assert_eq!(slow["flash_read"], base["flash_read"].as_u64().unwrap() + 100_000);
+    let no_memory_time = ["compute.memory_bandwidth=unlimited", "compute.clock=1GHz"];
+    let one = time(&no_memory_time)["compute"].as_u64().unwrap();
+    let half = time(&["compute.memory_bandwidth=unlimited", "compute.clock=500MHz"])["compute"].as_u64().unwrap();
+    assert!(half.abs_diff(2 * one) <= 1, "{half} is twice {one}");
+    let far = time(&["link.latency=51us"]);
+    // The copy command's list crosses the link once.
+    assert_eq!(far["transfer"], base["transfer"].as_u64().unwrap() + 50_000);
+    let busy = time(&["drive.command_time=12us"]);
+    assert_eq!(busy["command"], 2 * 12_000);
+}
+
+#[test]
+fn wrong_use_is_told_in_one_line_and_exits_2() {
+    let files = Files::new();
+    let double = example("double.bpf.o");
+    let text = files.put("text", b"not a program");
+    let native = std::env::current_exe().unwrap().display().to_string();
+    let input = files.put("in", &[0; 100]);
+    let two_gib = ["run", &double, "--input", &input, "--output-size", "2GiB"];
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", &text], "not an ELF file; compile"),
+        (&["run", &native], "another machine"),
+        (&["run", "/nowhere/x.o"], "/nowhere/x.o: No such file"),
+        (&["run", "/nowhere/x.c"], "/nowhere/x.c: No such file"),
+        (&["run", &double, "--function", "triple"], "no function 'triple' in the object; it has: double_values"),
+        (&["run", &double, "--input", "/nowhere/in"], "--input /nowhere/in"),
+        (&["run", &double, "--engine", "warp"], "auto and interpreter"),
+        (&["run", &double, "--data", "hex:0g"], "hexadecimal"),
+        (&["run", &double, "--data", "hex:123"], "hexadecimal"),
+        (&["run", &double, "--data", "/nowhere/d"], "--data /nowhere/d"),
+        (&["run", &double, "--set", "compute.unit=1"], "did you mean compute.units"),
+        (&["run", &double, "--set", "flash.read_time=4 parsecs"], "ns, us, ms, s"),
+        (&["run", &double, "--set", "flash.blocks_per_plane=3"], "use at least"),
+        (&["run", &double, "--config", "/nowhere/c.toml"], "/nowhere/c.toml"),
+        (&["run", &double, "--femu", "nr_cux=1"], "known FEMU properties"),
+        (&["run", &double, "--set", "flash.keep_data=false"], "set it to true"),
+        (&two_gib, "--set memory.size="),
+        (&["demo", "--scale", "0"], "choose 0.0005 to 100"),
+        (&["demo", "--set", "drive.capacity=16MiB"], "--set drive.capacity="),
+        (&["config", "check", &text], "text"),
+        (&["config", "show", "--set", "nothing"], "KEY=VALUE"),
+    ];
+    for (arguments, part) in cases {
+        let ran = csdrive(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains(part), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with("csdrive: "), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stdout.is_empty(), "{arguments:?}: {}", ran.stdout);
+    }
+    for arguments in [&["run"][..], &["run", &double, "--param1", "ten"], &["nonsense"], &[]] {
+        assert_eq!(csdrive(arguments).code, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn configuration_shows_checks_and_lists() {
+    let files = Files::new();
+    let shown = csdrive(&["config", "show", "--set", "compute.units=7", "--femu", "fdm_size=64"]);
+    assert_eq!(shown.code, 0);
+    let path = files.put("drive.toml", shown.stdout.as_bytes());
+    let again = csdrive(&["config", "show", "--config", &path]);
+    assert_eq!(again.stdout, shown.stdout);
+    assert_eq!(csdrive(&["config", "check", &path]).code, 0);
+    let json = csdrive(&["config", "show", "--config", &path, "--json"]).json();
+    assert_eq!(json["config"]["compute.units"], 7);
+    assert_eq!(json["config"]["memory.size"], 64 << 20);
+    let keys = csdrive(&["config", "keys", "--json"]).json();
+    for key in keys["keys"].as_array().unwrap() {
+        let name = key["key"].as_str().unwrap();
+        assert!(csdrive(&["config", "keys"]).stdout.contains(name));
+        assert!(!key["doc"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn demo_answers_agree_and_match_tpch() {
+    let ran = csdrive(&["demo", "--scale", "0.01", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let doc = ran.json();
+    // Q6 on dbgen's data at scale 0.01.
+    assert_eq!(doc["answer"]["device"], 1193053.2253);
+    assert_eq!(doc["answer"]["host"], 1193053.2253);
+    assert_eq!(doc["rows"], 60_175);
+    assert!(doc["device"]["host_link_bytes"].as_u64() < doc["host"]["host_link_bytes"].as_u64());
+    assert_eq!(csdrive(&["demo", "--scale", "0.01", "--json"]).json(), doc);
+    // Another block size, fewer units, little memory: the same answer.
+    let sets = ["--set", "drive.block_size=512B", "--set", "compute.units=1", "--set", "memory.size=2MiB"];
+    let small = csdrive(&[&["demo", "--scale", "0.01", "--json"], &sets[..]].concat()).json();
+    assert_eq!(small["answer"], doc["answer"]);
+    let text = csdrive(&["demo", "--scale", "0.01"]).stdout;
+    assert!(text.contains("$1,193,053.2253") && text.contains("are the same"), "{text}");
+}
+
+#[test]
+fn more_units_make_the_demo_faster_until_something_else_is_slower() {
+    let time = |units: u32| {
+        // Slow units: computing is the bottleneck until there are many.
+        let set = format!("compute.units={units}");
+        let slow = ["--set", "compute.clock=200MHz", "--set", &set];
+        let doc = csdrive(&[&["demo", "--scale", "0.1", "--json"], &slow[..]].concat()).json();
+        doc["device"]["time_ns"].as_u64().unwrap() as f64
+    };
+    let (one, two, ten) = (time(1), time(2), time(10));
+    assert!((1.7..2.1).contains(&(one / two)), "{one} against {two}");
+    assert!(ten < two);
+}
+
+#[test]
+fn timeline_is_a_trace_event_document() {
+    let files = Files::new();
+    let input = files.put("in", &[0; 9000]);
+    let trace = files.path("trace.json");
+    run("double.bpf.o", &["--input", &input, "--trace", &trace]);
+    let doc: Value = serde_json::from_slice(&files.get("trace.json")).unwrap();
+    let events = doc["traceEvents"].as_array().unwrap();
+    let named = |name: &str| events.iter().filter(|e| e["name"] == name).count();
+    assert_eq!(named("Execute Program"), 2, "begin and end");
+    assert_eq!((named("job"), named("read")), (1, 3));
+}
+
+#[test]
+fn large_drive_starts_in_little_memory() {
+    // 1 TiB within 100 MiB of resident memory: the limit is on address space, so device memory,
+    // which is reserved but not used, is made small.
+    let status = std::process::Command::new("sh")
+        .arg("-c")
+        .arg("ulimit -v 400000; exec \"$0\" run \"$1\" --input \"$1\" --json --set drive.capacity=1TiB --set memory.size=16MiB")
+        .arg(env!("CARGO_BIN_EXE_csdrive"))
+        .arg(example("double.bpf.o"))
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{status:?}");
+}
