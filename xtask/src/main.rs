@@ -17,10 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
     ("simulator", &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller"]),
-    (
-        "csdrive",
-        &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "simulator"],
-    ),
+    ("csdrive", &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "simulator"]),
     ("xtask", &[]),
 ];
 
@@ -82,14 +79,24 @@ fn examples() -> Result<()> {
     sources.sort();
     for source in sources {
         let status = Command::new(EXAMPLES_CLANG)
-            .args(["--target=bpf", "-O2", "-mcpu=v3", "-g0", "-ffreestanding", "-fno-builtin", "-I"])
+            .args([
+                "--target=bpf",
+                "-O2",
+                "-mcpu=v3",
+                "-g0",
+                "-ffreestanding",
+                "-fno-builtin",
+                "-I",
+            ])
             .arg(root().join("crates/csdrive/include"))
             .arg("-c")
             .arg(&source)
             .arg("-o")
             .arg(source.with_extension("o"))
             .status()
-            .with_context(|| format!("{EXAMPLES_CLANG}: install it with apt-get install {EXAMPLES_CLANG}"))?;
+            .with_context(|| {
+                format!("{EXAMPLES_CLANG}: install it with apt-get install {EXAMPLES_CLANG}")
+            })?;
         ensure!(status.success(), "{} does not compile", source.display());
         println!("built {}", source.with_extension("o").display());
     }

@@ -202,8 +202,7 @@ impl Engine {
             }
             let Some(job) = self.policy.pick(id) else { return };
             let unit = &mut self.units[number];
-            let switch =
-                if unit.switch_due { self.context_switch_time } else { Duration::ZERO };
+            let switch = if unit.switch_due { self.context_switch_time } else { Duration::ZERO };
             unit.switch_due = false;
             unit.job = Some(job);
             unit.since = now + switch;

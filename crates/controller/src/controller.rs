@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use ebpf::SharedMemory;
-use nvme_spec::{
-    Cc, CompletionEntry, PAGE_SIZE, Status, SubmissionEntry, offset,
-};
+use nvme_spec::{Cc, CompletionEntry, PAGE_SIZE, Status, SubmissionEntry, offset};
 use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
@@ -323,7 +321,8 @@ impl Controller {
         }
         // Without a place for the completion the command stays; the host's next head update of
         // the completion queue tries again.
-        let reserved = self.completion[usize::from(cqid)].as_mut().is_some_and(CompletionQueue::reserve);
+        let reserved =
+            self.completion[usize::from(cqid)].as_mut().is_some_and(CompletionQueue::reserve);
         if !reserved {
             return false;
         }
@@ -362,7 +361,11 @@ impl Controller {
             run: None,
         });
         let started = check_flags(entry).and_then(|()| {
-            if sqid == 0 { self.admin(now, host, tag, entry) } else { self.io(now, host, tag, entry) }
+            if sqid == 0 {
+                self.admin(now, host, tag, entry)
+            } else {
+                self.io(now, host, tag, entry)
+            }
         });
         if let Err(status) = started {
             self.complete(now, tag, status, 0);
@@ -440,7 +443,8 @@ impl Controller {
         let InFlight { token, status, result, .. } = command;
         self.hash.completed(now, token.sqid, token.cid, status, result);
         self.logs.count(&token, command.opcode, command.nsid, status);
-        let head = self.submission[usize::from(token.sqid)].as_ref().map_or(0, SubmissionQueue::head);
+        let head =
+            self.submission[usize::from(token.sqid)].as_ref().map_or(0, SubmissionQueue::head);
         let entry = CompletionEntry {
             result: result.into(),
             sqhd: head.into(),

@@ -38,7 +38,10 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         if !self.ended && !std::thread::panicking() {
-            panic!("command {} of queue {} was neither completed nor abandoned", self.cid, self.sqid);
+            panic!(
+                "command {} of queue {} was neither completed nor abandoned",
+                self.cid, self.sqid
+            );
         }
     }
 }
@@ -218,9 +221,11 @@ impl InFlightTable {
 
     /// Tags of the commands that satisfy a condition, by slot.
     pub(crate) fn tags(&self, condition: impl Fn(&InFlight) -> bool) -> Vec<Tag> {
-        let matching = self.slots.iter().enumerate().filter(|(_, slot)| {
-            slot.command.as_ref().is_some_and(&condition)
-        });
+        let matching = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.command.as_ref().is_some_and(&condition));
         matching.map(|(i, slot)| Tag(u64::from(slot.generation) << 32 | i as u64)).collect()
     }
 }

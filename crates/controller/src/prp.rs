@@ -83,7 +83,12 @@ impl Segments {
 
     /// Walks PRP lists. Each list page takes at least one data page off `left` or is the last
     /// step to the next, so a chain that leads in a circle ends with the data.
-    fn push_list(&mut self, host: &impl HostMemory, list: u64, mut left: u64) -> Result<(), Status> {
+    fn push_list(
+        &mut self,
+        host: &impl HostMemory,
+        list: u64,
+        mut left: u64,
+    ) -> Result<(), Status> {
         if !list.is_multiple_of(8) {
             return Err(Status::INVALID_PRP_OFFSET);
         }

@@ -39,7 +39,10 @@ impl SubmissionQueue {
 
     /// Takes the entry at the head.
     #[inline]
-    pub(crate) fn pop(&mut self, host: &impl HostMemory) -> Result<SubmissionEntry, HostMemoryError> {
+    pub(crate) fn pop(
+        &mut self,
+        host: &impl HostMemory,
+    ) -> Result<SubmissionEntry, HostMemoryError> {
         let mut bytes = [0; SubmissionEntry::SIZE];
         let address = self.base + u64::from(self.head) * SubmissionEntry::SIZE as u64;
         host.read(address, &mut bytes)?;

@@ -24,7 +24,9 @@ const NEWEST: u32 = 30;
 /// A program that could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{program} is C source and clang is not installed; install it (apt-get install clang) or give a BPF object")]
+    #[error(
+        "{program} is C source and clang is not installed; install it (apt-get install clang) or give a BPF object"
+    )]
     NoClang { program: PathBuf },
     #[error("{clang} could not compile {program}:\n{messages}")]
     Rejected { clang: String, program: PathBuf, messages: String },
@@ -88,16 +90,25 @@ impl Clang {
             self.run(source, &emit, source, &ir, "-S")?;
             let text = std::fs::read_to_string(&ir).map_err(io("LLVM IR"))?;
             std::fs::write(&ir, without_signed_division(&text)).map_err(io("LLVM IR"))?;
-            let flags = ["--target=bpf", "-O2", "-mcpu=v3", "-Wno-override-module"].map(String::from);
+            let flags =
+                ["--target=bpf", "-O2", "-mcpu=v3", "-Wno-override-module"].map(String::from);
             self.run(source, &flags, &ir, &object, "-c")?;
         }
         std::fs::read(&object).map_err(io("compiled object"))
     }
 
-    fn run(&self, program: &Path, flags: &[String], input: &Path, output: &Path, mode: &str) -> Result<(), Error> {
+    fn run(
+        &self,
+        program: &Path,
+        flags: &[String],
+        input: &Path,
+        output: &Path,
+        mode: &str,
+    ) -> Result<(), Error> {
         let mut command = Command::new(&self.command);
         command.args(flags).arg(mode).arg(input).arg("-o").arg(output);
-        let ran = command.output().map_err(|source| Error::Io { what: self.command.clone(), source })?;
+        let ran =
+            command.output().map_err(|source| Error::Io { what: self.command.clone(), source })?;
         if ran.status.success() {
             return Ok(());
         }
@@ -147,8 +158,10 @@ fn rewritten(line: &str) -> Option<(String, &'static str, u32)> {
     let (kind, rest) = rest.split_once(' ')?;
     let width = kind.strip_prefix('i')?.parse().ok()?;
     let (a, rest) = rest.split_once(", ")?;
-    let (b, tail) = rest.split_once(',').map_or((rest, String::new()), |(b, t)| (b, format!(",{t}")));
-    let line = format!("{target} = call {kind} @csd.{operation}.{kind}({kind} {a}, {kind} {b}){tail}");
+    let (b, tail) =
+        rest.split_once(',').map_or((rest, String::new()), |(b, t)| (b, format!(",{t}")));
+    let line =
+        format!("{target} = call {kind} @csd.{operation}.{kind}({kind} {a}, {kind} {b}){tail}");
     Some((line, operation, width))
 }
 
@@ -156,8 +169,11 @@ fn rewritten(line: &str) -> Option<(String, &'static str, u32)> {
 /// truncated and the remainder has the dividend's sign.
 fn define(text: &mut String, operation: &str, width: u32) {
     let t = format!("i{width}");
-    let (instruction, sign) =
-        if operation == "sdiv" { ("udiv", "xor i1 %an, %bn") } else { ("urem", "or i1 %an, false") };
+    let (instruction, sign) = if operation == "sdiv" {
+        ("udiv", "xor i1 %an, %bn")
+    } else {
+        ("urem", "or i1 %an, false")
+    };
     let _ = write!(
         text,
         "\ndefine internal {t} @csd.{operation}.{t}({t} %a, {t} %b) alwaysinline nounwind {{\n  \
@@ -188,7 +204,10 @@ mod tests {
     fn signed_division_is_rewritten_with_its_debug_location() {
         let ir = "  %3 = sdiv exact i64 %1, 7, !dbg !12\n  %4 = srem i32 %a, %b\n  %5 = udiv i64 %1, 7\n";
         let text = without_signed_division(ir);
-        assert!(text.contains("  %3 = call i64 @csd.sdiv.i64(i64 %1, i64 7), !dbg !12\n"), "{text}");
+        assert!(
+            text.contains("  %3 = call i64 @csd.sdiv.i64(i64 %1, i64 7), !dbg !12\n"),
+            "{text}"
+        );
         assert!(text.contains("  %4 = call i32 @csd.srem.i32(i32 %a, i32 %b)\n"), "{text}");
         assert!(text.contains("  %5 = udiv i64 %1, 7\n"));
         assert_eq!(text.matches("define internal").count(), 2);

@@ -61,10 +61,9 @@ struct Chunk {
 impl Stored {
     fn chunks(&self) -> impl Iterator<Item = Chunk> + use<> {
         let rows = self.rows;
-        (0..rows).step_by(CHUNK_ROWS as usize).map(move |first| Chunk {
-            first,
-            rows: CHUNK_ROWS.min(rows - first),
-        })
+        (0..rows)
+            .step_by(CHUNK_ROWS as usize)
+            .map(move |first| Chunk { first, rows: CHUNK_ROWS.min(rows - first) })
     }
 
     /// First block and number of blocks of a column's slice, and its length in bytes.
@@ -145,7 +144,9 @@ fn progress(message: &'static str, len: u64, hidden: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{msg:<28} {wide_bar} {percent:>3}%");
-    ProgressBar::new(len).with_message(message).with_style(style.unwrap_or(ProgressStyle::default_bar()))
+    ProgressBar::new(len)
+        .with_message(message)
+        .with_style(style.unwrap_or(ProgressStyle::default_bar()))
 }
 
 fn generate(scale: f64, quiet: bool) -> Table {
@@ -247,7 +248,9 @@ fn on_device(session: &mut Session, stored: &Stored, slots: usize, quiet: bool) 
             }
             Step::Execute => {
                 revenue += done.result as i64;
-                chunks.next().map(|chunk| (start_copy(host, stored, slot, chunk), Step::Copy(chunk)))
+                chunks
+                    .next()
+                    .map(|chunk| (start_copy(host, stored, slot, chunk), Step::Copy(chunk)))
             }
         };
         if let Some((cid, step)) = next {
@@ -417,7 +420,13 @@ fn to_json(stored: &Stored, device: &Measured, host: &Measured) -> Value {
     })
 }
 
-fn print(arguments: &Arguments, session: &Session, stored: &Stored, device: &Measured, host: &Measured) {
+fn print(
+    arguments: &Arguments,
+    session: &Session,
+    stored: &Stored,
+    device: &Measured,
+    host: &Measured,
+) {
     let config = session.host.simulation.drive.config();
     println!(
         "TPC-H Q6, scale {}: {} rows in fixed-width columns on a {} drive with {} compute units\n",

@@ -70,13 +70,8 @@ pub(crate) fn generate(scale: f64, mut progress: impl FnMut(u64)) -> Table {
     let distributions = Distributions::static_default();
     // Only the comments draw from the text pool, and they are not kept: a small one will do.
     let pool = TextPool::new(1 << 16, distributions);
-    let generator = LineItemGenerator::new_with_distributions_and_text_pool(
-        scale,
-        1,
-        1,
-        distributions,
-        &pool,
-    );
+    let generator =
+        LineItemGenerator::new_with_distributions_and_text_pool(scale, 1, 1, distributions, &pool);
     let expected = expected_rows(scale) as usize + 64;
     let mut columns: Vec<Vec<u8>> =
         COLUMNS.iter().map(|c| Vec::with_capacity(c.width * expected)).collect();

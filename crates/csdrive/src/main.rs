@@ -156,7 +156,10 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
             let sources = config::Sources { config: Some(file.clone()), ..Default::default() };
             let loaded = sources.load()?;
             if *json {
-                println!("{:#}", json!({ "format_version": 1, "valid": true, "notes": loaded.warnings }));
+                println!(
+                    "{:#}",
+                    json!({ "format_version": 1, "valid": true, "notes": loaded.warnings })
+                );
             } else {
                 loaded.warnings.iter().for_each(|w| println!("note: {w}"));
                 println!("{}: valid", file.display());

@@ -131,18 +131,26 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         anyhow::bail!("--engine {engine}: this build has auto and interpreter");
     }
     if !config.flash.keep_data {
-        anyhow::bail!("flash.keep_data = false: a program needs its input's contents; set it to true");
+        anyhow::bail!(
+            "flash.keep_data = false: a program needs its input's contents; set it to true"
+        );
     }
     let object = compile::program_bytes(&arguments.program)?;
     let program = select_function(object, arguments.function.as_deref())
         .with_context(|| arguments.program.display().to_string())?;
     if arguments.input.len() > INPUTS_MAX {
-        anyhow::bail!("{} inputs; at most {INPUTS_MAX} are possible: join some files", arguments.input.len());
+        anyhow::bail!(
+            "{} inputs; at most {INPUTS_MAX} are possible: join some files",
+            arguments.input.len()
+        );
     }
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--input {}", path.display()));
+    let read =
+        |path: &PathBuf| std::fs::read(path).with_context(|| format!("--input {}", path.display()));
     // Sizes first: a file that cannot fit is not read.
     let sizes = arguments.input.iter().map(|path| {
-        std::fs::metadata(path).map(|m| m.len()).with_context(|| format!("--input {}", path.display()))
+        std::fs::metadata(path)
+            .map(|m| m.len())
+            .with_context(|| format!("--input {}", path.display()))
     });
     let sizes: Vec<u64> = sizes.collect::<Result<_>>()?;
     place(&sizes, arguments.output_size, config)?;
@@ -153,7 +161,10 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
     let data = data_buffer(arguments.data.as_deref())?;
     if data.len() as u64 > config.transfer_bytes_max {
         let max = report::bytes(config.transfer_bytes_max);
-        anyhow::bail!("--data: {} bytes; one command carries at most {max}: pass it as an --input", data.len());
+        anyhow::bail!(
+            "--data: {} bytes; one command carries at most {max}: pass it as an --input",
+            data.len()
+        );
     }
     Ok(Prepared { program, inputs, data, layout })
 }
@@ -166,7 +177,9 @@ fn select_function(object: Vec<u8>, function: Option<&str>) -> Result<Vec<u8>, L
         return ebpf::select_entry(&object, name);
     }
     match ebpf::Program::load(&object, None) {
-        Err(e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction | AmbiguousFunction { .. })) => Err(e),
+        Err(
+            e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction | AmbiguousFunction { .. }),
+        ) => Err(e),
         _ => Ok(object),
     }
 }
@@ -182,7 +195,9 @@ fn data_buffer(text: Option<&str>) -> Result<Vec<u8>> {
         pair.and_then(|p| u8::from_str_radix(p, 16).ok())
     };
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.with_context(|| format!("--data {text}: write bytes as pairs of hexadecimal digits, for example hex:00ff10"))
+    bytes.with_context(|| {
+        format!("--data {text}: write bytes as pairs of hexadecimal digits, for example hex:00ff10")
+    })
 }
 
 /// Lays out device memory and blocks; tells what to change if it does not fit.
@@ -215,7 +230,8 @@ fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Lay
         first += len.div_ceil(block);
     }
     if first * block > config.flash.capacity_bytes {
-        let (need, have) = (report::bytes(first * block), report::bytes(config.flash.capacity_bytes));
+        let (need, have) =
+            (report::bytes(first * block), report::bytes(config.flash.capacity_bytes));
         let gigabytes = (first * block).div_ceil(1 << 30);
         anyhow::bail!(
             "the inputs need {need} of flash, the drive has {have}; use --set drive.capacity={gigabytes}GiB"
@@ -396,7 +412,10 @@ impl Report {
         }
         println!("instructions  {}", report::grouped(self.instructions));
         if !self.program_output.is_empty() {
-            println!("printed       {}", self.program_output.trim_end().replace('\n', "\n              "));
+            println!(
+                "printed       {}",
+                self.program_output.trim_end().replace('\n', "\n              ")
+            );
         }
         println!("\nwhere time went                {:>12}", report::time(self.total_ns));
         for (name, ns) in self.parts() {

@@ -100,11 +100,23 @@ fn faults(clang: &Clang, cpu: &str) {
     let run = |what: i64, at: i64| {
         let (what, at) = (what.to_string(), at.to_string());
         let budget = ["--set", "compute.instruction_budget=1000000"];
-        csdrive(&[&["run", &object, "--input", &input, "--param1", &what, "--param2", &at, "--json"], &budget[..]].concat())
+        csdrive(
+            &[
+                &["run", &object, "--input", &input, "--param1", &what, "--param2", &at, "--json"],
+                &budget[..],
+            ]
+            .concat(),
+        )
     };
-    for (what, at, result) in [(0, 0, 5), (0, 999, 5), (1, 999, 0), (3, 3, 6), (7, 0, 42), (8, 936, 0), (9, 1000, 0)] {
+    for (what, at, result) in
+        [(0, 0, 5), (0, 999, 5), (1, 999, 0), (3, 3, 6), (7, 0, 42), (8, 936, 0), (9, 1000, 0)]
+    {
         let ran = run(what, at);
-        assert_eq!((ran.code, ran.json()["result"].as_i64()), (0, Some(result)), "{what} {at}: {ran:?}");
+        assert_eq!(
+            (ran.code, ran.json()["result"].as_i64()),
+            (0, Some(result)),
+            "{what} {at}: {ran:?}"
+        );
     }
     let memory = "Program Memory Fault (csdrive)";
     let line = "faults.c:";
@@ -123,13 +135,27 @@ fn faults(clang: &Clang, cpu: &str) {
         (9, 1001, memory, ["over the end of range 1", line]),
         (10, 125, memory, ["past the end of range 1", line]),
         (11, 0, memory, ["load of 8 bytes", line]),
-        (2, 0, "Program Instruction Budget Exceeded (csdrive)", ["compute.instruction_budget", line]),
-        (12, 0, "Program Instruction Budget Exceeded (csdrive)", ["compute.instruction_budget", line]),
+        (
+            2,
+            0,
+            "Program Instruction Budget Exceeded (csdrive)",
+            ["compute.instruction_budget", line],
+        ),
+        (
+            12,
+            0,
+            "Program Instruction Budget Exceeded (csdrive)",
+            ["compute.instruction_budget", line],
+        ),
         (3, 1000, "Program Call Depth Exceeded (csdrive)", ["nested calls", "'recurse'"]),
     ] {
         let ran = run(what, at);
         let doc = ran.json();
-        assert_eq!((ran.code, doc["status"]["name"].as_str()), (1, Some(status)), "{what} {at}: {ran:?}");
+        assert_eq!(
+            (ran.code, doc["status"]["name"].as_str()),
+            (1, Some(status)),
+            "{what} {at}: {ran:?}"
+        );
         assert_eq!(doc["status"]["sct"], 1);
         let text = doc["error"].as_str().unwrap();
         assert!(parts.iter().all(|p| text.contains(p)), "{what} {at}: {text}");
@@ -146,12 +172,21 @@ fn instruction_sets(clang: &Clang) -> &'static [&'static str] {
 fn plain_c(clang: &Clang) {
     let files = Files::new();
     // Only this clang is visible, under its plain name.
-    let path = Command::new("sh").args(["-c", &format!("command -v {}", clang.command)]).output().unwrap();
+    let path =
+        Command::new("sh").args(["-c", &format!("command -v {}", clang.command)]).output().unwrap();
     let path = String::from_utf8(path.stdout).unwrap();
     std::os::unix::fs::symlink(path.trim(), files.path("clang")).unwrap();
     let input = files.put("in", b"drive and more");
     let output = Command::new(env!("CARGO_BIN_EXE_csdrive"))
-        .args(["run", &source("plain.c"), "--json", "--input", &input, "--output", &files.path("out")])
+        .args([
+            "run",
+            &source("plain.c"),
+            "--json",
+            "--input",
+            &input,
+            "--output",
+            &files.path("out"),
+        ])
         .args(["--output-size", "64", "--param1", "-1000", "--param2", "-7"])
         .env("PATH", files.path(""))
         .output()
@@ -208,7 +243,15 @@ fn examples(clang: &Clang) {
         count += 1;
         let object = files.path("built.o");
         let output = Command::new(&clang.command)
-            .args(["--target=bpf", "-O2", "-mcpu=v3", "-g0", "-ffreestanding", "-fno-builtin", "-I"])
+            .args([
+                "--target=bpf",
+                "-O2",
+                "-mcpu=v3",
+                "-g0",
+                "-ffreestanding",
+                "-fno-builtin",
+                "-I",
+            ])
             .arg(root().join("crates/csdrive/include"))
             .args(["-c".as_ref(), path.as_os_str(), "-o".as_ref(), object.as_ref()])
             .output()
@@ -218,7 +261,10 @@ fn examples(clang: &Clang) {
         ebpf::Program::load(&built, None).unwrap();
         let committed = std::fs::read(programs.join(format!("{name}.bpf.o"))).unwrap();
         if clang.major == BUILT_WITH {
-            assert!(built == committed, "{name}.bpf.o is not what {name}.bpf.c compiles to; run `cargo xtask examples`");
+            assert!(
+                built == committed,
+                "{name}.bpf.o is not what {name}.bpf.c compiles to; run `cargo xtask examples`"
+            );
         }
     }
     assert!(count >= 6, "the examples are not where this test looks");
@@ -241,7 +287,8 @@ fn no_clang() -> Result<(), Failed> {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("c_source_without_clang_names_the_package", no_clang)];
-    let matrix: [(&str, Body); 3] = [("cemu_style", cemu_style), ("sections", sections), ("faults", faults)];
+    let matrix: [(&str, Body); 3] =
+        [("cemu_style", cemu_style), ("sections", sections), ("faults", faults)];
     let single: [(&str, fn(&Clang)); 4] = [
         ("plain_c", plain_c),
         ("broken_c", broken_c),

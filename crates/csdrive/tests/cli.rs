@@ -25,18 +25,28 @@ fn examples_compute_what_they_say() {
     assert_eq!(doc["result"], 5000);
     assert_eq!(files.get("out"), ints(numbers.iter().map(|n| 2 * n)));
 
-    let doc = run("vadd.bpf.o", &["--input", &input, "--input", &input, "--output", &output, "--output-size", "20000"]);
+    let doc = run(
+        "vadd.bpf.o",
+        &["--input", &input, "--input", &input, "--output", &output, "--output-size", "20000"],
+    );
     assert_eq!(doc["result"], 5000);
     assert_eq!(files.get("out"), ints(numbers.iter().map(|n| 2 * n)));
 
     let text = files.put("log", b"GET /a\nPUT /b\nGET /c GET\n\nGE\nlast GET");
-    let doc = run("grep-count.bpf.o", &["--input", &text, "--output-size", "0", "--data", "hex:47 45 54"]);
+    let doc = run(
+        "grep-count.bpf.o",
+        &["--input", &text, "--output-size", "0", "--data", "hex:47 45 54"],
+    );
     assert_eq!(doc["result"], 3);
 
     let records: Vec<i64> = (0..100).flat_map(|n| [n * 37 % 101 - 50, n, -n, 7]).collect();
     let input = files.put("records", &longs(records.iter().copied()));
-    let doc = run("filter.bpf.o", &["--input", &input, "--output", &output, "--param1", "-20", "--param2", "0x10"]);
-    let kept: Vec<i64> = records.chunks(4).filter(|r| (-20..=16).contains(&r[0])).flatten().copied().collect();
+    let doc = run(
+        "filter.bpf.o",
+        &["--input", &input, "--output", &output, "--param1", "-20", "--param2", "0x10"],
+    );
+    let kept: Vec<i64> =
+        records.chunks(4).filter(|r| (-20..=16).contains(&r[0])).flatten().copied().collect();
     assert_eq!(doc["result"], 8 * kept.len());
     assert_eq!(&files.get("out")[..8 * kept.len()], longs(kept));
 
@@ -53,7 +63,8 @@ fn examples_compute_what_they_say() {
         longs([1, 23, 1, 10, 1, 1, 24]),
         longs([100, 200, 300, 400, 500, 600, 700]),
     ];
-    let inputs: Vec<String> = columns.iter().enumerate().map(|(n, c)| files.put(&format!("c{n}"), c)).collect();
+    let inputs: Vec<String> =
+        columns.iter().enumerate().map(|(n, c)| files.put(&format!("c{n}"), c)).collect();
     let mut arguments = vec!["--param1", "7", "--output-size", "8", "--output", &output];
     inputs.iter().for_each(|i| arguments.extend(["--input", i]));
     let doc = run("tpch_q6.bpf.o", &arguments);
@@ -93,7 +104,10 @@ fn output_is_range_0_whole_and_starts_as_zeroes() {
 fn document_has_every_key_and_parts_add_up() {
     let files = Files::new();
     let input = files.put("in", &[1; 300_000]);
-    let doc = run("histogram.bpf.o", &["--input", &input, "--output", &files.path("o"), "--output-size", "2048"]);
+    let doc = run(
+        "histogram.bpf.o",
+        &["--input", &input, "--output", &files.path("o"), "--output-size", "2048"],
+    );
     let time = doc["time_ns"].as_object().unwrap();
     let part = |k: &str| time[k].as_u64().unwrap_or_else(|| panic!("time_ns.{k} in {doc}"));
     let parts = ["flash_read", "copy", "queue", "compute", "transfer", "command"];
@@ -118,7 +132,8 @@ fn two_runs_print_the_same_document() {
     let arguments = ["--input", &input, "--output-size", "2048"];
     let first = run("histogram.bpf.o", &arguments);
     assert_eq!(run("histogram.bpf.o", &arguments), first);
-    let other = run("histogram.bpf.o", &[&arguments[..], &["--set", "flash.read_time=41us"]].concat());
+    let other =
+        run("histogram.bpf.o", &[&arguments[..], &["--set", "flash.read_time=41us"]].concat());
     assert_ne!(other["trace_hash"], first["trace_hash"]);
 }
 
@@ -136,7 +151,9 @@ fn keys_move_times_by_what_arithmetic_says() {
     assert_eq!(slow["flash_read"], base["flash_read"].as_u64().unwrap() + 100_000);
     let no_memory_time = ["compute.memory_bandwidth=unlimited", "compute.clock=1GHz"];
     let one = time(&no_memory_time)["compute"].as_u64().unwrap();
-    let half = time(&["compute.memory_bandwidth=unlimited", "compute.clock=500MHz"])["compute"].as_u64().unwrap();
+    let half = time(&["compute.memory_bandwidth=unlimited", "compute.clock=500MHz"])["compute"]
+        .as_u64()
+        .unwrap();
     assert!(half.abs_diff(2 * one) <= 1, "{half} is twice {one}");
     let far = time(&["link.latency=51us"]);
     // The copy command's list crosses the link once.
@@ -158,7 +175,10 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
         (&["run", &native], "another machine"),
         (&["run", "/nowhere/x.o"], "/nowhere/x.o: No such file"),
         (&["run", "/nowhere/x.c"], "/nowhere/x.c: No such file"),
-        (&["run", &double, "--function", "triple"], "no function 'triple' in the object; it has: double_values"),
+        (
+            &["run", &double, "--function", "triple"],
+            "no function 'triple' in the object; it has: double_values",
+        ),
         (&["run", &double, "--input", "/nowhere/in"], "--input /nowhere/in"),
         (&["run", &double, "--engine", "warp"], "auto and interpreter"),
         (&["run", &double, "--data", "hex:0g"], "hexadecimal"),
@@ -220,7 +240,8 @@ fn demo_answers_agree_and_match_tpch() {
     assert!(doc["device"]["host_link_bytes"].as_u64() < doc["host"]["host_link_bytes"].as_u64());
     assert_eq!(csdrive(&["demo", "--scale", "0.01", "--json"]).json(), doc);
     // Another block size, fewer units, little memory: the same answer.
-    let sets = ["--set", "drive.block_size=512B", "--set", "compute.units=1", "--set", "memory.size=2MiB"];
+    let sets =
+        ["--set", "drive.block_size=512B", "--set", "compute.units=1", "--set", "memory.size=2MiB"];
     let small = csdrive(&[&["demo", "--scale", "0.01", "--json"], &sets[..]].concat()).json();
     assert_eq!(small["answer"], doc["answer"]);
     let text = csdrive(&["demo", "--scale", "0.01"]).stdout;
@@ -266,4 +287,14 @@ fn large_drive_starts_in_little_memory() {
         .output()
         .unwrap();
     assert!(status.status.success(), "{status:?}");
+}
+
+#[test]
+fn configuration_document_is_what_the_program_prints() {
+    let text = std::fs::read_to_string(harness::root().join("docs/configuration.md")).unwrap();
+    let printed = csdrive(&["config", "keys"]).stdout;
+    assert!(
+        text.contains(&printed),
+        "docs/configuration.md is out of date: put the output of `csdrive config keys` between its fences"
+    );
 }

@@ -207,7 +207,8 @@ impl<'a> Linker<'a> {
             if sh_flags & SHF_EXECINSTR != 0 {
                 let bytes = section.data().map_err(malformed)?;
                 if bytes.len() % Instruction::SIZE != 0 {
-                    let reason = format!("section {name}: {} bytes are not whole instructions", bytes.len());
+                    let reason =
+                        format!("section {name}: {} bytes are not whole instructions", bytes.len());
                     return Err(LoadError::Malformed(reason));
                 }
                 let first_slot = self.slots.len();
@@ -283,12 +284,16 @@ impl<'a> Linker<'a> {
             return Err(LoadError::UndefinedSymbol { symbol: name, function: place.to_owned() });
         };
         if self.text.iter().any(|t| t.index == section) {
-            let reason = format!("takes the address of function '{name}'; indirect calls are not part of the program model");
+            let reason = format!(
+                "takes the address of function '{name}'; indirect calls are not part of the program model"
+            );
             return Err(refuse(reason));
         }
         let section_name = self.elf.section_by_index(section).ok();
         if section_name.and_then(|s| s.name().ok().map(|n| n.ends_with("maps"))) == Some(true) {
-            return Err(refuse(format!("uses BPF map '{name}'; programs work on memory ranges, not maps")));
+            return Err(refuse(format!(
+                "uses BPF map '{name}'; programs work on memory ranges, not maps"
+            )));
         }
         let Some(data) = self.data.get(&section.0) else {
             return Err(refuse(format!("refers to '{name}' in a section that is not loaded")));
@@ -323,7 +328,12 @@ impl<'a> Linker<'a> {
         Ok(())
     }
 
-    fn relocate_address(&mut self, slot: usize, symbol: SymbolIndex, function: &str) -> Result<(), LoadError> {
+    fn relocate_address(
+        &mut self,
+        slot: usize,
+        symbol: SymbolIndex,
+        function: &str,
+    ) -> Result<(), LoadError> {
         let Some(high) = self.slots.get(slot + 1).map(|i| i.imm) else {
             return Err(LoadError::Malformed("64-bit load cut off".into()));
         };
@@ -335,7 +345,12 @@ impl<'a> Linker<'a> {
         Ok(())
     }
 
-    fn relocate_call(&mut self, slot: usize, symbol: SymbolIndex, function: &str) -> Result<(), LoadError> {
+    fn relocate_call(
+        &mut self,
+        slot: usize,
+        symbol: SymbolIndex,
+        function: &str,
+    ) -> Result<(), LoadError> {
         let symbol = self.symbol(symbol)?;
         let name = symbol.name().unwrap_or_default().to_owned();
         let Some(section) = symbol.section_index() else {
@@ -352,7 +367,10 @@ impl<'a> Linker<'a> {
         let text = self.text.iter().find(|t| t.index == section);
         let Some(text) = text.filter(|_| target >= 0 && target % 8 == 0) else {
             let place = format!("function '{function}'");
-            return Err(LoadError::Relocation { place, reason: format!("calls '{name}', which is not code") });
+            return Err(LoadError::Relocation {
+                place,
+                reason: format!("calls '{name}', which is not code"),
+            });
         };
         let target = text.first_slot as i64 + target / Instruction::SIZE as i64;
         self.slots[slot].src = CALL_LOCAL;

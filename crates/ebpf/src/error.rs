@@ -16,7 +16,9 @@ pub enum LoadError {
     UnknownFunction { name: String, known: String },
     #[error("the object has several functions ({known}); choose one with --function NAME")]
     AmbiguousFunction { known: String },
-    #[error("undefined symbol '{symbol}' used by '{function}'; it is neither in the object nor a helper (see csdrive.h)")]
+    #[error(
+        "undefined symbol '{symbol}' used by '{function}'; it is neither in the object nor a helper (see csdrive.h)"
+    )]
     UndefinedSymbol { symbol: String, function: String },
     #[error("{place}: {reason}")]
     Relocation { place: String, reason: String },

@@ -408,7 +408,13 @@ impl Run<'_> {
             atomic::AND => old & operand,
             atomic::XOR => old ^ operand,
             _ if operation == atomic::XCHG => operand,
-            _ => if old == expected { operand } else { old },
+            _ => {
+                if old == expected {
+                    operand
+                } else {
+                    old
+                }
+            }
         };
         let Some(old) = self.window.atomic_update::<N>(address, update) else {
             return Err(self.memory_fault(address, N as u64, Access::Write));

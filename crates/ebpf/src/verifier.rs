@@ -47,15 +47,21 @@ fn check_function(image: &Image, function: &Function) -> Result<Vec<usize>, Load
         if insn.opcode == LDDW {
             match slots.get(at + 1) {
                 Some(&Instruction { opcode: 0, dst: 0, src: 0, offset: 0, .. }) => {}
-                Some(_) => return Err(reject(at, "second half of the 64-bit load is not empty".into())),
-                None => return Err(reject(at, "64-bit load is cut off by the function's end".into())),
+                Some(_) => {
+                    return Err(reject(at, "second half of the 64-bit load is not empty".into()));
+                }
+                None => {
+                    return Err(reject(at, "64-bit load is cut off by the function's end".into()));
+                }
             }
             second_half[at + 1] = true;
             at += 1;
         } else if insn.is_local_call() {
             let target = (function.start + at).checked_add_signed(insn.imm as isize + 1);
             let callee = image.functions.iter().position(|f| Some(f.start) == target);
-            callees.push(callee.ok_or_else(|| reject(at, "calls no function's first instruction".into()))?);
+            callees.push(
+                callee.ok_or_else(|| reject(at, "calls no function's first instruction".into()))?,
+            );
         }
         at += 1;
     }
@@ -64,21 +70,33 @@ fn check_function(image: &Image, function: &Function) -> Result<Vec<usize>, Load
         let target = at as i64 + 1 + displacement;
         let inside = usize::try_from(target).ok().filter(|&t| t < slots.len());
         match inside {
-            None => return Err(reject(at, format!("jumps to {target}, outside the function's {} instructions", slots.len()))),
+            None => {
+                return Err(reject(
+                    at,
+                    format!(
+                        "jumps to {target}, outside the function's {} instructions",
+                        slots.len()
+                    ),
+                ));
+            }
             Some(t) if second_half[t] => {
                 return Err(reject(at, format!("jumps to {target}, the middle of a 64-bit load")));
             }
             Some(_) => {}
         }
     }
-    let last = slots.len().checked_sub(1).ok_or_else(|| reject(0, "the function is empty".into()))?;
+    let last =
+        slots.len().checked_sub(1).ok_or_else(|| reject(0, "the function is empty".into()))?;
     let ends = matches!(
         (slots[last].class(), slots[last].operation()),
         (class::JMP, jump::EXIT) | (class::JMP | class::JMP32, jump::JA)
     );
     let ends = ends && !second_half[last];
     if !ends {
-        return Err(reject(last, "the function can run past its end; it must end with exit or a jump".into()));
+        return Err(reject(
+            last,
+            "the function can run past its end; it must end with exit or a jump".into(),
+        ));
     }
     Ok(callees)
 }

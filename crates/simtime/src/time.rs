@@ -176,7 +176,10 @@ mod tests {
         assert_eq!(link.time_for(4096).as_ns(), 1171); // 4096 / 3.5 = 1170.29
         assert_eq!(Bandwidth::from_bytes_per_s(0).time_for(1 << 40), Duration::ZERO);
         assert_eq!(Bandwidth::from_bytes_per_s(1).time_for(u64::MAX).as_ns(), u64::MAX);
-        assert_eq!(Bandwidth::from_bytes_per_s(1 << 30).time_for(1 << 40).as_ns(), 1024 * 1_000_000_000);
+        assert_eq!(
+            Bandwidth::from_bytes_per_s(1 << 30).time_for(1 << 40).as_ns(),
+            1024 * 1_000_000_000
+        );
     }
 
     #[test]

@@ -6,9 +6,7 @@ use nvme_spec::command::{
     IdentifyCdw10, IdentifyCdw11, LoadProgramCdw10, MemoryCopyCdw12, QueueCdw10, RangeSetCdw10,
     RangeSetCdw11, ReadWriteCdw12,
 };
-use nvme_spec::{
-    AdminOpcode, CommandSet, MemoryOpcode, NvmOpcode, ProgramOpcode, SubmissionEntry,
-};
+use nvme_spec::{AdminOpcode, CommandSet, MemoryOpcode, NvmOpcode, ProgramOpcode, SubmissionEntry};
 
 fn entry(opcode: u8, nsid: u32) -> SubmissionEntry {
     SubmissionEntry { opcode, nsid: nsid.into(), ..Default::default() }
@@ -171,7 +169,8 @@ impl Execute {
     /// The submission queue entry.
     pub fn entry(&self) -> SubmissionEntry {
         let mut e = entry(ProgramOpcode::EXECUTE.0, COMPUTE_NSID);
-        e.cdw2.set(ExecuteCdw2::new().with_pind(self.program_index).with_rsid(self.rsid).into_bits());
+        e.cdw2
+            .set(ExecuteCdw2::new().with_pind(self.program_index).with_rsid(self.rsid).into_bits());
         e.cdw3.set(self.inline_ranges);
         e.cdw4.set(self.data_len);
         set_cdw10_11(&mut e, self.param1 as u64);

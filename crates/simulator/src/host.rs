@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use controller::{Config, ConfigError};
-use nvme_spec::{
-    Aqa, Cc, CompletionEntry, Csts, PAGE_SIZE, Status, SubmissionEntry, offset,
-};
+use nvme_spec::{Aqa, Cc, CompletionEntry, Csts, PAGE_SIZE, Status, SubmissionEntry, offset};
 use simtime::Instant;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -98,7 +96,8 @@ impl Host {
             return Err(HostError::NotReady(csts));
         }
         self.pairs.push(pair);
-        let refused = |c: Completion| HostError::Refused { command: "Set Features", status: c.status };
+        let refused =
+            |c: Completion| HostError::Refused { command: "Set Features", status: c.status };
         let done = self.execute(QueueId(0), commands::set_queue_count(64))?;
         if done.status.is_success() { Ok(()) } else { Err(refused(done)) }
     }
@@ -209,7 +208,11 @@ impl Host {
     ///
     /// # Errors
     /// If the drive goes idle without completing it.
-    pub fn execute(&mut self, queue: QueueId, entry: SubmissionEntry) -> Result<Completion, HostError> {
+    pub fn execute(
+        &mut self,
+        queue: QueueId,
+        entry: SubmissionEntry,
+    ) -> Result<Completion, HostError> {
         let cid = self.submit(queue, entry);
         let is_it = |c: &Completion| c.queue == queue && c.cid == cid;
         loop {

@@ -65,7 +65,12 @@ impl Session {
     }
 
     /// Runs a command and makes an error of an error status.
-    fn run(&mut self, command: &'static str, queue: QueueId, entry: SubmissionEntry) -> Result<Completion> {
+    fn run(
+        &mut self,
+        command: &'static str,
+        queue: QueueId,
+        entry: SubmissionEntry,
+    ) -> Result<Completion> {
         let done = self.host.execute(queue, entry)?;
         if done.status.is_success() {
             return Ok(done);

@@ -4,8 +4,8 @@ use controller::{COMPUTE_NSID, Config, MEMORY_NSID, NVM_NSID};
 use nvme_spec::command::program_type::{DECLARED, EBPF};
 use nvme_spec::{
     AdminOpcode, Cc, CommandSet, ErrorLogEntry, IdentifyController, IdentifyNamespaceNvm,
-    IdentifyNamespacePrograms, MemoryOpcode, NvmOpcode, SmartLog, Status, SubmissionEntry, cns, lid,
-    offset,
+    IdentifyNamespacePrograms, MemoryOpcode, NvmOpcode, SmartLog, Status, SubmissionEntry, cns,
+    lid, offset,
 };
 use simtime::Prng;
 use simulator::commands::{self, Execute, with_data};
@@ -89,7 +89,10 @@ fn memory_copies_within_device_memory() {
         entry
     };
     let list = [source(0, 100), source(1000, 28)].concat();
-    assert_status(send(&mut session, IO, commands::memory_copy(8192, 128, 2, 4), &list), Status::SUCCESS);
+    assert_status(
+        send(&mut session, IO, commands::memory_copy(8192, 128, 2, 4), &list),
+        Status::SUCCESS,
+    );
     assert_eq!(session.read_memory(8192, 132).unwrap(), [vec![7; 128], vec![0; 4]].concat());
     let overlapping = source(8100, 128);
     let copy = |target| commands::memory_copy(target, 128, 1, 4);
@@ -146,7 +149,10 @@ fn copies_from_flash_check_their_sources() {
     source.slba.set(blocks);
     assert_status(send(&mut session, IO, copy(4096), source.as_bytes()), Status::LBA_OUT_OF_RANGE);
     source.snsid.set(MEMORY_NSID);
-    assert_status(send(&mut session, IO, copy(4096), source.as_bytes()), Status::INCOMPATIBLE_NAMESPACE);
+    assert_status(
+        send(&mut session, IO, copy(4096), source.as_bytes()),
+        Status::INCOMPATIBLE_NAMESPACE,
+    );
     source.snsid.set(77);
     assert_status(send(&mut session, IO, copy(4096), source.as_bytes()), Status::INVALID_NAMESPACE);
 }
@@ -202,7 +208,10 @@ fn programs_load_in_pieces_in_order() {
         assert_status(status(&mut session, ADMIN, activate), Status::INVALID_PROGRAM_DATA);
         assert_status(piece(&mut session, cut, total), Status::SUCCESS);
         assert_status(status(&mut session, ADMIN, activate), Status::SUCCESS);
-        assert_status(status(&mut session, ADMIN, commands::activate_program(1, false)), Status::SUCCESS);
+        assert_status(
+            status(&mut session, ADMIN, commands::activate_program(1, false)),
+            Status::SUCCESS,
+        );
         assert_status(status(&mut session, ADMIN, commands::unload_program(1)), Status::SUCCESS);
     }
     // A gap drops what came before it.
@@ -229,8 +238,14 @@ fn range_sets_are_checked() {
     let memory = 16 << 20;
     assert_status(create(&mut session, &[memory_range(1, 3), memory_range(4, 0)]), Status::SUCCESS);
     assert_status(create(&mut session, &[]), Status::MAXIMUM_MEMORY_RANGES_EXCEEDED);
-    assert_status(create(&mut session, &[memory_range(memory - 1, 2)]), Status::INVALID_MEMORY_RANGE_SET);
-    assert_status(create(&mut session, &[memory_range(u64::MAX, 2)]), Status::INVALID_MEMORY_RANGE_SET);
+    assert_status(
+        create(&mut session, &[memory_range(memory - 1, 2)]),
+        Status::INVALID_MEMORY_RANGE_SET,
+    );
+    assert_status(
+        create(&mut session, &[memory_range(u64::MAX, 2)]),
+        Status::INVALID_MEMORY_RANGE_SET,
+    );
     let overlapping = [memory_range(0, 100), memory_range(99, 1)];
     assert_status(create(&mut session, &overlapping), Status::OVERLAPPING_MEMORY_RANGES);
     let mut foreign = memory_range(0, 1);
@@ -393,7 +408,10 @@ fn identify_and_logs_have_real_contents() {
         assert_eq!(page[14], 1, "ready");
         let effects = session.host.simulation.ram.allocate(4096);
         let get = commands::get_log(lid::EFFECTS, 0, CommandSet(set), 0, 4096);
-        assert_status(status(&mut session, ADMIN, with_data(get, (effects.address, 0))), Status::SUCCESS);
+        assert_status(
+            status(&mut session, ADMIN, with_data(get, (effects.address, 0))),
+            Status::SUCCESS,
+        );
     }
     seen.dedup();
     assert_eq!(seen.len(), 3);
@@ -404,13 +422,17 @@ fn identify_and_logs_have_real_contents() {
 
     session.write_blocks(0, &vec![1; 1 << 20]).unwrap();
     session.read_blocks(0, 1).unwrap();
-    let smart = SmartLog::read_from_bytes(&session.log(lid::SMART, u32::MAX, 512).unwrap()).unwrap();
+    let smart =
+        SmartLog::read_from_bytes(&session.log(lid::SMART, u32::MAX, 512).unwrap()).unwrap();
     assert_eq!((smart.host_writes.get(), smart.data_units_written.get()), (1, 3));
     assert_eq!((smart.host_reads.get(), smart.data_units_read.get()), (1, 1));
     let bytes = session.log(lid::ERROR, 0, 64).unwrap();
     let entry = ErrorLogEntry::read_from_bytes(&bytes).unwrap();
     assert_eq!((entry.error_count.get(), entry.opcode), (2, AdminOpcode::IDENTIFY.0));
-    assert_eq!(Status::from_bits(entry.status_phase.get() >> 1).name(), "Invalid Namespace or Format");
+    assert_eq!(
+        Status::from_bits(entry.status_phase.get() >> 1).name(),
+        "Invalid Namespace or Format"
+    );
     let bad = commands::get_log(0x77, 0, CommandSet::NVM, 0, 4);
     assert_status(send(&mut session, ADMIN, bad, &[0; 4]), Status::INVALID_LOG_PAGE);
     let beyond = commands::get_log(lid::SMART, 0, CommandSet::NVM, 516, 4);
@@ -445,8 +467,11 @@ fn hostile_commands_complete_once_and_leave_the_drive_working() {
                 entry.nsid.set(prng.below(4) as u32);
                 entry.prp1.set(buffer.address + prng.below(64) * 4096);
                 entry.prp2.set(buffer.address + prng.below(64) * 4096);
-                for word in [&mut entry.cdw10, &mut entry.cdw11, &mut entry.cdw12, &mut entry.cdw3] {
-                    word.set(word.get() & [0, 1, 0xFF, 0xFFFC, 0xFFFF_FFFF][prng.below(5) as usize]);
+                for word in [&mut entry.cdw10, &mut entry.cdw11, &mut entry.cdw12, &mut entry.cdw3]
+                {
+                    word.set(
+                        word.get() & [0, 1, 0xFF, 0xFFFC, 0xFFFF_FFFF][prng.below(5) as usize],
+                    );
                 }
             }
             let queue = QueueId(prng.below(2) as u16);
@@ -470,7 +495,11 @@ fn hostile_commands_complete_once_and_leave_the_drive_working() {
             }
         }
         while session.host.next_completion().is_some() {}
-        assert_eq!(session.host.outstanding(ADMIN) + session.host.outstanding(IO), 0, "seed {seed}");
+        assert_eq!(
+            session.host.outstanding(ADMIN) + session.host.outstanding(IO),
+            0,
+            "seed {seed}"
+        );
         session.write_blocks(3, &[seed as u8; 4096]).unwrap();
         assert!(session.read_blocks(3, 1).unwrap() == [seed as u8; 4096]);
     }

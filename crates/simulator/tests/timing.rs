@@ -172,7 +172,8 @@ fn write_burst_that_fills_the_drive_forces_collection() {
             }
         }
         session.flush().unwrap();
-        let bytes_per_s = (64 << 20) as f64 / (session.host.now().since(start).as_ns() as f64 / 1e9);
+        let bytes_per_s =
+            (64 << 20) as f64 / (session.host.now().since(start).as_ns() as f64 / 1e9);
         (bytes_per_s, session.host.simulation.drive.statistics().flash)
     };
     let (fresh, statistics) = burst(&mut session, false);
@@ -230,17 +231,18 @@ fn elf_of(code: &[u8]) -> Vec<u8> {
     file.extend(0u64.to_le_bytes());
     file.extend((code.len() as u64).to_le_bytes());
     let headers = file.len() as u64;
-    let mut section = |name: u32, kind: u32, flags: u64, at: u64, size: u64, link: u32, info: u32, entry: u64| {
-        file.extend(name.to_le_bytes());
-        file.extend(kind.to_le_bytes());
-        for value in [flags, 0, at, size] {
-            file.extend(value.to_le_bytes());
-        }
-        file.extend(link.to_le_bytes());
-        file.extend(info.to_le_bytes());
-        file.extend(8u64.to_le_bytes());
-        file.extend(entry.to_le_bytes());
-    };
+    let mut section =
+        |name: u32, kind: u32, flags: u64, at: u64, size: u64, link: u32, info: u32, entry: u64| {
+            file.extend(name.to_le_bytes());
+            file.extend(kind.to_le_bytes());
+            for value in [flags, 0, at, size] {
+                file.extend(value.to_le_bytes());
+            }
+            file.extend(link.to_le_bytes());
+            file.extend(info.to_le_bytes());
+            file.extend(8u64.to_le_bytes());
+            file.extend(entry.to_le_bytes());
+        };
     section(0, 0, 0, 0, 0, 0, 0, 0);
     section(1, 1, 6, text, code.len() as u64, 0, 0, 0);
     section(7, 3, 0, strings, names.len() as u64, 0, 0, 0);

@@ -157,7 +157,8 @@ impl Geometry {
         let dies = config.channels * config.dies_per_channel;
         let planes = dies * config.planes_per_die;
         let per_block = u64::from(config.pages_per_block);
-        let stored = logical_pages.saturating_mul(1000 + u64::from(config.overprovisioning_permille));
+        let stored =
+            logical_pages.saturating_mul(1000 + u64::from(config.overprovisioning_permille));
         let wanted = stored.div_ceil(1000).div_ceil(u64::from(planes)).div_ceil(per_block);
         let least = logical_pages.div_ceil(u64::from(planes)).div_ceil(per_block);
         let reserve = |blocks: u64| (blocks * u64::from(config.gc_urgent_permille) / 1000).max(1);
@@ -172,8 +173,14 @@ impl Geometry {
             return Err(refuse(
                 "flash.blocks_per_plane",
                 blocks,
-                format!("{raw} bytes of flash for {} bytes of capacity leave no room to write", config.capacity_bytes),
-                format!("use at least {} blocks, 0 to derive it, or a smaller drive.capacity", least + margin(blocks)),
+                format!(
+                    "{raw} bytes of flash for {} bytes of capacity leave no room to write",
+                    config.capacity_bytes
+                ),
+                format!(
+                    "use at least {} blocks, 0 to derive it, or a smaller drive.capacity",
+                    least + margin(blocks)
+                ),
             ));
         }
         let pages = blocks.saturating_mul(u64::from(planes)).saturating_mul(per_block);
@@ -221,7 +228,8 @@ mod tests {
     fn geometry_default_has_the_overprovisioning_asked_for() {
         let g = Geometry::new(&Config::default()).unwrap();
         assert_eq!((g.dies, g.planes, g.logical_pages), (32, 64, 4 << 20));
-        let raw = u64::from(g.planes) * u64::from(g.blocks_per_plane) * u64::from(g.pages_per_block);
+        let raw =
+            u64::from(g.planes) * u64::from(g.blocks_per_plane) * u64::from(g.pages_per_block);
         assert!(raw * 1000 >= u64::from(g.logical_pages) * 1070);
     }
 

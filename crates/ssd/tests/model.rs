@@ -70,10 +70,10 @@ fn reads_on_one_die_queue_and_on_two_channels_do_not() {
     let one = READ.as_ns() + TRANSFER_NS;
     let mut now = t0;
     for (pages, expected_ns) in [
-        ([0, 1], one),                   // two channels
-        ([0, 8], 2 * one),               // one plane: one after the other
-        ([0, 4], one + TRANSFER_NS),     // two planes of a die: arrays together, bus in turn
-        ([0, 2], one + TRANSFER_NS),     // two dies of a channel: the bus in turn
+        ([0, 1], one),               // two channels
+        ([0, 8], 2 * one),           // one plane: one after the other
+        ([0, 4], one + TRANSFER_NS), // two planes of a die: arrays together, bus in turn
+        ([0, 2], one + TRANSFER_NS), // two dies of a channel: the bus in turn
     ] {
         now += Duration::from_us(1_000);
         let start = now;

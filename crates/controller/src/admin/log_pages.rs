@@ -128,7 +128,8 @@ impl Controller {
         };
         match command.lid {
             lid::ERROR => {
-                let mut page = self.logs.errors.iter().flat_map(|e| e.as_bytes()).copied().collect::<Vec<_>>();
+                let mut page =
+                    self.logs.errors.iter().flat_map(|e| e.as_bytes()).copied().collect::<Vec<_>>();
                 page.resize(ERROR_LOG_ENTRIES * size_of::<ErrorLogEntry>(), 0);
                 Ok(page)
             }
@@ -175,11 +176,15 @@ fn effects(csi: CommandSet) -> Result<Vec<u8>, Status> {
     let changes = EffectsLog::SUPPORTED | EffectsLog::CHANGES_CONTENT;
     let io: Vec<(u8, u32)> = match csi {
         CommandSet::NVM => {
-            let effect = |o: &NvmOpcode| if *o == NvmOpcode::WRITE { changes } else { EffectsLog::SUPPORTED };
+            let effect = |o: &NvmOpcode| {
+                if *o == NvmOpcode::WRITE { changes } else { EffectsLog::SUPPORTED }
+            };
             NvmOpcode::ALL.iter().map(|o| (o.0, effect(o))).collect()
         }
         CommandSet::MEMORY => {
-            let effect = |o: &MemoryOpcode| if *o == MemoryOpcode::READ { EffectsLog::SUPPORTED } else { changes };
+            let effect = |o: &MemoryOpcode| {
+                if *o == MemoryOpcode::READ { EffectsLog::SUPPORTED } else { changes }
+            };
             MemoryOpcode::ALL.iter().map(|o| (o.0, effect(o))).collect()
         }
         CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, changes)).collect(),

@@ -69,20 +69,26 @@ impl AdminCommand {
             }
             AdminOpcode::GET_LOG_PAGE => decode_get_log(entry),
             AdminOpcode::CREATE_CQ => {
-                let (queue, flags) = (QueueCdw10::from_bits(cdw10), CreateCqCdw11::from_bits(cdw11));
+                let (queue, flags) =
+                    (QueueCdw10::from_bits(cdw10), CreateCqCdw11::from_bits(cdw11));
                 let base = contiguous_base(flags.pc(), entry.prp1.get())?;
                 let vector = flags.ien().then(|| flags.iv());
                 let entries = u32::from(queue.qsize_z()) + 1;
                 Ok(Self::CreateCq { qid: queue.qid(), entries, base, vector })
             }
             AdminOpcode::CREATE_SQ => {
-                let (queue, flags) = (QueueCdw10::from_bits(cdw10), CreateSqCdw11::from_bits(cdw11));
+                let (queue, flags) =
+                    (QueueCdw10::from_bits(cdw10), CreateSqCdw11::from_bits(cdw11));
                 let base = contiguous_base(flags.pc(), entry.prp1.get())?;
                 let entries = u32::from(queue.qsize_z()) + 1;
                 Ok(Self::CreateSq { qid: queue.qid(), entries, base, cqid: flags.cqid() })
             }
-            AdminOpcode::DELETE_CQ => Ok(Self::DeleteCq { qid: QueueCdw10::from_bits(cdw10).qid() }),
-            AdminOpcode::DELETE_SQ => Ok(Self::DeleteSq { qid: QueueCdw10::from_bits(cdw10).qid() }),
+            AdminOpcode::DELETE_CQ => {
+                Ok(Self::DeleteCq { qid: QueueCdw10::from_bits(cdw10).qid() })
+            }
+            AdminOpcode::DELETE_SQ => {
+                Ok(Self::DeleteSq { qid: QueueCdw10::from_bits(cdw10).qid() })
+            }
             AdminOpcode::SET_FEATURES => {
                 let feature = FeaturesCdw10::from_bits(cdw10);
                 Ok(Self::SetFeatures { fid: feature.fid(), save: feature.sv(), value: cdw11 })

@@ -110,7 +110,10 @@ impl ComputeNamespace {
         let program = match slot.program_type {
             program_type::DECLARED => match <[u8; 8]>::try_from(bytes.as_slice()) {
                 Ok(ns) => Ok(LoadedProgram::Declared(Duration::from_ns(u64::from_le_bytes(ns)))),
-                Err(_) => Err(format!("a declared-time program is 8 bytes, its run time in ns; got {}", bytes.len())),
+                Err(_) => Err(format!(
+                    "a declared-time program is 8 bytes, its run time in ns; got {}",
+                    bytes.len()
+                )),
             },
             _ => Program::load(&bytes, None).map(LoadedProgram::Ebpf).map_err(|e| e.to_string()),
         };

@@ -220,12 +220,7 @@ fn write_store(
 }
 
 /// Copies a byte range from the page store, page by page.
-pub(crate) fn visit_store(
-    ssd: &Ssd,
-    start: u64,
-    len: u64,
-    mut visitor: impl FnMut(u64, &[u8]),
-) {
+pub(crate) fn visit_store(ssd: &Ssd, start: u64, len: u64, mut visitor: impl FnMut(u64, &[u8])) {
     let Some(store) = ssd.store() else { return };
     let page_bytes = u64::from(ssd.geometry().page_bytes);
     let mut offset = 0;

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{Error, Loaded, femu, set};
 
 /// Parameters that CEMU derives from others and writes into its files.
-const DERIVED: [&str; 6] = ["tt_", "secs_per_", "pgs_per_", "blks_per_", "pls_per_", "gc_thres_lines"];
+const DERIVED: [&str; 6] =
+    ["tt_", "secs_per_", "pgs_per_", "blks_per_", "pls_per_", "gc_thres_lines"];
 
 /// Applies a file.
 pub(crate) fn apply(loaded: &mut Loaded, json: &Value) -> Result<(), Error> {
@@ -32,7 +33,12 @@ fn kind_of(object: &serde_json::Map<String, Value>) -> Option<&'static str> {
 
 type Pages = (Option<u64>, Option<u64>);
 
-fn walk(loaded: &mut Loaded, value: &Value, kind: Option<&str>, pages: &mut Pages) -> Result<(), Error> {
+fn walk(
+    loaded: &mut Loaded,
+    value: &Value,
+    kind: Option<&str>,
+    pages: &mut Pages,
+) -> Result<(), Error> {
     match value {
         Value::Array(items) => items.iter().try_for_each(|v| walk(loaded, v, kind, pages)),
         Value::Object(object) => {
@@ -64,8 +70,8 @@ fn parameter(
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match (name, kind) {
         ("type" | "csi" | "command_set" | "name", _) => Ok(()),
-        ("secsz", _) => Ok(pages.0 = Some(femu::number(name, &text)?)),
-        ("secs_per_pg", _) => Ok(pages.1 = Some(femu::number(name, &text)?)),
+        ("secsz", _) => femu::number(name, &text).map(|n| pages.0 = Some(n)),
+        ("secs_per_pg", _) => femu::number(name, &text).map(|n| pages.1 = Some(n)),
         ("size" | "capacity", Some("nvm")) => set(&mut loaded.config, "drive.capacity", &text),
         ("size" | "capacity", Some("memory")) => set(&mut loaded.config, "memory.size", &text),
         ("size_mb", Some("nvm")) => femu::property(loaded, "devsz_mb", &text),

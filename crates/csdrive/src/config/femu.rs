@@ -35,7 +35,10 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("femu_mode", NoEffect(Some("4"), "a drive here is always a computational one")),
     ("namespaces", NoEffect(Some("1"), "a drive here has its three namespaces")),
     ("nr_thread", NoEffect(None, "virtual time needs no worker threads")),
-    ("csf_runtime_scale", NoEffect(None, "run time is modelled from instructions here, not measured on the host")),
+    (
+        "csf_runtime_scale",
+        NoEffect(None, "run time is modelled from instructions here, not measured on the host"),
+    ),
     ("pmem_file", NoEffect(None, "data is kept in memory")),
     ("arm_server_url", NoEffect(None, "run time is modelled here, not measured remotely")),
     ("csd_program_dir", NoEffect(None, "programs are downloaded, not named as host files")),
@@ -113,7 +116,11 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
     let found = PROPERTIES.iter().find(|(known, _)| *known == name);
     match found.map(|(_, meaning)| meaning) {
         Some(Key(key, unit)) => {
-            let value = if *key == "drive.serial" { value.to_owned() } else { number(name, value)?.to_string() };
+            let value = if *key == "drive.serial" {
+                value.to_owned()
+            } else {
+                number(name, value)?.to_string()
+            };
             set(&mut loaded.config, key, &format!("{value}{unit}"))
         }
         Some(NoEffect(expected, why)) => {

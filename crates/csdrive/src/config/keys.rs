@@ -81,43 +81,123 @@ macro_rules! key {
 pub(crate) static KEYS: &[Key] = &[
     key!("drive.capacity", "Size of the NVM namespace.", size, flash.capacity_bytes),
     key!("drive.block_size", "Logical block: 512B or 4KiB.", size, block_bytes),
-    key!("drive.max_transfer", "Most bytes one command transfers (MDTS), a power of two.", size, transfer_bytes_max),
-    key!("drive.queue_pairs", "I/O queue pairs a host may create.", count(u16, 1..=1024), queue_pairs_max),
+    key!(
+        "drive.max_transfer",
+        "Most bytes one command transfers (MDTS), a power of two.",
+        size,
+        transfer_bytes_max
+    ),
+    key!(
+        "drive.queue_pairs",
+        "I/O queue pairs a host may create.",
+        count(u16, 1..=1024),
+        queue_pairs_max
+    ),
     key!("drive.command_time", "Firmware time added to every command.", time, command_time),
     key!(@ "drive.serial", "Serial number, 1 to 20 ASCII characters.", "text",
         |c| Value::Text(c.serial.clone()), |c, t| { c.serial = t.to_owned(); Ok(()) }),
     key!("link.bandwidth", "Host link, each direction.", bandwidth, host_link.bandwidth),
     key!("link.latency", "Host link, one way.", time, host_link.latency),
-    key!("internal.bandwidth", "Link from flash to device memory, and copies within it.", bandwidth, internal_link.bandwidth),
+    key!(
+        "internal.bandwidth",
+        "Link from flash to device memory, and copies within it.",
+        bandwidth,
+        internal_link.bandwidth
+    ),
     key!("internal.latency", "Latency of that link.", time, internal_link.latency),
     key!("flash.channels", "Channel buses.", count(u32, 1..=256), flash.channels),
-    key!("flash.dies_per_channel", "Dies on each channel.", count(u32, 1..=256), flash.dies_per_channel),
-    key!("flash.planes_per_die", "Planes of each die; they work together on like operations.", count(u32, 1..=8), flash.planes_per_die),
-    key!("flash.blocks_per_plane", "Blocks of each plane; 0 = as capacity and overprovisioning need.", count(u32, 0..=u32::MAX as u64), flash.blocks_per_plane),
-    key!("flash.pages_per_block", "Pages of each block.", count(u32, 1..=65_536), flash.pages_per_block),
-    key!("flash.page_size", "Page: the unit of mapping, reading and programming.", size, flash.page_bytes),
-    key!("flash.overprovisioning", "Flash beyond the capacity, of the capacity.", percent, flash.overprovisioning_permille),
-    key!("flash.gc_start", "Free blocks of a plane at which garbage collection begins.", percent, flash.gc_start_permille),
-    key!("flash.gc_urgent", "Free blocks of a plane that host writes wait for.", percent, flash.gc_urgent_permille),
+    key!(
+        "flash.dies_per_channel",
+        "Dies on each channel.",
+        count(u32, 1..=256),
+        flash.dies_per_channel
+    ),
+    key!(
+        "flash.planes_per_die",
+        "Planes of each die; they work together on like operations.",
+        count(u32, 1..=8),
+        flash.planes_per_die
+    ),
+    key!(
+        "flash.blocks_per_plane",
+        "Blocks of each plane; 0 = as capacity and overprovisioning need.",
+        count(u32, 0..=u32::MAX as u64),
+        flash.blocks_per_plane
+    ),
+    key!(
+        "flash.pages_per_block",
+        "Pages of each block.",
+        count(u32, 1..=65_536),
+        flash.pages_per_block
+    ),
+    key!(
+        "flash.page_size",
+        "Page: the unit of mapping, reading and programming.",
+        size,
+        flash.page_bytes
+    ),
+    key!(
+        "flash.overprovisioning",
+        "Flash beyond the capacity, of the capacity.",
+        percent,
+        flash.overprovisioning_permille
+    ),
+    key!(
+        "flash.gc_start",
+        "Free blocks of a plane at which garbage collection begins.",
+        percent,
+        flash.gc_start_permille
+    ),
+    key!(
+        "flash.gc_urgent",
+        "Free blocks of a plane that host writes wait for.",
+        percent,
+        flash.gc_urgent_permille
+    ),
     key!("flash.read_time", "Page read (tR).", time, flash.read_time),
     key!("flash.program_time", "Page program (tPROG).", time, flash.program_time),
     key!("flash.erase_time", "Block erase (tBERS).", time, flash.erase_time),
     key!("flash.channel_bandwidth", "Channel bus rate.", bandwidth, flash.channel_bandwidth),
-    key!("flash.write_buffer", "Writes acknowledged before they are in flash; 0B = write through.", size, flash.write_buffer_bytes),
+    key!(
+        "flash.write_buffer",
+        "Writes acknowledged before they are in flash; 0B = write through.",
+        size,
+        flash.write_buffer_bytes
+    ),
     key!(@ "flash.keep_data", "false = simulate times alone: reads return nothing useful.", "true or false",
         |c| Value::Bool(c.flash.keep_data), |c, t| parse_bool(t).map(|v| c.flash.keep_data = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),
     key!("compute.units", "Compute units.", count(u32, 1..=1024), compute.units),
     key!(@ "compute.policy", "Scheduler: fifo or round-robin.", "fifo, round-robin",
         |c| name_of(&POLICIES, &c.compute.policy), |c, t| choose(&POLICIES, t).map(|v| c.compute.policy = v)),
-    key!("compute.time_slice", "Round robin: time a job keeps its unit while others wait.", time, compute.time_slice),
-    key!("compute.context_switch_time", "Time a unit needs to take a job after interrupting another.", time, compute.context_switch_time),
+    key!(
+        "compute.time_slice",
+        "Round robin: time a job keeps its unit while others wait.",
+        time,
+        compute.time_slice
+    ),
+    key!(
+        "compute.context_switch_time",
+        "Time a unit needs to take a job after interrupting another.",
+        time,
+        compute.context_switch_time
+    ),
     key!(@ "compute.run_time", "Run-time model: instructions (cost table below) or declared.", "instructions, declared",
         |c| name_of(&MODELS, &c.run_time), |c, t| choose(&MODELS, t).map(|v| c.run_time = v)),
-    key!("compute.declared_time", "Run time of a job that declares none, with run_time = declared.", time, declared_time),
+    key!(
+        "compute.declared_time",
+        "Run time of a job that declares none, with run_time = declared.",
+        time,
+        declared_time
+    ),
     key!(@ "compute.clock", "Clock of a unit.", "frequency", |c| Value::Frequency(c.cost.clock.hz()),
         |c, t| parse_frequency(t).and_then(|v| Frequency::from_hz(v).ok_or_else(|| "0 Hz".into())).map(|v| c.cost.clock = v)),
-    key!("compute.memory_bandwidth", "Rate at which a unit loads from and stores to memory.", bandwidth, cost.memory_bandwidth),
+    key!(
+        "compute.memory_bandwidth",
+        "Rate at which a unit loads from and stores to memory.",
+        bandwidth,
+        cost.memory_bandwidth
+    ),
     key!("compute.cycles_alu", "Cycles of arithmetic, logic, moves.", cycles, Alu),
     key!("compute.cycles_multiply", "Cycles of a multiplication.", cycles, Multiply),
     key!("compute.cycles_divide", "Cycles of a division or remainder.", cycles, Divide),
@@ -127,6 +207,16 @@ pub(crate) static KEYS: &[Key] = &[
     key!("compute.cycles_branch", "Cycles of a jump, taken or not.", cycles, Branch),
     key!("compute.cycles_call", "Cycles of a call or exit.", cycles, Call),
     key!("compute.cycles_helper", "Cycles of a helper call, memory time apart.", cycles, Helper),
-    key!("compute.instruction_budget", "Instructions any program may execute.", count(u64, 1..=u64::MAX), instruction_budget),
-    key!("compute.instruction_budget_per_byte", "Instructions more for each byte of its ranges.", count(u64, 0..=1_000_000), instruction_budget_per_byte),
+    key!(
+        "compute.instruction_budget",
+        "Instructions any program may execute.",
+        count(u64, 1..=u64::MAX),
+        instruction_budget
+    ),
+    key!(
+        "compute.instruction_budget_per_byte",
+        "Instructions more for each byte of its ranges.",
+        count(u64, 0..=1_000_000),
+        instruction_budget_per_byte
+    ),
 ];

@@ -48,7 +48,10 @@ impl Value {
     /// As a JSON value in the base unit: numbers are numbers.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::Size(n) | Self::Duration(n) | Self::Bandwidth(n) | Self::Frequency(n)
+            Self::Size(n)
+            | Self::Duration(n)
+            | Self::Bandwidth(n)
+            | Self::Frequency(n)
             | Self::Count(n) => (*n).into(),
             Self::Permille(n) => (f64::from(*n) / 10.0).into(),
             Self::Millicycles(n) => (*n as f64 / 1000.0).into(),
@@ -63,8 +66,13 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let with_unit = |f: &mut fmt::Formatter<'_>, n: u64, units: &[(&str, u64)], tail: &str| {
             let fits = |(_, scale): &&(&str, u64)| n.is_multiple_of(*scale);
-            let (unit, scale) = units.iter().find(fits).filter(|_| n > 0).or(units.last())
-                .copied().unwrap_or(("", 1));
+            let (unit, scale) = units
+                .iter()
+                .find(fits)
+                .filter(|_| n > 0)
+                .or(units.last())
+                .copied()
+                .unwrap_or(("", 1));
             write!(f, "{}{unit}{tail}", n / scale)
         };
         match self {
@@ -121,7 +129,8 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// A number of bytes: `16GiB`, `512B`, `64K`, or a plain number of bytes.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    const SHORT: [(&str, u64); 4] = [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
+    const SHORT: [(&str, u64); 4] =
+        [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     let plain = scaled(text, 1);
     let units = || BINARY.iter().chain(&DECIMAL).chain(&SHORT).copied().collect::<Vec<_>>();
     plain
@@ -141,9 +150,9 @@ pub(crate) fn parse_bandwidth(text: &str) -> Result<u64, String> {
     }
     let units: Vec<_> = BINARY.iter().chain(&DECIMAL).copied().collect();
     let value = text.trim().strip_suffix("/s").and_then(|text| with_unit(text, &units));
-    value.filter(|&v| v > 0).ok_or_else(|| {
-        "not a bandwidth; write it as 3.5GB/s, 800MB/s, 1GiB/s, or unlimited".into()
-    })
+    value
+        .filter(|&v| v > 0)
+        .ok_or_else(|| "not a bandwidth; write it as 3.5GB/s, 800MB/s, 1GiB/s, or unlimited".into())
 }
 
 pub(crate) fn parse_frequency(text: &str) -> Result<u64, String> {

@@ -1,0 +1,306 @@
+//! Instructions one by one, against RFC 9669.
+
+use ebpf::isa::Instruction;
+use ebpf::{FaultKind, Program, SegmentKind};
+
+fn insn(opcode: u8, dst: u8, src: u8, offset: i16, imm: i32) -> Instruction {
+    Instruction { opcode, dst, src, offset, imm }
+}
+
+const EXIT: Instruction = Instruction { opcode: 0x95, dst: 0, src: 0, offset: 0, imm: 0 };
+
+/// Two slots that load a 64-bit value.
+fn lddw(dst: u8, value: u64) -> [Instruction; 2] {
+    [insn(0x18, dst, 0, 0, value as i32), insn(0, 0, 0, 0, (value >> 32) as i32)]
+}
+
+fn program(code: &[Instruction]) -> Program {
+    let bytes: Vec<u8> = code.iter().flat_map(|i| i.encode()).collect();
+    Program::from_instructions(&bytes).unwrap_or_else(|e| panic!("{e}: {code:?}"))
+}
+
+/// Runs code with r1 = address of `memory`; returns r0 and the memory is left in the window.
+fn run_with(memory: &[u8], code: &[Instruction]) -> Result<u64, FaultKind> {
+    let program = program(code);
+    let mut window = program.window();
+    let address = window.map_private(SegmentKind::Range(0), memory.to_vec());
+    program.run(&mut window, [address, 0, 0, 0, 0], 1000).result.map_err(|f| f.kind)
+}
+
+/// `r0 = a; r2 = b; r0 op= r2` (or the immediate `b`).
+fn binary(opcode: u8, offset: i16, a: u64, b: u64) -> u64 {
+    let mut code = Vec::from(lddw(0, a));
+    code.extend(lddw(2, b));
+    let register = opcode & 8 != 0;
+    code.push(insn(
+        opcode,
+        0,
+        if register { 2 } else { 0 },
+        offset,
+        if register { 0 } else { b as i32 },
+    ));
+    code.push(EXIT);
+    run_with(&[], &code).unwrap()
+}
+
+const NEG: u64 = -7i64 as u64;
+
+#[test]
+fn arithmetic_64_and_32_with_registers_and_immediates() {
+    type F = fn(u64, u64) -> u64;
+    let rows: [(u8, F, fn(u32, u32) -> u32); 12] = [
+        (0x00, u64::wrapping_add, u32::wrapping_add),
+        (0x10, u64::wrapping_sub, u32::wrapping_sub),
+        (0x20, u64::wrapping_mul, u32::wrapping_mul),
+        (0x30, |a, b| if b == 0 { 0 } else { a / b }, |a, b| if b == 0 { 0 } else { a / b }),
+        (0x40, |a, b| a | b, |a, b| a | b),
+        (0x50, |a, b| a & b, |a, b| a & b),
+        (0x60, |a, b| a << (b % 64), |a, b| a << (b % 32)),
+        (0x70, |a, b| a >> (b % 64), |a, b| a >> (b % 32)),
+        (0x90, |a, b| if b == 0 { a } else { a % b }, |a, b| if b == 0 { a } else { a % b }),
+        (0xA0, |a, b| a ^ b, |a, b| a ^ b),
+        (0xB0, |_, b| b, |_, b| b),
+        (0xC0, |a, b| (a as i64 >> (b % 64)) as u64, |a, b| (a as i32 >> (b % 32)) as u32),
+    ];
+    let values = [0, 1, 7, 63, 31, 0x8000_0000, 0xFFFF_FFFF, 1 << 63, NEG, 0x0123_4567_89AB_CDEF];
+    for (operation, wide, narrow) in rows {
+        for a in values {
+            for b in values {
+                let immediate = b as i32 as i64 as u64;
+                let case = format!("{operation:#x} {a:#x} {b:#x}");
+                assert_eq!(binary(0x0F | operation, 0, a, b), wide(a, b), "{case}");
+                assert_eq!(binary(0x07 | operation, 0, a, b), wide(a, immediate), "{case}");
+                let expected = u64::from(narrow(a as u32, b as u32));
+                assert_eq!(binary(0x0C | operation, 0, a, b), expected, "{case}");
+                assert_eq!(binary(0x04 | operation, 0, a, b), expected, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn signed_division_and_remainder_of_instruction_set_v4() {
+    let signed = |n: i64| n as u64;
+    for (a, b, quotient, remainder) in [
+        (-7i64, 2i64, -3i64, -1i64),
+        (7, -2, -3, 1),
+        (-7, -2, 3, -1),
+        (i64::MIN, -1, i64::MIN, 0),
+        (5, 0, 0, 5),
+    ] {
+        assert_eq!(binary(0x3F, 1, signed(a), signed(b)), signed(quotient), "{a} / {b}");
+        assert_eq!(binary(0x9F, 1, signed(a), signed(b)), signed(remainder), "{a} % {b}");
+        assert_eq!(binary(0x37, 1, signed(a), signed(b)), signed(quotient), "{a} / {b}");
+    }
+    let min = i64::from(i32::MIN);
+    for (a, b, quotient, remainder) in
+        [(-7i64, 2i64, -3i32, -1i32), (min, -1, i32::MIN, 0), (-5, 0, 0, -5)]
+    {
+        assert_eq!(binary(0x3C, 1, signed(a), signed(b)), u64::from(quotient as u32));
+        assert_eq!(binary(0x9C, 1, signed(a), signed(b)), u64::from(remainder as u32));
+    }
+}
+
+#[test]
+fn moves_with_sign_extension_negation_and_byte_order() {
+    let value = 0x1122_3344_85A6_97F8;
+    assert_eq!(binary(0xBF, 8, 0, value), 0xFFFF_FFFF_FFFF_FFF8);
+    assert_eq!(binary(0xBF, 16, 0, value), 0xFFFF_FFFF_FFFF_97F8);
+    assert_eq!(binary(0xBF, 32, 0, value), 0xFFFF_FFFF_85A6_97F8);
+    assert_eq!(binary(0xBC, 8, 0, value), 0xFFFF_FFF8);
+    assert_eq!(binary(0xBC, 16, 0, value), 0xFFFF_97F8);
+    let unary = |opcode, imm| {
+        let [a, b] = lddw(0, value);
+        run_with(&[], &[a, b, insn(opcode, 0, 0, 0, imm), EXIT]).unwrap()
+    };
+    assert_eq!(unary(0x87, 0), value.wrapping_neg());
+    assert_eq!(unary(0x84, 0), u64::from((value as u32).wrapping_neg()));
+    for (opcode, imm, expected) in [
+        (0xD4, 16, 0x97F8),
+        (0xD4, 32, 0x85A6_97F8),
+        (0xD4, 64, value),
+        (0xDC, 16, 0xF897),
+        (0xDC, 32, 0xF897_A685),
+        (0xDC, 64, value.swap_bytes()),
+        (0xD7, 16, 0xF897),
+        (0xD7, 32, 0xF897_A685),
+        (0xD7, 64, value.swap_bytes()),
+    ] {
+        assert_eq!(unary(opcode, imm), expected, "{opcode:#x} {imm}");
+    }
+}
+
+#[test]
+fn jumps_compare_as_they_should() {
+    let taken = |opcode: u8, a: u64, b: u64| {
+        let mut code = Vec::from(lddw(3, a));
+        code.extend(lddw(2, b));
+        let register = opcode & 8 != 0;
+        code.push(insn(
+            opcode,
+            3,
+            if register { 2 } else { 0 },
+            2,
+            if register { 0 } else { b as i32 },
+        ));
+        code.extend([insn(0xB7, 0, 0, 0, 0), EXIT, insn(0xB7, 0, 0, 0, 1), EXIT]);
+        run_with(&[], &code).unwrap() == 1
+    };
+    type C = fn(i64, i64) -> bool;
+    let rows: [(u8, C); 11] = [
+        (0x10, |a, b| a == b),
+        (0x20, |a, b| a as u64 > b as u64),
+        (0x30, |a, b| a as u64 >= b as u64),
+        (0x40, |a, b| a & b != 0),
+        (0x50, |a, b| a != b),
+        (0x60, |a, b| a > b),
+        (0x70, |a, b| a >= b),
+        (0xA0, |a, b| (a as u64) < b as u64),
+        (0xB0, |a, b| a as u64 <= b as u64),
+        (0xC0, |a, b| a < b),
+        (0xD0, |a, b| a <= b),
+    ];
+    let values = [0, 1, -1, 5, -5, i64::from(i32::MIN), i64::from(i32::MAX)];
+    for (operation, compare) in rows {
+        for a in values {
+            for b in values {
+                for opcode in [0x05, 0x0D] {
+                    assert_eq!(
+                        taken(opcode | operation, a as u64, b as u64),
+                        compare(a, b),
+                        "{operation:#x} {a} {b}"
+                    );
+                }
+                // 32-bit comparisons do not see the upper half.
+                let dirty = a as u32 as u64 | 0x5555 << 40;
+                for opcode in [0x06, 0x0E] {
+                    assert_eq!(
+                        taken(opcode | operation, dirty, b as u64),
+                        compare(a, b),
+                        "{operation:#x} {a} {b}"
+                    );
+                }
+            }
+        }
+    }
+    // Unconditional, 16- and 32-bit displacement.
+    for opcode in [0x05, 0x06] {
+        let jump =
+            insn(opcode, 0, 0, if opcode == 5 { 1 } else { 0 }, if opcode == 6 { 1 } else { 0 });
+        let code = [insn(0xB7, 0, 0, 0, 3), jump, insn(0xB7, 0, 0, 0, 4), EXIT];
+        assert_eq!(run_with(&[], &code), Ok(3));
+    }
+}
+
+#[test]
+fn loads_and_stores_of_every_size() {
+    let memory = [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 9, 10];
+    let load = |opcode, offset| run_with(&memory, &[insn(opcode, 0, 1, offset, 0), EXIT]);
+    assert_eq!(load(0x71, 1), Ok(0x82));
+    assert_eq!(load(0x69, 1), Ok(0x8382));
+    assert_eq!(load(0x61, 1), Ok(0x8584_8382));
+    assert_eq!(load(0x79, 1), Ok(0x0988_8786_8584_8382));
+    assert_eq!(load(0x91, 0), Ok(0x81u8 as i8 as i64 as u64));
+    assert_eq!(load(0x89, 0), Ok(0x8281u16 as i16 as i64 as u64));
+    assert_eq!(load(0x81, 0), Ok(0x8483_8281u32 as i32 as i64 as u64));
+    for (opcode, last) in [(0x71, 9), (0x69, 8), (0x61, 6), (0x79, 2)] {
+        assert!(load(opcode, last).is_ok());
+        assert!(matches!(load(opcode, last + 1), Err(FaultKind::Memory(_))));
+        assert!(matches!(load(opcode, -1), Err(FaultKind::Memory(_))));
+    }
+    // Immediates are sign extended to the width that is stored.
+    for (opcode, expected) in
+        [(0x72, 0x00FE), (0x6A, 0xFFFE), (0x62, 0xFFFF_FFFE), (0x7A, u64::MAX - 1)]
+    {
+        let code = [insn(opcode, 10, 0, -8, -2), insn(0x79, 0, 10, -8, 0), EXIT];
+        assert_eq!(run_with(&[], &code), Ok(expected));
+        let [a, b] = lddw(2, 0xFFFF_FFFF_FFFF_FFFE);
+        let store = insn(opcode | 1, 10, 2, -8, 0);
+        assert_eq!(run_with(&[], &[a, b, store, insn(0x79, 0, 10, -8, 0), EXIT]), Ok(expected));
+    }
+}
+
+#[test]
+fn atomic_operations_update_memory_and_fetch() {
+    // *(r10 - 8) = 12; r2 = 10; r0 = 12; atomic; result: memory, r2 and r0 in one number.
+    let run = |opcode: u8, imm: i32, memory: i32, expected: i32| {
+        let code = [
+            insn(0x7A, 10, 0, -8, memory),
+            insn(0xB7, 2, 0, 0, 10),
+            insn(0xB7, 0, 0, 0, expected),
+            insn(opcode, 10, 2, -8, imm),
+            insn(0x79, 3, 10, -8, 0),
+            insn(0x67, 2, 0, 0, 16),
+            insn(0x67, 3, 0, 0, 32),
+            insn(0x4F, 0, 2, 0, 0),
+            insn(0x4F, 0, 3, 0, 0),
+            EXIT,
+        ];
+        let packed = run_with(&[], &code).unwrap();
+        (packed >> 32, packed >> 16 & 0xFFFF, packed & 0xFFFF)
+    };
+    for opcode in [0xC3, 0xDB] {
+        assert_eq!(run(opcode, 0x00, 12, 1), (22, 10, 1));
+        assert_eq!(run(opcode, 0x01, 12, 1), (22, 12, 1));
+        assert_eq!(run(opcode, 0x41, 12, 1), (14, 12, 1));
+        assert_eq!(run(opcode, 0x51, 12, 1), (8, 12, 1));
+        assert_eq!(run(opcode, 0xA1, 12, 1), (6, 12, 1));
+        assert_eq!(run(opcode, 0xE1, 12, 1), (10, 12, 1));
+        assert_eq!(run(opcode, 0xF1, 12, 12), (10, 10, 12), "equal: exchanged");
+        assert_eq!(run(opcode, 0xF1, 12, 13), (12, 10, 12), "not equal: r0 is what was there");
+    }
+}
+
+#[test]
+fn calls_keep_callee_saved_registers_and_give_each_frame_its_stack() {
+    // r6 = 5; *(r10 - 8) = 7; call f; r0 += r6; r0 += *(r10 - 8); exit
+    // f: r6 = 100; *(r10 - 8) = 1000; r0 = r6; exit
+    let code = [
+        insn(0xB7, 6, 0, 0, 5),
+        insn(0x7A, 10, 0, -8, 7),
+        insn(0x85, 0, 1, 0, 4),
+        insn(0x0F, 0, 6, 0, 0),
+        insn(0x79, 1, 10, -8, 0),
+        insn(0x0F, 0, 1, 0, 0),
+        EXIT,
+        insn(0xB7, 6, 0, 0, 100),
+        insn(0x7A, 10, 0, -8, 1000),
+        insn(0xBF, 0, 6, 0, 0),
+        EXIT,
+    ];
+    assert_eq!(run_with(&[], &code), Ok(100 + 5 + 7));
+}
+
+#[test]
+fn nested_calls_are_bounded_exactly() {
+    // f(n): if n == 0 return 0; return f(n - 1) + 1
+    let code = |n| {
+        [
+            insn(0xB7, 1, 0, 0, n),
+            insn(0x85, 0, 1, 0, 1),
+            EXIT,
+            insn(0xB7, 0, 0, 0, 0),
+            insn(0x15, 1, 0, 3, 0),
+            insn(0x07, 1, 0, 0, -1),
+            insn(0x85, 0, 1, 0, -4),
+            insn(0x07, 0, 0, 0, 1),
+            EXIT,
+        ]
+    };
+    assert_eq!(run_with(&[], &code(6)), Ok(6), "entry and seven calls");
+    assert_eq!(run_with(&[], &code(7)), Err(FaultKind::CallDepth));
+}
+
+#[test]
+fn budget_is_exact_and_counts_are_too() {
+    let code = [insn(0xB7, 0, 0, 0, 1), insn(0x27, 0, 0, 0, 3), insn(0x05, 0, 0, 0, 0), EXIT];
+    let program = program(&code);
+    for budget in 0..4 {
+        let outcome = program.run(&mut program.window(), [0; 5], budget);
+        assert_eq!(outcome.result.unwrap_err().kind, FaultKind::Budget(budget));
+        assert_eq!(outcome.counts.total(), budget);
+    }
+    let outcome = program.run(&mut program.window(), [0; 5], 4);
+    assert_eq!((outcome.result, outcome.counts.total()), (Ok(3), 4));
+    assert_eq!(outcome.counts.instructions, [1, 1, 0, 0, 0, 0, 1, 1, 0]);
+}
