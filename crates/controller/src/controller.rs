@@ -11,7 +11,7 @@ use crate::admin::log_pages::Logs;
 use crate::command::check_flags;
 use crate::config::{Config, ConfigError};
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, CommandRecord, InFlight, InFlightTable, Stages, Tag, Token};
+use crate::inflight::{Activity, CommandRecord, InFlight, InFlightTable, Tag, Timeline, Token};
 use crate::limits::{ARBITRATION_BURST, COMMANDS_IN_FLIGHT_MAX};
 use crate::link::Link;
 use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID, compute::ComputeNamespace};
@@ -120,7 +120,9 @@ impl Controller {
     /// and call again.
     pub fn advance(&mut self, now: Instant, host: &mut impl HostMemory) {
         self.now = self.now.max(now);
-        self.fetch(now, host);
+        if self.fetch_due {
+            self.fetch(now, host);
+        }
         loop {
             let flash = self.ssd.next_event();
             let compute = self.engine.next_event();
@@ -141,7 +143,9 @@ impl Controller {
                     Event::Complete(tag) => self.post(at, host, tag),
                 }
             }
-            self.fetch(at, host);
+            if self.fetch_due {
+                self.fetch(at, host);
+            }
         }
     }
 
@@ -282,9 +286,6 @@ impl Controller {
     }
 
     fn fetch(&mut self, now: Instant, host: &mut impl HostMemory) {
-        if !self.fetch_due {
-            return;
-        }
         self.fetch_due = false;
         // Round robin over the queues that may hold commands, a burst from each in turn.
         let mut progress = true;
@@ -348,17 +349,15 @@ impl Controller {
         entry: &SubmissionEntry,
     ) {
         self.hash.fetched(now, sqid, entry);
+        let timeline = self.records.is_some().then(|| Box::new(Timeline::new(now)));
         let tag = self.inflight.insert(InFlight {
             token: Token::new(sqid, cqid, entry.cid.get()),
             opcode: entry.opcode,
             nsid: entry.nsid.get(),
-            fetched: now,
-            mark: now,
-            stages: Stages::default(),
             activity: Activity::Completing,
             status: Status::SUCCESS,
             result: 0,
-            run: None,
+            timeline,
         });
         let started = check_flags(entry).and_then(|()| {
             if sqid == 0 {
@@ -420,7 +419,7 @@ impl Controller {
         command.status = status;
         command.result = result;
         command.activity = Activity::Completing;
-        command.stages.command += time;
+        command.end_stage(now + time, |s| &mut s.command);
         self.events.push(now + time, Event::Complete(tag));
     }
 
@@ -440,9 +439,9 @@ impl Controller {
     }
 
     pub(crate) fn end(&mut self, now: Instant, host: &mut impl HostMemory, command: InFlight) {
-        let InFlight { token, status, result, .. } = command;
+        let InFlight { token, opcode, nsid, status, result, timeline, .. } = command;
         self.hash.completed(now, token.sqid, token.cid, status, result);
-        self.logs.count(&token, command.opcode, command.nsid, status);
+        self.logs.count(&token, opcode, nsid, status);
         let head =
             self.submission[usize::from(token.sqid)].as_ref().map_or(0, SubmissionQueue::head);
         let entry = CompletionEntry {
@@ -458,17 +457,17 @@ impl Controller {
             }
             self.outbox.interrupts.extend(queue.vector);
         }
-        if let Some(records) = &mut self.records {
+        if let (Some(records), Some(timeline)) = (&mut self.records, timeline) {
             records.push(CommandRecord {
                 sqid: token.sqid,
                 cid: token.cid,
-                opcode: command.opcode,
-                nsid: command.nsid,
+                opcode,
+                nsid,
                 status,
-                fetched: command.fetched,
+                fetched: timeline.fetched,
                 completed: now,
-                stages: command.stages,
-                run: command.run.as_deref().copied(),
+                stages: timeline.stages,
+                run: timeline.run,
             });
         }
         token.end();
@@ -477,9 +476,10 @@ impl Controller {
     fn advance_flash(&mut self, now: Instant, host: &mut impl HostMemory) {
         let mut pages = std::mem::take(&mut self.pages_done);
         self.ssd.advance(now, &mut pages);
-        for page in pages.drain(..) {
+        for page in &pages {
             self.page_done(page.at.max(now), host, Tag(page.tag));
         }
+        pages.clear();
         self.pages_done = pages;
     }
 

@@ -151,22 +151,44 @@ pub(crate) struct InFlight {
     pub(crate) token: Token,
     pub(crate) opcode: u8,
     pub(crate) nsid: u32,
-    pub(crate) fetched: Instant,
-    /// End of the last finished stage.
-    pub(crate) mark: Instant,
-    pub(crate) stages: Stages,
     pub(crate) activity: Activity,
     pub(crate) status: Status,
     pub(crate) result: u64,
-    pub(crate) run: Option<Box<RunRecord>>,
+    /// Kept only while commands are recorded.
+    pub(crate) timeline: Option<Box<Timeline>>,
+}
+
+/// When a command passed what.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    pub(crate) fetched: Instant,
+    /// End of the last finished stage.
+    mark: Instant,
+    pub(crate) stages: Stages,
+    pub(crate) run: Option<RunRecord>,
+}
+
+impl Timeline {
+    pub(crate) fn new(fetched: Instant) -> Self {
+        Self { fetched, mark: fetched, stages: Stages::default(), run: None }
+    }
+
+    /// The job waited and ran until `at`.
+    pub(crate) fn job_ended(&mut self, at: Instant, waited: Duration, ran: Duration) {
+        self.stages.queue += waited;
+        self.stages.compute += ran;
+        self.mark = at;
+    }
 }
 
 impl InFlight {
     /// The time from the end of the last stage to `at` was spent on one stage.
     #[inline]
     pub(crate) fn end_stage(&mut self, at: Instant, stage: fn(&mut Stages) -> &mut Duration) {
-        *stage(&mut self.stages) += at.since(self.mark);
-        self.mark = self.mark.max(at);
+        if let Some(timeline) = &mut self.timeline {
+            *stage(&mut timeline.stages) += at.since(timeline.mark);
+            timeline.mark = timeline.mark.max(at);
+        }
     }
 }
 

@@ -49,19 +49,19 @@ impl TraceHash {
     }
 
     #[inline]
-    fn mix(&mut self, word: u64) {
-        // Multiply and fold (as in wyhash): every bit of the state depends on every earlier word.
-        let product = u128::from(self.0 ^ word) * 0x9E37_79B9_7F4A_7C15_u128;
-        self.0 = (product as u64) ^ (product >> 64) as u64 ^ word.rotate_left(23);
+    fn mix(&mut self, a: u64, b: u64) {
+        // Multiply and fold, as wyhash does: every bit of the state depends on every earlier word.
+        let product = u128::from(self.0 ^ a) * u128::from(b ^ 0x9E37_79B9_7F4A_7C15);
+        self.0 = (product as u64) ^ (product >> 64) as u64 ^ b.rotate_left(23);
     }
 
     #[inline]
     pub(crate) fn fetched(&mut self, now: Instant, sqid: u16, entry: &SubmissionEntry) {
-        self.mix(now.as_ns());
-        self.mix(u64::from(sqid));
-        let (words, _) = entry.as_bytes().as_chunks::<8>();
-        for word in words {
-            self.mix(u64::from_le_bytes(*word));
+        self.mix(now.as_ns(), u64::from(sqid));
+        let (pairs, _) = entry.as_bytes().as_chunks::<16>();
+        for pair in pairs {
+            let pair = u128::from_le_bytes(*pair);
+            self.mix(pair as u64, (pair >> 64) as u64);
         }
     }
 
@@ -74,8 +74,8 @@ impl TraceHash {
         status: Status,
         result: u64,
     ) {
-        self.mix(now.as_ns());
-        self.mix(u64::from(sqid) << 32 | u64::from(cid) << 16 | u64::from(status.bits()));
-        self.mix(result);
+        let what = u64::from(sqid) << 32 | u64::from(cid) << 16 | u64::from(status.bits());
+        self.mix(now.as_ns(), what);
+        self.mix(result, self.0);
     }
 }

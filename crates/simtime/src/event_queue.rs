@@ -17,14 +17,21 @@ const RUNS: usize = 4;
 #[derive(Debug)]
 pub struct EventQueue<E> {
     runs: [VecDeque<Entry<E>>; RUNS],
+    /// Key of the first entry of each run, [`NEVER`] if it is empty.
+    first: [Key; RUNS],
+    /// Time of the last entry of each run; anything may follow an empty run.
+    last: [Instant; RUNS],
     heap: BinaryHeap<Entry<E>>,
     sequence: u64,
     len: usize,
     /// The earliest event and where it is (a run, or `RUNS` for the heap).
-    next: Option<(Key, usize)>,
+    next: (Key, usize),
 }
 
 type Key = (Instant, u64);
+
+/// Later than every event.
+const NEVER: Key = (Instant::from_ns(u64::MAX), u64::MAX);
 
 #[derive(Debug)]
 struct Entry<E> {
@@ -57,10 +64,12 @@ impl<E> Default for EventQueue<E> {
     fn default() -> Self {
         Self {
             runs: core::array::from_fn(|_| VecDeque::new()),
+            first: [NEVER; RUNS],
+            last: [Instant::ZERO; RUNS],
             heap: BinaryHeap::new(),
             sequence: 0,
             len: 0,
-            next: None,
+            next: (NEVER, RUNS),
         }
     }
 }
@@ -78,53 +87,62 @@ impl<E> EventQueue<E> {
         self.len += 1;
         let key = (at, self.sequence);
         let entry = Entry { key, event };
-        // The run that ends latest but not after the event; an empty run if none fits.
+        // The run that ends latest but not after the event; an empty run counts as ending at the
+        // beginning of time, so that it is taken only if no other fits.
         let mut best = RUNS;
-        let mut best_end = None;
-        for (n, run) in self.runs.iter().enumerate() {
-            let end = run.back().map(|last| last.key.0);
-            if end.is_none_or(|end| end <= at) && (best == RUNS || end > best_end) {
+        let mut best_end = Instant::ZERO;
+        for (n, &end) in self.last.iter().enumerate() {
+            if end <= at && (best == RUNS || end > best_end) {
                 (best, best_end) = (n, end);
             }
         }
         match self.runs.get_mut(best) {
-            Some(run) => run.push_back(entry),
+            Some(run) => {
+                if run.is_empty() {
+                    self.first[best] = key;
+                }
+                self.last[best] = at;
+                run.push_back(entry);
+            }
             None => self.heap.push(entry),
         }
-        if self.next.is_none_or(|(next, _)| key < next) {
-            self.next = Some((key, best));
+        if key < self.next.0 {
+            self.next = (key, best);
         }
     }
 
     /// When the next event is due.
     #[inline]
     pub fn next_at(&self) -> Option<Instant> {
-        self.next.map(|((at, _), _)| at)
+        (self.len > 0).then_some(self.next.0.0)
     }
 
     /// Takes the next event if it is due at or before `now`.
     #[inline]
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, E)> {
-        let ((at, _), place) = self.next.filter(|((at, _), _)| *at <= now)?;
+        let ((at, _), place) = self.next;
+        if at > now || self.len == 0 {
+            return None;
+        }
         let entry = match self.runs.get_mut(place) {
-            Some(run) => run.pop_front(),
+            Some(run) => {
+                let entry = run.pop_front();
+                match run.front() {
+                    Some(next) => self.first[place] = next.key,
+                    None => (self.first[place], self.last[place]) = (NEVER, Instant::ZERO),
+                }
+                entry
+            }
             None => self.heap.pop(),
         };
         self.len -= 1;
-        self.find_next();
-        entry.map(|entry| (at, entry.event))
-    }
-
-    #[inline]
-    fn find_next(&mut self) {
-        self.next = self.heap.peek().map(|entry| (entry.key, RUNS));
-        for (n, run) in self.runs.iter().enumerate() {
-            if let Some(first) = run.front()
-                && self.next.is_none_or(|(next, _)| first.key < next)
-            {
-                self.next = Some((first.key, n));
+        self.next = (self.heap.peek().map_or(NEVER, |entry| entry.key), RUNS);
+        for (n, &first) in self.first.iter().enumerate() {
+            if first < self.next.0 {
+                self.next = (first, n);
             }
         }
+        entry.map(|entry| (at, entry.event))
     }
 
     /// Number of pending events.
@@ -134,7 +152,7 @@ impl<E> EventQueue<E> {
 
     /// True if nothing is pending.
     pub fn is_empty(&self) -> bool {
-        self.next.is_none()
+        self.len == 0
     }
 }
 

@@ -61,7 +61,6 @@ pub struct Host {
     pub simulation: Simulation,
     pairs: Vec<QueuePair>,
     ready: VecDeque<Completion>,
-    interrupts: Vec<u16>,
 }
 
 impl Host {
@@ -72,8 +71,7 @@ impl Host {
     /// If the drive cannot be built or refuses.
     pub fn new(config: Config, queues: u16, entries: u32) -> Result<Self, HostError> {
         let simulation = Simulation::new(config)?;
-        let mut host =
-            Self { simulation, pairs: Vec::new(), ready: VecDeque::new(), interrupts: Vec::new() };
+        let mut host = Self { simulation, pairs: Vec::new(), ready: VecDeque::new() };
         host.enable()?;
         for _ in 0..queues {
             host.create_queue_pair(entries)?;
@@ -228,13 +226,12 @@ impl Host {
 
     /// Takes completions from the queues whose interrupts were raised.
     fn collect(&mut self) {
-        let mut interrupts = std::mem::take(&mut self.interrupts);
-        self.simulation.take_interrupts(&mut interrupts);
-        for &vector in &interrupts {
+        let mut taken = 0;
+        while let Some(&vector) = self.simulation.interrupts().get(taken) {
             self.collect_queue(vector);
+            taken += 1;
         }
-        interrupts.clear();
-        self.interrupts = interrupts;
+        self.simulation.interrupts().clear();
     }
 
     /// The vector of a queue is its identifier.

@@ -13,7 +13,6 @@ pub struct Simulation {
     /// Host memory.
     pub ram: HostRam,
     now: Instant,
-    interrupts: Vec<u16>,
 }
 
 impl Simulation {
@@ -22,12 +21,7 @@ impl Simulation {
     /// # Errors
     /// If the configuration cannot be built.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self {
-            drive: Controller::new(config)?,
-            ram: HostRam::default(),
-            now: Instant::ZERO,
-            interrupts: Vec::new(),
-        })
+        Ok(Self { drive: Controller::new(config)?, ram: HostRam::default(), now: Instant::ZERO })
     }
 
     /// The virtual time.
@@ -37,18 +31,18 @@ impl Simulation {
 
     /// Lets the drive do what is due now, programs included.
     pub fn settle(&mut self) {
-        loop {
-            self.drive.advance(self.now, &mut self.ram);
-            let outbox = self.drive.outbox();
-            self.interrupts.append(&mut outbox.interrupts);
-            let work = std::mem::take(&mut outbox.work);
-            if work.is_empty() {
-                return;
-            }
-            for item in work {
+        self.drive.advance(self.now, &mut self.ram);
+        self.serve();
+    }
+
+    /// Does what the drive asks for in its outbox.
+    fn serve(&mut self) {
+        while !self.drive.outbox().work.is_empty() {
+            for item in std::mem::take(&mut self.drive.outbox().work) {
                 let done = item.run();
                 self.drive.work_done(self.now, done);
             }
+            self.drive.advance(self.now, &mut self.ram);
         }
     }
 
@@ -60,14 +54,14 @@ impl Simulation {
             self.now = self.now.max(at);
             self.drive.advance(self.now, &mut self.ram);
             if !self.drive.outbox().is_empty() {
-                self.settle();
+                self.serve();
                 return true;
             }
         }
     }
 
-    /// Takes the interrupts raised since the last call.
-    pub fn take_interrupts(&mut self, into: &mut Vec<u16>) {
-        into.append(&mut self.interrupts);
+    /// Interrupts that were raised and not taken yet.
+    pub fn interrupts(&mut self) -> &mut Vec<u16> {
+        &mut self.drive.outbox().interrupts
     }
 }

@@ -132,9 +132,16 @@ impl Blocks {
     /// The logical page that a physical page was written with.
     #[inline]
     pub(crate) fn lpn(&self, ppa: Ppa) -> Option<Lpn> {
+        self.inspect(ppa).0
+    }
+
+    /// The logical page that a physical page was written with, and whether it is in the array.
+    #[inline]
+    pub(crate) fn inspect(&self, ppa: Ppa) -> (Option<Lpn>, bool) {
         let (block, page) = self.split(ppa);
-        let lpn = self.blocks[block].lpns.as_ref()?[page as usize];
-        (lpn != NO_LPN).then_some(Lpn(lpn))
+        let block = &self.blocks[block];
+        let lpn = block.lpns.as_ref().map_or(NO_LPN, |lpns| lpns[page as usize]);
+        ((lpn != NO_LPN).then_some(Lpn(lpn)), page < block.programmed)
     }
 
     /// Forgets a page whose data was written elsewhere.
@@ -148,8 +155,7 @@ impl Blocks {
     /// True once the page is in the flash array; before, it is in the write buffer.
     #[inline]
     pub(crate) fn is_programmed(&self, ppa: Ppa) -> bool {
-        let (block, page) = self.split(ppa);
-        page < self.blocks[block].programmed
+        self.inspect(ppa).1
     }
 
     /// Records a finished program operation. A plane programs its blocks in order.

@@ -70,8 +70,8 @@ pub struct Statistics {
     pub gc_programs: u64,
     /// Block erases.
     pub erases: u64,
-    /// Writes that had to wait for garbage collection to free a block.
-    pub stalled_writes: u64,
+    /// Times that no plane had a page left and host writes waited for garbage collection.
+    pub stalls: u64,
 }
 
 impl Statistics {
@@ -81,6 +81,54 @@ impl Statistics {
             return 1.0;
         }
         (self.flash_programs + self.gc_programs) as f64 / self.flash_programs as f64
+    }
+}
+
+/// A set of planes.
+#[derive(Debug)]
+struct PlaneSet {
+    words: Vec<u64>,
+    planes: u32,
+    len: u32,
+}
+
+impl PlaneSet {
+    fn full(planes: u32) -> Self {
+        let mut set = Self { words: vec![0; (planes as usize).div_ceil(64)], planes, len: 0 };
+        (0..planes).for_each(|plane| set.insert(plane));
+        set
+    }
+
+    fn contains(&self, plane: u32) -> bool {
+        self.words[plane as usize / 64] >> (plane % 64) & 1 != 0
+    }
+
+    fn insert(&mut self, plane: u32) {
+        self.len += u32::from(!self.contains(plane));
+        self.words[plane as usize / 64] |= 1 << (plane % 64);
+    }
+
+    fn remove(&mut self, plane: u32) {
+        self.len -= u32::from(self.contains(plane));
+        self.words[plane as usize / 64] &= !(1 << (plane % 64));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn is_full(&self) -> bool {
+        self.len == self.planes
+    }
+
+    /// The first plane of the set at or after `plane`, going round.
+    fn next_from(&self, plane: u32) -> Option<u32> {
+        let (start, count) = (plane as usize / 64, self.words.len());
+        let masked = self.words[start] & u64::MAX << (plane % 64);
+        let rest = (1..=count).map(|n| ((start + n) % count, self.words[(start + n) % count]));
+        let mut words = [(start, masked)].into_iter().chain(rest);
+        let (word, bits) = words.find(|(_, bits)| *bits != 0)?;
+        Some(word as u32 * 64 + bits.trailing_zeros())
     }
 }
 
@@ -123,6 +171,9 @@ pub struct Ssd {
     /// Free pages of the write buffer; `None` = write through.
     buffer_free: Option<u64>,
     pending: VecDeque<PendingWrite>,
+    /// Planes that may have a page for a host write. A plane leaves when it turns out to have
+    /// none, and comes back when one of its blocks was erased.
+    available: PlaneSet,
     next_plane: u32,
     collections: Vec<Option<Collection>>,
     epochs: VecDeque<Epoch>,
@@ -151,6 +202,7 @@ impl Ssd {
                 .then(|| PageStore::new(geometry.logical_pages, geometry.page_bytes)),
             buffer_free: (buffer > 0).then_some(buffer),
             pending: VecDeque::new(),
+            available: PlaneSet::full(geometry.planes),
             next_plane: 0,
             collections: (0..geometry.planes).map(|_| None).collect(),
             epochs: VecDeque::from([Epoch::default()]),
@@ -183,15 +235,16 @@ impl Ssd {
 
     /// Runs every event due at or before `now`, appending finished requests.
     pub fn advance(&mut self, now: Instant, done: &mut Vec<Done>) {
-        done.append(&mut self.ready);
         let mut finished = std::mem::take(&mut self.finished);
         while let Some(at) = self.nand.step(now, &mut finished) {
-            for transaction in finished.drain(..) {
-                self.finish(at, transaction);
+            for transaction in &finished {
+                self.finish(at, *transaction);
             }
-            done.append(&mut self.ready);
+            finished.clear();
         }
         self.finished = finished;
+        done.extend_from_slice(&self.ready);
+        self.ready.clear();
     }
 
     /// When to call [`Self::advance`] again; `Instant::ZERO` if something is ready already.
@@ -259,8 +312,9 @@ impl Ssd {
             self.statistics.unwritten_reads += 1;
             return self.complete(now, tag, false);
         };
-        assert_eq!(self.blocks.lpn(ppa), Some(lpn), "the map leads to another page's data");
-        if !self.blocks.is_programmed(ppa) {
+        let (owner, programmed) = self.blocks.inspect(ppa);
+        assert_eq!(owner, Some(lpn), "the map leads to another page's data");
+        if !programmed {
             self.statistics.buffer_reads += 1;
             return self.complete(now, tag, false);
         }
@@ -295,12 +349,9 @@ impl Ssd {
             if self.buffer_free == Some(0) {
                 return;
             }
-            let Some((plane, ppa)) = self.allocate_user(now, write.lpn) else {
-                self.statistics.stalled_writes += 1;
-                return;
-            };
+            let Some((plane, ppa)) = self.allocate_user(now, write.lpn) else { return };
             self.pending.pop_front();
-            self.remap(write.lpn, ppa);
+            self.remap(now, write.lpn, ppa);
             self.statistics.flash_programs += 1;
             if let Some(free) = &mut self.buffer_free {
                 *free -= 1;
@@ -317,24 +368,36 @@ impl Ssd {
 
     /// A page of the next plane that has one.
     fn allocate_user(&mut self, now: Instant, lpn: Lpn) -> Option<(u32, Ppa)> {
-        for _ in 0..self.geometry.planes {
-            let plane = self.next_plane;
+        while let Some(plane) = self.available.next_from(self.next_plane) {
             self.next_plane = (plane + 1) % self.geometry.planes;
             let ppa = self.blocks.allocate(plane, Frontier::User, lpn);
-            // A plane's free blocks change when one is opened; without one it must collect.
-            if ppa.is_none_or(|ppa| self.blocks.is_first_page(ppa)) {
-                self.start_collection(now, plane);
+            match ppa {
+                // A plane's free blocks change when one is opened.
+                Some(ppa) if self.blocks.is_first_page(ppa) => self.start_collection(now, plane),
+                Some(_) => {}
+                None => {
+                    self.available.remove(plane);
+                    self.start_collection(now, plane);
+                    if self.available.is_empty() {
+                        self.statistics.stalls += 1;
+                    }
+                    continue;
+                }
             }
-            if let Some(ppa) = ppa {
-                return Some((plane, ppa));
-            }
+            return ppa.map(|ppa| (plane, ppa));
         }
         None
     }
 
-    fn remap(&mut self, lpn: Lpn, ppa: Ppa) {
-        if let Some(old) = self.map.set(lpn, ppa) {
-            self.blocks.invalidate(old);
+    fn remap(&mut self, now: Instant, lpn: Lpn, ppa: Ppa) {
+        let Some(old) = self.map.set(lpn, ppa) else { return };
+        self.blocks.invalidate(old);
+        // A plane without a free block that had nothing to collect has something now.
+        if !self.available.is_full() {
+            let plane = self.blocks.plane_of(old);
+            if !self.available.contains(plane) && self.collections[plane as usize].is_none() {
+                self.start_collection(now, plane);
+            }
         }
     }
 
@@ -367,6 +430,9 @@ impl Ssd {
                 self.statistics.erases += 1;
                 self.blocks.erased(self.blocks.block_of(ppa));
                 self.collections[plane as usize] = None;
+                if self.blocks.free(plane) > self.geometry.gc_reserve_blocks {
+                    self.available.insert(plane);
+                }
                 self.start_collection(now, plane);
                 self.place_pending(now);
             }
@@ -456,7 +522,7 @@ impl Ssd {
         }
         let to = self.blocks.allocate(plane, Frontier::Gc, lpn);
         let to = to.expect("host writes leave a block for collection");
-        self.remap(lpn, to);
+        self.remap(now, lpn, to);
         self.statistics.gc_programs += 1;
         self.enqueue(now, Operation::Program, Origin::Gc, to, lpn);
     }

@@ -382,7 +382,9 @@ impl Controller {
         let counts = &done.outcome.counts;
         let bytes = counts.bytes_loaded + counts.bytes_stored;
         let work = Work { instructions: counts.instructions, bytes };
-        command.run = Some(Box::new(RunRecord { work }));
+        if let Some(timeline) = &mut command.timeline {
+            timeline.run = Some(RunRecord { work });
+        }
         job.outcome = Some(done.outcome);
         let cost = job.declared.unwrap_or_else(|| self.config.cost.time_for(&work));
         self.engine.set_cost(now, JobId(tag.0), cost);
@@ -396,9 +398,9 @@ impl Controller {
         let Activity::Running(job) = activity else {
             unreachable!("a job finished for a command that does not run")
         };
-        command.stages.queue += finished.waited;
-        command.stages.compute += finished.ran;
-        command.mark = finished.at;
+        if let Some(timeline) = &mut command.timeline {
+            timeline.job_ended(finished.at, finished.waited, finished.ran);
+        }
         let Some(outcome) = job.outcome else {
             // A declared-time program: nothing ran.
             return self.complete(finished.at, tag, Status::SUCCESS, 0);

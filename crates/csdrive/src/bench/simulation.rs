@@ -17,9 +17,11 @@ const IO: QueueId = QueueId(1);
 const QUEUE_DEPTH: u32 = 128;
 const PAGE: u64 = 4096;
 
-/// Capacity of the drive that is measured.
-const CAPACITY: u64 = 4 << 30;
-
+/// Capacity of the drive whose reads are measured.
+const READ_CAPACITY: u64 = 1 << 30;
+/// Capacity of the drive whose writes are measured: enough blocks in each plane that collection
+/// works as it does on a real drive.
+const WRITE_CAPACITY: u64 = 4 << 30;
 /// Capacity when page contents are kept: what is measured is not how much memory the host has.
 const CAPACITY_WITH_DATA: u64 = 256 << 20;
 
@@ -203,7 +205,11 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
         ("sequential_reads_with_data_per_s", true, NvmOpcode::READ, false),
     ] {
         progress(key);
-        let capacity = if keep_data { CAPACITY_WITH_DATA } else { CAPACITY };
+        let capacity = match (keep_data, opcode) {
+            (true, _) => CAPACITY_WITH_DATA,
+            (false, NvmOpcode::WRITE) => WRITE_CAPACITY,
+            (false, _) => READ_CAPACITY,
+        };
         let mut load = Load::new(capacity, keep_data)?;
         if opcode == NvmOpcode::WRITE {
             // Collection reaches its steady state after the drive was written over once or twice.
