@@ -178,6 +178,12 @@ impl Engine {
         self.events.next_at()
     }
 
+    /// As [`Self::next_event`]; `Instant::NEVER` if nothing is under way.
+    #[inline]
+    pub fn next_or_never(&self) -> Instant {
+        self.events.next_or_never()
+    }
+
     /// Number of jobs that run or wait.
     pub fn jobs(&self) -> usize {
         self.jobs.len()

@@ -115,26 +115,27 @@ impl Controller {
         }
     }
 
-    /// Takes commands whose doorbells were rung and runs every event due at or before `now`.
-    /// The shell must run the work it finds in the outbox, report it with [`Self::work_done`],
-    /// and call again.
-    pub fn advance(&mut self, now: Instant, host: &mut impl HostMemory) {
+    /// Takes commands whose doorbells were rung and runs every event due at or before `now`;
+    /// returns when to call again. The shell must run the work it finds in the outbox, report it
+    /// with [`Self::work_done`], and call again.
+    pub fn advance(&mut self, now: Instant, host: &mut impl HostMemory) -> Option<Instant> {
         self.now = self.now.max(now);
         if self.fetch_due {
             self.fetch(now, host);
         }
         loop {
-            let flash = self.ssd.next_event();
-            let compute = self.engine.next_event();
-            let own = self.events.next_at();
-            let due = earliest(flash, earliest(compute, own));
-            let Some(due) = due.filter(|&due| due <= now) else { return };
+            let flash = self.ssd.next_or_never();
+            let compute = self.engine.next_or_never();
+            let due = flash.min(compute).min(self.events.next_or_never());
+            if due > now {
+                return due.unless_never();
+            }
             // Something ready at once has no time of its own: it happens now.
             let at = if due == Instant::ZERO { now } else { due };
-            if flash.is_some_and(|t| t <= at) {
+            if flash <= at {
                 self.advance_flash(at, host);
             }
-            if compute.is_some_and(|t| t <= at) {
+            if compute <= at {
                 self.advance_compute(at);
             }
             while let Some((at, event)) = self.events.pop_due(at) {
@@ -151,7 +152,8 @@ impl Controller {
 
     /// When to call [`Self::advance`] again.
     pub fn next_event(&self) -> Option<Instant> {
-        earliest(self.events.next_at(), earliest(self.ssd.next_event(), self.engine.next_event()))
+        let models = self.ssd.next_or_never().min(self.engine.next_or_never());
+        models.min(self.events.next_or_never()).unless_never()
     }
 
     /// Takes the result of a work item: the job's run time is known now.
@@ -490,15 +492,5 @@ impl Controller {
             self.job_finished(job);
         }
         self.jobs_done = jobs;
-    }
-}
-
-/// The earlier of two times, either of which may never come.
-#[inline]
-fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, None) => a,
-        (None, b) => b,
     }
 }

@@ -179,10 +179,10 @@ fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
         println!("{results:#}");
     } else if let Some(results) = results.as_object() {
         for (key, value) in results.iter().filter(|(key, _)| *key != "format_version") {
-            let text = match value.as_f64() {
-                Some(n) if n >= 1000.0 => report::grouped(n as u64),
-                Some(n) => format!("{n:.1}"),
-                None => value.to_string(),
+            let text = match (value.as_u64(), value.as_f64()) {
+                (Some(n), _) => report::grouped(n),
+                (None, Some(n)) => format!("{n:.1}"),
+                (None, None) => value.to_string(),
             };
             println!("  {key:<36} {text:>14}");
         }

@@ -31,7 +31,7 @@ pub struct EventQueue<E> {
 type Key = (Instant, u64);
 
 /// Later than every event.
-const NEVER: Key = (Instant::from_ns(u64::MAX), u64::MAX);
+const NEVER: Key = (Instant::NEVER, u64::MAX);
 
 #[derive(Debug)]
 struct Entry<E> {
@@ -112,9 +112,14 @@ impl<E> EventQueue<E> {
     }
 
     /// When the next event is due.
-    #[inline]
     pub fn next_at(&self) -> Option<Instant> {
-        (self.len > 0).then_some(self.next.0.0)
+        self.next_or_never().unless_never()
+    }
+
+    /// When the next event is due; [`Instant::NEVER`] if nothing is pending.
+    #[inline]
+    pub fn next_or_never(&self) -> Instant {
+        self.next.0.0
     }
 
     /// Takes the next event if it is due at or before `now`.

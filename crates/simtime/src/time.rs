@@ -17,9 +17,17 @@ impl Instant {
     /// The beginning of virtual time.
     pub const ZERO: Self = Self(0);
 
+    /// Later than everything that happens.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// From nanoseconds since the beginning.
     pub const fn from_ns(ns: u64) -> Self {
         Self(ns)
+    }
+
+    /// This instant, or nothing if it is [`Self::NEVER`].
+    pub fn unless_never(self) -> Option<Self> {
+        (self != Self::NEVER).then_some(self)
     }
 
     /// Nanoseconds since the beginning.

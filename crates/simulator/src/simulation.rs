@@ -49,15 +49,16 @@ impl Simulation {
     /// Jumps from event to event until the drive raises an interrupt or has run a program; false
     /// if it goes idle before.
     pub fn step(&mut self) -> bool {
-        loop {
-            let Some(at) = self.drive.next_event() else { return false };
+        let mut next = self.drive.next_event();
+        while let Some(at) = next {
             self.now = self.now.max(at);
-            self.drive.advance(self.now, &mut self.ram);
+            next = self.drive.advance(self.now, &mut self.ram);
             if !self.drive.outbox().is_empty() {
                 self.serve();
                 return true;
             }
         }
+        false
     }
 
     /// Interrupts that were raised and not taken yet.

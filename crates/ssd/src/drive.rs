@@ -249,7 +249,13 @@ impl Ssd {
 
     /// When to call [`Self::advance`] again; `Instant::ZERO` if something is ready already.
     pub fn next_event(&self) -> Option<Instant> {
-        if self.ready.is_empty() { self.nand.next_event() } else { Some(Instant::ZERO) }
+        self.next_or_never().unless_never()
+    }
+
+    /// As [`Self::next_event`]; `Instant::NEVER` if nothing is under way.
+    #[inline]
+    pub fn next_or_never(&self) -> Instant {
+        if self.ready.is_empty() { self.nand.next_or_never() } else { Instant::ZERO }
     }
 
     /// Page contents; `None` if the drive models times alone.

@@ -113,8 +113,9 @@ impl Nand {
         }
     }
 
-    pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.events.next_at()
+    #[inline]
+    pub(crate) fn next_or_never(&self) -> Instant {
+        self.events.next_or_never()
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -218,7 +218,7 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
         let measured: Vec<Measured> =
             (0..REPETITIONS).map(|_| load.measure(commands, opcode, 1, random)).collect();
         let rate = median(measured.iter().map(|m| m.per_s).collect());
-        results.insert(key.into(), json!(rate.round()));
+        results.insert(key.into(), json!(rate.round() as u64));
         if opcode == NvmOpcode::WRITE && !keep_data {
             let amplification = median(measured.iter().map(|m| m.write_amplification).collect());
             results.insert("random_writes_write_amplification".into(), json!(amplification));
