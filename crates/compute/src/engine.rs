@@ -238,7 +238,9 @@ impl Engine {
         let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
         let stay = now.since(unit.since);
         let consumed = state.consumed + stay;
-        if state.cost.is_some_and(|cost| consumed >= cost) {
+        // At the end of virtual time nothing is left to wait for.
+        let over = now == Instant::NEVER;
+        if state.cost.is_some_and(|cost| consumed >= cost || over) {
             let ran = state.cost.unwrap_or(consumed);
             let waited = now.since(state.submitted) - ran;
             finished.push(Finished { job, at: now, ran, waited });

@@ -11,7 +11,7 @@ mod program;
 use nvme_spec::{Status, SubmissionEntry};
 
 pub(crate) use admin::{AdminCommand, GetLog, Identify, LoadProgram};
-pub(crate) use memory::MemoryCommand;
+pub(crate) use memory::{GRANULARITY, MemoryCommand};
 pub(crate) use nvm::NvmCommand;
 pub(crate) use program::{ExecuteProgram, ProgramCommand};
 

@@ -68,8 +68,8 @@ impl Default for Config {
             run_time: RunTimeModel::Instructions,
             cost: CostTable::default(),
             declared_time: Duration::from_us(100),
-            instruction_budget: 1_000_000_000,
-            instruction_budget_per_byte: 256,
+            instruction_budget: 500_000_000,
+            instruction_budget_per_byte: 32,
             host_link: LinkConfig {
                 bandwidth: Bandwidth::from_bytes_per_s(3_500_000_000),
                 latency: Duration::from_us(1),
@@ -94,8 +94,8 @@ pub enum ConfigError {
     Flash(#[from] ssd::ConfigError),
     #[error("{key} = {value}: {reason}")]
     Value { key: &'static str, value: String, reason: &'static str },
-    #[error("memory.size = {bytes}: the host cannot reserve that much address space: {source}")]
-    Memory { bytes: u64, source: std::io::Error },
+    #[error("memory.size = {bytes}: this machine cannot reserve that much: {cause}; choose less")]
+    Memory { bytes: u64, cause: std::io::Error },
 }
 
 impl Config {
@@ -108,6 +108,7 @@ impl Config {
             Err(ConfigError::Value { key, value: value.to_string(), reason })
         };
         ssd::Geometry::new(&self.flash)?;
+        let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
         if !matches!(self.block_bytes, 512 | 4096) {
             return refuse("drive.block_size", &self.block_bytes, "choose 512B or 4KiB");
         }
@@ -132,8 +133,9 @@ impl Config {
         if !(1..=1024).contains(&self.queue_pairs_max) {
             return refuse("drive.queue_pairs", &self.queue_pairs_max, "choose 1 to 1024");
         }
-        if self.serial.is_empty() || self.serial.len() > 20 || !self.serial.is_ascii() {
-            return refuse("drive.serial", &self.serial, "choose 1 to 20 ASCII characters");
+        if self.serial.is_empty() || self.serial.len() > 20 || !self.serial.bytes().all(printable) {
+            let reason = "choose 1 to 20 printable ASCII characters";
+            return refuse("drive.serial", &self.serial.escape_debug(), reason);
         }
         Ok(())
     }

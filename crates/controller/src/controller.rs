@@ -69,7 +69,7 @@ impl Controller {
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let memory = SharedMemory::new(config.memory_bytes)
-            .map_err(|source| ConfigError::Memory { bytes: config.memory_bytes, source })?;
+            .map_err(|cause| ConfigError::Memory { bytes: config.memory_bytes, cause })?;
         let queues = usize::from(config.queue_pairs_max) + 1;
         let ssd = Ssd::new(&config.flash)?;
         Ok(Self {
@@ -318,6 +318,9 @@ impl Controller {
             return false;
         };
         let cqid = queue.cqid;
+        if self.registers.csts.cfs() {
+            return false;
+        }
         if self.inflight.len() >= COMMANDS_IN_FLIGHT_MAX {
             self.fetch_due = true;
             return false;

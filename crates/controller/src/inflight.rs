@@ -205,6 +205,15 @@ pub(crate) struct InFlightTable {
     free: Vec<u32>,
 }
 
+impl Drop for InFlightTable {
+    /// A drive that is taken apart abandons its commands.
+    fn drop(&mut self) {
+        for command in self.slots.iter_mut().filter_map(|slot| slot.command.take()) {
+            command.token.end();
+        }
+    }
+}
+
 impl InFlightTable {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()

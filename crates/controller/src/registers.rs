@@ -1,5 +1,5 @@
 //! The register file (Base 2.1, section 3.1): values only; what changes of CC and of doorbells
-//! mean is decided in `lib.rs`.
+//! mean is decided in `controller.rs`.
 
 use nvme_spec::{Aqa, Cap, Cc, Csts, offset};
 

@@ -32,7 +32,7 @@ typedef __UINT64_TYPE__ uint64_t;
 /* Helpers. The number of each is part of the ABI. A call costs one instruction of the budget, and
  * one more for every 64 bytes it touches. */
 
-/* Prints at most three values to the drive's trace log; %d %i %u %x %c %s %p with h, l, ll. */
+/* Prints at most three values to the drive's trace log; %d %i %u %x %X %c %s %p with h, l, ll and a width. */
 static long (*const csd_trace)(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c) = (void *)6;
 
 /* Copies n bytes; the two places may overlap. Returns `to`. */

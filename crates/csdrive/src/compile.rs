@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The headers a program may include, shipped inside this executable.
-const HEADERS: [(&str, &str); 3] = [
+const HEADERS: [(&str, &str); 4] = [
     ("csdrive.h", include_str!("../include/csdrive.h")),
     ("cemu_def.h", include_str!("../include/cemu_def.h")),
     ("string.h", include_str!("../include/string.h")),
+    // The C library's headers ask for this one when the target is not the host.
+    ("gnu/stubs-32.h", ""),
 ];
 
 /// First clang whose BPF target has instruction set v4.
@@ -30,8 +32,8 @@ pub(crate) enum Error {
     NoClang { program: PathBuf },
     #[error("{clang} could not compile {program}:\n{messages}")]
     Rejected { clang: String, program: PathBuf, messages: String },
-    #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    #[error("{what}: {cause}")]
+    Io { what: String, cause: std::io::Error },
 }
 
 /// A clang that was found.
@@ -62,9 +64,10 @@ impl Clang {
     pub(crate) fn compile(&self, source: &Path) -> Result<Vec<u8>, Error> {
         let io = |what: &str| {
             let what = what.to_owned();
-            move |source| Error::Io { what, source }
+            move |cause| Error::Io { what, cause }
         };
         let dir = tempfile::tempdir().map_err(io("temporary directory"))?;
+        std::fs::create_dir(dir.path().join("gnu")).map_err(io("temporary directory"))?;
         for (name, text) in HEADERS {
             std::fs::write(dir.path().join(name), text).map_err(io(name))?;
         }
@@ -106,9 +109,11 @@ impl Clang {
         mode: &str,
     ) -> Result<(), Error> {
         let mut command = Command::new(&self.command);
+        // A source whose name begins with a dash is no flag.
+        let input = if input.is_relative() { Path::new(".").join(input) } else { input.into() };
         command.args(flags).arg(mode).arg(input).arg("-o").arg(output);
         let ran =
-            command.output().map_err(|source| Error::Io { what: self.command.clone(), source })?;
+            command.output().map_err(|cause| Error::Io { what: self.command.clone(), cause })?;
         if ran.status.success() {
             return Ok(());
         }
@@ -187,13 +192,13 @@ fn define(text: &mut String, operation: &str, width: u32) {
 /// The bytes of a program: an object as it is, C source compiled.
 pub(crate) fn program_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     if path.extension().is_some_and(|e| e == "c") {
-        if let Err(source) = std::fs::metadata(path) {
-            return Err(Error::Io { what: path.display().to_string(), source });
+        if let Err(cause) = std::fs::metadata(path) {
+            return Err(Error::Io { what: path.display().to_string(), cause });
         }
         let clang = Clang::find().ok_or_else(|| Error::NoClang { program: path.to_owned() })?;
         return clang.compile(path);
     }
-    std::fs::read(path).map_err(|source| Error::Io { what: path.display().to_string(), source })
+    std::fs::read(path).map_err(|cause| Error::Io { what: path.display().to_string(), cause })
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub(crate) use value::{parse_integer, parse_size};
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {cause}")]
+    Read { path: PathBuf, cause: std::io::Error },
     #[error("{path}: {reason}")]
     Syntax { path: PathBuf, reason: String },
     #[error("{key}: unknown key{hint}; `csdrive config keys` lists all")]
@@ -74,13 +74,16 @@ impl Sources {
 
 fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
     let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        .map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
     let syntax = |reason: String| Error::Syntax { path: path.to_owned(), reason };
     if text.trim_start().starts_with('{') {
         let json = serde_json::from_str(&text).map_err(|e| syntax(format!("not JSON: {e}")))?;
         return cemu::apply(loaded, &json);
     }
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| syntax(e.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        syntax(format!("line {line}: {}", e.message().replace('\n', " ")))
+    })?;
     for (section, entries) in &table {
         let toml::Value::Table(entries) = entries else {
             return Err(unknown(section));
@@ -91,7 +94,13 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
                 toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
                     value.to_string()
                 }
-                _ => return Err(unknown(&format!("{section}.{name}"))),
+                _ => {
+                    return Err(Error::Value {
+                        key: format!("{section}.{name}"),
+                        value: value.to_string(),
+                        reason: "not a plain value; write a string, a number, true or false".into(),
+                    });
+                }
             };
             set(&mut loaded.config, &format!("{section}.{name}"), &text)?;
         }

@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let config = loaded.config;
     usage(fits(arguments.scale, &config))?;
     let units = config.compute.units as usize;
-    let mut session = Session::new(config, 0, 1024)?;
+    let mut session = usage(Session::new(config, 0, 1024).map_err(Into::into))?;
     let table = generate(arguments.scale, arguments.json);
     let stored = store(&mut session, &table, arguments.json)?;
     drop(table);

@@ -1,6 +1,7 @@
 //! `csdrive run`: one program, its inputs, one drive, virtual time.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use controller::{CommandRecord, Config, Stages, Statistics};
@@ -105,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     loaded.warnings.iter().for_each(|w| eprintln!("csdrive: note: {w}"));
     let config = loaded.config;
     let prepared = usage(prepare(arguments, &config))?;
-    let report = execute(arguments, config, &prepared)?;
+    let (report, files) = execute(arguments, config, &prepared)?;
     if arguments.json {
         println!("{:#}", report.to_json());
     } else {
@@ -114,6 +115,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     if let Some(error) = &report.error {
         eprintln!("csdrive: {}: {error}", report.status.name());
     }
+    // After the report: a file that cannot be written does not take the result with it.
+    usage(files.write(arguments))?;
     Ok(if report.status.is_success() { Outcome::Success } else { Outcome::ErrorStatus })
 }
 
@@ -144,8 +147,10 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             arguments.input.len()
         );
     }
-    let read =
-        |path: &PathBuf| std::fs::read(path).with_context(|| format!("--input {}", path.display()));
+    let read = |path: &PathBuf| {
+        let most = config.memory_bytes;
+        read_at_most(path, most).with_context(|| format!("--input {}", path.display()))
+    };
     // Sizes first: a file that cannot fit is not read.
     let sizes = arguments.input.iter().map(|path| {
         std::fs::metadata(path)
@@ -158,7 +163,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
     // Files that report no size (pipes) are placed by what was read.
     let sizes: Vec<u64> = inputs.iter().map(|i| i.len() as u64).collect();
     let layout = place(&sizes, arguments.output_size, config)?;
-    let data = data_buffer(arguments.data.as_deref())?;
+    let data = data_buffer(arguments.data.as_deref(), config.transfer_bytes_max)?;
     if data.len() as u64 > config.transfer_bytes_max {
         let max = report::bytes(config.transfer_bytes_max);
         anyhow::bail!(
@@ -184,14 +189,22 @@ fn select_function(object: Vec<u8>, function: Option<&str>) -> Result<Vec<u8>, L
     }
 }
 
-fn data_buffer(text: Option<&str>) -> Result<Vec<u8>> {
+/// Reads a file, but not much more than can be used of it: files without an end exist.
+fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn data_buffer(text: Option<&str>, most: u64) -> Result<Vec<u8>> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let Some(hex) = text.strip_prefix("hex:") else {
-        return std::fs::read(text).with_context(|| format!("--data {text}"));
+        return read_at_most(Path::new(text), most).with_context(|| format!("--data {text}"));
     };
     let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| {
-        let pair = std::str::from_utf8(pair).ok().filter(|p| p.len() == 2);
+        let digits = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
+        let pair = std::str::from_utf8(pair).ok().filter(|_| digits);
         pair.and_then(|p| u8::from_str_radix(p, 16).ok())
     };
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
@@ -240,13 +253,34 @@ fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Lay
     Ok(Layout { ranges, blocks })
 }
 
-fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<Report> {
-    let mut session = Session::new(config, 0, 64)?;
+/// What a run leaves in files.
+#[derive(Default)]
+struct Files {
+    output: Option<Vec<u8>>,
+    timeline: Timeline,
+}
+
+impl Files {
+    fn write(&self, arguments: &Arguments) -> Result<()> {
+        if let (Some(path), Some(bytes)) = (&arguments.output, &self.output) {
+            std::fs::write(path, bytes).with_context(|| format!("--output {}", path.display()))?;
+        }
+        if let Some(path) = &arguments.trace {
+            self.timeline.write(path).with_context(|| format!("--trace {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<(Report, Files)> {
+    let mut session = usage(Session::new(config, 0, 64).map_err(Into::into))?;
     session.host.simulation.drive.set_recording(true);
     let mut timeline = Timeline::default();
     let set = match set_up(&mut session, prepared) {
         Ok(set) => set,
-        Err(SessionError::Failed(failed)) => return Ok(Report::refused(&session, &failed)),
+        Err(SessionError::Failed(failed)) => {
+            return Ok((Report::refused(&session, &failed), Files::default()));
+        }
         Err(other) => return Err(other.into()),
     };
     let setup = collect(&mut session, &mut timeline);
@@ -284,13 +318,7 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         }
         Err(other) => return Err(other.into()),
     }
-    if let (Some(path), Some(bytes)) = (&arguments.output, output) {
-        std::fs::write(path, bytes).with_context(|| format!("--output {}", path.display()))?;
-    }
-    if let Some(path) = &arguments.trace {
-        timeline.write(path).with_context(|| format!("--trace {}", path.display()))?;
-    }
-    Ok(report)
+    Ok((report, Files { output, timeline }))
 }
 
 /// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges

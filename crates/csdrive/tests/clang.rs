@@ -148,7 +148,7 @@ fn faults(clang: &Clang, cpu: &str) {
             "Program Instruction Budget Exceeded (csdrive)",
             ["compute.instruction_budget", line],
         ),
-        (3, 1000, "Program Call Depth Exceeded (csdrive)", ["nested calls", "'recurse'"]),
+        (3, 1000, "Program Call Depth Exceeded (csdrive)", ["call frames", "'recurse'"]),
     ] {
         let ran = run(what, at);
         let doc = ran.json();

@@ -169,6 +169,8 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
     let text = files.put("text", b"not a program");
     let native = std::env::current_exe().unwrap().display().to_string();
     let input = files.put("in", &[0; 100]);
+    let date = files.put("date.toml", b"[flash]\nread_time = 1979-05-27\n");
+    let broken = files.put("broken.toml", b"[flash]\nread_time = = 1\n");
     let two_gib = ["run", &double, "--input", &input, "--output-size", "2GiB"];
     let cases: &[(&[&str], &str)] = &[
         (&["run", &text], "not an ELF file; compile"),
@@ -186,6 +188,15 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
         (&["run", &double, "--data", "/nowhere/d"], "--data /nowhere/d"),
         (&["run", &double, "--set", "compute.unit=1"], "did you mean compute.units"),
         (&["run", &double, "--set", "flash.read_time=4 parsecs"], "ns, us, ms, s"),
+        (&["run", &double, "--set", "link.latency=9223372036s"], "longer than an hour"),
+        (&["run", &double, "--set", "compute.clock=1Hz"], "at least 1MHz"),
+        (
+            &["run", &double, "--set", "flash.pages_per_block=1", "--set", "drive.capacity=8TiB"],
+            "at most 8388608",
+        ),
+        (&["run", &double, "--input", "/dev/zero"], "--set memory.size="),
+        (&["run", &double, "--config", &date], "not a plain value"),
+        (&["run", &double, "--config", &broken], "line 2"),
         (&["run", &double, "--set", "flash.blocks_per_plane=3"], "use at least"),
         (&["run", &double, "--config", "/nowhere/c.toml"], "/nowhere/c.toml"),
         (&["run", &double, "--femu", "nr_cux=1"], "known FEMU properties"),
@@ -202,6 +213,8 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
         assert!(ran.stderr.contains(part), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("csdrive: "), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stdout.is_empty(), "{arguments:?}: {}", ran.stdout);
+        assert_eq!(ran.stderr.lines().count(), 1, "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.stderr.matches("os error").count() / 2, 0, "{}", ran.stderr);
     }
     for arguments in [&["run"][..], &["run", &double, "--param1", "ten"], &["nonsense"], &[]] {
         assert_eq!(csdrive(arguments).code, 2, "{arguments:?}");
@@ -260,6 +273,43 @@ fn more_units_make_the_demo_faster_until_something_else_is_slower() {
     let (one, two, ten) = (time(1), time(2), time(10));
     assert!((1.7..2.1).contains(&(one / two)), "{one} against {two}");
     assert!(ten < two);
+}
+
+#[test]
+fn demo_survives_commands_that_complete_together_and_programs_that_fail() {
+    let sets: Vec<&str> = [
+        "flash.read_time=0",
+        "flash.channel_bandwidth=unlimited",
+        "link.bandwidth=unlimited",
+        "link.latency=0",
+        "internal.bandwidth=unlimited",
+        "internal.latency=0",
+        "drive.command_time=0",
+        "compute.run_time=declared",
+        "compute.declared_time=0",
+    ]
+    .iter()
+    .flat_map(|s| ["--set", s])
+    .collect();
+    let ran = csdrive(&[&["demo", "--scale", "0.05", "--json"], &sets[..]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let doc = ran.json();
+    assert_eq!(doc["answer"]["device"], doc["answer"]["host"]);
+    let tiny =
+        ["--set", "compute.instruction_budget=1", "--set", "compute.instruction_budget_per_byte=0"];
+    let ran = csdrive(&[&["demo", "--scale", "0.05"], &tiny[..]].concat());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("Budget Exceeded"), "{ran:?}");
+}
+
+#[test]
+fn result_is_printed_also_when_a_file_cannot_be_written() {
+    let files = Files::new();
+    let input = files.put("in", &[1; 8]);
+    let double = example("double.bpf.o");
+    let ran = csdrive(&["run", &double, "--input", &input, "--json", "--output", "/nowhere/o"]);
+    assert_eq!((ran.code, ran.json()["result"].as_i64()), (2, Some(2)), "{ran:?}");
+    assert!(ran.stderr.contains("--output /nowhere/o"), "{ran:?}");
 }
 
 #[test]

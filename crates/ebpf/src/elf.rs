@@ -31,6 +31,15 @@ const SHF_WRITE: u64 = 1;
 /// Most bytes all data sections of a program may have together.
 pub const DATA_BYTES_MAX: u64 = 16 << 20;
 
+/// Most data sections a program may have.
+const DATA_SECTIONS_MAX: usize = 256;
+/// Most functions a program may have.
+const FUNCTIONS_MAX: usize = 65_536;
+/// Longest name of a function.
+const NAME_BYTES_MAX: usize = 512;
+/// Names listed in a message.
+const NAMES_SHOWN: usize = 20;
+
 /// A data section with its place in the window.
 #[derive(Debug, Clone)]
 pub(crate) struct DataSection {
@@ -48,8 +57,15 @@ pub(crate) struct Function {
     /// One past the last instruction slot.
     pub(crate) end: usize,
     pub(crate) global: bool,
+}
+
+/// A name of a function; a function may have several.
+#[derive(Debug, Clone)]
+struct FunctionName {
+    name: String,
+    start: usize,
     /// Index of its symbol in the object.
-    pub(crate) symbol: usize,
+    symbol: usize,
 }
 
 /// A linked image: what the verifier checks and the engines run.
@@ -59,6 +75,7 @@ pub(crate) struct Image {
     /// Ascending by start, without overlap.
     pub(crate) functions: Vec<Function>,
     pub(crate) data: Vec<DataSection>,
+    names: Vec<FunctionName>,
     /// (name, first slot) of each executable section, ascending.
     sections: Vec<(String, usize)>,
     lines: SourceLines,
@@ -68,13 +85,19 @@ impl Image {
     /// An image without sections, data or debug information.
     pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
         let lines = SourceLines::default();
-        Self { slots, functions, data: Vec::new(), sections: Vec::new(), lines }
+        let (data, names, sections) = (Vec::new(), Vec::new(), Vec::new());
+        Self { slots, functions, data, names, sections, lines }
     }
 
     /// The function an instruction slot belongs to.
     pub(crate) fn function_at(&self, slot: usize) -> Option<&Function> {
         let i = self.functions.partition_point(|f| f.start <= slot);
         self.functions.get(i.wrapping_sub(1)).filter(|f| slot < f.end)
+    }
+
+    /// The function whose first instruction is in a slot.
+    pub(crate) fn function_starting_at(&self, slot: usize) -> Option<usize> {
+        self.functions.binary_search_by_key(&slot, |f| f.start).ok()
     }
 
     /// Function, instruction and, if known, source line of a slot.
@@ -98,37 +121,40 @@ impl Image {
     /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only
     /// global function that no other function calls.
     fn entry(&self, name: Option<&str>, symbol: u64) -> Result<usize, LoadError> {
-        let known = |list: &[&Function]| {
-            list.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ")
+        let globals: Vec<usize> =
+            (0..self.functions.len()).filter(|&n| self.functions[n].global).collect();
+        let known = || {
+            let shown = globals.iter().take(NAMES_SHOWN).map(|&n| self.functions[n].name.as_str());
+            let more = if globals.len() > NAMES_SHOWN { ", ..." } else { "" };
+            shown.collect::<Vec<_>>().join(", ") + more
         };
-        let globals: Vec<&Function> = self.functions.iter().filter(|f| f.global).collect();
-        let position = |f: &Function| self.functions.iter().position(|g| g == f).unwrap_or(0);
         if let Some(name) = name {
-            let found = self.functions.iter().position(|f| f.name == name);
+            let found = self.names.iter().find(|n| n.name == name);
+            let found = found.and_then(|n| self.function_starting_at(n.start));
             return found.ok_or_else(|| LoadError::UnknownFunction {
                 name: name.to_owned(),
-                known: known(&globals),
+                known: known(),
             });
         }
         if symbol != 0 {
-            let found = self.functions.iter().position(|f| f.symbol as u64 == symbol);
+            let found = self.names.iter().find(|n| n.symbol as u64 == symbol);
+            let found = found.and_then(|n| self.function_starting_at(n.start));
             return found.ok_or_else(|| {
                 LoadError::Malformed(format!("e_entry names symbol {symbol}, not a function"))
             });
         }
-        let called: Vec<usize> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, insn)| insn.is_local_call())
-            .filter_map(|(slot, insn)| slot.checked_add_signed(insn.imm as isize + 1))
-            .collect();
-        let roots: Vec<&Function> =
-            globals.iter().copied().filter(|f| !called.contains(&f.start)).collect();
-        match (roots.as_slice(), globals.as_slice()) {
-            ([only], _) | ([], [only]) => Ok(position(only)),
-            (_, []) => Err(LoadError::NoFunction),
-            _ => Err(LoadError::AmbiguousFunction { known: known(&globals) }),
+        let mut called = vec![false; self.functions.len()];
+        for (slot, insn) in self.slots.iter().enumerate().filter(|(_, i)| i.is_local_call()) {
+            let target = slot.checked_add_signed(insn.imm as isize + 1);
+            if let Some(n) = target.and_then(|t| self.function_starting_at(t)) {
+                called[n] = true;
+            }
+        }
+        let mut roots = globals.iter().copied().filter(|&n| !called[n]);
+        match (roots.next(), roots.next(), globals.as_slice()) {
+            (Some(only), None, _) | (None, _, &[only]) => Ok(only),
+            (_, _, []) => Err(LoadError::NoFunction),
+            _ => Err(LoadError::AmbiguousFunction { known: known() }),
         }
     }
 }
@@ -179,6 +205,10 @@ struct Linker<'a> {
     text: Vec<Text<'a>>,
     data: BTreeMap<usize, Data<'a>>,
     functions: Vec<Function>,
+    names: Vec<FunctionName>,
+    /// Window addresses of common symbols (`-fcommon`), by symbol index.
+    common: BTreeMap<usize, u64>,
+    common_bytes: u64,
     lines: SourceLines,
 }
 
@@ -191,6 +221,9 @@ impl<'a> Linker<'a> {
             text: Vec::new(),
             data: BTreeMap::new(),
             functions: Vec::new(),
+            names: Vec::new(),
+            common: BTreeMap::new(),
+            common_bytes: 0,
             lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
         };
         linker.place_sections()?;
@@ -228,6 +261,27 @@ impl<'a> Linker<'a> {
                 next = Window::after(address, bytes.len() as u64);
                 let writable = sh_flags & SHF_WRITE != 0;
                 self.data.insert(section.index().0, Data { address, bytes, writable, section });
+                if self.data.len() > DATA_SECTIONS_MAX {
+                    let reason = format!("more than {DATA_SECTIONS_MAX} data sections");
+                    return Err(LoadError::Malformed(reason));
+                }
+            }
+        }
+        self.place_common(next, total)
+    }
+
+    /// Gives uninitialised variables of `-fcommon` objects a place of their own.
+    fn place_common(&mut self, next: u64, total: u64) -> Result<(), LoadError> {
+        let base = Window::next_address(next, 0);
+        for symbol in self.elf.symbols().filter(|s| s.is_common()) {
+            // A common symbol's value is its alignment.
+            let alignment = symbol.address().clamp(1, 4096);
+            let start = self.common_bytes.next_multiple_of(alignment);
+            self.common.insert(symbol.index().0, base + start);
+            self.common_bytes = start.saturating_add(symbol.size());
+            if total.saturating_add(self.common_bytes) > DATA_BYTES_MAX {
+                let bytes = total.saturating_add(self.common_bytes);
+                return Err(LoadError::TooMuchData { bytes, max: DATA_BYTES_MAX });
             }
         }
         Ok(())
@@ -241,27 +295,39 @@ impl<'a> Linker<'a> {
             if !is_function && !symbol.is_global() {
                 continue;
             }
-            let name = symbol.name().map_err(malformed)?.to_owned();
+            let name = symbol.name().map_err(malformed)?;
+            if name.len() > NAME_BYTES_MAX || self.names.len() == FUNCTIONS_MAX {
+                let reason = format!(
+                    "more than {FUNCTIONS_MAX} functions, or a name of more than {NAME_BYTES_MAX} bytes"
+                );
+                return Err(LoadError::Malformed(reason));
+            }
             let offset = symbol.address();
-            if offset % Instruction::SIZE as u64 != 0 || offset >= text.section.size() {
+            if !offset.is_multiple_of(Instruction::SIZE as u64) || offset >= text.section.size() {
                 return Err(LoadError::Malformed(format!("function '{name}' at byte {offset}")));
             }
             let start = text.first_slot + offset as usize / Instruction::SIZE;
-            let global = symbol.is_global();
-            self.functions.push(Function { name, start, end: 0, global, symbol: symbol.index().0 });
+            let (name, global) = (name.to_owned(), symbol.is_global());
+            self.names.push(FunctionName { name: name.clone(), start, symbol: symbol.index().0 });
+            self.functions.push(Function { name, start, end: 0, global });
         }
         if self.functions.is_empty() {
             return Err(LoadError::NoFunction);
         }
-        self.functions.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
+        // Of several names of one function, a global one is shown.
+        self.functions
+            .sort_by(|a, b| (a.start, !a.global, &a.name).cmp(&(b.start, !b.global, &b.name)));
         self.functions.dedup_by_key(|f| f.start);
         let section_ends: Vec<usize> =
             self.text.iter().skip(1).map(|t| t.first_slot).chain([self.slots.len()]).collect();
+        let end_of = |start: usize| {
+            let n = section_ends.partition_point(|&end| end <= start);
+            section_ends.get(n).copied().unwrap_or(self.slots.len())
+        };
         for i in 0..self.functions.len() {
             let start = self.functions[i].start;
             let next = self.functions.get(i + 1).map_or(usize::MAX, |f| f.start);
-            let section_end = section_ends.iter().copied().find(|&e| e > start);
-            self.functions[i].end = next.min(section_end.unwrap_or(self.slots.len()));
+            self.functions[i].end = next.min(end_of(start));
         }
         Ok(())
     }
@@ -280,6 +346,9 @@ impl<'a> Linker<'a> {
         let refuse = |reason: String| LoadError::Relocation { place: place.to_owned(), reason };
         let symbol = self.symbol(symbol)?;
         let name = symbol.name().unwrap_or_default().to_owned();
+        if let Some(&address) = self.common.get(&symbol.index().0) {
+            return Ok(address);
+        }
         let Some(section) = symbol.section_index() else {
             return Err(LoadError::UndefinedSymbol { symbol: name, function: place.to_owned() });
         };
@@ -290,7 +359,9 @@ impl<'a> Linker<'a> {
             return Err(refuse(reason));
         }
         let section_name = self.elf.section_by_index(section).ok();
-        if section_name.and_then(|s| s.name().ok().map(|n| n.ends_with("maps"))) == Some(true) {
+        if section_name.and_then(|s| s.name().ok().map(|n| matches!(n, "maps" | ".maps")))
+            == Some(true)
+        {
             return Err(refuse(format!(
                 "uses BPF map '{name}'; programs work on memory ranges, not maps"
             )));
@@ -308,8 +379,13 @@ impl<'a> Linker<'a> {
             let relocations: Vec<_> = self.text[t].section.relocations().collect();
             for (offset, relocation) in relocations {
                 let slot = first + (offset / Instruction::SIZE as u64) as usize;
-                let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
-                let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
+                let (RelocationFlags::Elf { r_type }, RelocationTarget::Symbol(symbol)) =
+                    (relocation.flags(), relocation.target())
+                else {
+                    return Err(LoadError::Malformed(format!(
+                        "relocation at byte {offset} without a symbol"
+                    )));
+                };
                 if offset % 8 != 0 || slot >= self.slots.len() {
                     return Err(LoadError::Malformed(format!("relocation at byte {offset}")));
                 }
@@ -383,12 +459,20 @@ impl<'a> Linker<'a> {
         for index in sections {
             let relocations: Vec<_> = self.data[&index].section.relocations().collect();
             for (offset, relocation) in relocations {
-                let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
-                let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
+                let (RelocationFlags::Elf { r_type }, RelocationTarget::Symbol(symbol)) =
+                    (relocation.flags(), relocation.target())
+                else {
+                    return Err(LoadError::Malformed(format!(
+                        "relocation at data byte {offset} without a symbol"
+                    )));
+                };
                 let size = match r_type.0 {
                     R_BPF_64_ABS64 => 8,
                     R_BPF_64_ABS32 => 4,
-                    _ => continue,
+                    other => {
+                        let reason = format!("relocation type {other} in a data section");
+                        return Err(LoadError::Malformed(reason));
+                    }
                 };
                 let address = self.data_address(symbol, "a data section")?;
                 let Some(data) = self.data.get_mut(&index) else { continue };
@@ -406,6 +490,11 @@ impl<'a> Linker<'a> {
     }
 
     fn finish(self) -> Result<Image, LoadError> {
+        let common = self.common.values().min().map(|&address| DataSection {
+            address,
+            bytes: vec![0; self.common_bytes as usize].into(),
+            writable: true,
+        });
         let data = self.data.into_values().map(|d| DataSection {
             address: d.address,
             bytes: Arc::from(d.bytes),
@@ -414,7 +503,9 @@ impl<'a> Linker<'a> {
         Ok(Image {
             slots: self.slots,
             functions: self.functions,
-            data: data.collect(),
+            names: self.names,
+            // Common variables were placed last.
+            data: data.chain(common.filter(|c| !c.bytes.is_empty())).collect(),
             sections: self.text.into_iter().map(|t| (t.name, t.first_slot)).collect(),
             lines: self.lines,
         })
@@ -429,7 +520,9 @@ impl<'a> Linker<'a> {
 pub fn select_entry(object: &[u8], name: &str) -> Result<Vec<u8>, LoadError> {
     let (image, entry) = load(object, Some(name))?;
     let mut bytes = object.to_vec();
-    let symbol = image.functions[entry].symbol as u64;
+    let start = image.functions[entry].start;
+    let chosen = image.names.iter().find(|n| n.start == start && n.name == name);
+    let symbol = chosen.map_or(0, |n| n.symbol as u64);
     bytes[24..32].copy_from_slice(&symbol.to_le_bytes());
     Ok(bytes)
 }

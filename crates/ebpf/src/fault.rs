@@ -77,7 +77,7 @@ pub enum FaultKind {
     )]
     Budget(u64),
     /// More nested calls than there are frames.
-    #[error("more than {} nested calls; recursion is not bounded", crate::isa::MAX_FRAMES)]
+    #[error("more than {} call frames; bound the recursion", crate::isa::MAX_FRAMES)]
     CallDepth,
     /// A helper refused its arguments.
     #[error("helper {helper}: {reason}")]

@@ -13,6 +13,12 @@ pub const BYTES_PER_BUDGET_UNIT: u64 = 64;
 /// Longest trace text one run may print; more is cut.
 pub const TRACE_BYTES_MAX: usize = 64 * 1024;
 
+/// Widest field a conversion pads to.
+const WIDTH_MAX: usize = 64;
+
+/// Bytes charged for each byte of text that is printed.
+const TRACE_BYTE_COST: u64 = 10;
+
 /// Longest string a `%s` of the trace helper prints.
 const TRACE_STRING_MAX: u64 = 256;
 
@@ -39,7 +45,7 @@ pub static HELPERS: &[Helper] = &[
         name: "csd_trace",
         aliases: &["bpf_trace_printk"],
         prototype: "long csd_trace(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c)",
-        doc: "Prints at most three values to the drive's trace log; %d %i %u %x %c %s %p with h, l, ll.",
+        doc: "Prints at most three values to the drive's trace log; %d %i %u %x %X %c %s %p with h, l, ll and a width.",
         body: trace,
     },
     Helper {
@@ -194,6 +200,7 @@ fn memory_find(call: &mut Call<'_>, [p, n, pattern, m, _]: [u64; 5]) -> Result<u
     let mut needle = vec![0; m as usize];
     call.window.read(pattern, &mut needle)?;
     if m == 0 || m > n {
+        *call.bytes_read += m;
         return Ok(if m == 0 { p } else { 0 });
     }
     // Knuth-Morris-Pratt: linear in n whatever the pattern, so that the cost below is the truth.
@@ -252,6 +259,11 @@ fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, 
             out.push(byte);
             continue;
         }
+        let zeroes = bytes.next_if_eq(&b'0').is_some();
+        let mut width = 0usize;
+        while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
+            width = (width * 10 + usize::from(digit - b'0')).min(WIDTH_MAX);
+        }
         let mut longs = 0;
         while bytes.next_if_eq(&b'l').is_some() {
             longs += 1;
@@ -264,27 +276,34 @@ fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, 
         }
         let value = values.next().ok_or_else(|| refuse("more than 3 values in format".into()))?;
         let narrow = if longs == 0 { u64::from(value as u32) } else { value };
-        match conversion {
-            b'd' | b'i' if longs == 0 => out.extend((value as i32).to_string().bytes()),
-            b'd' | b'i' => out.extend((value as i64).to_string().bytes()),
-            b'u' => out.extend(narrow.to_string().bytes()),
-            b'x' => out.extend(format!("{narrow:x}").bytes()),
-            b'p' => out.extend(format!("{value:#x}").bytes()),
-            b'c' => out.push(value as u8),
+        let text: Vec<u8> = match conversion {
+            b'd' | b'i' if longs == 0 => (value as i32).to_string().into(),
+            b'd' | b'i' => (value as i64).to_string().into(),
+            b'u' => narrow.to_string().into(),
+            b'x' => format!("{narrow:x}").into(),
+            b'X' => format!("{narrow:X}").into(),
+            b'p' => format!("{value:#x}").into(),
+            b'c' => vec![value as u8],
             b's' => {
+                let mut string = Vec::new();
                 for i in 0..TRACE_STRING_MAX {
                     let mut one = [0];
                     call.window.read(value.wrapping_add(i), &mut one)?;
                     if one[0] == 0 {
                         break;
                     }
-                    out.push(one[0]);
+                    string.push(one[0]);
                 }
+                string
             }
             other => return Err(refuse(format!("conversion %{} is not known", other as char))),
-        }
+        };
+        let fill = if zeroes { b'0' } else { b' ' };
+        out.extend(std::iter::repeat_n(fill, width.saturating_sub(text.len())));
+        out.extend(text);
     }
-    *call.bytes_read += size;
+    // Formatting costs as much as the text it makes, ten times over: it is no memory copy.
+    *call.bytes_read += size + TRACE_BYTE_COST * out.len() as u64;
     let room = TRACE_BYTES_MAX.saturating_sub(call.trace.len());
     call.trace.extend(&out[..out.len().min(room)]);
     Ok(out.len() as u64)

@@ -54,27 +54,33 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    /// Decodes a verified image.
-    pub(crate) fn decode(image: &Image, entry_slot: usize) -> Self {
-        let mut op_of = vec![0u32; image.slots.len() + 1];
-        let mut slot_of = Vec::with_capacity(image.slots.len());
-        let mut slot = 0;
-        while slot < image.slots.len() {
-            op_of[slot] = slot_of.len() as u32;
-            slot_of.push(slot as u32);
-            slot += if image.slots[slot].opcode == LDDW { 2 } else { 1 };
+    /// Decodes the functions that the verifier accepted, and no others.
+    pub(crate) fn decode(image: &Image, verified: &[usize], entry: usize) -> Self {
+        const NONE: u32 = u32::MAX;
+        let mut op_of = vec![NONE; image.slots.len()];
+        let mut slot_of = Vec::new();
+        for function in verified.iter().map(|&n| &image.functions[n]) {
+            let mut slot = function.start;
+            while slot < function.end {
+                op_of[slot] = slot_of.len() as u32;
+                slot_of.push(slot as u32);
+                slot += if image.slots[slot].opcode == LDDW { 2 } else { 1 };
+            }
         }
+        let op_at = |slot: Option<usize>| {
+            let op = slot.and_then(|slot| op_of.get(slot)).copied().unwrap_or(NONE);
+            assert_ne!(op, NONE, "a verified function leads to slot {slot:?}, which is not code");
+            op
+        };
         let decode = |&slot: &u32| {
             let next = image.slots.get(slot as usize + 1).map_or(0, |i| i.imm);
             decode_op(image.slots[slot as usize], next, |displacement| {
-                let target = i64::from(slot) + 1 + displacement;
-                let target = usize::try_from(target).ok().and_then(|t| op_of.get(t));
-                // Unverified (unreachable) functions may jump anywhere; they never run.
-                target.map_or(0, |&t| t as i32)
+                op_at(usize::try_from(i64::from(slot) + 1 + displacement).ok()) as i32
             })
         };
         let ops = slot_of.iter().map(decode).collect();
-        Self { ops, entry: op_of[entry_slot] as usize, slot_of }
+        let entry = op_at(Some(image.functions[entry].start)) as usize;
+        Self { ops, entry, slot_of }
     }
 }
 

@@ -139,15 +139,14 @@ impl Program {
             start,
             end,
             global: start == 0,
-            symbol: 0,
         });
         let functions = functions.collect();
         Self::verified(Image::bare(slots, functions), 0)
     }
 
     fn verified(image: Image, entry: usize) -> Result<Self, LoadError> {
-        verifier::verify(&image, entry)?;
-        let code = Code::decode(&image, image.functions[entry].start);
+        let verified = verifier::verify(&image, entry)?;
+        let code = Code::decode(&image, &verified, entry);
         Ok(Self { inner: Arc::new(Inner { image, code, entry }) })
     }
 

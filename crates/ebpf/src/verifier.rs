@@ -5,7 +5,7 @@
 //! instructions of the same function, calls of functions and known helpers, no way past the end of
 //! a function, a read-only frame pointer, frame accesses within the frame.
 //!
-//! Only functions that the entry function reaches are checked, and only those can run.
+//! Only functions that the entry function reaches are checked, and only those are decoded.
 
 use crate::elf::{Function, Image};
 use crate::error::LoadError;
@@ -16,12 +16,14 @@ use crate::isa::{
 
 /// Checks every function reachable from `entry`; returns their indices, ascending.
 pub(crate) fn verify(image: &Image, entry: usize) -> Result<Vec<usize>, LoadError> {
+    let mut seen = vec![false; image.functions.len()];
+    seen[entry] = true;
     let mut reached = vec![entry];
     let mut next = 0;
     while next < reached.len() {
         let function = &image.functions[reached[next]];
         for callee in check_function(image, function)? {
-            if !reached.contains(&callee) {
+            if !std::mem::replace(&mut seen[callee], true) {
                 reached.push(callee);
             }
         }
@@ -58,7 +60,7 @@ fn check_function(image: &Image, function: &Function) -> Result<Vec<usize>, Load
             at += 1;
         } else if insn.is_local_call() {
             let target = (function.start + at).checked_add_signed(insn.imm as isize + 1);
-            let callee = image.functions.iter().position(|f| Some(f.start) == target);
+            let callee = target.and_then(|t| image.function_starting_at(t));
             callees.push(
                 callee.ok_or_else(|| reject(at, "calls no function's first instruction".into()))?,
             );

@@ -48,16 +48,17 @@ const NEG: u64 = -7i64 as u64;
 #[test]
 fn arithmetic_64_and_32_with_registers_and_immediates() {
     type F = fn(u64, u64) -> u64;
-    let rows: [(u8, F, fn(u32, u32) -> u32); 12] = [
+    type G = fn(u32, u32) -> u32;
+    let rows: [(u8, F, G); 12] = [
         (0x00, u64::wrapping_add, u32::wrapping_add),
         (0x10, u64::wrapping_sub, u32::wrapping_sub),
         (0x20, u64::wrapping_mul, u32::wrapping_mul),
-        (0x30, |a, b| if b == 0 { 0 } else { a / b }, |a, b| if b == 0 { 0 } else { a / b }),
+        (0x30, |a, b| a.checked_div(b).unwrap_or(0), |a, b| a.checked_div(b).unwrap_or(0)),
         (0x40, |a, b| a | b, |a, b| a | b),
         (0x50, |a, b| a & b, |a, b| a & b),
         (0x60, |a, b| a << (b % 64), |a, b| a << (b % 32)),
         (0x70, |a, b| a >> (b % 64), |a, b| a >> (b % 32)),
-        (0x90, |a, b| if b == 0 { a } else { a % b }, |a, b| if b == 0 { a } else { a % b }),
+        (0x90, |a, b| a.checked_rem(b).unwrap_or(a), |a, b| a.checked_rem(b).unwrap_or(a)),
         (0xA0, |a, b| a ^ b, |a, b| a ^ b),
         (0xB0, |_, b| b, |_, b| b),
         (0xC0, |a, b| (a as i64 >> (b % 64)) as u64, |a, b| (a as i32 >> (b % 32)) as u32),

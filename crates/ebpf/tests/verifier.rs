@@ -60,6 +60,29 @@ fn refusals_name_function_instruction_and_reason() {
     assert!(Program::from_instructions(&EXIT[..7]).is_err());
 }
 
+/// A function that is never called may hold anything, also half an instruction: what runs is what
+/// was verified.
+#[test]
+fn unreached_functions_do_not_shift_the_code_that_runs() {
+    // 0: call 3; exit; (unreached) half a 64-bit load | 3: r0 = 7; exit | 5: junk, called by 2
+    let code = [insn(0x85, 0, 1, 0, 2), EXIT, insn(0x18, 0, 0, 0, 1), insn(0xB7, 0, 0, 0, 7), EXIT];
+    // Functions begin at 0 and 3; slot 2 belongs to the first, which then is refused.
+    assert!(refused(&code).contains("cut off"));
+    let object = include_bytes!("unreached.o");
+    let program = Program::load(object, None).unwrap();
+    let outcome = program.run(&mut program.window(), [0; 5], 10);
+    assert_eq!(outcome.result, Ok(7));
+}
+
+#[test]
+fn aliases_and_odd_sections_load() {
+    let object = include_bytes!("aliases.o");
+    for name in ["impl", "also"] {
+        assert!(Program::load(object, Some(name)).is_ok(), "{name}");
+        assert!(Program::load(&select_entry(object, name).unwrap(), None).is_ok(), "{name}");
+    }
+}
+
 /// Every opcode byte with plausible other fields is either refused or runs.
 #[test]
 fn every_opcode_is_refused_or_runs() {

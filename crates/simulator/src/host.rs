@@ -187,7 +187,7 @@ impl Host {
     /// there is one. `None` if nothing will ever complete.
     pub fn next_completion(&mut self) -> Option<Completion> {
         loop {
-            if let Some(completion) = self.ready.pop_front() {
+            if let Some(completion) = self.ready_completion() {
                 return Some(completion);
             }
             if !self.simulation.step() {
@@ -199,7 +199,16 @@ impl Host {
 
     /// Takes a completion that is already there, without letting time pass.
     pub fn ready_completion(&mut self) -> Option<Completion> {
-        self.ready.pop_front()
+        let completion = self.ready.pop_front()?;
+        Some(self.hand_out(completion))
+    }
+
+    /// The caller learns of a completion: only now may its identifier name another command.
+    fn hand_out(&mut self, completion: Completion) -> Completion {
+        let pair = &mut self.pairs[usize::from(completion.queue.0)];
+        pair.free_cids.push(completion.cid);
+        pair.outstanding -= 1;
+        completion
     }
 
     /// Submits a command and waits for its completion; others that complete meanwhile are kept.
@@ -215,7 +224,8 @@ impl Host {
         let is_it = |c: &Completion| c.queue == queue && c.cid == cid;
         loop {
             if let Some(at) = self.ready.iter().position(is_it) {
-                return self.ready.remove(at).ok_or(HostError::Stuck);
+                let completion = self.ready.remove(at).ok_or(HostError::Stuck)?;
+                return Ok(self.hand_out(completion));
             }
             if !self.simulation.step() {
                 return Err(HostError::Stuck);
@@ -251,8 +261,6 @@ impl Host {
                 pair.phase = !pair.phase;
             }
             let cid = entry.cid.get();
-            pair.free_cids.push(cid);
-            pair.outstanding -= 1;
             let queue = QueueId(entry.sqid.get());
             let (status, result) = (entry.status(), entry.result.get());
             self.ready.push_back(Completion { queue, cid, status, result });

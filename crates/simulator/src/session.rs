@@ -286,10 +286,16 @@ impl Session {
         if len == 0 {
             return Ok(Vec::new());
         }
-        let len = len.min(self.transfer_max - 4);
-        let mut page = self.log(lid::PROGRAM_TRACE, COMPUTE_NSID, (4 + len).next_multiple_of(4))?;
-        page.truncate(4 + len as usize);
-        Ok(page.split_off(4))
+        let mut text = Vec::new();
+        while (text.len() as u64) < len {
+            let offset = 4 + text.len() as u64;
+            let part = (len - text.len() as u64).next_multiple_of(4).min(self.transfer_max);
+            let id = lid::PROGRAM_TRACE;
+            let entry = commands::get_log(id, COMPUTE_NSID, CommandSet::NVM, offset, part);
+            text.extend(self.receive("Get Log Page", ADMIN, entry, part)?);
+        }
+        text.truncate(len as usize);
+        Ok(text)
     }
 
     /// Reads the beginning of a log page.

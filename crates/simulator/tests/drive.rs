@@ -214,6 +214,10 @@ fn programs_load_in_pieces_in_order() {
         );
         assert_status(status(&mut session, ADMIN, commands::unload_program(1)), Status::SUCCESS);
     }
+    // The first piece begins anew, also after a load that was never finished.
+    assert_status(piece(&mut session, 0, 200), Status::SUCCESS);
+    assert_status(piece(&mut session, 0, total), Status::SUCCESS);
+    assert_status(status(&mut session, ADMIN, commands::unload_program(1)), Status::SUCCESS);
     // A gap drops what came before it.
     assert_status(piece(&mut session, 0, 100), Status::SUCCESS);
     assert_status(piece(&mut session, 101, total), Status::INVALID_PROGRAM_DATA);
@@ -380,6 +384,25 @@ fn reset_abandons_what_is_in_flight_and_keeps_the_namespaces() {
     drive.register_write(offset::ASQ, 8, 0x10_0010);
     drive.register_write(offset::CC, 4, cc.into_bits().into());
     assert_eq!(drive.register_read(offset::CSTS, 4) & 3, 2);
+}
+
+#[test]
+fn drive_taken_apart_with_commands_in_flight_says_nothing() {
+    let mut session = session();
+    session.host.submit(IO, commands::flush());
+    drop(session);
+}
+
+#[test]
+fn command_identifiers_are_free_only_when_the_host_knows() {
+    let mut host = Host::new(config(), 1, 8).unwrap();
+    let first = host.submit(IO, commands::flush());
+    let second = host.submit(IO, commands::flush());
+    // Let both complete without telling the caller of them.
+    host.execute(ADMIN, commands::set_queue_count(1)).unwrap();
+    let third = host.submit(IO, commands::flush());
+    assert!(third != first && third != second);
+    assert_eq!(host.outstanding(IO), 3);
 }
 
 #[test]

@@ -87,9 +87,12 @@ fn refuse(
     ConfigError { key, value: value.to_string(), reason: reason.into(), remedy: remedy.into() }
 }
 
-/// Blocks of a plane that never hold host data when collection must make progress: the open
-/// host block, the open collection block, and one for collection to move into.
+/// Blocks of a plane that are open: the host's and collection's. With the reserve that collection
+/// moves into, they hold no data that the capacity counts on.
 const BLOCKS_IN_MOTION: u32 = 2;
+
+/// Most blocks of a drive: each takes a few dozen bytes of host memory from the start.
+const BLOCKS_MAX: u64 = 1 << 23;
 
 /// A checked geometry with everything derived from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,7 +167,12 @@ impl Geometry {
         let reserve = |blocks: u64| (blocks * u64::from(config.gc_urgent_permille) / 1000).max(1);
         let margin = |blocks: u64| u64::from(BLOCKS_IN_MOTION) + reserve(blocks) + 1;
         let blocks = if config.blocks_per_plane == 0 {
-            wanted.max(least + margin(wanted))
+            // The reserve is a part of the blocks it is derived for: grow until it fits.
+            let mut blocks = wanted;
+            while blocks < least + margin(blocks) {
+                blocks = least + margin(blocks);
+            }
+            blocks
         } else {
             u64::from(config.blocks_per_plane)
         };
@@ -183,7 +191,13 @@ impl Geometry {
                 ),
             ));
         }
-        let pages = blocks.saturating_mul(u64::from(planes)).saturating_mul(per_block);
+        let all_blocks = blocks.saturating_mul(u64::from(planes));
+        if all_blocks > BLOCKS_MAX {
+            let reason = format!("{all_blocks} blocks; the model keeps at most {BLOCKS_MAX}");
+            let remedy = "use more pages per block, a larger flash.page_size or a smaller capacity";
+            return Err(refuse("flash.pages_per_block", config.pages_per_block, reason, remedy));
+        }
+        let pages = all_blocks.saturating_mul(per_block);
         if pages >= u64::from(u32::MAX) {
             let reason = format!("{pages} flash pages; the model addresses fewer than 2^32");
             let remedy = "use a larger flash.page_size or a smaller capacity";

@@ -1,6 +1,6 @@
 //! The drive: requests in, transactions to the flash, completions out; garbage collection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use simtime::Instant;
 
@@ -21,7 +21,8 @@ pub enum RequestKind {
         /// Some bytes of the page stay as they are.
         partial: bool,
     },
-    /// Finish when every write submitted before is in flash.
+    /// Finish when every buffered write submitted before is in flash. Without a write buffer
+    /// there is nothing to flush: a write is done when it is in flash.
     Flush,
 }
 
@@ -56,7 +57,8 @@ pub struct Statistics {
     pub host_page_writes: u64,
     /// Reads of pages never written.
     pub unwritten_reads: u64,
-    /// Reads served from the write buffer.
+    /// Reads of pages whose program operation is not over: served from the drive's memory, also
+    /// without a write buffer.
     pub buffer_reads: u64,
     /// Flash page reads for the host.
     pub flash_reads: u64,
@@ -171,6 +173,9 @@ pub struct Ssd {
     /// Free pages of the write buffer; `None` = write through.
     buffer_free: Option<u64>,
     pending: VecDeque<PendingWrite>,
+    /// Partial page writes whose page is being read.
+    modifying: BTreeMap<u64, PendingWrite>,
+    modified: u64,
     /// Planes that may have a page for a host write. A plane leaves when it turns out to have
     /// none, and comes back when one of its blocks was erased.
     available: PlaneSet,
@@ -202,6 +207,8 @@ impl Ssd {
                 .then(|| PageStore::new(geometry.logical_pages, geometry.page_bytes)),
             buffer_free: (buffer > 0).then_some(buffer),
             pending: VecDeque::new(),
+            modifying: BTreeMap::new(),
+            modified: 0,
             available: PlaneSet::full(geometry.planes),
             next_plane: 0,
             collections: (0..geometry.planes).map(|_| None).collect(),
@@ -335,10 +342,10 @@ impl Ssd {
         let in_flash = self.map.get(lpn).filter(|&ppa| self.blocks.is_programmed(ppa));
         if let (true, Some(ppa)) = (partial, in_flash) {
             self.statistics.modify_reads += 1;
-            // The epoch does not travel with the transaction: a flush between the read and the
-            // program then waits for the program, which is on the safe side.
-            self.epoch(epoch).outstanding -= 1;
-            self.enqueue(now, Operation::Read, Origin::Modify(tag), ppa, lpn);
+            let id = self.modified;
+            self.modified += 1;
+            self.modifying.insert(id, PendingWrite { lpn, tag, epoch });
+            self.enqueue(now, Operation::Read, Origin::Modify(id), ppa, lpn);
         } else {
             self.pending.push_back(PendingWrite { lpn, tag, epoch });
             self.place_pending(now);
@@ -417,10 +424,8 @@ impl Ssd {
         let Transaction { operation, origin, plane, ppa, lpn } = transaction;
         match (operation, origin) {
             (Operation::Read, Origin::User(tag)) => self.complete(now, tag, true),
-            (Operation::Read, Origin::Modify(tag)) => {
-                let epoch = self.first_epoch + self.epochs.len() as u64 - 1;
-                self.epoch(epoch).outstanding += 1;
-                self.pending.push_back(PendingWrite { lpn, tag, epoch });
+            (Operation::Read, Origin::Modify(id)) => {
+                self.pending.extend(self.modifying.remove(&id));
                 self.place_pending(now);
             }
             (Operation::Read, Origin::Gc) => self.move_page(now, plane, ppa, lpn),
@@ -428,9 +433,12 @@ impl Ssd {
                 self.blocks.set_programmed(ppa);
                 self.move_ended(now, plane);
             }
-            (Operation::Program, Origin::User(tag) | Origin::Modify(tag)) => {
+            (Operation::Program, Origin::User(tag)) => {
                 self.blocks.set_programmed(ppa);
                 self.program_ended(now, tag);
+            }
+            (Operation::Program, Origin::Modify(_)) => {
+                unreachable!("a modified page is programmed as a page of its request")
             }
             (Operation::Erase, _) => {
                 self.statistics.erases += 1;

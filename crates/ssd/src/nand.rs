@@ -30,7 +30,7 @@ pub enum Operation {
 pub(crate) enum Origin {
     /// A host request with this tag.
     User(u64),
-    /// The read half of a partial page write with this tag.
+    /// The read half of the partial page write with this number.
     Modify(u64),
     /// Garbage collection of the page's plane.
     Gc,

@@ -139,6 +139,18 @@ fn partial_write_of_a_page_in_flash_reads_it_first() {
 }
 
 #[test]
+fn flush_waits_for_a_partial_write_that_is_still_reading() {
+    let mut ssd = Ssd::new(&Config { write_buffer_bytes: 1 << 20, ..config() }).unwrap();
+    let t0 = fill(&mut ssd, 1) + PROGRAM + PROGRAM;
+    submit(&mut ssd, t0, RequestKind::Write { partial: true }, 0, 7);
+    submit(&mut ssd, t0, RequestKind::Flush, 0, 8);
+    let done = drain(&mut ssd);
+    let took = |tag| done.iter().find(|d| d.tag == tag).unwrap().at.since(t0).as_ns();
+    let read = READ.as_ns() + TRANSFER_NS;
+    assert_eq!((took(7), took(8)), (read, read + TRANSFER_NS + PROGRAM.as_ns()));
+}
+
+#[test]
 fn overwriting_a_full_drive_forces_collection_and_keeps_every_page() {
     let mut ssd = Ssd::new(&Config { overprovisioning_permille: 500, ..config() }).unwrap();
     let pages = ssd.geometry().logical_pages;

@@ -78,8 +78,10 @@ impl Controller {
             cntlid: 0.into(),
             ver: 0x0002_0100.into(),
             cntrltype: 1, // I/O controller
-            // Error log, and log pages with offsets (extended data).
-            lpa: 1 << 2,
+            // One firmware slot, read only.
+            frmw: 1 | 1 << 1,
+            // Effects log; log pages with offsets (extended data).
+            lpa: 1 << 1 | 1 << 2,
             elpe_z: (ERROR_LOG_ENTRIES - 1) as u8,
             wctemp: 343.into(),
             cctemp: 353.into(),

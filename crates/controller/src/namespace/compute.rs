@@ -77,6 +77,11 @@ impl ComputeNamespace {
         if used + u64::from(load.program_bytes) > PROGRAM_BYTES_MAX {
             return Err(Status::MAXIMUM_PROGRAM_BYTES_EXCEEDED);
         }
+        let unfinished = |slot: &ProgramSlot| slot.program.is_none();
+        if load.offset == 0 && self.slots.get(&load.program_index).is_some_and(unfinished) {
+            // The first piece begins a load anew, whatever became of the one before.
+            self.slots.remove(&load.program_index);
+        }
         let slot = self.slots.entry(load.program_index).or_insert_with(|| ProgramSlot {
             program_type: load.program_type,
             identifier_type: load.identifier_type,
@@ -272,7 +277,12 @@ impl Controller {
     ) -> Result<(), Status> {
         let mut bytes = vec![0; load.len as usize];
         segments.read(host, &mut bytes)?;
-        let whole = self.compute.load_piece(load, &bytes)?;
+        let piece = self.compute.load_piece(load, &bytes);
+        let whole = piece.inspect_err(|status| {
+            let (offset, index) = (load.offset, load.program_index);
+            let text = format!("piece at byte {offset} of program {index} refused: {}; pieces come in order, from offset 0, to an empty slot", status.name());
+            self.logs.set_diagnostics(index, &text);
+        })?;
         if whole && let Err(text) = self.compute.finish_load(load.program_index) {
             self.logs.set_diagnostics(load.program_index, &text);
             return Err(Status::INVALID_PROGRAM_DATA.with_dnr());

@@ -5,7 +5,7 @@ use nvme_spec::{Status, SubmissionEntry};
 use simtime::Instant;
 use zerocopy::FromBytes;
 
-use crate::command::MemoryCommand;
+use crate::command::{GRANULARITY, MemoryCommand};
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, Arrival, SourceBytes, Tag};
@@ -200,6 +200,9 @@ impl Controller {
             }
             let (start, bytes) = (source.saddr.get(), u64::from(source.nbyte.get()));
             self.check_memory(start, bytes)?;
+            if !start.is_multiple_of(GRANULARITY) || !bytes.is_multiple_of(GRANULARITY) {
+                return Err(Status::INVALID_FIELD.with_dnr());
+            }
             if start < target + len && target < start + bytes {
                 return Err(Status::OVERLAPPING_IO_RANGE.with_dnr());
             }

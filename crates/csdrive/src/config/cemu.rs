@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use super::{Error, Loaded, femu, set};
+use super::femu::{self, Deferred};
+use super::{Error, Loaded, set};
 
 /// Parameters that CEMU derives from others and writes into its files.
 const DERIVED: [&str; 6] =
@@ -12,9 +13,9 @@ const DERIVED: [&str; 6] =
 
 /// Applies a file.
 pub(crate) fn apply(loaded: &mut Loaded, json: &Value) -> Result<(), Error> {
-    let mut pages = (None, None);
-    walk(loaded, json, None, &mut pages)?;
-    femu::page_size(loaded, pages.0, pages.1)
+    let mut deferred = Deferred::default();
+    walk(loaded, json, None, &mut deferred)?;
+    deferred.apply(loaded)
 }
 
 /// Command set of a namespace object, by its `type`, `csi` or name.
@@ -31,16 +32,14 @@ fn kind_of(object: &serde_json::Map<String, Value>) -> Option<&'static str> {
     }
 }
 
-type Pages = (Option<u64>, Option<u64>);
-
 fn walk(
     loaded: &mut Loaded,
     value: &Value,
     kind: Option<&str>,
-    pages: &mut Pages,
+    deferred: &mut Deferred,
 ) -> Result<(), Error> {
     match value {
-        Value::Array(items) => items.iter().try_for_each(|v| walk(loaded, v, kind, pages)),
+        Value::Array(items) => items.iter().try_for_each(|v| walk(loaded, v, kind, deferred)),
         Value::Object(object) => {
             let kind = kind_of(object).or(kind);
             object.iter().try_for_each(|(name, v)| match v {
@@ -51,9 +50,9 @@ fn walk(
                         "compute" => Some("compute"),
                         _ => kind,
                     };
-                    walk(loaded, v, named, pages)
+                    walk(loaded, v, named, deferred)
                 }
-                _ => parameter(loaded, name, v, kind, pages),
+                _ => parameter(loaded, name, v, kind, deferred),
             })
         }
         _ => Ok(()),
@@ -65,13 +64,12 @@ fn parameter(
     name: &str,
     value: &Value,
     kind: Option<&str>,
-    pages: &mut Pages,
+    deferred: &mut Deferred,
 ) -> Result<(), Error> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match (name, kind) {
         ("type" | "csi" | "command_set" | "name", _) => Ok(()),
-        ("secsz", _) => femu::number(name, &text).map(|n| pages.0 = Some(n)),
-        ("secs_per_pg", _) => femu::number(name, &text).map(|n| pages.1 = Some(n)),
+        _ if deferred.take(name, &text)? => Ok(()),
         ("size" | "capacity", Some("nvm")) => set(&mut loaded.config, "drive.capacity", &text),
         ("size" | "capacity", Some("memory")) => set(&mut loaded.config, "memory.size", &text),
         ("size_mb", Some("nvm")) => femu::property(loaded, "devsz_mb", &text),
@@ -87,8 +85,9 @@ fn parameter(
         // CEMU computes blocks per plane from the namespace size, and so do we.
         ("blks_per_pl", _) => Ok(()),
         ("gc_thres_pcent" | "gc_thres_pcent_high", _) => {
-            // A fraction here, a percentage as a FEMU property.
-            let percent = value.as_f64().map_or(text, |f| ((f * 100.0).round() as u64).to_string());
+            // A fraction in CEMU's own files, a percentage as a FEMU property.
+            let fraction = value.as_f64().filter(|f| *f <= 1.0);
+            let percent = fraction.map_or(text, |f| ((f * 100.0).round() as u64).to_string());
             femu::property(loaded, name, &percent)
         }
         _ => match femu::property(loaded, name, &text) {

@@ -47,7 +47,7 @@ const PROPERTIES: &[(&str, Meaning)] = &[
 
 /// Applies a property string.
 pub(crate) fn apply(loaded: &mut Loaded, text: &str) -> Result<(), Error> {
-    let (mut sector, mut sectors_per_page) = (None, None);
+    let mut deferred = Deferred::default();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         let Some((name, value)) = part.split_once('=') else {
             if part == "femu" {
@@ -59,28 +59,52 @@ pub(crate) fn apply(loaded: &mut Loaded, text: &str) -> Result<(), Error> {
                 reason: "write properties as name=value, separated by commas".into(),
             });
         };
-        match name {
-            "secsz" => sector = Some(number(name, value)?),
-            "secs_per_pg" => sectors_per_page = Some(number(name, value)?),
-            _ => property(loaded, name, value)?,
+        if !deferred.take(name, value)? {
+            property(loaded, name, value)?;
         }
     }
-    page_size(loaded, sector, sectors_per_page)
+    deferred.apply(loaded)
 }
 
-/// Sector and page sizes belong together: pages are counted in sectors.
-pub(crate) fn page_size(
-    loaded: &mut Loaded,
+/// Properties that mean something only together: pages are counted in sectors, and the channel
+/// time is given for a page.
+#[derive(Default)]
+pub(crate) struct Deferred {
     sector: Option<u64>,
     sectors_per_page: Option<u64>,
-) -> Result<(), Error> {
-    if sector.is_none() && sectors_per_page.is_none() {
-        return Ok(());
+    transfer_ns: Option<u64>,
+}
+
+impl Deferred {
+    /// Keeps a property for later; false if it is not one of these.
+    pub(crate) fn take(&mut self, name: &str, value: &str) -> Result<bool, Error> {
+        let place = match name {
+            "secsz" => &mut self.sector,
+            "secs_per_pg" => &mut self.sectors_per_page,
+            "ch_xfer_lat" => &mut self.transfer_ns,
+            _ => return Ok(false),
+        };
+        *place = Some(number(name, value)?);
+        Ok(true)
     }
-    let (sector, per_page) = (sector.unwrap_or(512), sectors_per_page.unwrap_or(8));
-    set(&mut loaded.config, "drive.block_size", &format!("{sector}B"))?;
-    let page = sector.saturating_mul(per_page);
-    set(&mut loaded.config, "flash.page_size", &format!("{page}B"))
+
+    /// Applies what was kept.
+    pub(crate) fn apply(self, loaded: &mut Loaded) -> Result<(), Error> {
+        if self.sector.is_some() || self.sectors_per_page.is_some() {
+            let (sector, per_page) =
+                (self.sector.unwrap_or(512), self.sectors_per_page.unwrap_or(8));
+            set(&mut loaded.config, "drive.block_size", &format!("{sector}B"))?;
+            let page = sector.saturating_mul(per_page);
+            set(&mut loaded.config, "flash.page_size", &format!("{page}B"))?;
+        }
+        let Some(ns) = self.transfer_ns else { return Ok(()) };
+        let page = u64::from(loaded.config.flash.page_bytes);
+        let rate = match page.saturating_mul(1_000_000_000).checked_div(ns) {
+            None => "unlimited".into(), // 0 = no transfer time
+            Some(rate) => format!("{rate}B/s"),
+        };
+        set(&mut loaded.config, "flash.channel_bandwidth", &rate)
+    }
 }
 
 /// A property that is a plain number.
@@ -92,20 +116,9 @@ pub(crate) fn number(name: &str, value: &str) -> Result<u64, Error> {
     })
 }
 
-/// Applies one property. FEMU's channel transfer time and thresholds have units of their own.
+/// Applies one property. FEMU's thresholds are the used part, ours the free part.
 pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(), Error> {
     match name {
-        "ch_xfer_lat" => {
-            // Nanoseconds for one page; 0 = no transfer time.
-            let ns = number(name, value)?;
-            let page = u64::from(loaded.config.flash.page_bytes);
-            let rate = match page.saturating_mul(1_000_000_000).checked_div(ns) {
-                None => "unlimited".into(),
-                Some(rate) => format!("{rate}B/s"),
-            };
-            return set(&mut loaded.config, "flash.channel_bandwidth", &rate);
-        }
-        // FEMU gives the used part, ours is the free part.
         "gc_thres_pcent" | "gc_thres_pcent_high" => {
             let used = number(name, value)?;
             let key = if name == "gc_thres_pcent" { "flash.gc_start" } else { "flash.gc_urgent" };
@@ -165,6 +178,13 @@ mod tests {
         assert_eq!((c.flash.read_time.as_ns(), c.flash.gc_start_permille), (40_000, 250));
         assert_eq!(c.flash.channel_bandwidth.bytes_per_s(), 0);
         assert!(loaded.warnings.iter().any(|w| w.contains("csf_runtime_scale=3")));
+    }
+
+    #[test]
+    fn femu_channel_time_is_for_a_page_of_the_size_given() {
+        let loaded = load("ch_xfer_lat=25000,secsz=512,secs_per_pg=32").unwrap();
+        assert_eq!(loaded.config.flash.page_bytes, 16_384);
+        assert_eq!(loaded.config.flash.channel_bandwidth.bytes_per_s(), 655_360_000);
     }
 
     #[test]

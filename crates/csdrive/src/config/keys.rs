@@ -210,7 +210,7 @@ pub(crate) static KEYS: &[Key] = &[
     key!(
         "compute.instruction_budget",
         "Instructions any program may execute.",
-        count(u64, 1..=u64::MAX),
+        count(u64, 1..=1_000_000_000_000),
         instruction_budget
     ),
     key!(

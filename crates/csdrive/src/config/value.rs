@@ -32,6 +32,8 @@ const BINARY: [(&str, u64); 5] =
 const DECIMAL: [(&str, u64); 4] =
     [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
 const TIMES: [(&str, u64); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+/// Longest time of a key: sums of them stay far from the end of virtual time (584 years).
+const LONGEST_NS: u64 = 3_600_000_000_000;
 const RATES: [(&str, u64); 4] =
     [("GHz", 1_000_000_000), ("MHz", 1_000_000), ("kHz", 1_000), ("Hz", 1)];
 
@@ -140,8 +142,13 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
     let zero = (text.trim() == "0").then_some(0);
-    zero.or_else(|| with_unit(text, &TIMES))
-        .ok_or_else(|| "not a time; write it with a unit: ns, us, ms, s (for example 40us)".into())
+    let value = zero.or_else(|| with_unit(text, &TIMES));
+    let value =
+        value.ok_or("not a time; write it with a unit: ns, us, ms, s (for example 40us)")?;
+    if value > LONGEST_NS {
+        return Err("longer than an hour; choose at most 3600s".into());
+    }
+    Ok(value)
 }
 
 pub(crate) fn parse_bandwidth(text: &str) -> Result<u64, String> {
@@ -156,8 +163,8 @@ pub(crate) fn parse_bandwidth(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn parse_frequency(text: &str) -> Result<u64, String> {
-    let value = with_unit(text, &RATES).filter(|&v| v > 0);
-    value.ok_or_else(|| "not a frequency above 0; write it as 1.5GHz, 800MHz".into())
+    let value = with_unit(text, &RATES).filter(|&v| v >= 1_000_000);
+    value.ok_or_else(|| "not a frequency of at least 1MHz; write it as 1.5GHz, 800MHz".into())
 }
 
 pub(crate) fn parse_count(text: &str, min: u64, max: u64) -> Result<u64, String> {
@@ -168,7 +175,8 @@ pub(crate) fn parse_count(text: &str, min: u64, max: u64) -> Result<u64, String>
 }
 
 pub(crate) fn parse_permille(text: &str) -> Result<u32, String> {
-    let number = text.trim().trim_end_matches('%');
+    let number = text.trim();
+    let number = number.strip_suffix('%').unwrap_or(number);
     let value = scaled(number, 10).and_then(|v| u32::try_from(v).ok());
     value
         .filter(|&v| v <= 10_000)
@@ -176,8 +184,8 @@ pub(crate) fn parse_permille(text: &str) -> Result<u32, String> {
 }
 
 pub(crate) fn parse_millicycles(text: &str) -> Result<u64, String> {
-    let value = scaled(text, 1000).filter(|&v| v <= 1_000_000_000);
-    value.ok_or_else(|| "not a number of cycles from 0 to 1000000 in steps of 0.001".into())
+    let value = scaled(text, 1000).filter(|&v| v <= 10_000_000);
+    value.ok_or_else(|| "not a number of cycles from 0 to 10000 in steps of 0.001".into())
 }
 
 pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
