@@ -250,13 +250,14 @@ mod tests {
     #[test]
     fn geometry_contradictions_name_key_value_and_remedy() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 6] = [
+        let cases: [(&str, Change); 7] = [
             ("flash.channels", |c| c.channels = 0),
             ("flash.page_size", |c| c.page_bytes = 5000),
             ("drive.capacity", |c| c.capacity_bytes = 4097),
             ("flash.blocks_per_plane", |c| c.blocks_per_plane = 10),
             ("flash.gc_urgent", |c| c.gc_urgent_permille = 500),
-            ("drive.capacity", |c| c.capacity_bytes = 1 << 50),
+            ("flash.pages_per_block", |c| c.capacity_bytes = 1 << 50),
+            ("drive.capacity", |c| (c.capacity_bytes, c.pages_per_block) = (1 << 46, 65_536)),
         ];
         for (key, change) in cases {
             let mut config = Config::default();
