@@ -178,7 +178,8 @@ fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
     if as_json {
         println!("{results:#}");
     } else if let Some(results) = results.as_object() {
-        for (key, value) in results.iter().filter(|(key, _)| *key != "format_version") {
+        let shown = |key: &&String| !matches!(key.as_str(), "format_version" | "medians");
+        for (key, value) in results.iter().filter(|(key, _)| shown(key)) {
             let text = match (value.as_u64(), value.as_f64()) {
                 (Some(n), _) => report::grouped(n),
                 (None, Some(n)) => format!("{n:.1}"),
