@@ -16,6 +16,7 @@ use object::{
 use crate::btf::SourceLines;
 use crate::error::LoadError;
 use crate::helper;
+use crate::image::{DataSection, Function, FunctionName, Image};
 use crate::isa::{CALL, CALL_LOCAL, Instruction, LDDW};
 use crate::memory::Window;
 
@@ -33,132 +34,12 @@ pub const DATA_BYTES_MAX: u64 = 16 << 20;
 
 /// Most data sections a program may have.
 const DATA_SECTIONS_MAX: usize = 256;
+/// Most sections of code a program may have.
+const TEXT_SECTIONS_MAX: usize = 4096;
 /// Most functions a program may have.
 const FUNCTIONS_MAX: usize = 65_536;
 /// Longest name of a function.
 const NAME_BYTES_MAX: usize = 512;
-/// Names listed in a message.
-const NAMES_SHOWN: usize = 20;
-
-/// A data section with its place in the window.
-#[derive(Debug, Clone)]
-pub(crate) struct DataSection {
-    pub(crate) address: u64,
-    pub(crate) bytes: Arc<[u8]>,
-    pub(crate) writable: bool,
-}
-
-/// A function of the linked image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Function {
-    pub(crate) name: String,
-    /// First instruction slot.
-    pub(crate) start: usize,
-    /// One past the last instruction slot.
-    pub(crate) end: usize,
-    pub(crate) global: bool,
-}
-
-/// A name of a function; a function may have several.
-#[derive(Debug, Clone)]
-struct FunctionName {
-    name: String,
-    start: usize,
-    /// Index of its symbol in the object.
-    symbol: usize,
-}
-
-/// A linked image: what the verifier checks and the engines run.
-#[derive(Debug, Clone)]
-pub(crate) struct Image {
-    pub(crate) slots: Vec<Instruction>,
-    /// Ascending by start, without overlap.
-    pub(crate) functions: Vec<Function>,
-    pub(crate) data: Vec<DataSection>,
-    names: Vec<FunctionName>,
-    /// (name, first slot) of each executable section, ascending.
-    sections: Vec<(String, usize)>,
-    lines: SourceLines,
-}
-
-impl Image {
-    /// An image without sections, data or debug information.
-    pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
-        let lines = SourceLines::default();
-        let (data, names, sections) = (Vec::new(), Vec::new(), Vec::new());
-        Self { slots, functions, data, names, sections, lines }
-    }
-
-    /// The function an instruction slot belongs to.
-    pub(crate) fn function_at(&self, slot: usize) -> Option<&Function> {
-        let i = self.functions.partition_point(|f| f.start <= slot);
-        self.functions.get(i.wrapping_sub(1)).filter(|f| slot < f.end)
-    }
-
-    /// The function whose first instruction is in a slot.
-    pub(crate) fn function_starting_at(&self, slot: usize) -> Option<usize> {
-        self.functions.binary_search_by_key(&slot, |f| f.start).ok()
-    }
-
-    /// Function, instruction and, if known, source line of a slot.
-    pub(crate) fn describe(&self, slot: usize) -> String {
-        let (name, start) = match self.function_at(slot) {
-            Some(f) => (f.name.as_str(), f.start),
-            None => ("?", 0),
-        };
-        let section = self.sections.iter().rev().find(|(_, first)| *first <= slot);
-        let line = section.and_then(|(section, first)| {
-            self.lines.find(section, u32::try_from((slot - first) * Instruction::SIZE).ok()?)
-        });
-        match line {
-            Some((file, line)) => {
-                format!("function '{name}', instruction {} ({file}:{line})", slot - start)
-            }
-            None => format!("function '{name}', instruction {}", slot - start),
-        }
-    }
-
-    /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only
-    /// global function that no other function calls.
-    fn entry(&self, name: Option<&str>, symbol: u64) -> Result<usize, LoadError> {
-        let globals: Vec<usize> =
-            (0..self.functions.len()).filter(|&n| self.functions[n].global).collect();
-        let known = || {
-            let shown = globals.iter().take(NAMES_SHOWN).map(|&n| self.functions[n].name.as_str());
-            let more = if globals.len() > NAMES_SHOWN { ", ..." } else { "" };
-            shown.collect::<Vec<_>>().join(", ") + more
-        };
-        if let Some(name) = name {
-            let found = self.names.iter().find(|n| n.name == name);
-            let found = found.and_then(|n| self.function_starting_at(n.start));
-            return found.ok_or_else(|| LoadError::UnknownFunction {
-                name: name.to_owned(),
-                known: known(),
-            });
-        }
-        if symbol != 0 {
-            let found = self.names.iter().find(|n| n.symbol as u64 == symbol);
-            let found = found.and_then(|n| self.function_starting_at(n.start));
-            return found.ok_or_else(|| {
-                LoadError::Malformed(format!("e_entry names symbol {symbol}, not a function"))
-            });
-        }
-        let mut called = vec![false; self.functions.len()];
-        for (slot, insn) in self.slots.iter().enumerate().filter(|(_, i)| i.is_local_call()) {
-            let target = slot.checked_add_signed(insn.imm as isize + 1);
-            if let Some(n) = target.and_then(|t| self.function_starting_at(t)) {
-                called[n] = true;
-            }
-        }
-        let mut roots = globals.iter().copied().filter(|&n| !called[n]);
-        match (roots.next(), roots.next(), globals.as_slice()) {
-            (Some(only), None, _) | (None, _, &[only]) => Ok(only),
-            (_, _, []) => Err(LoadError::NoFunction),
-            _ => Err(LoadError::AmbiguousFunction { known: known() }),
-        }
-    }
-}
-
 type Elf<'a> = ElfFile64<'a, LittleEndian>;
 
 fn malformed(error: impl ToString) -> LoadError {
@@ -248,6 +129,10 @@ impl<'a> Linker<'a> {
                 let decode = |c: &[u8]| Instruction::decode(c.try_into().unwrap_or_default());
                 self.slots.extend(bytes.chunks_exact(Instruction::SIZE).map(decode));
                 self.text.push(Text { name, index: section.index(), first_slot, section });
+                if self.text.len() > TEXT_SECTIONS_MAX {
+                    let reason = format!("more than {TEXT_SECTIONS_MAX} sections of code");
+                    return Err(LoadError::Malformed(reason));
+                }
             } else if sh_flags & SHF_ALLOC != 0 && section.size() > 0 {
                 total = total.saturating_add(section.size());
                 if total > DATA_BYTES_MAX {

@@ -4,9 +4,9 @@
 //! Instructions are decoded once into [`Op`]s: one opcode byte without variants hidden in other
 //! fields, branch targets as indices, 64-bit immediates whole.
 
-use crate::elf::Image;
 use crate::fault::{Access, Fault, FaultKind};
 use crate::helper::{self, BYTES_PER_BUDGET_UNIT, HELPERS};
+use crate::image::Image;
 use crate::isa::{
     CALL, EXIT, FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, MAX_FRAMES, alu, atomic, class, jump,
     mode,

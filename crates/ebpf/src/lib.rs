@@ -21,6 +21,7 @@ mod elf;
 mod error;
 mod fault;
 mod helper;
+mod image;
 mod interpreter;
 mod memory;
 mod program;

@@ -18,9 +18,10 @@
 
 use std::sync::Arc;
 
-use crate::elf::{self, Function, Image};
+use crate::elf;
 use crate::error::LoadError;
 use crate::fault::Fault;
+use crate::image::{Function, Image};
 use crate::interpreter::{self, Code};
 use crate::isa::{Instruction, InstructionClass, LDDW};
 use crate::memory::{SegmentKind, SharedMemory, Window};

@@ -7,9 +7,9 @@
 //!
 //! Only functions that the entry function reaches are checked, and only those are decoded.
 
-use crate::elf::{Function, Image};
 use crate::error::LoadError;
 use crate::helper;
+use crate::image::{Function, Image};
 use crate::isa::{
     CALL_LOCAL, FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, alu, atomic, class, jump, mode,
 };

@@ -8,6 +8,7 @@ use crate::blocks::{Blocks, Frontier};
 use crate::config::{Config, ConfigError, Geometry};
 use crate::mapping::{Lpn, PageMap, Ppa};
 use crate::nand::{DieRecord, Nand, Operation, Origin, Transaction};
+use crate::plane_set::PlaneSet;
 use crate::store::PageStore;
 
 /// What a request asks for.
@@ -83,54 +84,6 @@ impl Statistics {
             return 1.0;
         }
         (self.flash_programs + self.gc_programs) as f64 / self.flash_programs as f64
-    }
-}
-
-/// A set of planes.
-#[derive(Debug)]
-struct PlaneSet {
-    words: Vec<u64>,
-    planes: u32,
-    len: u32,
-}
-
-impl PlaneSet {
-    fn full(planes: u32) -> Self {
-        let mut set = Self { words: vec![0; (planes as usize).div_ceil(64)], planes, len: 0 };
-        (0..planes).for_each(|plane| set.insert(plane));
-        set
-    }
-
-    fn contains(&self, plane: u32) -> bool {
-        self.words[plane as usize / 64] >> (plane % 64) & 1 != 0
-    }
-
-    fn insert(&mut self, plane: u32) {
-        self.len += u32::from(!self.contains(plane));
-        self.words[plane as usize / 64] |= 1 << (plane % 64);
-    }
-
-    fn remove(&mut self, plane: u32) {
-        self.len -= u32::from(self.contains(plane));
-        self.words[plane as usize / 64] &= !(1 << (plane % 64));
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    fn is_full(&self) -> bool {
-        self.len == self.planes
-    }
-
-    /// The first plane of the set at or after `plane`, going round.
-    fn next_from(&self, plane: u32) -> Option<u32> {
-        let (start, count) = (plane as usize / 64, self.words.len());
-        let masked = self.words[start] & u64::MAX << (plane % 64);
-        let rest = (1..=count).map(|n| ((start + n) % count, self.words[(start + n) % count]));
-        let mut words = [(start, masked)].into_iter().chain(rest);
-        let (word, bits) = words.find(|(_, bits)| *bits != 0)?;
-        Some(word as u32 * 64 + bits.trailing_zeros())
     }
 }
 

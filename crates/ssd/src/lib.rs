@@ -19,6 +19,7 @@ mod config;
 mod drive;
 mod mapping;
 mod nand;
+mod plane_set;
 mod store;
 
 pub use config::{Config, ConfigError, Geometry};

@@ -1,0 +1,129 @@
+//! A linked program: what the loader makes, the verifier checks and the engines run.
+
+use std::sync::Arc;
+
+use crate::btf::SourceLines;
+use crate::error::LoadError;
+use crate::isa::Instruction;
+
+/// Names listed in a message.
+const NAMES_SHOWN: usize = 20;
+
+/// A data section with its place in the window.
+#[derive(Debug, Clone)]
+pub(crate) struct DataSection {
+    pub(crate) address: u64,
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) writable: bool,
+}
+
+/// A function of the linked image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// First instruction slot.
+    pub(crate) start: usize,
+    /// One past the last instruction slot.
+    pub(crate) end: usize,
+    pub(crate) global: bool,
+}
+
+/// A name of a function; a function may have several.
+#[derive(Debug, Clone)]
+pub(crate) struct FunctionName {
+    pub(crate) name: String,
+    pub(crate) start: usize,
+    /// Index of its symbol in the object.
+    pub(crate) symbol: usize,
+}
+
+/// A linked image: what the verifier checks and the engines run.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    pub(crate) slots: Vec<Instruction>,
+    /// Ascending by start, without overlap.
+    pub(crate) functions: Vec<Function>,
+    pub(crate) data: Vec<DataSection>,
+    pub(crate) names: Vec<FunctionName>,
+    /// (name, first slot) of each executable section, ascending.
+    pub(crate) sections: Vec<(String, usize)>,
+    pub(crate) lines: SourceLines,
+}
+
+impl Image {
+    /// An image without sections, data or debug information.
+    pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
+        let lines = SourceLines::default();
+        let (data, names, sections) = (Vec::new(), Vec::new(), Vec::new());
+        Self { slots, functions, data, names, sections, lines }
+    }
+
+    /// The function an instruction slot belongs to.
+    pub(crate) fn function_at(&self, slot: usize) -> Option<&Function> {
+        let i = self.functions.partition_point(|f| f.start <= slot);
+        self.functions.get(i.wrapping_sub(1)).filter(|f| slot < f.end)
+    }
+
+    /// The function whose first instruction is in a slot.
+    pub(crate) fn function_starting_at(&self, slot: usize) -> Option<usize> {
+        self.functions.binary_search_by_key(&slot, |f| f.start).ok()
+    }
+
+    /// Function, instruction and, if known, source line of a slot.
+    pub(crate) fn describe(&self, slot: usize) -> String {
+        let (name, start) = match self.function_at(slot) {
+            Some(f) => (f.name.as_str(), f.start),
+            None => ("?", 0),
+        };
+        let section = self.sections.iter().rev().find(|(_, first)| *first <= slot);
+        let line = section.and_then(|(section, first)| {
+            self.lines.find(section, u32::try_from((slot - first) * Instruction::SIZE).ok()?)
+        });
+        match line {
+            Some((file, line)) => {
+                format!("function '{name}', instruction {} ({file}:{line})", slot - start)
+            }
+            None => format!("function '{name}', instruction {}", slot - start),
+        }
+    }
+
+    /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only
+    /// global function that no other function calls.
+    pub(crate) fn entry(&self, name: Option<&str>, symbol: u64) -> Result<usize, LoadError> {
+        let globals: Vec<usize> =
+            (0..self.functions.len()).filter(|&n| self.functions[n].global).collect();
+        let known = || {
+            let shown = globals.iter().take(NAMES_SHOWN).map(|&n| self.functions[n].name.as_str());
+            let more = if globals.len() > NAMES_SHOWN { ", ..." } else { "" };
+            shown.collect::<Vec<_>>().join(", ") + more
+        };
+        if let Some(name) = name {
+            let found = self.names.iter().find(|n| n.name == name);
+            let found = found.and_then(|n| self.function_starting_at(n.start));
+            return found.ok_or_else(|| LoadError::UnknownFunction {
+                name: name.to_owned(),
+                known: known(),
+            });
+        }
+        if symbol != 0 {
+            let found = self.names.iter().find(|n| n.symbol as u64 == symbol);
+            let found = found.and_then(|n| self.function_starting_at(n.start));
+            return found.ok_or_else(|| {
+                LoadError::Malformed(format!("e_entry names symbol {symbol}, not a function"))
+            });
+        }
+        let mut called = vec![false; self.functions.len()];
+        for (slot, insn) in self.slots.iter().enumerate().filter(|(_, i)| i.is_local_call()) {
+            let target = slot.checked_add_signed(insn.imm as isize + 1);
+            if let Some(n) = target.and_then(|t| self.function_starting_at(t)) {
+                called[n] = true;
+            }
+        }
+        let mut roots = globals.iter().copied().filter(|&n| !called[n]);
+        match (roots.next(), roots.next(), globals.as_slice()) {
+            (Some(only), None, _) | (None, _, &[only]) => Ok(only),
+            (_, _, []) => Err(LoadError::NoFunction),
+            _ => Err(LoadError::AmbiguousFunction { known: known() }),
+        }
+    }
+}
