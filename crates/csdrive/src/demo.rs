@@ -10,6 +10,7 @@ use simulator::{Buffer, Completion, Host, QueueId, Session, copy_source, memory_
 use zerocopy::IntoBytes;
 
 use crate::lineitem::{self, COLUMNS, Table};
+use crate::report::say;
 use crate::{Outcome, config, report, usage};
 
 /// The device program, built from `examples/programs/tpch_q6.bpf.c`.
@@ -103,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     while session.host.simulation.step() {}
     let host = measure(&mut session, |s| on_host(s, &stored, arguments.json))?;
     if arguments.json {
-        println!("{:#}", to_json(&stored, &device, &host));
+        say!("{:#}", to_json(&stored, &device, &host));
     } else {
         print(arguments, &session, &stored, &device, &host);
     }
@@ -428,20 +429,20 @@ fn print(
     host: &Measured,
 ) {
     let config = session.host.simulation.drive.config();
-    println!(
+    say!(
         "TPC-H Q6, scale {}: {} rows in fixed-width columns on a {} drive with {} compute units\n",
         arguments.scale,
         report::grouped(stored.rows),
         report::bytes(config.flash.capacity_bytes),
         config.compute.units,
     );
-    println!("  {:<22} {:>18} {:>18}", "", "on the drive", "on the host");
+    say!("  {:<22} {:>18} {:>18}", "", "on the drive", "on the host");
     let money = |m: &Measured| {
         let (whole, part) = (m.revenue / 10_000, m.revenue % 10_000);
         format!("${}.{part:04}", report::grouped(whole as u64))
     };
     let row = |name: &str, text: &dyn Fn(&Measured) -> String| {
-        println!("  {name:<22} {:>18} {:>18}", text(device), text(host));
+        say!("  {name:<22} {:>18} {:>18}", text(device), text(host));
     };
     row("revenue", &money);
     row("time (virtual)", &|m| report::time(m.time_ns));
@@ -449,17 +450,17 @@ fn print(
     row("read from flash", &|m| report::bytes(m.flash_bytes));
     row("moved inside the drive", &|m| report::bytes(m.internal_bytes));
     let bars = |title: &str, value: &dyn Fn(&Measured) -> u64, text: &dyn Fn(u64) -> String| {
-        println!("\n  {title}");
+        say!("\n  {title}");
         let max = value(device).max(value(host)) as f64;
         for (name, m) in [("drive", device), ("host", host)] {
-            println!("    {name:<6} {:<40} {}", report::bar(value(m) as f64, max), text(value(m)));
+            say!("    {name:<6} {:<40} {}", report::bar(value(m) as f64, max), text(value(m)));
         }
     };
     bars("time", &|m| m.time_ns, &report::time);
     bars("bytes over the host link", &|m| m.host_link_bytes, &report::bytes);
     let same = if device.revenue == host.revenue { "the same" } else { "DIFFERENT" };
     let ratio = host.host_link_bytes as f64 / device.host_link_bytes.max(1) as f64;
-    println!(
+    say!(
         "\nBoth answers are {same}. The drive sent {ratio:.0} times fewer bytes over the link.\n\
          (The host's computing is not modelled: its time is reading alone.)"
     );

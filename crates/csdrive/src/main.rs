@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use config::KEYS;
+use report::say;
 
 /// An emulated computational storage drive
 #[derive(Debug, Parser)]
@@ -127,18 +128,18 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                             "default": k.get(&default).to_string() })
                 })
                 .collect();
-            println!("{:#}", json!({ "format_version": 1, "keys": keys }));
+            say!("{:#}", json!({ "format_version": 1, "keys": keys }));
         }
         ConfigCommand::Keys { json: false } => {
             let mut section = "";
             for key in KEYS {
                 let of = key.name.split_once('.').map_or("", |(of, _)| of);
                 if of != section {
-                    println!("{}[{of}]", if section.is_empty() { "" } else { "\n" });
+                    say!("{}[{of}]", if section.is_empty() { "" } else { "\n" });
                     section = of;
                 }
                 let value = key.get(&default).to_string();
-                println!("  {:<36} {:<14} {} ({})", key.name, value, key.doc, key.values);
+                say!("  {:<36} {:<14} {} ({})", key.name, value, key.doc, key.values);
             }
         }
         ConfigCommand::Show { sources, json } => {
@@ -147,22 +148,22 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
             if *json {
                 let value = |k: &config::Key| (k.name.to_owned(), k.get(&loaded.config).to_json());
                 let keys: serde_json::Map<_, _> = KEYS.iter().map(value).collect();
-                println!("{:#}", json!({ "format_version": 1, "config": keys }));
+                say!("{:#}", json!({ "format_version": 1, "config": keys }));
             } else {
-                print!("{}", config::to_toml(&loaded.config));
+                say!("{}", config::to_toml(&loaded.config).trim_end());
             }
         }
         ConfigCommand::Check { file, json } => {
             let sources = config::Sources { config: Some(file.clone()), ..Default::default() };
             let loaded = sources.load()?;
             if *json {
-                println!(
+                say!(
                     "{:#}",
                     json!({ "format_version": 1, "valid": true, "notes": loaded.warnings })
                 );
             } else {
-                loaded.warnings.iter().for_each(|w| println!("note: {w}"));
-                println!("{}: valid", file.display());
+                loaded.warnings.iter().for_each(|w| say!("note: {w}"));
+                say!("{}: valid", file.display());
             }
         }
     }
@@ -176,7 +177,7 @@ fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
         }
     })?;
     if as_json {
-        println!("{results:#}");
+        say!("{results:#}");
     } else if let Some(results) = results.as_object() {
         let shown = |key: &&String| !matches!(key.as_str(), "format_version" | "medians");
         for (key, value) in results.iter().filter(|(key, _)| shown(key)) {
@@ -185,7 +186,7 @@ fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
                 (None, Some(n)) => format!("{n:.1}"),
                 (None, None) => value.to_string(),
             };
-            println!("  {key:<36} {text:>14}");
+            say!("  {key:<36} {text:>14}");
         }
     }
     Ok(Outcome::Success)

@@ -1,5 +1,26 @@
 //! What people look at rather than read: tables and bars.
 
+use std::fmt;
+use std::io::{self, Write};
+
+/// Prints a line. A reader that has gone away (`csdrive ... | head`) is no error; anything else
+/// that keeps the output from its place is.
+pub(crate) fn put(line: fmt::Arguments<'_>) {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("csdrive: standard output: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
+}
+
+/// Prints a line to standard output.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::report::put(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
 /// Width of a full bar.
 const BAR: usize = 40;
 

@@ -12,6 +12,7 @@ use simulator::commands::Execute;
 use simulator::{CommandFailed, Session, SessionError};
 
 use crate::config::{self, parse_integer, parse_size};
+use crate::report::say;
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
 
@@ -108,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let prepared = usage(prepare(arguments, &config))?;
     let (report, files) = execute(arguments, config, &prepared)?;
     if arguments.json {
-        println!("{:#}", report.to_json());
+        say!("{:#}", report.to_json());
     } else {
         report.print(arguments);
     }
@@ -433,29 +434,29 @@ impl Report {
     }
 
     fn print(&self, arguments: &Arguments) {
-        println!("program       {}", arguments.program.display());
-        println!("status        {}", self.status);
+        say!("program       {}", arguments.program.display());
+        say!("status        {}", self.status);
         if let Some(result) = self.result {
-            println!("result        {} (0x{result:x})", result as i64);
+            say!("result        {} (0x{result:x})", result as i64);
         }
-        println!("instructions  {}", report::grouped(self.instructions));
+        say!("instructions  {}", report::grouped(self.instructions));
         if !self.program_output.is_empty() {
-            println!(
+            say!(
                 "printed       {}",
                 self.program_output.trim_end().replace('\n', "\n              ")
             );
         }
-        println!("\nwhere time went                {:>12}", report::time(self.total_ns));
+        say!("\nwhere time went                {:>12}", report::time(self.total_ns));
         for (name, ns) in self.parts() {
             let bar = report::bar(ns as f64, self.total_ns as f64);
-            println!("  {name:<12} {:>12}  {bar}", report::time(ns));
+            say!("  {name:<12} {:>12}  {bar}", report::time(ns));
         }
-        println!("\nwhere bytes went");
+        say!("\nwhere bytes went");
         let Bytes { host_link, flash, internal } = self.bytes;
         let most = host_link.max(flash).max(internal) as f64;
         for (name, n) in [("flash", flash), ("internal", internal), ("host link", host_link)] {
-            println!("  {name:<12} {:>12}  {}", report::bytes(n), report::bar(n as f64, most));
+            say!("  {name:<12} {:>12}  {}", report::bytes(n), report::bar(n as f64, most));
         }
-        println!("\n(setup, not counted above: {})", report::time(self.setup_ns));
+        say!("\n(setup, not counted above: {})", report::time(self.setup_ns));
     }
 }

@@ -348,3 +348,15 @@ fn configuration_document_is_what_the_program_prints() {
         "docs/configuration.md is out of date: put the output of `csdrive config keys` between its fences"
     );
 }
+
+#[test]
+fn reader_that_goes_away_is_no_error() {
+    for arguments in ["demo --scale 0.001", "config keys", "config show"] {
+        let line = format!("\"$0\" {arguments} | true; exit ${{PIPESTATUS[0]}}");
+        let output = std::process::Command::new("bash")
+            .args(["-c", &line, env!("CARGO_BIN_EXE_csdrive")])
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments}: {output:?}");
+    }
+}
