@@ -140,7 +140,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         );
     }
     let object = compile::program_bytes(&arguments.program)?;
-    let program = select_function(object, arguments.function.as_deref())
+    let program = select_function(object, arguments.function.as_deref(), &arguments.program)
         .with_context(|| arguments.program.display().to_string())?;
     if arguments.input.len() > INPUTS_MAX {
         anyhow::bail!(
@@ -175,14 +175,23 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
     Ok(Prepared { program, inputs, data, layout })
 }
 
-/// Refuses what is no program, and names the entry function in the object if one was chosen. What
-/// only the drive can judge is left to the drive.
-fn select_function(object: Vec<u8>, function: Option<&str>) -> Result<Vec<u8>, LoadError> {
+/// Refuses what is no program, and names the entry function in the object if one was chosen: by
+/// name, or, among several, by the name of the file. What only the drive can judge is left to it.
+fn select_function(
+    object: Vec<u8>,
+    function: Option<&str>,
+    file: &Path,
+) -> Result<Vec<u8>, LoadError> {
     use LoadError::{AmbiguousFunction, Malformed, NoFunction, NotElf, WrongMachine};
     if let Some(name) = function {
         return ebpf::select_entry(&object, name);
     }
     match ebpf::Program::load(&object, None) {
+        Err(ambiguous @ AmbiguousFunction { .. }) => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let stem = name.split('.').next().unwrap_or_default();
+            ebpf::select_entry(&object, stem).map_err(|_| ambiguous)
+        }
         Err(
             e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction | AmbiguousFunction { .. }),
         ) => Err(e),

@@ -87,6 +87,20 @@ fn sections(clang: &Clang, cpu: &str) {
         // Globals are fresh in every run; each `+ 5` is seen twice: stored and read back once.
         assert_eq!(ran.json()["result"], 1001 + n * n + letters + 5 + 9, "n = {n}");
     }
+    // Of two that nobody calls, the one named like the file; without such a one, the user chooses.
+    let two = files
+        .put("two.c", b"long long one(void *x) { return 1; } long long two(void *x) { return 2; }");
+    let output = files.path("two.bpf.o");
+    let compiled = Command::new(&clang.command)
+        .args(["-target", "bpf", "-O2", "-c", &two, "-o", &output])
+        .status();
+    assert!(compiled.unwrap().success());
+    assert_eq!(csdrive(&["run", &output, "--json"]).json()["result"], 2);
+    let ran = csdrive(&["run", &output, "--json", "--function", "one"]);
+    assert_eq!(ran.json()["result"], 1);
+    std::fs::rename(&output, files.path("other.o")).unwrap();
+    let ran = csdrive(&["run", &files.path("other.o")]);
+    assert!(ran.code == 2 && ran.stderr.contains("--function NAME"), "{ran:?}");
     let ran = csdrive(&["run", &object, "--function", "nothing"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("entry") && ran.stderr.contains("letters"), "{ran:?}");
