@@ -192,9 +192,7 @@ fn select_function(
             let stem = name.split('.').next().unwrap_or_default();
             ebpf::select_entry(&object, stem).map_err(|_| ambiguous)
         }
-        Err(
-            e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction | AmbiguousFunction { .. }),
-        ) => Err(e),
+        Err(e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction)) => Err(e),
         _ => Ok(object),
     }
 }
