@@ -3,7 +3,7 @@
 #ifndef CSDRIVE_STRING_H
 #define CSDRIVE_STRING_H
 
-#include "csdrive.h"
+#include "csdrive_helpers.h"
 
 #define memcpy(to, from, n) csd_memcpy((to), (from), (n))
 #define memmove(to, from, n) csd_memcpy((to), (from), (n))

@@ -20,12 +20,14 @@ pub(crate) enum Error {
     Read { path: PathBuf, cause: std::io::Error },
     #[error("{path}: {reason}")]
     Syntax { path: PathBuf, reason: String },
-    #[error("{key}: unknown key{hint}; `csdrive config keys` lists all")]
+    #[error("{key}: unknown key{hint} (`csdrive config keys` lists all)")]
     UnknownKey { key: String, hint: String },
     #[error("{key} = {value}: {reason}")]
     Value { key: String, value: String, reason: String },
     #[error("--set {0}: write it as KEY=VALUE, for example --set compute.units=8")]
     NotAnAssignment(String),
+    #[error("{}: {error}", .path.display())]
+    InFile { path: PathBuf, error: Box<Error> },
     #[error(transparent)]
     Contradiction(#[from] controller::ConfigError),
 }
@@ -39,9 +41,9 @@ pub(crate) struct Sources {
     /// One key, for example --set flash.read_time=80us; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// FEMU device properties, for example --femu "devsz_mb=4096,fdm_size=64,nr_cu=4"
+    /// FEMU device properties, for example --femu "devsz_mb=4096,fdm_size=64,nr_cu=4"; repeatable
     #[arg(long, value_name = "K=V,...")]
-    pub(crate) femu: Option<String>,
+    pub(crate) femu: Vec<String>,
 }
 
 /// A configuration with remarks on what of it has no effect.
@@ -56,10 +58,14 @@ impl Sources {
     pub(crate) fn load(&self) -> Result<Loaded, Error> {
         let mut loaded = Loaded { config: Config::default(), warnings: Vec::new() };
         if let Some(path) = &self.config {
-            apply_file(&mut loaded, path)?;
+            apply_file(&mut loaded, path).map_err(|error| match error {
+                // These say themselves which file they are about.
+                Error::Read { .. } | Error::Syntax { .. } => error,
+                error => Error::InFile { path: path.clone(), error: Box::new(error) },
+            })?;
         }
-        if let Some(text) = &self.femu {
-            femu::apply(&mut loaded, text)?;
+        if !self.femu.is_empty() {
+            femu::apply(&mut loaded, &self.femu.join(","))?;
         }
         for assignment in &self.set {
             let (key, value) = assignment

@@ -35,7 +35,7 @@ const YEAR_1994: std::ops::Range<i32> = 8766..9131;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Scale factor: 1 is a table of 6 million rows
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, allow_hyphen_values = true)]
     scale: f64,
     #[command(flatten)]
     sources: config::Sources,
@@ -104,7 +104,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     while session.host.simulation.step() {}
     let host = measure(&mut session, |s| on_host(s, &stored, arguments.json))?;
     if arguments.json {
-        say!("{:#}", to_json(&stored, &device, &host));
+        let trace_hash = session.host.simulation.drive.statistics().trace_hash;
+        say!("{:#}", to_json(&stored, &device, &host, trace_hash));
     } else {
         print(arguments, &session, &stored, &device, &host);
     }
@@ -405,7 +406,7 @@ fn dollars(revenue: i64) -> f64 {
     revenue as f64 / 10_000.0
 }
 
-fn to_json(stored: &Stored, device: &Measured, host: &Measured) -> Value {
+fn to_json(stored: &Stored, device: &Measured, host: &Measured, trace_hash: u64) -> Value {
     let side = |m: &Measured| {
         json!({
             "time_ns": m.time_ns, "host_link_bytes": m.host_link_bytes,
@@ -416,6 +417,7 @@ fn to_json(stored: &Stored, device: &Measured, host: &Measured) -> Value {
         "format_version": 1,
         "answer": { "device": dollars(device.revenue), "host": dollars(host.revenue) },
         "rows": stored.rows,
+        "trace_hash": format!("{trace_hash:016x}"),
         "device": side(device),
         "host": side(host),
     })

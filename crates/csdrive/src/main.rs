@@ -100,7 +100,10 @@ fn usage<T>(result: Result<T>) -> Result<T> {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let done = match &cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),
@@ -115,6 +118,29 @@ fn main() -> ExitCode {
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// Wrong arguments in one line; help and version as clap prints them.
+fn refuse(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            say!("{}", text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => eprint!("{text}"),
+        _ => {
+            let paragraphs: Vec<String> = text
+                .split("\n\n")
+                .map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
+                .filter(|p| !p.starts_with("Usage:") && !p.starts_with("For more"))
+                .collect();
+            let line = paragraphs.join("; ");
+            eprintln!("csdrive: {}; see --help", line.trim_start_matches("error: "));
+        }
+    }
+    ExitCode::from(2)
 }
 
 fn configure(command: &ConfigCommand) -> Result<Outcome> {
@@ -155,7 +181,12 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
         }
         ConfigCommand::Check { file, json } => {
             let sources = config::Sources { config: Some(file.clone()), ..Default::default() };
-            let loaded = sources.load()?;
+            let loaded = sources.load().inspect_err(|error| {
+                if *json {
+                    let error = error.to_string();
+                    say!("{:#}", json!({ "format_version": 1, "valid": false, "error": error }));
+                }
+            })?;
             if *json {
                 say!(
                     "{:#}",
@@ -171,11 +202,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
 }
 
 fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
-    let results = bench::simulation::run(commands, |what| {
-        if !as_json {
-            eprintln!("measuring {what}");
-        }
-    })?;
+    let results = bench::simulation::run(commands, |what| eprintln!("measuring {what}"))?;
     if as_json {
         say!("{results:#}");
     } else if let Some(results) = results.as_object() {

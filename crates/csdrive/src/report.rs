@@ -9,7 +9,7 @@ pub(crate) fn put(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("csdrive: standard output: {error}");
-            std::process::exit(1);
+            std::process::exit(2);
         }
         _ => {}
     }

@@ -136,13 +136,14 @@ fn faults(clang: &Clang, cpu: &str) {
     let memory = "Program Memory Fault (csdrive)";
     let line = "faults.c:";
     for (what, at, status, parts) in [
-        (0, 1000, memory, ["past the end of range 1", line]),
+        (0, 1000, memory, ["just past the end of range 1", line]),
+        (0, 200_000, memory, ["199000 bytes past the end of range 1", line]),
         (0, -1, memory, ["before range 1", line]),
         (0, 1 << 40, memory, ["load of 1 byte", line]),
         (0, i64::MIN, memory, ["load of 1 byte", line]),
         (1, 1000, memory, ["store of 1 byte", line]),
         (1, -1, memory, ["store of 1 byte", line]),
-        (4, 0, memory, ["address 0x0", line]),
+        (4, 0, memory, ["a null pointer", line]),
         (4, -8, memory, ["address 0xfffffffffffffff8", line]),
         (5, 0x1234_5678, memory, ["load of 1 byte", line]),
         (6, 0, memory, ["is read-only", line]),
@@ -211,6 +212,13 @@ fn plain_c(clang: &Clang) {
     let doc: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(doc["result"], 0);
     assert_eq!(doc["program_output"], "7 of 14\n");
+    let own = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["run", &source("own_struct.c"), "--json", "--input", &input, "--output-size", "64"])
+        .env("PATH", files.path(""))
+        .output()
+        .unwrap();
+    let own_doc: serde_json::Value = serde_json::from_slice(&own.stdout).unwrap();
+    assert_eq!(own_doc["result"], 14, "{own:?}");
     let crc = 0x8B4252B; // CRC-32C of the input, computed bit by bit elsewhere
     let expected = [142_000 - 6, -333, -6, 14, 32, i64::from_le_bytes(*b"drive an"), crc, 2];
     assert_eq!(to_longs(&files.get("out")), expected);

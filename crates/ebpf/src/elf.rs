@@ -54,7 +54,12 @@ pub(crate) fn load(bytes: &[u8], entry: Option<&str>) -> Result<(Image, usize), 
     if let Some(&[low, high]) = bytes.get(18..20).and_then(|b| <&[u8; 2]>::try_from(b).ok()) {
         let machine = u16::from_le_bytes([low, high]);
         if machine != EM_BPF || bytes[4] != 2 || bytes[5] != 1 {
-            return Err(LoadError::WrongMachine(format!("machine {machine}")));
+            let what = match (bytes[4], bytes[5]) {
+                (_, 2) => "big-endian".to_owned(),
+                (1, _) => "32-bit".to_owned(),
+                _ => format!("machine {machine}"),
+            };
+            return Err(LoadError::WrongMachine(what));
         }
     }
     let elf = Elf::parse(bytes).map_err(malformed)?;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::memory::SegmentKind;
+use crate::memory::{GUARD, SegmentKind};
+
+/// Addresses below this come from null pointers.
+const NULL_PAGE: u64 = 4096;
 
 /// Direction of a memory access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,13 +46,28 @@ impl fmt::Display for MemoryFault {
         let Self { address, len, access, near } = *self;
         let what = if access == Access::Read { "load" } else { "store" };
         write!(f, "{what} of {len} byte{} at address {address:#x}: ", plural(len))?;
+        if address < NULL_PAGE {
+            return write!(f, "a null pointer");
+        }
         let Some((kind, base, size, writable)) = near else {
             return write!(f, "the program was given no memory");
         };
-        if address < base {
-            write!(f, "{} bytes before {kind} ({size} bytes)", base - address)
-        } else if address >= base + size {
-            write!(f, "{} bytes past the end of {kind} ({size} bytes)", address - base - size)
+        let hint = match kind {
+            SegmentKind::Arguments => {
+                "; does the program expect more ranges (--input) than it has?"
+            }
+            _ => "",
+        };
+        if address < base && base - address <= GUARD {
+            let before = base - address;
+            write!(f, "{before} byte{} before {kind} ({size} bytes){hint}", plural(before))
+        } else if address == base + size {
+            write!(f, "just past the end of {kind} ({size} bytes){hint}")
+        } else if address > base + size && address - base - size <= GUARD {
+            let past = address - base - size;
+            write!(f, "{past} byte{} past the end of {kind} ({size} bytes){hint}", plural(past))
+        } else if address < base || address > base + size {
+            write!(f, "not in anything the program was given")
         } else if len > size - (address - base) {
             let over = len - (size - (address - base));
             write!(f, "runs {over} byte{} over the end of {kind} ({size} bytes)", plural(over))
@@ -73,7 +91,7 @@ pub enum FaultKind {
     /// More instructions than allowed.
     #[error(
         "instruction budget of {0} used up; an endless loop? \
-         raise compute.instruction_budget if the program needs more"
+         raise compute.instruction_budget or compute.instruction_budget_per_byte if not"
     )]
     Budget(u64),
     /// More nested calls than there are frames.

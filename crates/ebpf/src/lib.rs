@@ -33,5 +33,5 @@ pub use elf::{DATA_BYTES_MAX, select_entry};
 pub use error::LoadError;
 pub use fault::{Access, Fault, FaultKind, MemoryFault};
 pub use helper::{BYTES_PER_BUDGET_UNIT, HELPERS, Helper, TRACE_BYTES_MAX};
-pub use memory::{PAGE, SegmentKind, SharedMemory, Window};
+pub use memory::{GUARD, PAGE, SegmentKind, SharedMemory, Window};
 pub use program::{Counts, Invocation, Outcome, Program, Range};

@@ -19,9 +19,13 @@ use crate::fault::{Access, MemoryFault};
 /// Host page size that a window's alignment is kept for.
 pub const PAGE: u64 = 4096;
 
-/// Address granule: no two segments share one, and at least one unmapped granule separates them.
+/// Address granule: no two segments share one.
 const GRANULE_BITS: u32 = 16;
 const GRANULE: u64 = 1 << GRANULE_BITS;
+
+/// Unmapped addresses between two segments, and below the first: an index that is off by less
+/// faults.
+pub const GUARD: u64 = 16 << 20;
 
 /// Bytes that the drive and several jobs may read and write at the same time.
 ///
@@ -157,7 +161,7 @@ impl Default for Window {
 impl Window {
     /// An empty window.
     pub fn new() -> Self {
-        Self { segments: Vec::with_capacity(8), granules: Vec::new(), next: GRANULE }
+        Self { segments: Vec::with_capacity(8), granules: Vec::new(), next: GUARD }
     }
 
     /// The first free granule.
@@ -170,9 +174,9 @@ impl Window {
         next + remainder % PAGE
     }
 
-    /// The first granule free after a segment, one guard granule left in between.
+    /// The first granule that the next segment may take, the guard left in between.
     pub fn after(base: u64, len: u64) -> u64 {
-        (base + len).next_multiple_of(GRANULE) + GRANULE
+        (base + len).next_multiple_of(GRANULE) + GUARD
     }
 
     /// Maps private bytes, readable and writable.
@@ -397,8 +401,12 @@ mod tests {
         let mut window = Window::new();
         let a = window.map_private(SegmentKind::Range(3), vec![0; 64]);
         let text = window.fault(a + 64, 4, Access::Read).to_string();
-        assert!(text.contains("0 bytes past the end of range 3 (64 bytes)"), "{text}");
+        assert!(text.contains("just past the end of range 3 (64 bytes)"), "{text}");
         let text = window.fault(a - 8, 8, Access::Write).to_string();
         assert!(text.contains("8 bytes before range 3"), "{text}");
+        let text = window.fault(a + (1 << 40), 8, Access::Write).to_string();
+        assert!(text.contains("not in anything the program was given"), "{text}");
+        let text = window.fault(8, 1, Access::Read).to_string();
+        assert!(text.contains("a null pointer"), "{text}");
     }
 }

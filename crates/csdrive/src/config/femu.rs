@@ -159,7 +159,7 @@ mod tests {
     use crate::config::Sources;
 
     fn load(text: &str) -> Result<crate::config::Loaded, crate::config::Error> {
-        Sources { femu: Some(text.into()), ..Default::default() }.load()
+        Sources { femu: vec![text.into()], ..Default::default() }.load()
     }
 
     /// The device line of FEMU's documentation for its CSD mode.

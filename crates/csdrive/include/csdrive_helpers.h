@@ -1,0 +1,51 @@
+/* csdrive_helpers.h: the drive's helpers and the integer types, without `struct cemu_args`.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef CSDRIVE_HELPERS_H
+#define CSDRIVE_HELPERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The types of stdint.h: the header itself is not there for the BPF target on every machine. */
+typedef __INT8_TYPE__ int8_t;
+typedef __INT16_TYPE__ int16_t;
+typedef __INT32_TYPE__ int32_t;
+typedef __INT64_TYPE__ int64_t;
+typedef __UINT8_TYPE__ uint8_t;
+typedef __UINT16_TYPE__ uint16_t;
+typedef __UINT32_TYPE__ uint32_t;
+typedef __UINT64_TYPE__ uint64_t;
+
+/* Helpers. The number of each is part of the ABI. A call costs one instruction of the budget, and
+ * one more for every 64 bytes it touches. */
+
+/* Prints at most three values to the drive's trace log; %d %i %u %x %X %c %s %p with h, l, ll and a width. */
+static long (*const csd_trace)(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c) = (void *)6;
+
+/* Copies n bytes; the two places may overlap. Returns `to`. */
+static void *(*const csd_memcpy)(void *to, const void *from, unsigned long n) = (void *)1001;
+
+/* Sets n bytes. Returns `p`. */
+static void *(*const csd_memset)(void *p, int byte, unsigned long n) = (void *)1002;
+
+/* Compares n bytes: negative, 0 or positive, as C's memcmp. */
+static int (*const csd_memcmp)(const void *a, const void *b, unsigned long n) = (void *)1003;
+
+/* Address of the first byte of that value, or 0. */
+static void *(*const csd_memchr)(const void *p, int byte, unsigned long n) = (void *)1004;
+
+/* Address of the first occurrence of the pattern (at most 4096 bytes), or 0. */
+static void *(*const csd_memmem)(const void *p, unsigned long n, const void *pattern, unsigned long m) = (void *)1005;
+
+/* CRC-32C (Castagnoli) of n bytes, continued from `crc` (0 to begin). */
+static unsigned int (*const csd_crc32c)(unsigned int crc, const void *p, unsigned long n) = (void *)1006;
+
+/* Prints a string literal and up to three values. */
+#define csd_print(format, a, b, c)                                                                 \
+    ({                                                                                             \
+        static const char csd_format_[] = format;                                                  \
+        csd_trace(csd_format_, sizeof csd_format_, (unsigned long)(a), (unsigned long)(b),          \
+                  (unsigned long)(c));                                                             \
+    })
+
+#endif
