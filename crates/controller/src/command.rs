@@ -8,7 +8,7 @@ mod memory;
 mod nvm;
 mod program;
 
-use nvme_spec::{Status, SubmissionEntry};
+use nvme_spec::{CommandSet, Status, SubmissionEntry};
 
 pub(crate) use admin::{AdminCommand, GetLog, Identify, LoadProgram};
 pub(crate) use memory::{GRANULARITY, MemoryCommand};
@@ -22,4 +22,20 @@ pub(crate) fn check_flags(entry: &SubmissionEntry) -> Result<(), Status> {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     Ok(())
+}
+
+/// What decoding alone says of an entry: `set` is the command set of its namespace, or `None` for
+/// the admin queue. The drive itself goes on to validate what depends on its state.
+///
+/// # Errors
+/// The status that the drive would complete the command with.
+pub fn check_entry(set: Option<CommandSet>, entry: &SubmissionEntry) -> Result<(), Status> {
+    check_flags(entry)?;
+    match set {
+        None => AdminCommand::decode(entry).map(drop),
+        Some(CommandSet::NVM) => NvmCommand::decode(entry).map(drop),
+        Some(CommandSet::MEMORY) => MemoryCommand::decode(entry).map(drop),
+        Some(CommandSet::PROGRAMS) => ProgramCommand::decode(entry).map(drop),
+        Some(_) => Err(Status::INVALID_NAMESPACE.with_dnr()),
+    }
 }

@@ -35,6 +35,7 @@ mod work;
 
 pub mod limits;
 
+pub use command::check_entry;
 pub use config::{Config, ConfigError, LinkConfig, RunTimeModel};
 pub use controller::Controller;
 pub use host_memory::{HostMemory, HostMemoryError};

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use controller::Config;
-use nvme_spec::{NvmOpcode, SubmissionEntry};
+use nvme_spec::{CommandSet, NvmOpcode, SubmissionEntry};
 use serde_json::{Value, json};
 use simtime::{EventQueue, Prng};
-use simulator::commands::{read_write, with_data};
+use simulator::commands::{self, read_write, with_data};
 use simulator::{Buffer, Host, QueueId};
 use ssd::{Lpn, PageMap, Ppa};
 
@@ -167,7 +167,22 @@ fn micro() -> Value {
         }
         queue.push(now + simtime::Duration::from_ns(u64::from(n.wrapping_mul(40_503) & 0xFFFF)), n);
     });
-    json!({ "mapping_lookup_ns": lookup, "mapping_update_ns": update, "event_push_pop_ns": event })
+    let decode = decode_ns();
+    json!({ "decode_ns": decode, "mapping_lookup_ns": lookup, "mapping_update_ns": update, "event_push_pop_ns": event })
+}
+
+/// Cost of decoding alone, over commands of all three command sets.
+fn decode_ns() -> f64 {
+    let entries = [
+        (CommandSet::NVM, read_write(NvmOpcode::READ, 77, 8)),
+        (CommandSet::NVM, read_write(NvmOpcode::WRITE, 1 << 20, 1)),
+        (CommandSet::MEMORY, commands::memory_copy(4096, 1 << 20, 1, 2)),
+        (CommandSet::PROGRAMS, commands::Execute { param1: 7, ..Default::default() }.entry()),
+    ];
+    ns_per_call(1 << 20, |n| {
+        let (set, entry) = &entries[n as usize % entries.len()];
+        black_box(controller::check_entry(Some(*set), black_box(entry))).expect("well formed");
+    })
 }
 
 /// Cost of one command from doorbell to completion without flash time: reads of pages never
