@@ -33,6 +33,9 @@ struct Block {
     erases: u32,
     /// Reverse map: the logical page each page was written with. Allocated at first use.
     lpns: Option<Box<[u32]>>,
+    /// One bit for each page that holds current data: collection scans it instead of asking the
+    /// map about every page. Allocated with `lpns`.
+    valid: Box<[u64]>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +59,14 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub(crate) fn new(geometry: Geometry) -> Self {
         let count = geometry.planes as usize * geometry.blocks_per_plane as usize;
-        let new = || Block { state: State::Free, written: 0, programmed: 0, erases: 0, lpns: None };
+        let new = || Block {
+            state: State::Free,
+            written: 0,
+            programmed: 0,
+            erases: 0,
+            lpns: None,
+            valid: Box::default(),
+        };
         Self {
             geometry,
             planes: (0..geometry.planes).map(|_| Plane::default()).collect(),
@@ -102,8 +112,12 @@ impl Blocks {
         let per_block = self.geometry.pages_per_block;
         let state = &mut self.blocks[block as usize];
         let page = state.written;
-        let lpns = state.lpns.get_or_insert_with(|| vec![NO_LPN; per_block as usize].into());
+        let lpns = state.lpns.get_or_insert_with(|| {
+            state.valid = vec![0; (per_block as usize).div_ceil(64)].into();
+            vec![NO_LPN; per_block as usize].into()
+        });
         lpns[page as usize] = lpn.0;
+        state.valid[page as usize / 64] |= 1 << (page % 64);
         state.written += 1;
         self.valid[block as usize] += 1;
         if state.written == per_block {
@@ -147,9 +161,20 @@ impl Blocks {
     /// Forgets a page whose data was written elsewhere.
     #[inline]
     pub(crate) fn invalidate(&mut self, ppa: Ppa) {
-        let (block, _) = self.split(ppa);
-        assert!(self.valid[block] > 0, "invalidated a page of a block without valid pages");
+        let (block, page) = self.split(ppa);
+        let (word, bit) = (page as usize / 64, 1 << (page % 64));
+        let bits = &mut self.blocks[block].valid[word];
+        assert!(*bits & bit != 0, "invalidated a page that held no current data");
+        *bits ^= bit;
         self.valid[block] -= 1;
+    }
+
+    /// True while a page holds its logical page's current data.
+    #[inline]
+    pub(crate) fn is_valid(&self, ppa: Ppa) -> bool {
+        let (block, page) = self.split(ppa);
+        let bits = self.blocks[block].valid.get(page as usize / 64);
+        bits.is_some_and(|bits| bits >> (page % 64) & 1 != 0)
     }
 
     /// True once the page is in the flash array; before, it is in the write buffer.

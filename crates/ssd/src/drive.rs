@@ -260,6 +260,7 @@ impl Ssd {
             if let Some(ppa) = self.map.get(lpn) {
                 mapped += 1;
                 assert_eq!(self.blocks.lpn(ppa), Some(lpn), "map and reverse map disagree");
+                assert!(self.blocks.is_valid(ppa), "the map leads to a page that is not valid");
             }
         }
         assert_eq!(mapped, self.blocks.valid_pages(), "valid counts do not add up");
@@ -473,7 +474,7 @@ impl Ssd {
             }
             state.next_page += 1;
             let ppa = self.blocks.page(state.victim, page);
-            let Some(lpn) = self.blocks.lpn(ppa).filter(|&l| self.map.get(l) == Some(ppa)) else {
+            let Some(lpn) = self.blocks.lpn(ppa).filter(|_| self.blocks.is_valid(ppa)) else {
                 continue;
             };
             state.moves_in_flight += 1;
@@ -484,7 +485,7 @@ impl Ssd {
 
     /// A victim's page was read: write it to the collection frontier unless it is stale by now.
     fn move_page(&mut self, now: Instant, plane: u32, from: Ppa, lpn: Lpn) {
-        if self.map.get(lpn) != Some(from) {
+        if !self.blocks.is_valid(from) {
             return self.move_ended(now, plane);
         }
         let to = self.blocks.allocate(plane, Frontier::Gc, lpn);
