@@ -30,6 +30,11 @@ pub const GUARD: u64 = 16 << 20;
 /// Bytes that the drive and several jobs may read and write at the same time.
 ///
 /// Contents are copied in and out, never borrowed. Pages take host memory when first written.
+///
+/// Known limit: the copies are plain ones. Two threads that touch the same bytes at once race in the
+/// sense of Rust's memory model, though all they can observe on the machines we support is torn
+/// data. The virtual-time shell runs one program at a time, on the drive's own thread; a shell with
+/// worker threads must make these copies atomic word by word first.
 #[derive(Debug)]
 pub struct SharedMemory {
     map: MmapRaw,
