@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ssd", &["simtime"]),
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
-    ("simulator", &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller"]),
+    ("simulator", &["nvme_spec", "simtime", "controller"]),
     ("csdrive", &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "simulator"]),
     ("xtask", &[]),
 ];

@@ -226,7 +226,6 @@ impl Controller {
             valid
         };
         self.fetch_due |= valid;
-        self.logs.invalid_doorbells += u64::from(!valid);
     }
 
     /// A write of CC (Base 2.1, section 3.5): enable, reset, shutdown.

@@ -24,6 +24,11 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Data bytes sent over the host link, both directions together.
+    pub fn bytes_host_link(&self) -> u64 {
+        self.bytes_to_host + self.bytes_from_host
+    }
+
     /// Bytes read from and programmed to flash, garbage collection included.
     pub fn bytes_flash(&self) -> u64 {
         let f = &self.flash;

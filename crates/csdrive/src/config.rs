@@ -53,6 +53,15 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Loaded {
+    /// Prints the remarks to standard error, where they do not mix with results.
+    pub(crate) fn print_notes(&self) {
+        for note in &self.warnings {
+            eprintln!("csdrive: note: {note}");
+        }
+    }
+}
+
 impl Sources {
     /// Reads all sources and checks the result.
     pub(crate) fn load(&self) -> Result<Loaded, Error> {

@@ -90,7 +90,7 @@ struct Measured {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     usage(check_scale(arguments.scale))?;
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
-    loaded.warnings.iter().for_each(|w| eprintln!("csdrive: note: {w}"));
+    loaded.print_notes();
     let config = loaded.config;
     usage(fits(arguments.scale, &config))?;
     let units = config.compute.units as usize;
@@ -191,11 +191,10 @@ fn measure(
     let (start, before) = (session.host.now(), session.host.simulation.drive.statistics());
     let revenue = answer(session)?;
     let (end, after) = (session.host.now(), session.host.simulation.drive.statistics());
-    let link = |s: &controller::Statistics| s.bytes_to_host + s.bytes_from_host;
     Ok(Measured {
         revenue,
         time_ns: end.since(start).as_ns(),
-        host_link_bytes: link(&after) - link(&before),
+        host_link_bytes: after.bytes_host_link() - before.bytes_host_link(),
         flash_bytes: after.bytes_flash() - before.bytes_flash(),
         internal_bytes: after.bytes_internal - before.bytes_internal,
     })

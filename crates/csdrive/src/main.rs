@@ -170,7 +170,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
         }
         ConfigCommand::Show { sources, json } => {
             let loaded = sources.load()?;
-            loaded.warnings.iter().for_each(|w| eprintln!("csdrive: note: {w}"));
+            loaded.print_notes();
             if *json {
                 let value = |k: &config::Key| (k.name.to_owned(), k.get(&loaded.config).to_json());
                 let keys: serde_json::Map<_, _> = KEYS.iter().map(value).collect();

@@ -92,9 +92,8 @@ struct Bytes {
 
 impl Bytes {
     fn between(before: &Statistics, after: &Statistics) -> Self {
-        let link = |s: &Statistics| s.bytes_to_host + s.bytes_from_host;
         Self {
-            host_link: link(after) - link(before),
+            host_link: after.bytes_host_link() - before.bytes_host_link(),
             flash: after.bytes_flash() - before.bytes_flash(),
             internal: after.bytes_internal - before.bytes_internal,
         }
@@ -104,7 +103,7 @@ impl Bytes {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
-    loaded.warnings.iter().for_each(|w| eprintln!("csdrive: note: {w}"));
+    loaded.print_notes();
     let config = loaded.config;
     let prepared = usage(prepare(arguments, &config))?;
     let (report, files) = execute(arguments, config, &prepared)?;

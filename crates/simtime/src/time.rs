@@ -61,12 +61,6 @@ impl Duration {
         self.0
     }
 
-    /// The shorter of two spans.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        Ord::min(self, other)
-    }
-
     /// True if no time passes.
     pub const fn is_zero(self) -> bool {
         self.0 == 0

@@ -283,9 +283,6 @@ impl Session {
     pub fn program_trace(&mut self) -> Result<Vec<u8>> {
         let head = self.log(lid::PROGRAM_TRACE, COMPUTE_NSID, 4)?;
         let len = u64::from(u32::from_le_bytes([head[0], head[1], head[2], head[3]]));
-        if len == 0 {
-            return Ok(Vec::new());
-        }
         let mut text = Vec::new();
         while (text.len() as u64) < len {
             let offset = 4 + text.len() as u64;

@@ -179,17 +179,15 @@ impl Ssd {
     /// If the page is beyond the capacity: whoever decoded the command checks that.
     pub fn submit(&mut self, now: Instant, request: Request) {
         let Request { kind, lpn, tag } = request;
-        if kind == RequestKind::Flush {
-            self.epochs.back_mut().expect("there is always an open epoch").flush = Some(tag);
-            self.epochs.push_back(Epoch::default());
-            self.retire_epochs(now);
-            return;
-        }
-        assert!(lpn.0 < self.geometry.logical_pages, "page {} is beyond the capacity", lpn.0);
+        assert!(
+            kind == RequestKind::Flush || lpn.0 < self.geometry.logical_pages,
+            "page {} is beyond the capacity",
+            lpn.0
+        );
         match kind {
             RequestKind::Read => self.read(now, lpn, tag),
             RequestKind::Write { partial } => self.write(now, lpn, tag, partial),
-            RequestKind::Flush => unreachable!("handled above"),
+            RequestKind::Flush => self.flush(now, tag),
         }
     }
 
@@ -287,6 +285,13 @@ impl Ssd {
         }
         self.statistics.flash_reads += 1;
         self.enqueue(now, Operation::Read, Origin::User(tag), ppa, lpn);
+    }
+
+    /// Closes the open epoch: `tag` is done once all writes submitted so far are.
+    fn flush(&mut self, now: Instant, tag: u64) {
+        self.epochs.back_mut().expect("there is always an open epoch").flush = Some(tag);
+        self.epochs.push_back(Epoch::default());
+        self.retire_epochs(now);
     }
 
     fn write(&mut self, now: Instant, lpn: Lpn, tag: u64, partial: bool) {

@@ -21,7 +21,6 @@ const TEMPERATURE_K: u16 = 308;
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     pub(crate) commands: u64,
-    pub(crate) invalid_doorbells: u64,
     bytes_read: u64,
     bytes_written: u64,
     reads: u64,
