@@ -16,8 +16,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ssd", &["simtime"]),
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
-    ("simulator", &["nvme_spec", "simtime", "controller"]),
-    ("csdrive", &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "simulator"]),
+    ("client", &["nvme_spec"]),
+    ("simulator", &["nvme_spec", "simtime", "controller", "client"]),
+    (
+        "csdrive",
+        &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "client", "simulator"],
+    ),
     ("xtask", &[]),
 ];
 

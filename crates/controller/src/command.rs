@@ -10,18 +10,24 @@ mod program;
 
 use nvme_spec::{CommandSet, Status, SubmissionEntry};
 
-pub(crate) use admin::{AdminCommand, GetLog, Identify, LoadProgram};
+pub(crate) use admin::{
+    AdminCommand, CreateSq, Erase, Format, GetFeatures, GetLog, Identify, LoadProgram,
+    SanitizeAction, SelfTest, SetFeatures,
+};
 pub(crate) use memory::{GRANULARITY, MemoryCommand};
-pub(crate) use nvm::NvmCommand;
+pub(crate) use nvm::{Blocks, CopyBlocks, NvmCommand, ZeroBlocks};
 pub(crate) use program::{ExecuteProgram, ProgramCommand};
 
-/// Checks what is the same for every command: no fused operations, data pointers are PRPs.
-pub(crate) fn check_flags(entry: &SubmissionEntry) -> Result<(), Status> {
-    // Neither fused commands (FUSES = 0) nor SGLs (SGLS = 0) are advertised.
-    if entry.fuse() != 0 || entry.psdt() != 0 {
-        return Err(Status::INVALID_FIELD.with_dnr());
+/// Checks what is the same for every command of a queue: how it points to its data. A pair of
+/// fused commands is the business of whoever takes them from the queue.
+#[inline]
+pub(crate) fn check_flags(entry: &SubmissionEntry, is_admin: bool) -> Result<(), Status> {
+    match entry.psdt() {
+        0 => Ok(()),
+        // SGLs are for I/O commands (Base 2.1, section 4.3.2); no metadata comes by SGL (SGLS).
+        1 if !is_admin => Ok(()),
+        _ => Err(Status::INVALID_FIELD.with_dnr()),
     }
-    Ok(())
 }
 
 /// What decoding alone says of an entry: `set` is the command set of its namespace, or `None` for
@@ -30,7 +36,7 @@ pub(crate) fn check_flags(entry: &SubmissionEntry) -> Result<(), Status> {
 /// # Errors
 /// The status that the drive would complete the command with.
 pub fn check_entry(set: Option<CommandSet>, entry: &SubmissionEntry) -> Result<(), Status> {
-    check_flags(entry)?;
+    check_flags(entry, set.is_none())?;
     match set {
         None => AdminCommand::decode(entry).map(drop),
         Some(CommandSet::NVM) => NvmCommand::decode(entry).map(drop),

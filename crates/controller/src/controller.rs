@@ -1,32 +1,47 @@
-//! The controller: queues, doorbells, the event loop, and how commands begin and end.
+//! The controller: what the drive consists of, its event loop, and how commands end.
 
 use std::sync::Arc;
 
 use ebpf::SharedMemory;
-use nvme_spec::{Cc, CompletionEntry, PAGE_SIZE, Status, SubmissionEntry, offset};
+use nvme_spec::{CompletionEntry, Status};
 use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
+use crate::admin::background::Background;
+use crate::admin::keep_alive::KeepAlive;
 use crate::admin::log_pages::Logs;
-use crate::command::check_flags;
+use crate::arbiter::Arbiter;
+use crate::async_event::AsyncEvents;
 use crate::config::{Config, ConfigError};
+use crate::doorbell::DoorbellBuffers;
+use crate::features::Features;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, CommandRecord, InFlight, InFlightTable, Tag, Timeline, Token};
-use crate::limits::{ARBITRATION_BURST, COMMANDS_IN_FLIGHT_MAX};
+use crate::inflight::{Activity, CommandRecord, InFlight, InFlightTable, Tag};
+use crate::interrupt::{Interrupts, Raise};
 use crate::link::Link;
-use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID, compute::ComputeNamespace};
+use crate::namespace::compute::ComputeNamespace;
 use crate::queue::{CompletionQueue, SubmissionQueue};
-use crate::registers::{CSS_ADMIN, CSS_ALL, Registers};
+use crate::registers::Registers;
 use crate::statistics::{Statistics, TraceHash};
 use crate::work::{Outbox, WorkDone};
 
 /// What happens at a point in time, besides the events of the models.
 #[derive(Clone, Copy, Debug)]
-enum Event {
-    /// A command's host data has arrived.
+pub(crate) enum Event {
+    /// The data a command waits for has arrived.
     Arrived(Tag),
     /// A command's completion is due.
     Complete(Tag),
+    /// A coalesced interrupt waited long enough.
+    Interrupt { vector: u16, generation: u32 },
+    /// A namespace has been formatted.
+    Formatted(Tag),
+    /// A sanitize operation is over.
+    Sanitized,
+    /// A self-test is over, if it is still the one of this number.
+    SelfTested(u32),
+    /// The host was silent for the keep alive time-out, if the timer is still this one.
+    KeepAlive(u32),
 }
 
 /// The drive: an NVMe controller with its three namespaces.
@@ -36,8 +51,21 @@ pub struct Controller {
     pub(crate) registers: Registers,
     pub(crate) submission: Vec<Option<SubmissionQueue>>,
     pub(crate) completion: Vec<Option<CompletionQueue>>,
+    /// Highest identifier of an I/O submission queue since the last reset.
+    pub(crate) queue_last: u16,
+    pub(crate) arbiter: Arbiter,
+    pub(crate) interrupts: Interrupts,
+    pub(crate) doorbell_buffers: Option<DoorbellBuffers>,
+    pub(crate) features: Features,
+    pub(crate) async_events: AsyncEvents,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) background: Background,
     pub(crate) inflight: InFlightTable,
+    /// A queue is blocked because too many commands are in flight.
+    pub(crate) inflight_full: bool,
     pub(crate) ssd: Ssd,
+    /// Bytes of a logical block of the NVM namespace, by its format.
+    pub(crate) block_bytes: u32,
     pub(crate) memory: Arc<SharedMemory>,
     pub(crate) engine: compute::Engine,
     pub(crate) compute: ComputeNamespace,
@@ -49,13 +77,11 @@ pub struct Controller {
     pub(crate) scratch: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) page_bits: u32,
-    events: EventQueue<Event>,
-    /// Submission queues that may hold commands, in the order of their doorbells.
-    waiting: Vec<u16>,
-    /// A doorbell or a freed place may let commands be taken from these queues.
-    fetch_due: bool,
-    now: Instant,
-    hash: TraceHash,
+    pub(crate) events: EventQueue<Event>,
+    /// Doorbells, freed places or notices may let commands be taken or ended.
+    pub(crate) fetch_due: bool,
+    pub(crate) now: Instant,
+    pub(crate) hash: TraceHash,
     records: Option<Vec<CommandRecord>>,
     pages_done: Vec<ssd::Done>,
     jobs_done: Vec<compute::Finished>,
@@ -76,9 +102,20 @@ impl Controller {
             registers: Registers::default(),
             submission: (0..queues).map(|_| None).collect(),
             completion: (0..queues).map(|_| None).collect(),
+            queue_last: 0,
+            arbiter: Arbiter::default(),
+            // One vector for each possible queue pair, and one for the admin queue.
+            interrupts: Interrupts::new(queues),
+            doorbell_buffers: None,
+            features: Features::default(),
+            async_events: AsyncEvents::default(),
+            keep_alive: KeepAlive::default(),
+            background: Background::default(),
             inflight: InFlightTable::default(),
+            inflight_full: false,
             page_bits: ssd.geometry().page_bytes.trailing_zeros(),
             ssd,
+            block_bytes: config.block_bytes,
             memory: Arc::new(memory),
             engine: compute::Engine::new(&config.compute),
             compute: ComputeNamespace::default(),
@@ -90,7 +127,6 @@ impl Controller {
             scratch: Vec::new(),
             outbox: Outbox::default(),
             events: EventQueue::new(),
-            waiting: Vec::new(),
             fetch_due: false,
             now: Instant::ZERO,
             hash: TraceHash::default(),
@@ -101,26 +137,12 @@ impl Controller {
         })
     }
 
-    /// Reads 1, 2, 4 or 8 bytes of BAR0. What does not exist reads as zero.
-    pub fn register_read(&self, at: u64, size: usize) -> u64 {
-        if at < offset::DOORBELLS { self.registers.read(at, size) } else { 0 }
-    }
-
-    /// Writes 4 or 8 bytes of BAR0. Effects on queues happen at the next [`Self::advance`].
-    pub fn register_write(&mut self, at: u64, size: usize, value: u64) {
-        match at {
-            offset::DOORBELLS.. => self.ring_doorbell(at - offset::DOORBELLS, value as u32),
-            offset::CC => self.configure(Cc::from_bits(value as u32)),
-            _ => self.registers.write(at, size, value),
-        }
-    }
-
     /// Takes commands whose doorbells were rung and runs every event due at or before `now`;
     /// returns when to call again. The shell must run the work it finds in the outbox, report it
     /// with [`Self::work_done`], and call again.
     pub fn advance(&mut self, now: Instant, host: &mut impl HostMemory) -> Option<Instant> {
         self.now = self.now.max(now);
-        if self.fetch_due {
+        if self.fetch_due || self.doorbell_buffers.is_some() {
             self.fetch(now, host);
         }
         loop {
@@ -139,10 +161,7 @@ impl Controller {
                 self.advance_compute(at);
             }
             while let Some((at, event)) = self.events.pop_due(at) {
-                match event {
-                    Event::Arrived(tag) => self.data_arrived(at, host, tag),
-                    Event::Complete(tag) => self.post(at, host, tag),
-                }
+                self.happen(at, host, event);
             }
             if self.fetch_due {
                 self.fetch(at, host);
@@ -166,7 +185,7 @@ impl Controller {
         &mut self.outbox
     }
 
-    /// The configuration.
+    /// The configuration the drive was made with. The block size in use is the namespace's format.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -180,6 +199,7 @@ impl Controller {
             bytes_from_host: self.from_host.bytes(),
             bytes_internal: self.internal.bytes(),
             commands: self.logs.commands,
+            commands_in_flight: self.inflight.len() as u64,
             trace_hash: self.hash.value(),
         }
     }
@@ -189,6 +209,10 @@ impl Controller {
         self.records = on.then(Vec::new);
         self.ssd.set_recording(on);
         self.engine.set_recording(on);
+    }
+
+    pub(crate) fn is_recording(&self) -> bool {
+        self.records.is_some()
     }
 
     /// Takes the recorded commands.
@@ -206,201 +230,40 @@ impl Controller {
         self.engine.take_records()
     }
 
-    /// Doorbells (Base 2.1, section 3.1.5): even = submission tail, odd = completion head. A write
-    /// to a queue that does not exist, or of a value beyond it, has no effect.
-    fn ring_doorbell(&mut self, at: u64, value: u32) {
-        if !self.registers.csts.rdy() || !at.is_multiple_of(4) {
-            return;
-        }
-        let (queue, is_completion) = ((at / 8) as usize, at % 8 == 4);
-        let valid = if is_completion {
-            let queue = self.completion.get_mut(queue).and_then(Option::as_mut);
-            queue.is_some_and(|q| q.set_head(value))
-        } else {
-            let number = queue as u16;
-            let queue = self.submission.get_mut(queue).and_then(Option::as_mut);
-            let valid = queue.is_some_and(|q| q.set_tail(value));
-            if valid && !self.waiting.contains(&number) {
-                self.waiting.push(number);
-            }
-            valid
-        };
-        self.fetch_due |= valid;
-    }
-
-    /// A write of CC (Base 2.1, section 3.5): enable, reset, shutdown.
-    fn configure(&mut self, new: Cc) {
-        let old = std::mem::replace(&mut self.registers.cc, new);
-        if new.en() && !old.en() {
-            self.enable();
-        } else if !new.en() && old.en() {
-            self.reset();
-        }
-        // Nothing the drive acknowledged is lost when its process ends: shutdown is immediate.
-        let shutdown = if new.shn() == 0 { 0 } else { 2 };
-        self.registers.csts.set_shst(shutdown);
-    }
-
-    fn enable(&mut self) {
-        let Registers { cc, aqa, asq, acq, .. } = self.registers;
-        let valid = matches!(cc.css(), 0 | CSS_ALL | CSS_ADMIN)
-            && cc.mps() == 0
-            && cc.ams() == 0
-            && aqa.asqs_z() > 0
-            && aqa.acqs_z() > 0
-            && asq.is_multiple_of(PAGE_SIZE)
-            && acq.is_multiple_of(PAGE_SIZE);
-        if !valid {
-            self.registers.csts.set_cfs(true);
-            return;
-        }
-        self.submission[0] = Some(SubmissionQueue::new(asq, u32::from(aqa.asqs_z()) + 1, 0));
-        let mut queue = CompletionQueue::new(acq, u32::from(aqa.acqs_z()) + 1, Some(0));
-        queue.users = 1;
-        self.completion[0] = Some(queue);
-        self.registers.csts.set_rdy(true);
-    }
-
-    /// Controller reset: queues vanish, commands in flight are abandoned, namespaces stay.
-    fn reset(&mut self) {
-        for tag in self.inflight.tags(|_| true) {
-            if let Some(command) = self.abandon(tag) {
-                command.token.end();
-            }
-        }
-        self.submission.fill_with(|| None);
-        self.completion.fill_with(|| None);
-        self.queues_granted = false;
-        self.waiting.clear();
-        self.fetch_due = false;
-        self.registers.csts.set_rdy(false);
-        self.registers.csts.set_cfs(false);
-    }
-
-    /// Stops a command's work in the models and takes it out of the table.
-    pub(crate) fn abandon(&mut self, tag: Tag) -> Option<InFlight> {
-        let command = self.inflight.remove(tag)?;
-        if matches!(command.activity, Activity::Running(_)) {
-            self.engine.cancel(self.now, compute::JobId(tag.0));
-        }
-        Some(command)
-    }
-
-    fn fetch(&mut self, now: Instant, host: &mut impl HostMemory) {
-        self.fetch_due = false;
-        // Round robin over the queues that may hold commands, a burst from each in turn.
-        let mut progress = true;
-        while progress {
-            progress = false;
-            let mut n = 0;
-            while n < self.waiting.len() {
-                let sqid = usize::from(self.waiting[n]);
-                for _ in 0..ARBITRATION_BURST {
-                    if !self.fetch_one(now, host, sqid) {
-                        break;
-                    }
-                    progress = true;
-                }
-                // A queue that is not empty stays: its commands wait for a place.
-                if self.submission[sqid].as_ref().is_none_or(SubmissionQueue::is_empty) {
-                    self.waiting.remove(n);
-                } else {
-                    n += 1;
-                }
-            }
-        }
-    }
-
-    /// Takes one command from a queue if there is one and it has a place in its completion queue.
-    fn fetch_one(&mut self, now: Instant, host: &mut impl HostMemory, sqid: usize) -> bool {
-        let Some(queue) = self.submission[sqid].as_mut().filter(|q| !q.is_empty()) else {
-            return false;
-        };
-        let cqid = queue.cqid;
-        if self.registers.csts.cfs() {
-            return false;
-        }
-        if self.inflight.len() >= COMMANDS_IN_FLIGHT_MAX {
-            self.fetch_due = true;
-            return false;
-        }
-        // Without a place for the completion the command stays; the host's next head update of
-        // the completion queue tries again.
-        let reserved =
-            self.completion[usize::from(cqid)].as_mut().is_some_and(CompletionQueue::reserve);
-        if !reserved {
-            return false;
-        }
-        let Ok(entry) = queue.pop(host) else {
-            // The queue itself cannot be read: a fatal error, as Base 2.1, section 9.5 has it.
-            if let Some(completion) = &mut self.completion[usize::from(cqid)] {
-                completion.release();
-            }
-            self.registers.csts.set_cfs(true);
-            return false;
-        };
-        self.start(now, host, sqid as u16, cqid, &entry);
-        true
-    }
-
-    /// Begins a command: decode, validate, resolve, act.
-    fn start(
-        &mut self,
-        now: Instant,
-        host: &mut impl HostMemory,
-        sqid: u16,
-        cqid: u16,
-        entry: &SubmissionEntry,
-    ) {
-        self.hash.fetched(now, sqid, entry);
-        let timeline = self.records.is_some().then(|| Box::new(Timeline::new(now)));
-        let tag = self.inflight.insert(InFlight {
-            token: Token::new(sqid, cqid, entry.cid.get()),
-            opcode: entry.opcode,
-            nsid: entry.nsid.get(),
-            activity: Activity::Completing,
-            status: Status::SUCCESS,
-            result: 0,
-            timeline,
-        });
-        let started = check_flags(entry).and_then(|()| {
-            if sqid == 0 {
-                self.admin(now, host, tag, entry)
-            } else {
-                self.io(now, host, tag, entry)
-            }
-        });
-        if let Err(status) = started {
-            self.complete(now, tag, status, 0);
-        }
-    }
-
     #[inline]
-    fn io(
-        &mut self,
-        now: Instant,
-        host: &mut impl HostMemory,
-        tag: Tag,
-        entry: &SubmissionEntry,
-    ) -> Result<(), Status> {
-        let all_sets = self.registers.cc.css() == CSS_ALL;
-        match entry.nsid.get() {
-            NVM_NSID => self.nvm(now, host, tag, entry),
-            // Flush of all namespaces (Base 2.1, section 7.2).
-            u32::MAX if entry.opcode == 0 => self.nvm(now, host, tag, entry),
-            MEMORY_NSID if all_sets => self.memory(now, host, tag, entry),
-            COMPUTE_NSID if all_sets => self.programs(now, host, tag, entry),
-            _ => Err(Status::INVALID_NAMESPACE.with_dnr()),
+    fn happen(&mut self, at: Instant, host: &mut impl HostMemory, event: Event) {
+        match event {
+            Event::Arrived(tag) => self.data_arrived(at, host, tag),
+            Event::Complete(tag) => self.post(at, host, tag),
+            Event::Interrupt { vector, generation } => {
+                if self.interrupts.expired(vector, generation) {
+                    self.outbox.interrupts.push(vector);
+                }
+            }
+            Event::Formatted(tag) => self.formatted(at, tag),
+            Event::Sanitized => self.sanitized(at),
+            Event::SelfTested(number) => self.self_tested(at, number),
+            Event::KeepAlive(number) => self.keep_alive_expired(number),
         }
     }
 
     /// Lets a command's host data travel; [`Self::data_arrived`] goes on when it is here.
     pub(crate) fn expect_data(&mut self, now: Instant, tag: Tag, len: u64, activity: Activity) {
         let at = self.from_host.send(now, len);
+        self.expect_at(at, tag, activity);
+    }
+
+    /// The data a command waits for arrives at `at`.
+    pub(crate) fn expect_at(&mut self, at: Instant, tag: Tag, activity: Activity) {
+        self.set_activity(tag, activity);
+        self.events.push(at, Event::Arrived(tag));
+    }
+
+    #[inline]
+    pub(crate) fn set_activity(&mut self, tag: Tag, activity: Activity) {
         if let Some(command) = self.inflight.get_mut(tag) {
             command.activity = activity;
         }
-        self.events.push(at, Event::Arrived(tag));
     }
 
     fn data_arrived(&mut self, now: Instant, host: &mut impl HostMemory, tag: Tag) {
@@ -410,7 +273,7 @@ impl Controller {
         let Activity::Arriving { segments, arrival } = activity else {
             unreachable!("data arrived for a command that expected none")
         };
-        if let Err(status) = self.act_on_data(now, host, tag, &segments, *arrival) {
+        if let Err(status) = self.act_on_data(now, host, tag, segments, *arrival) {
             self.complete(now, tag, status, 0);
         }
     }
@@ -436,18 +299,57 @@ impl Controller {
         self.complete(at, tag, Status::SUCCESS, 0);
     }
 
-    /// Ends a command: its completion goes to the place that was reserved for it.
+    /// Ends a command whose time has come.
+    #[inline]
     fn post(&mut self, now: Instant, host: &mut impl HostMemory, tag: Tag) {
         let Some(command) = self.inflight.remove(tag) else { return };
         self.end(now, host, command);
     }
 
+    /// Stops a command's work in the models and takes it out of the table. What it holds a lease
+    /// on is free when no worker uses it any more.
+    pub(crate) fn abandon(&mut self, tag: Tag) -> Option<InFlight> {
+        let command = self.inflight.remove(tag)?;
+        match command.activity {
+            Activity::Running(_) => {
+                self.engine.cancel(self.now, compute::JobId(tag.0));
+            }
+            Activity::Formatting => self.background.format_abandoned(),
+            _ => {}
+        }
+        Some(command)
+    }
+
+    /// Ends a command early with a status; its completion goes to the place it has.
+    pub(crate) fn end_early(
+        &mut self,
+        now: Instant,
+        host: &mut impl HostMemory,
+        tag: Tag,
+        status: Status,
+    ) {
+        let Some(mut command) = self.abandon(tag) else { return };
+        let partner = command.fused_write();
+        command.status = status;
+        command.result = 0;
+        self.end(now, host, command);
+        if let Some(write) = partner {
+            self.end_early(now, host, write, Status::ABORTED_FAILED_FUSED);
+        }
+    }
+
+    /// Ends a command: its completion goes to the place that was promised.
     pub(crate) fn end(&mut self, now: Instant, host: &mut impl HostMemory, command: InFlight) {
         let InFlight { token, opcode, nsid, status, result, timeline, .. } = command;
         self.hash.completed(now, token.sqid, token.cid, status, result);
         self.logs.count(&token, opcode, nsid, status);
-        let head =
-            self.submission[usize::from(token.sqid)].as_ref().map_or(0, SubmissionQueue::head);
+        self.logs.ended(now, token.sqid);
+        let head = self.submission[usize::from(token.sqid)].as_mut().map_or(0, |queue| {
+            if token.owns_cid {
+                queue.finish(token.cid);
+            }
+            queue.head()
+        });
         let entry = CompletionEntry {
             result: result.into(),
             sqhd: head.into(),
@@ -459,7 +361,9 @@ impl Controller {
             if queue.post(host, entry).is_err() {
                 self.registers.csts.set_cfs(true);
             }
-            self.outbox.interrupts.extend(queue.vector);
+            if let Some(vector) = queue.vector {
+                self.raise(now, vector, token.cqid != 0);
+            }
         }
         if let (Some(records), Some(timeline)) = (&mut self.records, timeline) {
             records.push(CommandRecord {
@@ -474,7 +378,23 @@ impl Controller {
                 run: timeline.run,
             });
         }
+        if self.inflight_full {
+            self.inflight_full = false;
+            self.fetch_due |= self.arbiter.unblock();
+        }
         token.end();
+    }
+
+    #[inline]
+    fn raise(&mut self, now: Instant, vector: u16, coalesce: bool) {
+        let setting = self.features.current.coalescing;
+        match self.interrupts.posted(now, vector, coalesce, setting) {
+            Raise::Now => self.outbox.interrupts.push(vector),
+            Raise::At(at, generation) => {
+                self.events.push(at, Event::Interrupt { vector, generation });
+            }
+            Raise::Pending => {}
+        }
     }
 
     fn advance_flash(&mut self, now: Instant, host: &mut impl HostMemory) {

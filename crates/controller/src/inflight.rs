@@ -10,9 +10,9 @@ use compute::Work;
 use nvme_spec::Status;
 use simtime::{Duration, Instant};
 
-use crate::command::{ExecuteProgram, LoadProgram};
+use crate::command::{CopyBlocks, ExecuteProgram, LoadProgram};
+use crate::data_pointer::Segments;
 use crate::namespace::compute::ProgramLease;
-use crate::prp::Segments;
 
 /// The obligation to complete one command.
 #[must_use]
@@ -21,12 +21,14 @@ pub(crate) struct Token {
     pub(crate) sqid: u16,
     pub(crate) cqid: u16,
     pub(crate) cid: u16,
+    /// False if another command in flight has the same identifier: this one only says so.
+    pub(crate) owns_cid: bool,
     ended: bool,
 }
 
 impl Token {
-    pub(crate) fn new(sqid: u16, cqid: u16, cid: u16) -> Self {
-        Self { sqid, cqid, cid, ended: false }
+    pub(crate) fn new(sqid: u16, cqid: u16, cid: u16, owns_cid: bool) -> Self {
+        Self { sqid, cqid, cid, owns_cid, ended: false }
     }
 
     /// The command is over: its completion was posted, or a reset forgot it.
@@ -99,15 +101,77 @@ pub struct CommandRecord {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tag(pub(crate) u64);
 
-/// What a command with host data does when the data has arrived.
+/// What a command does when the data it waits for has arrived.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    NvmWrite { start: u64, len: u64, fua: bool },
-    MemoryWrite { start: u64, len: u64 },
-    MemoryCopy { target: u64, len: u64, count: usize, format: u8 },
+    NvmWrite {
+        start: u64,
+        len: u64,
+        fua: bool,
+    },
+    NvmCompare {
+        start: u64,
+        len: u64,
+        write: Option<FusedWrite>,
+    },
+    Dataset {
+        range_count: usize,
+    },
+    NvmCopy(CopyBlocks),
+    /// Bytes of device memory that a Copy brought to the flash.
+    MemoryToNvm {
+        sources: Vec<SourceBytes>,
+        start: u64,
+        len: u64,
+        fua: bool,
+    },
+    MemoryWrite {
+        start: u64,
+        len: u64,
+    },
+    MemoryCopy {
+        target: u64,
+        len: u64,
+        count: usize,
+        format: u8,
+    },
     LoadProgram(LoadProgram),
-    CreateRangeSet { count: u8 },
-    Execute { command: ExecuteProgram, lease: ProgramLease, set: Option<Arc<Vec<ebpf::Range>>> },
+    CreateRangeSet {
+        count: u8,
+    },
+    Execute {
+        command: ExecuteProgram,
+        lease: ProgramLease,
+        set: Option<Arc<Vec<ebpf::Range>>>,
+    },
+    SetTimestamp,
+    SetHostBehavior,
+}
+
+/// The write of a fused pair, as its compare knows it.
+#[derive(Debug)]
+pub(crate) struct FusedWrite {
+    pub(crate) tag: Tag,
+    pub(crate) segments: Segments,
+    pub(crate) fua: bool,
+}
+
+/// Pages being read to be compared with the host's data, or only verified.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) start: u64,
+    pub(crate) pages_left: u32,
+    /// What the host says the blocks hold; `None` = it says nothing.
+    pub(crate) compare: Option<Segments>,
+    pub(crate) write: Option<FusedWrite>,
+    pub(crate) len: u64,
+}
+
+/// Where copied blocks go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CopyTarget {
+    Memory(u64),
+    Blocks { start: u64, len: u64, fua: bool },
 }
 
 /// What a command in flight waits for.
@@ -115,16 +179,24 @@ pub(crate) enum Arrival {
 pub(crate) enum Activity {
     /// Nothing but its completion time.
     Completing,
-    /// Data on its way from the host.
+    /// Data on its way from the host, or between flash and device memory.
     Arriving { segments: Segments, arrival: Box<Arrival> },
     /// Pages on their way from flash to the host.
     Reading { start: u64, len: u64, segments: Segments, pages_left: u32, link_end: Instant },
     /// Pages on their way to the write buffer or to flash.
     Writing { pages_left: u32 },
-    /// Pages on their way from flash to device memory.
-    Copying { target: u64, sources: Vec<SourceBytes>, pages_left: u32, link_end: Instant },
+    /// Pages on their way from flash to the controller.
+    Checking(Box<Check>),
+    /// Pages on their way from flash to device memory or to other blocks.
+    Copying { target: CopyTarget, sources: Vec<SourceBytes>, pages_left: u32, link_end: Instant },
+    /// The compare of the same fused pair.
+    AwaitingCompare,
     /// A job on the compute units.
     Running(Box<RunningJob>),
+    /// Something to tell the host.
+    AwaitingEvent,
+    /// The namespace being formatted.
+    Formatting,
 }
 
 /// A job on the compute units.
@@ -138,7 +210,7 @@ pub(crate) struct RunningJob {
     pub(crate) outcome: Option<ebpf::Outcome>,
 }
 
-/// Bytes of the NVM namespace to copy.
+/// Bytes of the NVM or the memory namespace to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourceBytes {
     pub(crate) start: u64,
@@ -182,6 +254,24 @@ impl Timeline {
 }
 
 impl InFlight {
+    /// True if all that is left is to post the completion.
+    pub(crate) fn is_completing(&self) -> bool {
+        matches!(self.activity, Activity::Completing)
+    }
+
+    /// The write of the fused pair whose compare this is.
+    pub(crate) fn fused_write(&self) -> Option<Tag> {
+        let write = match &self.activity {
+            Activity::Checking(check) => check.write.as_ref(),
+            Activity::Arriving { arrival, .. } => match &**arrival {
+                Arrival::NvmCompare { write, .. } => write.as_ref(),
+                _ => None,
+            },
+            _ => None,
+        };
+        write.map(|write| write.tag)
+    }
+
     /// The time from the end of the last stage to `at` was spent on one stage.
     #[inline]
     pub(crate) fn end_stage(&mut self, at: Instant, stage: fn(&mut Stages) -> &mut Duration) {

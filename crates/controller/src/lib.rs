@@ -15,19 +15,27 @@
 //! Specification: NVM Express Base 2.1 and NVM Command Set 1.2; Subsystem Local Memory and
 //! Computational Programs as `docs/conformance.md` records them.
 //!
-//! Not here yet: SGLs, fused commands, asynchronous events, most features and log pages, formats
-//! other than the configured one. They answer Invalid Opcode or Invalid Field, as on any drive.
+//! Not here: metadata and protection information, reservations, directives, namespace management,
+//! firmware update, controller memory buffers. They are not advertised, and answer Invalid Opcode or
+//! Invalid Field. Faults of the media are not modelled either.
 #![forbid(unsafe_code)]
 
 mod admin;
+mod arbiter;
+mod async_event;
 mod command;
 mod config;
 mod controller;
+mod data_pointer;
+mod doorbell;
+mod features;
+mod fetch;
 mod host_memory;
 mod inflight;
+mod interrupt;
+mod lifecycle;
 mod link;
 mod namespace;
-mod prp;
 mod queue;
 mod registers;
 mod statistics;

@@ -6,8 +6,18 @@ pub const QUEUE_ENTRIES_MAX: u32 = 65_536;
 /// Commands in flight over all queues; more stay in their submission queues.
 pub const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
 
-/// Submission queue entries taken from one queue before the next queue has its turn.
-pub const ARBITRATION_BURST: u32 = 8;
+/// Of those, commands that only the admin queue may have: a host with full I/O queues can still
+/// abort and delete.
+pub const COMMANDS_IN_FLIGHT_ADMIN: usize = 64;
+
+/// Arbitration burst after a reset, as a power of two (Arbitration feature, AB; Identify, RAB).
+pub const ARBITRATION_BURST_LOG2: u8 = 3;
+
+/// Asynchronous Event Requests outstanding (AERL + 1).
+pub const ASYNC_EVENT_REQUESTS_MAX: usize = 4;
+
+/// Descriptors of one scatter gather list.
+pub const SGL_DESCRIPTORS_MAX: usize = 65_536;
 
 /// Program slots: indices 0 to 1023, the range CEMU's hosts use.
 pub const PROGRAM_SLOTS: u16 = 1024;
@@ -26,6 +36,15 @@ pub const RANGES_PER_SET_MAX: u8 = 128;
 
 /// Source entries of a Memory Copy command.
 pub const COPY_SOURCES_MAX: usize = 256;
+
+/// Bytes of a Memory Copy command: what one command may make the drive do at once.
+pub const MEMORY_COPY_BYTES_MAX: u64 = 1 << 30;
+
+/// Source entries of a Copy command (MSRC + 1).
+pub const NVM_COPY_SOURCES_MAX: usize = 128;
+
+/// Bytes of a Copy command (MCL, in blocks).
+pub const NVM_COPY_BYTES_MAX: u64 = 16 << 20;
 
 /// Entries of the error information log.
 pub const ERROR_LOG_ENTRIES: usize = 64;

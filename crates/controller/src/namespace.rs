@@ -6,12 +6,7 @@ pub(crate) mod compute;
 pub(crate) mod memory;
 pub(crate) mod nvm;
 
-/// Blocks.
-pub const NVM_NSID: u32 = 1;
-/// Device memory.
-pub const MEMORY_NSID: u32 = 2;
-/// Programs.
-pub const COMPUTE_NSID: u32 = 3;
+pub use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
 /// Every namespace with its command set, ascending.
 pub(crate) const NAMESPACES: [(u32, CommandSet); 3] = [

@@ -1,17 +1,21 @@
-//! The register file (Base 2.1, section 3.1): values only; what changes of CC and of doorbells
-//! mean is decided in `controller.rs`.
+//! The register file (Base 2.1, section 3.1): values only; what changes of CC, NSSR and of doorbells
+//! mean is decided in `lifecycle.rs` and `doorbell.rs`.
 
 use nvme_spec::{Aqa, Cap, Cc, Csts, offset};
 
 use crate::limits::QUEUE_ENTRIES_MAX;
 
 /// NVM Express 2.1.
-const VERSION: u32 = 0x0002_0100;
+pub(crate) const VERSION: u32 = 0x0002_0100;
 
+/// CC.CSS: the NVM command set alone.
+pub(crate) const CSS_NVM: u8 = 0b000;
 /// CC.CSS: all supported I/O command sets.
 pub(crate) const CSS_ALL: u8 = 0b110;
-/// CC.CSS: admin command set only.
-pub(crate) const CSS_ADMIN: u8 = 0b111;
+/// CC.AMS: round robin.
+pub(crate) const AMS_ROUND_ROBIN: u8 = 0;
+/// CC.AMS: weighted round robin with urgent priority class.
+pub(crate) const AMS_WEIGHTED: u8 = 1;
 
 /// Ready time-out in units of 500 ms (CAP.TO, CRTO.CRWMT).
 const READY_TIMEOUT: u8 = 20;
@@ -27,18 +31,22 @@ pub(crate) struct Registers {
     interrupt_mask: u32,
 }
 
-/// The capabilities of every drive here.
+/// The capabilities of every drive here: contiguous queues, weighted round robin, subsystem reset,
+/// the NVM command set and those of CNS 1Ch, 4 KiB pages. No memory buffer, no boot partition.
 pub(crate) fn capabilities() -> Cap {
     Cap::new()
         .with_mqes_z((QUEUE_ENTRIES_MAX - 1) as u16)
         .with_cqr(true)
+        .with_ams(1)
         .with_to(READY_TIMEOUT)
+        .with_nssrs(true)
         .with_css(1 << 0 | 1 << 6)
         .with_crwms(true)
 }
 
 impl Registers {
-    /// Reads 4 or 8 bytes. What does not exist reads as zero.
+    /// Reads 1, 2, 4 or 8 bytes within an aligned 8-byte word; what straddles two is cut off. What
+    /// does not exist reads as zero.
     pub(crate) fn read(&self, at: u64, size: usize) -> u64 {
         let aligned = at & !7;
         let value = match aligned {
@@ -61,23 +69,35 @@ impl Registers {
         }
     }
 
-    /// Writes 4 or 8 bytes of a plain register; CC and doorbells are not plain.
-    pub(crate) fn write(&mut self, at: u64, size: usize, value: u64) {
-        let low = |old: u64| old & !u64::from(u32::MAX) | value & u64::from(u32::MAX);
-        let high = |old: u64| old & u64::from(u32::MAX) | value << 32;
-        let enabled = self.cc.en();
-        match (at, size) {
-            (offset::INTMS, _) => self.interrupt_mask |= value as u32,
-            (offset::INTMC, _) => self.interrupt_mask &= !(value as u32),
-            // The admin queue's place must not change while the controller is enabled.
-            (offset::AQA, _) if !enabled => self.aqa = Aqa::from_bits(value as u32 & 0x0FFF_0FFF),
-            (offset::ASQ, 8) if !enabled => self.asq = value,
-            (offset::ASQ, 4) if !enabled => self.asq = low(self.asq),
-            (0x2C, 4) if !enabled => self.asq = high(self.asq),
-            (offset::ACQ, 8) if !enabled => self.acq = value,
-            (offset::ACQ, 4) if !enabled => self.acq = low(self.acq),
-            (0x34, 4) if !enabled => self.acq = high(self.acq),
+    /// Writes a 4-byte register without side effects.
+    pub(crate) fn write(&mut self, at: u64, value: u32) {
+        let low = |old: u64| old & !u64::from(u32::MAX) | u64::from(value);
+        let high = |old: u64| old & u64::from(u32::MAX) | u64::from(value) << 32;
+        // The admin queue's place must not change while the controller is enabled.
+        let is_enabled = self.cc.en();
+        match at {
+            offset::INTMS => self.interrupt_mask |= value,
+            offset::INTMC => self.interrupt_mask &= !value,
+            // NSSRO is cleared by writing it; the rest is read only.
+            offset::CSTS if Csts::from_bits(value).nssro() => self.csts.set_nssro(false),
+            offset::AQA if !is_enabled => self.aqa = Aqa::from_bits(value & 0x0FFF_0FFF),
+            offset::ASQ if !is_enabled => self.asq = low(self.asq),
+            0x2C if !is_enabled => self.asq = high(self.asq),
+            offset::ACQ if !is_enabled => self.acq = low(self.acq),
+            0x34 if !is_enabled => self.acq = high(self.acq),
             _ => {}
         }
+    }
+
+    /// A controller reset puts everything back but the admin queue's attributes and place.
+    pub(crate) fn reset(&mut self) {
+        let Self { aqa, asq, acq, .. } = *self;
+        let csts = Csts::new().with_nssro(self.csts.nssro());
+        *self = Self { csts, aqa, asq, acq, ..Self::default() };
+    }
+
+    /// A subsystem reset puts everything back.
+    pub(crate) fn reset_subsystem(&mut self) {
+        *self = Self { csts: Csts::new().with_nssro(true), ..Self::default() };
     }
 }

@@ -19,6 +19,8 @@ pub struct Statistics {
     pub bytes_internal: u64,
     /// Commands completed.
     pub commands: u64,
+    /// Commands taken and not completed yet, Asynchronous Event Requests among them.
+    pub commands_in_flight: u64,
     /// Hash over every command taken and completed, with the time of each.
     pub trace_hash: u64,
 }

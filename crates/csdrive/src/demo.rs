@@ -1,12 +1,13 @@
 //! `csdrive demo`: TPC-H Q6 on the drive and on the host, the same question asked both ways.
 
 use anyhow::{Context, Result};
+use client::commands::{self, Execute, with_data};
+use client::{Buffer, Completion, DmaMemory, QueueId};
 use indicatif::{ProgressBar, ProgressStyle};
 use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor};
 use nvme_spec::{NvmOpcode, Status};
 use serde_json::{Value, json};
-use simulator::commands::{self, Execute, with_data};
-use simulator::{Buffer, Completion, Host, QueueId, Session, copy_source, memory_range};
+use simulator::{Host, Session, copy_source, memory_range};
 use zerocopy::IntoBytes;
 
 use crate::lineitem::{self, COLUMNS, Table};
@@ -99,12 +100,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let stored = store(&mut session, &table, arguments.json)?;
     drop(table);
     session.load_program(0, Q6)?;
-    while session.host.simulation.step() {}
+    while session.host.port.step() {}
     let device = measure(&mut session, |s| on_device(s, &stored, 2 * units, arguments.json))?;
-    while session.host.simulation.step() {}
+    while session.host.port.step() {}
     let host = measure(&mut session, |s| on_host(s, &stored, arguments.json))?;
     if arguments.json {
-        let trace_hash = session.host.simulation.drive.statistics().trace_hash;
+        let trace_hash = session.host.port.drive.statistics().trace_hash;
         say!("{:#}", to_json(&stored, &device, &host, trace_hash));
     } else {
         print(arguments, &session, &stored, &device, &host);
@@ -188,9 +189,9 @@ fn measure(
     session: &mut Session,
     answer: impl FnOnce(&mut Session) -> Result<i64>,
 ) -> Result<Measured> {
-    let (start, before) = (session.host.now(), session.host.simulation.drive.statistics());
+    let (start, before) = (session.host.port.now(), session.host.port.drive.statistics());
     let revenue = answer(session)?;
-    let (end, after) = (session.host.now(), session.host.simulation.drive.statistics());
+    let (end, after) = (session.host.port.now(), session.host.port.drive.statistics());
     Ok(Measured {
         revenue,
         time_ns: end.since(start).as_ns(),
@@ -224,10 +225,10 @@ struct Slot {
 /// units, so that copying and computing overlap.
 fn on_device(session: &mut Session, stored: &Stored, slots: usize, quiet: bool) -> Result<i64> {
     let bar = progress("Q6 on the drive", stored.rows, quiet);
-    let room = session.host.simulation.drive.config().memory_bytes / slot_bytes();
+    let room = session.host.port.drive.config().memory_bytes / slot_bytes();
     let host = &mut session.host;
     let slots: Vec<Slot> = (0..slots.min(room as usize).min(512))
-        .map(|n| Slot { memory: n as u64 * slot_bytes(), list: host.simulation.ram.allocate(PAGE) })
+        .map(|n| Slot { memory: n as u64 * slot_bytes(), list: host.port.ram.allocate(PAGE) })
         .collect();
     let mut chunks = stored.chunks();
     let mut waiting: Vec<Option<(usize, Step)>> = vec![None; 1024];
@@ -276,7 +277,7 @@ fn slices(stored: &Stored, slot: &Slot, chunk: Chunk) -> [(u64, u64, u64, u64); 
 fn start_copy(host: &mut Host, stored: &Stored, slot: &Slot, chunk: Chunk) -> u16 {
     let slices = slices(stored, slot, chunk);
     let list: [CopySourceBlocks; 4] = slices.map(|(block, count, _, _)| copy_source(block, count));
-    host.simulation.ram.put(slot.list.address, list.as_bytes());
+    host.port.ram.put(slot.list.address, list.as_bytes());
     let len = slices.iter().map(|(_, count, _, _)| count * stored.block).sum();
     let entry = commands::memory_copy(slot.memory + PAGE, len, list.len(), 2);
     host.submit(IO, with_data(entry, (slot.list.address, 0)))
@@ -287,7 +288,7 @@ fn start_execute(host: &mut Host, stored: &Stored, slot: &Slot, chunk: Chunk) ->
     let mut ranges = vec![memory_range(slot.memory, 8)];
     ranges.extend(slices.map(|(_, _, start, len)| memory_range(start, len as u32)));
     let bytes = ranges.as_slice().as_bytes();
-    host.simulation.ram.put(slot.list.address, bytes);
+    host.port.ram.put(slot.list.address, bytes);
     let command = Execute {
         inline_ranges: ranges.len() as u32,
         data_len: (ranges.len() * size_of::<MemoryRangeDescriptor>()) as u32,
@@ -315,10 +316,9 @@ struct Read {
 /// takes virtual time: the host's computing is not modelled, which favours the host.
 fn on_host(session: &mut Session, stored: &Stored, quiet: bool) -> Result<i64> {
     let bar = progress("Q6 on the host", stored.rows, quiet);
-    let max = session.host.simulation.drive.config().transfer_bytes_max;
+    let max = session.host.port.drive.config().transfer_bytes_max;
     let host = &mut session.host;
-    let mut buffers: Vec<Buffer> =
-        (0..HOST_DEPTH).map(|_| host.simulation.ram.allocate(max)).collect();
+    let mut buffers: Vec<Buffer> = (0..HOST_DEPTH).map(|_| host.port.ram.allocate(max)).collect();
     let mut revenue = 0;
     // A few chunks at a time, so that the host's memory does not grow with the table.
     let chunks: Vec<Chunk> = stored.chunks().collect();
@@ -335,7 +335,7 @@ fn on_host(session: &mut Session, stored: &Stored, quiet: bool) -> Result<i64> {
                     buffers.push(buffer);
                     break;
                 };
-                let prps = host.simulation.ram.prps(&buffer, count * stored.block);
+                let prps = host.port.ram.prps(&buffer, count * stored.block);
                 let entry = commands::read_write(NvmOpcode::READ, block, count as u32);
                 let cid = host.submit(IO, with_data(entry, prps));
                 reading[usize::from(cid)] = Some(Read { buffer, chunk, column, at, len });
@@ -346,7 +346,7 @@ fn on_host(session: &mut Session, stored: &Stored, quiet: bool) -> Result<i64> {
             let done = host.next_completion().context("the drive went idle")?;
             check(&done)?;
             let read = reading[usize::from(done.cid)].take().context("an unknown completion")?;
-            let bytes = host.simulation.ram.get(read.buffer.address, read.len as u64);
+            let bytes = host.port.ram.view(read.buffer.address, read.len as u64);
             data[read.chunk][read.column][read.at..read.at + read.len].copy_from_slice(bytes);
             buffers.push(read.buffer);
         }
@@ -429,7 +429,7 @@ fn print(
     device: &Measured,
     host: &Measured,
 ) {
-    let config = session.host.simulation.drive.config();
+    let config = session.host.port.drive.config();
     say!(
         "TPC-H Q6, scale {}: {} rows in fixed-width columns on a {} drive with {} compute units\n",
         arguments.scale,

@@ -4,11 +4,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use client::commands::Execute;
 use controller::{CommandRecord, Config, Stages, Statistics};
 use ebpf::LoadError;
 use nvme_spec::Status;
 use serde_json::{Value, json};
-use simulator::commands::Execute;
 use simulator::{CommandFailed, Session, SessionError};
 
 use crate::config::{self, parse_integer, parse_size};
@@ -281,7 +281,7 @@ impl Files {
 
 fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<(Report, Files)> {
     let mut session = usage(Session::new(config, 0, 64).map_err(Into::into))?;
-    session.host.simulation.drive.set_recording(true);
+    session.host.port.drive.set_recording(true);
     let mut timeline = Timeline::default();
     let set = match set_up(&mut session, prepared) {
         Ok(set) => set,
@@ -291,8 +291,8 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         Err(other) => return Err(other.into()),
     };
     let setup = collect(&mut session, &mut timeline);
-    let before = session.host.simulation.drive.statistics();
-    let start = session.host.now();
+    let before = session.host.port.drive.statistics();
+    let start = session.host.port.now();
     let done = run_job(&mut session, arguments, prepared, set);
     let output = match (&done, &arguments.output) {
         (Ok(_), Some(_)) => {
@@ -301,8 +301,8 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         }
         _ => None,
     };
-    let total_ns = session.host.now().since(start).as_ns();
-    let after = session.host.simulation.drive.statistics();
+    let total_ns = session.host.port.now().since(start).as_ns();
+    let after = session.host.port.drive.statistics();
     let job = collect(&mut session, &mut timeline);
     let records = &timeline.commands[setup..setup + job];
     let mut report = Report {
@@ -336,7 +336,7 @@ fn set_up(session: &mut Session, prepared: &Prepared) -> Result<u16, SessionErro
         session.write_blocks(first, input)?;
     }
     session.flush()?;
-    while session.host.simulation.step() {}
+    while session.host.port.step() {}
     session.create_range_set(&prepared.layout.ranges)
 }
 
@@ -359,7 +359,7 @@ fn run_job(
 
 /// Moves new records to the timeline; returns the number of commands among them.
 fn collect(session: &mut Session, timeline: &mut Timeline) -> usize {
-    let drive = &mut session.host.simulation.drive;
+    let drive = &mut session.host.port.drive;
     let commands = drive.take_command_records();
     let count = commands.len();
     timeline.commands.extend(commands);
@@ -394,9 +394,9 @@ impl Report {
             instructions: 0,
             stages: Stages::default(),
             total_ns: 0,
-            setup_ns: session.host.now().as_ns(),
+            setup_ns: session.host.port.now().as_ns(),
             bytes: Bytes::default(),
-            trace_hash: session.host.simulation.drive.statistics().trace_hash,
+            trace_hash: session.host.port.drive.statistics().trace_hash,
             error: Some(failed.detail.clone().unwrap_or_else(|| failed.command.to_owned())),
             program_output: String::new(),
         }

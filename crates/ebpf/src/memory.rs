@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
 use crate::fault::{Access, MemoryFault};
 
@@ -88,6 +88,16 @@ impl SharedMemory {
         // SAFETY: `pointer` checked the range.
         unsafe { std::ptr::write_bytes(into, byte, len as usize) };
         true
+    }
+
+    /// Zeroes everything and gives its pages back to the host machine.
+    pub fn clear(&self) {
+        // SAFETY: the mapping is private and anonymous, so the advice turns its pages into zeroes;
+        // nothing borrows them, and concurrent readers may see either.
+        let advised = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        if advised.is_err() {
+            assert!(self.fill(0, self.len, 0), "all of it is inside");
+        }
     }
 
     /// Copies bytes within this memory; the two places may overlap. False if either is not inside.
@@ -375,6 +385,9 @@ mod tests {
         let mut tail = [0; 12];
         assert!(memory.read(88, &mut tail));
         assert_eq!(tail, [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 3]);
+        memory.clear();
+        assert!(memory.read(88, &mut tail));
+        assert_eq!(tail, [0; 12]);
     }
 
     #[test]

@@ -54,7 +54,10 @@ pub struct IdentifyController {
     pub fguid: [u8; 16],
     pub crdt: [U16; 3],
     pub crcap: u8,
-    pub reserved135: [u8; 121],
+    pub reserved135: [u8; 118],
+    pub nvmsr: u8,
+    pub vwci: u8,
+    pub mec: u8,
     pub oacs: U16,
     pub acl_z: u8,
     pub aerl_z: u8,
@@ -110,8 +113,51 @@ pub struct IdentifyController {
     pub reserved544: [u8; 224],
     pub subnqn: [u8; 256],
     pub reserved1024: [u8; 1024],
-    pub psd: [[u8; 32]; 32],
+    pub psd: [PowerState; 32],
     pub vendor: [u8; 1024],
+}
+
+/// Power state descriptor (Base 2.1, Figure 313).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
+pub struct PowerState {
+    /// Most power, in centiwatts unless a flag says otherwise.
+    pub mp: U16,
+    pub reserved2: u8,
+    pub flags: u8,
+    pub enlat: U32,
+    pub exlat: U32,
+    pub rrt: u8,
+    pub rrl: u8,
+    pub rwt: u8,
+    pub rwl: u8,
+    pub idlp: U16,
+    pub ips: u8,
+    pub reserved19: u8,
+    pub actp: U16,
+    pub apws: u8,
+    pub reserved23: [u8; 9],
+}
+
+const _: () = assert!(size_of::<PowerState>() == 32);
+
+/// Identify Controller of the NVM command set, CNS 06h with CSI 00h (NVM Command Set 1.2,
+/// Figure 119).
+#[repr(C)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
+pub struct IdentifyControllerNvm {
+    /// Largest Verify, a power of two of the minimum memory page size; 0 = no limit.
+    pub vsl: u8,
+    /// Largest Write Zeroes, alike.
+    pub wzsl: u8,
+    pub wusl: u8,
+    /// Most ranges of a Dataset Management command; 0 = no limit.
+    pub dmrl: u8,
+    pub dmrsl: U32,
+    pub dmsl: U64,
+    pub reserved16: [u8; 4080],
 }
 
 /// LBA format (NVM Command Set 1.2, Figure 115).
@@ -244,10 +290,11 @@ macro_rules! check {
 }
 
 check!(IdentifyController: mdts @ 77, cntlid @ 78, ver @ 80, oaes @ 92, cntrltype @ 111,
-    crdt @ 128, crcap @ 134, oacs @ 256, lpa @ 261, wctemp @ 266, hmpre @ 272, tnvmcap @ 280,
+    crdt @ 128, crcap @ 134, nvmsr @ 253, oacs @ 256, lpa @ 261, wctemp @ 266, hmpre @ 272, tnvmcap @ 280,
     rpmbs @ 312, kas @ 320, sanicap @ 328, anatt @ 342, pels @ 352, sqes @ 512, nn @ 516,
     oncs @ 520, vwc @ 525, cdfs @ 534, sgls @ 536, mnan @ 540, subnqn @ 768, psd @ 2048,
     vendor @ 3072);
+check!(IdentifyControllerNvm: dmrsl @ 4, dmsl @ 8);
 check!(IdentifyNamespaceNvm: nsfeat @ 24, nmic @ 30, nawun_z @ 34, nvmcap @ 48, npwg_z @ 64,
     mssrl @ 74, mcl @ 76, msrc_z @ 80, anagrpid @ 92, nsattr @ 99, nguid @ 104, eui64 @ 120,
     lbaf @ 128, vendor @ 384);

@@ -10,20 +10,24 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod feature;
 mod identify;
 mod log;
 mod opcode;
 mod queue_entry;
 mod register;
+mod sgl;
 mod status;
 
 pub mod command;
 
+pub use feature::*;
 pub use identify::*;
 pub use log::*;
 pub use opcode::*;
 pub use queue_entry::*;
 pub use register::*;
+pub use sgl::*;
 pub use status::*;
 
 /// I/O command set identifiers (Base 2.1, Figure 310; CSI).
@@ -37,6 +41,19 @@ impl CommandSet {
     pub const MEMORY: Self = Self(0x03);
     /// Computational Programs command set.
     pub const PROGRAMS: Self = Self(0x04);
+}
+
+/// The namespaces of a csdrive (design: one drive, three namespaces). Other drives may number
+/// theirs differently: Identify tells.
+pub mod namespace {
+    /// Blocks, NVM command set.
+    pub const NVM_NSID: u32 = 1;
+    /// Device memory, Subsystem Local Memory command set.
+    pub const MEMORY_NSID: u32 = 2;
+    /// Programs, Computational Programs command set.
+    pub const COMPUTE_NSID: u32 = 3;
+    /// "All namespaces", where a command allows it.
+    pub const ALL_NSID: u32 = u32::MAX;
 }
 
 /// Memory page size of every structure here: CC.MPS is fixed to 4 KiB by CAP.MPSMIN/MPSMAX.

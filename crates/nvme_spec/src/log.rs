@@ -1,22 +1,73 @@
 //! Log pages (Base 2.1, section 5.1.12).
 
+mod background;
+mod program;
+mod reachability;
+
+pub use background::*;
+pub use program::*;
+pub use reachability::*;
+
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-/// Log page identifiers.
+/// Log page identifiers (Base 2.1, Figure 203).
 pub mod lid {
+    /// Supported log pages.
+    pub const SUPPORTED_PAGES: u8 = 0x00;
     /// Error information.
     pub const ERROR: u8 = 0x01;
     /// SMART / health information.
     pub const SMART: u8 = 0x02;
+    /// Firmware slot information.
+    pub const FIRMWARE_SLOT: u8 = 0x03;
+    /// Changed attached namespace list.
+    pub const CHANGED_NAMESPACES: u8 = 0x04;
     /// Commands supported and effects.
     pub const EFFECTS: u8 = 0x05;
+    /// Device self-test.
+    pub const SELF_TEST: u8 = 0x06;
+    /// Feature identifiers supported and effects.
+    pub const FEATURE_EFFECTS: u8 = 0x12;
+    /// Management interface commands supported and effects: none here.
+    pub const MANAGEMENT_EFFECTS: u8 = 0x13;
+    /// Reachability groups.
+    pub const REACHABILITY_GROUPS: u8 = 0x1A;
+    /// Reachability associations.
+    pub const REACHABILITY_ASSOCIATIONS: u8 = 0x1B;
+    /// Sanitize status.
+    pub const SANITIZE_STATUS: u8 = 0x81;
     /// Program list.
     pub const PROGRAM_LIST: u8 = 0x82;
+    /// Downloadable program types list.
+    pub const PROGRAM_TYPES: u8 = 0x83;
+    /// Memory range set list.
+    pub const RANGE_SETS: u8 = 0x84;
     /// Vendor: why the last program was refused or stopped, as text.
     pub const PROGRAM_DIAGNOSTICS: u8 = 0xC0;
     /// Vendor: text printed by programs with the trace helper.
     pub const PROGRAM_TRACE: u8 = 0xC1;
+
+    /// Every identifier named here, ascending.
+    pub const ALL: &[u8] = &[
+        SUPPORTED_PAGES,
+        ERROR,
+        SMART,
+        FIRMWARE_SLOT,
+        CHANGED_NAMESPACES,
+        EFFECTS,
+        SELF_TEST,
+        FEATURE_EFFECTS,
+        MANAGEMENT_EFFECTS,
+        REACHABILITY_GROUPS,
+        REACHABILITY_ASSOCIATIONS,
+        SANITIZE_STATUS,
+        PROGRAM_LIST,
+        PROGRAM_TYPES,
+        RANGE_SETS,
+        PROGRAM_DIAGNOSTICS,
+        PROGRAM_TRACE,
+    ];
 }
 
 /// SMART / health information, LID 02h, 512 bytes (Base 2.1, Figure 206).
@@ -116,6 +167,36 @@ impl Default for ErrorLogEntry {
     }
 }
 
+/// Supported log pages, LID 00h, 1024 bytes: one dword a page; bit 0 supported, bit 1 index offset
+/// supported (Base 2.1, Figure 204).
+pub type SupportedPagesLog = [U32; 256];
+
+/// Firmware slot information, LID 03h, 512 bytes (Base 2.1, Figure 208).
+#[repr(C)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FirmwareSlotLog {
+    /// Active slot (bits 2:0), slot active after the next reset (bits 6:4).
+    pub afi: u8,
+    /// Reserved.
+    pub reserved1: [u8; 7],
+    /// Revision in each slot.
+    pub frs: [[u8; 8]; 7],
+    /// Reserved.
+    pub reserved64: [u8; 448],
+}
+
+const _: () = assert!(size_of::<FirmwareSlotLog>() == 512);
+const _: () = assert!(core::mem::offset_of!(FirmwareSlotLog, frs) == 8);
+
+impl Default for FirmwareSlotLog {
+    fn default() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+/// Changed attached namespace list, LID 04h, 4096 bytes: ascending identifiers, zero-filled.
+pub type ChangedNamespacesLog = [U32; 1024];
+
 /// Commands supported and effects, LID 05h, 4096 bytes (Base 2.1, Figure 210).
 #[repr(C)]
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -135,45 +216,27 @@ impl EffectsLog {
     pub const SUPPORTED: u32 = 1 << 0;
     /// LBCC: the command may change logical block contents.
     pub const CHANGES_CONTENT: u32 = 1 << 1;
+    /// NCC: the command may change capabilities of a namespace.
+    pub const CHANGES_NAMESPACE: u32 = 1 << 2;
+    /// CCC: the command may change capabilities of the controller.
+    pub const CHANGES_CONTROLLER: u32 = 1 << 4;
+    /// CSE = 1: no other command should be outstanding for the namespace.
+    pub const EXCLUSIVE_IN_NAMESPACE: u32 = 1 << 16;
+    /// CSE = 2: no other command should be outstanding for any namespace.
+    pub const EXCLUSIVE: u32 = 2 << 16;
+    /// CSP: the command acts on a namespace.
+    pub const SCOPE_NAMESPACE: u32 = 1 << 20;
+    /// CSP: the command acts on the controller.
+    pub const SCOPE_CONTROLLER: u32 = 1 << 21;
+    /// CSP: the command acts on the NVM subsystem.
+    pub const SCOPE_SUBSYSTEM: u32 = 1 << 25;
 }
+
+/// Feature identifiers supported and effects, LID 12h, 1024 bytes: one dword a feature, with the
+/// bits of [`EffectsLog`] (Base 2.1, Figure 269).
+pub type FeatureEffectsLog = [U32; 256];
 
 impl Default for EffectsLog {
-    fn default() -> Self {
-        Self::new_zeroed()
-    }
-}
-
-/// Program list header, LID 82h, 64 bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct ProgramListHeader {
-    /// Number of descriptors that follow.
-    pub numd: U32,
-    /// Reserved.
-    pub reserved4: [u8; 60],
-}
-
-const _: () = assert!(size_of::<ProgramListHeader>() == 64);
-
-/// Program descriptor, 64 bytes; the position in the list is the program index.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct ProgramDescriptor {
-    /// PEOCC (bits 1:0): 0 empty, 1 downloaded, 2 device-defined; ACT (bit 2); PIT (bits 5:3).
-    pub state: u8,
-    /// Program type.
-    pub ptype: u8,
-    /// Reserved.
-    pub reserved2: [u8; 6],
-    /// Program identifier.
-    pub pid: U64,
-    /// Reserved.
-    pub reserved16: [u8; 48],
-}
-
-const _: () = assert!(size_of::<ProgramDescriptor>() == 64);
-
-impl Default for ProgramDescriptor {
     fn default() -> Self {
         Self::new_zeroed()
     }

@@ -29,8 +29,15 @@ opcodes! {
         DELETE_CQ = 0x04, "Delete I/O Completion Queue";
         CREATE_CQ = 0x05, "Create I/O Completion Queue";
         IDENTIFY = 0x06, "Identify";
+        ABORT = 0x08, "Abort";
         SET_FEATURES = 0x09, "Set Features";
         GET_FEATURES = 0x0A, "Get Features";
+        ASYNC_EVENT_REQUEST = 0x0C, "Asynchronous Event Request";
+        SELF_TEST = 0x14, "Device Self-test";
+        KEEP_ALIVE = 0x18, "Keep Alive";
+        DOORBELL_BUFFER_CONFIG = 0x7C, "Doorbell Buffer Config";
+        FORMAT_NVM = 0x80, "Format NVM";
+        SANITIZE = 0x84, "Sanitize";
         LOAD_PROGRAM = 0x85, "Load Program";
         PROGRAM_ACTIVATION = 0x88, "Program Activation Management";
         MEMORY_RANGE_SET = 0x89, "Memory Range Set Management";
@@ -43,6 +50,11 @@ opcodes! {
         FLUSH = 0x00, "Flush";
         WRITE = 0x01, "Write";
         READ = 0x02, "Read";
+        COMPARE = 0x05, "Compare";
+        WRITE_ZEROES = 0x08, "Write Zeroes";
+        DATASET_MANAGEMENT = 0x09, "Dataset Management";
+        VERIFY = 0x0C, "Verify";
+        COPY = 0x19, "Copy";
     }
 }
 

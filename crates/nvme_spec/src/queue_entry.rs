@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::Status;
+use crate::{SglDescriptor, Status};
 
 /// Submission queue entry, 64 bytes (Base 2.1, Figure 92).
 #[repr(C)]
@@ -57,6 +57,14 @@ impl SubmissionEntry {
     /// FUSE, bits 1:0 of the flags: 0 = a command of its own.
     pub fn fuse(&self) -> u8 {
         self.flags & 3
+    }
+
+    /// The data pointer as one SGL descriptor.
+    pub fn sgl(&self) -> SglDescriptor {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(self.prp1.as_bytes());
+        bytes[8..].copy_from_slice(self.prp2.as_bytes());
+        SglDescriptor::read_from_bytes(&bytes).expect("a descriptor is 16 bytes")
     }
 
     /// Dwords 10 and 11 as one value.

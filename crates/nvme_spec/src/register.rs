@@ -16,17 +16,26 @@ pub mod offset {
     pub const CC: u64 = 0x14;
     /// Controller status.
     pub const CSTS: u64 = 0x1C;
+    /// NVM subsystem reset.
+    pub const NSSR: u64 = 0x20;
     /// Admin queue attributes.
     pub const AQA: u64 = 0x24;
     /// Admin submission queue base, 64 bits.
     pub const ASQ: u64 = 0x28;
     /// Admin completion queue base, 64 bits.
     pub const ACQ: u64 = 0x30;
+    /// Controller memory buffer location; reads 0 where there is none.
+    pub const CMBLOC: u64 = 0x38;
+    /// Controller memory buffer size.
+    pub const CMBSZ: u64 = 0x3C;
     /// Controller ready timeouts.
     pub const CRTO: u64 = 0x68;
     /// First doorbell: submission queue 0 tail.
     pub const DOORBELLS: u64 = 0x1000;
 }
+
+/// The value that resets the subsystem when written to NSSR: "NVMe" (Base 2.1, Figure 43).
+pub const SUBSYSTEM_RESET: u32 = 0x4E56_4D65;
 
 /// Controller capabilities, CAP (Base 2.1, Figure 36).
 #[bitfield(u64)]

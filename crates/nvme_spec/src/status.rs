@@ -72,6 +72,9 @@ macro_rules! statuses {
         impl Status {
             $(#[doc = $text] pub const $name: Self = Self::new($sct, $sc);)*
 
+            /// Every status named here.
+            pub const ALL: &'static [Self] = &[$(Self::new($sct, $sc)),*];
+
             /// The specification's name of this status, or "Unknown Status".
             pub const fn name(self) -> &'static str {
                 match (self.sct(), self.sc()) {
@@ -90,20 +93,37 @@ statuses! {
     COMMAND_ID_CONFLICT = (0, 0x03), "Command ID Conflict";
     DATA_TRANSFER_ERROR = (0, 0x04), "Data Transfer Error";
     INTERNAL_ERROR = (0, 0x06), "Internal Error";
+    ABORT_REQUESTED = (0, 0x07), "Command Abort Requested";
     ABORTED_SQ_DELETION = (0, 0x08), "Command Aborted due to SQ Deletion";
+    ABORTED_FAILED_FUSED = (0, 0x09), "Command Aborted due to Failed Fused Command";
+    ABORTED_MISSING_FUSED = (0, 0x0A), "Command Aborted due to Missing Fused Command";
     INVALID_NAMESPACE = (0, 0x0B), "Invalid Namespace or Format";
     COMMAND_SEQUENCE_ERROR = (0, 0x0C), "Command Sequence Error";
+    INVALID_SGL_SEGMENT = (0, 0x0D), "Invalid SGL Segment Descriptor";
+    INVALID_SGL_COUNT = (0, 0x0E), "Invalid Number of SGL Descriptors";
+    INVALID_SGL_LENGTH = (0, 0x0F), "Data SGL Length Invalid";
+    INVALID_SGL_TYPE = (0, 0x11), "SGL Descriptor Type Invalid";
     INVALID_PRP_OFFSET = (0, 0x13), "PRP Offset Invalid";
+    SANITIZE_FAILED = (0, 0x1C), "Sanitize Failed";
+    SANITIZE_IN_PROGRESS = (0, 0x1D), "Sanitize In Progress";
+    WRITE_PROTECTED = (0, 0x20), "Namespace is Write Protected";
+    KEEP_ALIVE_EXPIRED = (0, 0x19), "Keep Alive Timeout Expired";
     LBA_OUT_OF_RANGE = (0, 0x80), "LBA Out of Range";
     CAPACITY_EXCEEDED = (0, 0x81), "Capacity Exceeded";
+    FORMAT_IN_PROGRESS = (0, 0x84), "Format In Progress";
     INVALID_COMPLETION_QUEUE = (1, 0x00), "Completion Queue Invalid";
     INVALID_QUEUE_IDENTIFIER = (1, 0x01), "Invalid Queue Identifier";
     INVALID_QUEUE_SIZE = (1, 0x02), "Invalid Queue Size";
+    EVENT_LIMIT_EXCEEDED = (1, 0x05), "Asynchronous Event Request Limit Exceeded";
     INVALID_INTERRUPT_VECTOR = (1, 0x08), "Invalid Interrupt Vector";
     INVALID_LOG_PAGE = (1, 0x09), "Invalid Log Page";
+    INVALID_FORMAT = (1, 0x0A), "Invalid Format";
     INVALID_QUEUE_DELETION = (1, 0x0C), "Invalid Queue Deletion";
     FEATURE_NOT_SAVEABLE = (1, 0x0D), "Feature Identifier Not Saveable";
     FEATURE_NOT_CHANGEABLE = (1, 0x0E), "Feature Not Changeable";
+    FEATURE_NOT_NAMESPACE_SPECIFIC = (1, 0x0F), "Feature Not Namespace Specific";
+    SELF_TEST_IN_PROGRESS = (1, 0x1D), "Device Self-test In Progress";
+    COMMAND_SET_COMBINATION_REJECTED = (1, 0x2B), "I/O Command Set Combination Rejected";
     COMMAND_SIZE_LIMIT_EXCEEDED = (1, 0x83), "Command Size Limit Exceeded";
     INCOMPATIBLE_NAMESPACE = (1, 0x85), "Incompatible Namespace or Format";
     FAST_COPY_NOT_POSSIBLE = (1, 0x86), "Fast Copy Not Possible";
@@ -128,6 +148,8 @@ statuses! {
     PROGRAM_IN_USE = (1, 0x99), "Program In Use";
     PROGRAM_INDEX_NOT_DOWNLOADABLE = (1, 0x9A), "Program Index Not Downloadable";
     PROGRAM_TOO_BIG = (1, 0x9B), "Program Too Big";
+    COMPARE_FAILURE = (2, 0x85), "Compare Failure";
+    UNWRITTEN_BLOCK = (2, 0x87), "Deallocated or Unwritten Logical Block";
     PROGRAM_MEMORY_FAULT = (1, 0xC0), "Program Memory Fault (csdrive)";
     PROGRAM_BUDGET_EXCEEDED = (1, 0xC1), "Program Instruction Budget Exceeded (csdrive)";
     PROGRAM_CALL_DEPTH_EXCEEDED = (1, 0xC2), "Program Call Depth Exceeded (csdrive)";

@@ -1,7 +1,7 @@
 //! Instants, durations, and the rates that turn bytes and cycles into durations.
 
 use core::fmt;
-use core::ops::{Add, AddAssign, Sub};
+use core::ops::{Add, AddAssign, Mul, Sub};
 
 const NS_PER_S: u128 = 1_000_000_000;
 
@@ -90,6 +90,13 @@ impl Add for Duration {
 impl AddAssign for Duration {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
+    }
+}
+
+impl Mul<u64> for Duration {
+    type Output = Self;
+    fn mul(self, times: u64) -> Self {
+        Self(self.0.saturating_mul(times))
     }
 }
 

@@ -4,19 +4,39 @@
 //! a run takes as long as the computation, not as long as the modelled time, and is a function of
 //! (configuration, seed, host script): two runs give the same trace hash.
 //!
-//! [`Host`] is the host's side: it enables the controller, owns queue pairs, builds commands, and
-//! drives everything through queues in memory and doorbells, as a real driver does. [`commands`]
-//! builds submission queue entries; [`Session`] strings them together to whole jobs.
+//! [`Host`] is the host's side: the driver of the `client` crate on this drive. It enables the
+//! controller, owns queues, and drives everything through queues in memory and doorbells.
+//! [`Session`] strings commands together to whole jobs.
 #![forbid(unsafe_code)]
 
-pub mod commands;
-
-mod host;
 mod memory;
 mod session;
 mod simulation;
 
-pub use host::{Completion, Host, HostError, QueueId};
-pub use memory::{Buffer, HostRam};
+use client::{Driver, DriverError};
+use controller::{Config, ConfigError};
+
+pub use memory::HostRam;
 pub use session::{CommandFailed, Session, SessionError, copy_source, memory_range};
 pub use simulation::Simulation;
+
+/// A host of a simulated drive.
+pub type Host = Driver<Simulation>;
+
+/// The simulation cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message is the documentation")]
+pub enum HostError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+/// Builds a drive and a host with an admin queue and `queues` I/O queue pairs of `entries` entries.
+///
+/// # Errors
+/// If the drive cannot be built or refuses.
+pub fn host(config: Config, queues: u16, entries: u32) -> Result<Host, HostError> {
+    Ok(Driver::new(Simulation::new(config)?, queues, entries)?)
+}

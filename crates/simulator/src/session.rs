@@ -1,13 +1,13 @@
 //! Whole jobs on a drive: data in and out, programs, executions.
 
+use client::commands::{self, Execute};
+use client::{Buffer, Completion, DmaMemory, DriverError, QueueId};
 use controller::{COMPUTE_NSID, CommandRecord, Config, MEMORY_NSID, NVM_NSID};
 use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor, program_type};
-use nvme_spec::{CommandSet, MemoryOpcode, NvmOpcode, Status, SubmissionEntry, lid};
+use nvme_spec::{CommandSet, IDENTIFY_SIZE, MemoryOpcode, NvmOpcode, Status, SubmissionEntry, lid};
 use zerocopy::IntoBytes;
 
-use crate::commands::{self, Execute};
-use crate::host::{Completion, Host, HostError, QueueId};
-use crate::memory::Buffer;
+use crate::{Host, HostError};
 
 /// The queue pair that blocking calls use.
 const IO: QueueId = QueueId(1);
@@ -16,7 +16,9 @@ const ADMIN: QueueId = QueueId(0);
 /// Blocks of one copy source entry (its NLB field has 16 bits).
 const COPY_ENTRY_BLOCKS_MAX: u64 = 65_536;
 /// Source entries of one Memory Copy command.
-const COPY_ENTRIES_MAX: usize = 128;
+const COPY_ENTRIES_MAX: usize = controller::limits::COPY_SOURCES_MAX;
+/// Bytes of one Memory Copy command.
+const COPY_BYTES_MAX: u64 = controller::limits::MEMORY_COPY_BYTES_MAX;
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -36,6 +38,8 @@ pub struct CommandFailed {
 pub enum SessionError {
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     #[error(transparent)]
     Failed(#[from] CommandFailed),
 }
@@ -59,8 +63,8 @@ impl Session {
     /// If it cannot be built.
     pub fn new(config: Config, extra_queues: u16, entries: u32) -> Result<Self> {
         let (transfer_max, block_bytes) = (config.transfer_bytes_max, config.block_bytes.into());
-        let mut host = Host::new(config, 1 + extra_queues, entries)?;
-        let staging = host.simulation.ram.allocate(transfer_max);
+        let mut host = crate::host(config, 1 + extra_queues, entries)?;
+        let staging = host.port.ram.allocate(transfer_max);
         Ok(Self { host, transfer_max, block_bytes, staging })
     }
 
@@ -86,7 +90,7 @@ impl Session {
         entry: SubmissionEntry,
         data: &[u8],
     ) -> Result<Completion> {
-        let ram = &mut self.host.simulation.ram;
+        let ram = &mut self.host.port.ram;
         ram.put(self.staging.address, data);
         let prps = ram.prps(&self.staging, data.len() as u64);
         self.run(command, queue, commands::with_data(entry, prps))
@@ -100,9 +104,9 @@ impl Session {
         entry: SubmissionEntry,
         len: u64,
     ) -> Result<Vec<u8>> {
-        let prps = self.host.simulation.ram.prps(&self.staging, len);
+        let prps = self.host.port.ram.prps(&self.staging, len);
         self.run(command, queue, commands::with_data(entry, prps))?;
-        Ok(self.host.simulation.ram.get(self.staging.address, len).to_vec())
+        Ok(self.host.port.ram.view(self.staging.address, len).to_vec())
     }
 
     /// Writes bytes to the NVM namespace from a block on; the last block is padded with zeroes.
@@ -156,8 +160,9 @@ impl Session {
         while block < end {
             let mut list = Vec::new();
             let from = block;
-            while block < end && list.len() < COPY_ENTRIES_MAX {
-                let n = (end - block).min(COPY_ENTRY_BLOCKS_MAX);
+            let stop = end.min(from + COPY_BYTES_MAX / self.block_bytes);
+            while block < stop && list.len() < COPY_ENTRIES_MAX {
+                let n = (stop - block).min(COPY_ENTRY_BLOCKS_MAX);
                 list.push(copy_source(block, n));
                 block += n;
             }
@@ -309,12 +314,12 @@ impl Session {
     /// # Errors
     /// If the drive refuses.
     pub fn identify(&mut self, cns: u8, nsid: u32, csi: CommandSet) -> Result<Vec<u8>> {
-        self.receive("Identify", ADMIN, commands::identify(cns, nsid, csi), Host::PAGE)
+        self.receive("Identify", ADMIN, commands::identify(cns, nsid, csi), IDENTIFY_SIZE as u64)
     }
 
     /// Takes the records of the commands that finished since the last call.
     pub fn take_records(&mut self) -> Vec<CommandRecord> {
-        self.host.simulation.drive.take_command_records()
+        self.host.port.drive.take_command_records()
     }
 
     /// Bytes of a logical block.

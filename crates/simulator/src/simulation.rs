@@ -1,5 +1,6 @@
 //! The drive, host memory and the clock.
 
+use client::Port;
 use controller::{Config, ConfigError, Controller};
 use simtime::Instant;
 
@@ -29,12 +30,6 @@ impl Simulation {
         self.now
     }
 
-    /// Lets the drive do what is due now, programs included.
-    pub fn settle(&mut self) {
-        self.drive.advance(self.now, &mut self.ram);
-        self.serve();
-    }
-
     /// Does what the drive asks for in its outbox.
     fn serve(&mut self) {
         while !self.drive.outbox().work.is_empty() {
@@ -61,8 +56,48 @@ impl Simulation {
         false
     }
 
-    /// Interrupts that were raised and not taken yet.
-    pub fn interrupts(&mut self) -> &mut Vec<u16> {
-        &mut self.drive.outbox().interrupts
+    /// Lets time pass although nothing may happen in it.
+    pub fn idle_until(&mut self, then: Instant) {
+        self.now = self.now.max(then);
+        self.settle();
+    }
+}
+
+impl Port for Simulation {
+    type Memory = HostRam;
+
+    #[inline]
+    fn register_read(&mut self, at: u64, size: usize) -> u64 {
+        self.drive.register_read(at, size)
+    }
+
+    #[inline]
+    fn register_write(&mut self, at: u64, size: usize, value: u64) {
+        self.drive.register_write(at, size, value);
+    }
+
+    #[inline]
+    fn memory(&mut self) -> &mut HostRam {
+        &mut self.ram
+    }
+
+    /// Lets the drive do what is due now, programs included, until it could sleep.
+    fn settle(&mut self) {
+        loop {
+            self.drive.advance(self.now, &mut self.ram);
+            self.serve();
+            if !self.drive.arm_doorbells(&mut self.ram) {
+                return;
+            }
+        }
+    }
+
+    fn wait(&mut self) -> bool {
+        self.step()
+    }
+
+    #[inline]
+    fn take_interrupts(&mut self, vectors: &mut Vec<u16>) {
+        vectors.append(&mut self.drive.outbox().interrupts);
     }
 }

@@ -1,5 +1,7 @@
 //! The drive as a host sees it: commands and their statuses, queues, resets, logs.
 
+use client::commands::{self, Execute, with_data};
+use client::{CompletionQueueOptions, DmaMemory, QueueId, SubmissionQueueOptions};
 use controller::{COMPUTE_NSID, Config, MEMORY_NSID, NVM_NSID};
 use nvme_spec::command::program_type::{DECLARED, EBPF};
 use nvme_spec::{
@@ -8,8 +10,7 @@ use nvme_spec::{
     lid, offset,
 };
 use simtime::Prng;
-use simulator::commands::{self, Execute, with_data};
-use simulator::{Host, QueueId, Session, copy_source, memory_range};
+use simulator::{Session, copy_source, memory_range};
 use zerocopy::{FromBytes, IntoBytes};
 
 const ADMIN: QueueId = QueueId(0);
@@ -32,11 +33,11 @@ fn status(session: &mut Session, queue: QueueId, entry: SubmissionEntry) -> Stat
 
 /// Runs a command with data for the drive; returns its status.
 fn send(session: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &[u8]) -> Status {
-    let buffer = session.host.simulation.ram.allocate(data.len().max(1) as u64);
-    session.host.simulation.ram.put(buffer.address, data);
-    let prps = session.host.simulation.ram.prps(&buffer, data.len() as u64);
+    let buffer = session.host.port.ram.allocate(data.len().max(1) as u64);
+    session.host.port.ram.put(buffer.address, data);
+    let prps = session.host.port.ram.prps(&buffer, data.len() as u64);
     let status = status(session, queue, with_data(entry, prps));
-    session.host.simulation.ram.release(buffer);
+    session.host.port.ram.release(buffer);
     status
 }
 
@@ -44,6 +45,18 @@ fn send(session: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &[u
 fn assert_status(got: Status, expected: Status) {
     assert!(got.same_code(expected), "got {got}, expected {expected}");
     assert_eq!(got.dnr(), !got.is_success() && got.dnr(), "success is retried by nobody");
+}
+
+/// Create I/O Completion Queue with the vector of its number.
+fn create_cq(id: u16, entries: u32, base: u64) -> SubmissionEntry {
+    let options = CompletionQueueOptions { id, entries, vector: Some(id) };
+    commands::create_completion_queue(&options, base)
+}
+
+/// Create I/O Submission Queue for the completion queue of its number.
+fn create_sq(id: u16, entries: u32, base: u64) -> SubmissionEntry {
+    let options = SubmissionQueueOptions { id, entries, completion_queue: id, priority: 0 };
+    commands::create_submission_queue(&options, base)
 }
 
 fn load(session: &mut Session, index: u16, kind: u8, bytes: &[u8]) -> Status {
@@ -122,7 +135,7 @@ fn commands_out_of_bounds_are_refused() {
         (commands::memory(MemoryOpcode::FILL, 0, 6), Status::INVALID_FIELD),
         (commands::memory(MemoryOpcode::READ, 0, 2 << 20), Status::INVALID_FIELD),
         (commands::memory(MemoryOpcode(0x55), 0, 4), Status::INVALID_OPCODE),
-        (commands::memory_copy(0, 4096, 1, 3), Status::INVALID_FIELD),
+        (commands::memory_copy(0, 4096, 1, 1), Status::INVALID_FIELD),
     ] {
         assert_status(io(&mut session, entry), expected);
     }
@@ -130,7 +143,7 @@ fn commands_out_of_bounds_are_refused() {
     entry.nsid.set(9);
     assert_status(io(&mut session, entry), Status::INVALID_NAMESPACE);
     entry.nsid.set(NVM_NSID);
-    entry.flags = 1 << 6;
+    entry.flags = 3 << 6;
     assert_status(io(&mut session, entry), Status::INVALID_FIELD);
     let unmapped = with_data(commands::read_write(N::WRITE, 0, 1), (1 << 40, 0));
     assert_status(status(&mut session, IO, unmapped), Status::DATA_TRANSFER_ERROR);
@@ -298,9 +311,9 @@ fn execute_takes_inline_ranges_and_its_length_from_either_dword() {
 #[test]
 fn queues_wrap_and_completions_wait_for_places() {
     // Entries for three commands; 1000 of them go through.
-    let mut host = Host::new(config(), 2, 4).unwrap();
-    let buffer = host.simulation.ram.allocate(4096);
-    let prps = host.simulation.ram.prps(&buffer, 4096);
+    let mut host = simulator::host(config(), 2, 4).unwrap();
+    let buffer = host.port.ram.allocate(4096);
+    let prps = host.port.ram.prps(&buffer, 4096);
     let (mut sent, mut done) = (0u64, 0u64);
     while done < 1000 {
         for queue in [QueueId(1), QueueId(2)] {
@@ -319,41 +332,41 @@ fn queues_wrap_and_completions_wait_for_places() {
 #[test]
 fn queue_management_is_checked() {
     let mut session = session();
-    let page = session.host.simulation.ram.allocate(4096).address;
+    let page = session.host.port.ram.allocate(4096).address;
     let mut admin = |entry, expected| assert_status(status(&mut session, ADMIN, entry), expected);
-    admin(commands::create_cq(1, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(commands::create_cq(0, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(commands::create_cq(65, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(commands::create_cq(2, 1, page), Status::INVALID_QUEUE_SIZE);
-    admin(commands::create_cq(2, 16, page + 64), Status::INVALID_PRP_OFFSET);
-    let mut scattered = commands::create_cq(2, 16, page);
+    admin(create_cq(1, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
+    admin(create_cq(0, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
+    admin(create_cq(65, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
+    admin(create_cq(2, 1, page), Status::INVALID_QUEUE_SIZE);
+    admin(create_cq(2, 16, page + 64), Status::INVALID_PRP_OFFSET);
+    let mut scattered = create_cq(2, 16, page);
     scattered.cdw11.set(scattered.cdw11.get() & !1);
     admin(scattered, Status::INVALID_FIELD);
-    let mut vector = commands::create_cq(2, 16, page);
+    let mut vector = create_cq(2, 16, page);
     vector.cdw11.set(vector.cdw11.get() | 0xFFFF << 16);
     admin(vector, Status::INVALID_INTERRUPT_VECTOR);
-    admin(commands::create_sq(2, 16, page), Status::INVALID_COMPLETION_QUEUE);
-    admin(commands::create_cq(2, 16, page), Status::SUCCESS);
-    admin(commands::create_sq(2, 16, page), Status::SUCCESS);
-    admin(commands::delete_queue(AdminOpcode::DELETE_CQ, 2), Status::INVALID_QUEUE_DELETION);
-    admin(commands::delete_queue(AdminOpcode::DELETE_SQ, 3), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(commands::delete_queue(AdminOpcode::DELETE_SQ, 2), Status::SUCCESS);
-    admin(commands::delete_queue(AdminOpcode::DELETE_CQ, 2), Status::SUCCESS);
-    admin(commands::delete_queue(AdminOpcode::DELETE_CQ, 0), Status::INVALID_QUEUE_IDENTIFIER);
+    admin(create_sq(2, 16, page), Status::INVALID_COMPLETION_QUEUE);
+    admin(create_cq(2, 16, page), Status::SUCCESS);
+    admin(create_sq(2, 16, page), Status::SUCCESS);
+    admin(commands::delete_completion_queue(2), Status::INVALID_QUEUE_DELETION);
+    admin(commands::delete_submission_queue(3), Status::INVALID_QUEUE_IDENTIFIER);
+    admin(commands::delete_submission_queue(2), Status::SUCCESS);
+    admin(commands::delete_completion_queue(2), Status::SUCCESS);
+    admin(commands::delete_completion_queue(0), Status::INVALID_QUEUE_IDENTIFIER);
     admin(commands::set_queue_count(4), Status::COMMAND_SEQUENCE_ERROR);
     admin(SubmissionEntry { opcode: 0xEE, ..Default::default() }, Status::INVALID_OPCODE);
 }
 
 #[test]
 fn deleting_a_queue_ends_its_commands_first() {
-    let mut host = Host::new(config(), 1, 64).unwrap();
-    let buffer = host.simulation.ram.allocate(4096);
-    let prps = host.simulation.ram.prps(&buffer, 4096);
+    let mut host = simulator::host(config(), 1, 64).unwrap();
+    let buffer = host.port.ram.allocate(4096);
+    let prps = host.port.ram.prps(&buffer, 4096);
     for block in 0..10 {
         host.enqueue(IO, with_data(commands::read_write(NvmOpcode::WRITE, block, 1), prps));
     }
     host.ring(IO);
-    let delete = commands::delete_queue(AdminOpcode::DELETE_SQ, 1);
+    let delete = commands::delete_submission_queue(1);
     assert!(host.execute(ADMIN, delete).unwrap().status.is_success());
     let mut ended = 0;
     while let Some(done) = host.next_completion() {
@@ -370,12 +383,12 @@ fn reset_abandons_what_is_in_flight_and_keeps_the_namespaces() {
     session.load_program(0, DOUBLE).unwrap();
     let set = session.create_range_set(&[(0, 1 << 20), (1 << 20, 1 << 20)]).unwrap();
     session.host.submit(IO, Execute { rsid: set, ..Default::default() }.entry());
-    let drive = &mut session.host.simulation.drive;
+    let drive = &mut session.host.port.drive;
     drive.register_write(offset::CC, 4, 0);
     assert_eq!(drive.register_read(offset::CSTS, 4) & 1, 0);
-    while session.host.simulation.step() {}
+    while session.host.port.step() {}
     // A fresh host on the same drive: nothing of the old queues is left, everything else is.
-    let drive = &mut session.host.simulation.drive;
+    let drive = &mut session.host.port.drive;
     let cc = Cc::new().with_en(true).with_css(0b110).with_iosqes(6).with_iocqes(4);
     drive.register_write(offset::CC, 4, cc.into_bits().into());
     assert_eq!(drive.register_read(offset::CSTS, 4) & 3, 1, "ready, not fatal");
@@ -395,7 +408,7 @@ fn drive_taken_apart_with_commands_in_flight_says_nothing() {
 
 #[test]
 fn command_identifiers_are_free_only_when_the_host_knows() {
-    let mut host = Host::new(config(), 1, 8).unwrap();
+    let mut host = simulator::host(config(), 1, 8).unwrap();
     let first = host.submit(IO, commands::flush());
     let second = host.submit(IO, commands::flush());
     // Let both complete without telling the caller of them.
@@ -410,7 +423,7 @@ fn identify_and_logs_have_real_contents() {
     let mut session = session();
     let page = session.identify(cns::CONTROLLER, 0, CommandSet::NVM).unwrap();
     let controller = IdentifyController::read_from_bytes(&page).unwrap();
-    assert_eq!((controller.mdts, controller.nn.get(), controller.cdfs.get()), (8, 3, 0x14));
+    assert_eq!((controller.mdts, controller.nn.get(), controller.cdfs.get()), (8, 3, 0x1F));
     assert_eq!(&controller.sn, b"CSDRIVE0001         ");
     let page = session.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
     let namespace = IdentifyNamespaceNvm::read_from_bytes(&page).unwrap();
@@ -429,7 +442,7 @@ fn identify_and_logs_have_real_contents() {
         seen.push(page[4..12].to_vec());
         let page = session.identify(cns::INDEPENDENT_NAMESPACE, nsid, CommandSet::NVM).unwrap();
         assert_eq!(page[14], 1, "ready");
-        let effects = session.host.simulation.ram.allocate(4096);
+        let effects = session.host.port.ram.allocate(4096);
         let get = commands::get_log(lid::EFFECTS, 0, CommandSet(set), 0, 4096);
         assert_status(
             status(&mut session, ADMIN, with_data(get, (effects.address, 0))),
@@ -476,10 +489,10 @@ fn hostile_commands_complete_once_and_leave_the_drive_working() {
         let mut session = session();
         session.load_program(0, DOUBLE).unwrap();
         session.create_range_set(&[(0, 4096), (8192, 4096)]).unwrap();
-        let buffer = session.host.simulation.ram.allocate(64 * 4096);
+        let buffer = session.host.port.ram.allocate(64 * 4096);
         let mut noise = vec![0; 64 * 4096];
         prng.fill(&mut noise);
-        session.host.simulation.ram.put(buffer.address, &noise);
+        session.host.port.ram.put(buffer.address, &noise);
         for _ in 0..300 {
             let mut bytes = [0; 64];
             prng.fill(&mut bytes);
@@ -504,6 +517,8 @@ fn hostile_commands_complete_once_and_leave_the_drive_working() {
                 ADMIN => match admin[prng.below(admin.len() as u64) as usize] {
                     AdminOpcode::DELETE_SQ | AdminOpcode::DELETE_CQ => AdminOpcode::IDENTIFY.0,
                     AdminOpcode::CREATE_SQ | AdminOpcode::CREATE_CQ => AdminOpcode::GET_LOG_PAGE.0,
+                    // Nor does the block size change, nor do requests wait for ever.
+                    AdminOpcode::FORMAT_NVM | AdminOpcode::ASYNC_EVENT_REQUEST => 0x7F,
                     other => other.0,
                 },
                 _ => prng.below(6) as u8,
@@ -511,7 +526,7 @@ fn hostile_commands_complete_once_and_leave_the_drive_working() {
             session.host.submit(queue, entry);
             if prng.below(4) == 0 {
                 let at = offset::DOORBELLS + 8 * (2 + prng.below(1000));
-                session.host.simulation.drive.register_write(at, 4, prng.next_u64());
+                session.host.port.drive.register_write(at, 4, prng.next_u64());
             }
             while session.host.outstanding(queue) > 20 {
                 session.host.next_completion().unwrap();

@@ -1,11 +1,12 @@
 //! The worked examples of `docs/timing.md`: modelled times against arithmetic.
 
+use client::commands::{self, Execute, with_data};
+use client::{DmaMemory, QueueId};
 use controller::{Config, LinkConfig, RunTimeModel, Stages};
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{NvmOpcode, SubmissionEntry};
 use simtime::{Bandwidth, Duration, Prng};
-use simulator::commands::{self, Execute, with_data};
-use simulator::{QueueId, Session};
+use simulator::Session;
 
 const IO: QueueId = QueueId(1);
 
@@ -17,15 +18,15 @@ fn config() -> Config {
 
 fn session(config: Config) -> Session {
     let mut session = Session::new(config, 0, 256).unwrap();
-    session.host.simulation.drive.set_recording(true);
+    session.host.port.drive.set_recording(true);
     session
 }
 
 /// Runs one command with a buffer and returns its time and its stages.
 fn timed(session: &mut Session, entry: SubmissionEntry, len: u64) -> (u64, Stages) {
-    let buffer = session.host.simulation.ram.allocate(len);
-    let prps = session.host.simulation.ram.prps(&buffer, len);
-    let start = session.host.now();
+    let buffer = session.host.port.ram.allocate(len);
+    let prps = session.host.port.ram.prps(&buffer, len);
+    let start = session.host.port.now();
     session.take_records();
     let done = session.host.execute(IO, with_data(entry, prps)).unwrap();
     assert!(done.status.is_success(), "{}", done.status);
@@ -34,14 +35,14 @@ fn timed(session: &mut Session, entry: SubmissionEntry, len: u64) -> (u64, Stage
     let parts = [s.transfer, s.flash_read, s.flash_write, s.copy, s.queue, s.compute, s.command];
     let sum: u64 = parts.iter().map(|d| d.as_ns()).sum();
     assert_eq!(sum, record.completed.since(record.fetched).as_ns(), "stages add up to the whole");
-    (session.host.now().since(start).as_ns(), s)
+    (session.host.port.now().since(start).as_ns(), s)
 }
 
 /// Writes blocks and waits until they are in flash and the drive is idle.
 fn precondition(session: &mut Session, bytes: usize) {
     session.write_blocks(0, &vec![7; bytes]).unwrap();
     session.flush().unwrap();
-    while session.host.simulation.step() {}
+    while session.host.port.step() {}
 }
 
 #[test]
@@ -127,14 +128,14 @@ fn run_jobs(jobs: u32, units: u32) -> u64 {
     config.run_time = RunTimeModel::Declared;
     let mut session = session(config);
     let run_time = 100_000u64.to_le_bytes();
-    let buffer = session.host.simulation.ram.allocate(8);
-    session.host.simulation.ram.put(buffer.address, &run_time);
+    let buffer = session.host.port.ram.allocate(8);
+    session.host.port.ram.put(buffer.address, &run_time);
     let load = commands::load_program(0, program_type::DECLARED, 8, 0, 8);
     let load = with_data(load, (buffer.address, 0));
     assert!(session.host.execute(QueueId(0), load).unwrap().status.is_success());
     let activate = commands::activate_program(0, true);
     assert!(session.host.execute(QueueId(0), activate).unwrap().status.is_success());
-    let start = session.host.now();
+    let start = session.host.port.now();
     for _ in 0..jobs {
         session.host.enqueue(IO, Execute::default().entry());
     }
@@ -142,7 +143,7 @@ fn run_jobs(jobs: u32, units: u32) -> u64 {
     for _ in 0..jobs {
         assert!(session.host.next_completion().unwrap().status.is_success());
     }
-    session.host.now().since(start).as_ns()
+    session.host.port.now().since(start).as_ns()
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn write_burst_that_fills_the_drive_forces_collection() {
     let data = vec![1; 1 << 20];
     let burst = |session: &mut Session, random: bool| {
         let mut prng = Prng::new(1);
-        let start = session.host.now();
+        let start = session.host.port.now();
         for n in 0..64u64 {
             for piece in 0..16u64 {
                 let place = if random { prng.below(1024) } else { n * 16 + piece };
@@ -174,8 +175,8 @@ fn write_burst_that_fills_the_drive_forces_collection() {
         }
         session.flush().unwrap();
         let bytes_per_s =
-            (64 << 20) as f64 / (session.host.now().since(start).as_ns() as f64 / 1e9);
-        (bytes_per_s, session.host.simulation.drive.statistics().flash)
+            (64 << 20) as f64 / (session.host.port.now().since(start).as_ns() as f64 / 1e9);
+        (bytes_per_s, session.host.port.drive.statistics().flash)
     };
     let (fresh, statistics) = burst(&mut session, false);
     assert_eq!(statistics.gc_programs, 0, "an empty drive is filled without collection");
@@ -265,10 +266,10 @@ fn elf_of(code: &[u8]) -> Vec<u8> {
 fn memory_copy_reads_flash_once_and_crosses_the_internal_link() {
     let mut session = session(config());
     precondition(&mut session, 1 << 20);
-    let before = session.host.simulation.drive.statistics();
+    let before = session.host.port.drive.statistics();
     session.take_records();
     session.copy_blocks(0, 256, 8192).unwrap();
-    let after = session.host.simulation.drive.statistics();
+    let after = session.host.port.drive.statistics();
     assert_eq!(after.flash.flash_reads - before.flash.flash_reads, 256);
     assert_eq!(after.bytes_internal - before.bytes_internal, 1 << 20);
     let descriptors = size_of::<MemoryRangeDescriptor>() as u64;

@@ -73,6 +73,8 @@ pub struct Statistics {
     pub gc_programs: u64,
     /// Block erases.
     pub erases: u64,
+    /// Pages deallocated.
+    pub deallocated_pages: u64,
     /// Times that no plane had a page left and host writes waited for garbage collection.
     pub stalls: u64,
 }
@@ -191,6 +193,37 @@ impl Ssd {
         }
     }
 
+    /// Forgets `count` pages from `first` on: they read as zeroes, cost no flash time to read, and
+    /// collection no longer moves them. An update of the map alone: it takes no flash time. Writes
+    /// submitted before and not finished may come after it.
+    ///
+    /// # Panics
+    /// If a page is beyond the capacity.
+    pub fn deallocate(&mut self, now: Instant, first: Lpn, count: u32) {
+        let end = u64::from(first.0) + u64::from(count);
+        assert!(end <= u64::from(self.geometry.logical_pages), "page {end} is beyond the capacity");
+        let mut freed = Vec::new();
+        self.map.remove(first, count, |ppa| freed.push(ppa));
+        self.statistics.deallocated_pages += freed.len() as u64;
+        for ppa in freed {
+            self.invalidate(now, ppa);
+        }
+        if let Some(store) = &mut self.store {
+            store.remove(first, count);
+        }
+        self.place_pending(now);
+    }
+
+    /// True if a page was written and not deallocated since.
+    pub fn is_mapped(&self, lpn: Lpn) -> bool {
+        self.map.get(lpn).is_some()
+    }
+
+    /// Number of pages that were written and not deallocated since.
+    pub fn mapped_pages(&self) -> u64 {
+        self.map.mapped()
+    }
+
     /// Runs every event due at or before `now`, appending finished requests.
     pub fn advance(&mut self, now: Instant, done: &mut Vec<Done>) {
         let mut finished = std::mem::take(&mut self.finished);
@@ -262,6 +295,7 @@ impl Ssd {
             }
         }
         assert_eq!(mapped, self.blocks.valid_pages(), "valid counts do not add up");
+        assert_eq!(mapped, self.map.mapped(), "the map miscounts its pages");
         if self.nand.is_idle() {
             assert!(self.pending.is_empty(), "writes wait but nothing will free a block");
         }
@@ -362,7 +396,13 @@ impl Ssd {
     }
 
     fn remap(&mut self, now: Instant, lpn: Lpn, ppa: Ppa) {
-        let Some(old) = self.map.set(lpn, ppa) else { return };
+        if let Some(old) = self.map.set(lpn, ppa) {
+            self.invalidate(now, old);
+        }
+    }
+
+    /// A physical page holds nothing current any more.
+    fn invalidate(&mut self, now: Instant, old: Ppa) {
         self.blocks.invalidate(old);
         // A plane without a free block that had nothing to collect has something now.
         if !self.available.is_full() {

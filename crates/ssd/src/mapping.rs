@@ -40,18 +40,37 @@ impl SparseTable {
         let old = std::mem::replace(&mut chunk[index as usize % CHUNK], value);
         (old != NONE).then_some(old)
     }
+
+    /// Empties `count` entries from `first` on and shows each that held something to `visit`. Costs
+    /// time for chunks that exist, not for the length of the range.
+    pub(crate) fn remove(&mut self, first: u32, count: u32, mut visit: impl FnMut(u32)) {
+        let (mut at, end) = (first as usize, first as usize + count as usize);
+        while at < end {
+            let chunk_end = (at / CHUNK + 1) * CHUNK;
+            if let Some(chunk) = self.chunks[at / CHUNK].as_deref_mut() {
+                for entry in &mut chunk[at % CHUNK..at % CHUNK + chunk_end.min(end) - at] {
+                    let old = std::mem::replace(entry, NONE);
+                    if old != NONE {
+                        visit(old);
+                    }
+                }
+            }
+            at = chunk_end;
+        }
+    }
 }
 
 /// The logical to physical page map.
 #[derive(Debug)]
 pub struct PageMap {
     table: SparseTable,
+    mapped: u64,
 }
 
 impl PageMap {
     /// A map of `pages` logical pages, all unmapped.
     pub fn new(pages: u32) -> Self {
-        Self { table: SparseTable::new(pages) }
+        Self { table: SparseTable::new(pages), mapped: 0 }
     }
 
     /// Where a logical page is.
@@ -63,6 +82,22 @@ impl PageMap {
     /// Maps a logical page; returns where it was.
     #[inline]
     pub fn set(&mut self, lpn: Lpn, ppa: Ppa) -> Option<Ppa> {
-        self.table.set(lpn.0, ppa.0).map(Ppa)
+        let old = self.table.set(lpn.0, ppa.0).map(Ppa);
+        self.mapped += u64::from(old.is_none());
+        old
+    }
+
+    /// Unmaps `count` pages from `first` on; `visit` is told where each mapped one was.
+    pub fn remove(&mut self, first: Lpn, count: u32, mut visit: impl FnMut(Ppa)) {
+        let mapped = &mut self.mapped;
+        self.table.remove(first.0, count, |ppa| {
+            *mapped -= 1;
+            visit(Ppa(ppa));
+        });
+    }
+
+    /// Number of mapped pages.
+    pub fn mapped(&self) -> u64 {
+        self.mapped
     }
 }

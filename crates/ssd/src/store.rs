@@ -11,7 +11,9 @@ const SLAB_PAGES: u32 = 64;
 pub struct PageStore {
     slots: SparseTable,
     slabs: Vec<Box<[u8]>>,
+    /// Slots handed out so far, and those given back.
     used: u32,
+    free: Vec<u32>,
     page_bytes: usize,
 }
 
@@ -19,7 +21,13 @@ impl PageStore {
     /// An empty store.
     pub fn new(logical_pages: u32, page_bytes: u32) -> Self {
         let page_bytes = page_bytes as usize;
-        Self { slots: SparseTable::new(logical_pages), slabs: Vec::new(), used: 0, page_bytes }
+        Self {
+            slots: SparseTable::new(logical_pages),
+            slabs: Vec::new(),
+            used: 0,
+            free: Vec::new(),
+            page_bytes,
+        }
     }
 
     /// A page's contents; `None` if it was never written (it reads as zeroes).
@@ -38,8 +46,23 @@ impl PageStore {
         &mut self.slabs[(slot / SLAB_PAGES) as usize][at..at + self.page_bytes]
     }
 
+    /// Forgets the contents of `count` pages from `first` on: they read as zeroes.
+    pub fn remove(&mut self, first: Lpn, count: u32) {
+        let free = &mut self.free;
+        self.slots.remove(first.0, count, |slot| free.push(slot));
+        if self.free.len() == self.used as usize {
+            (self.slabs, self.free, self.used) = (Vec::new(), Vec::new(), 0);
+        }
+    }
+
     #[cold]
     fn allocate(&mut self, lpn: Lpn) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            self.slots.set(lpn.0, slot);
+            let at = (slot % SLAB_PAGES) as usize * self.page_bytes;
+            self.slabs[(slot / SLAB_PAGES) as usize][at..at + self.page_bytes].fill(0);
+            return slot;
+        }
         let slot = self.used;
         self.used += 1;
         if slot.is_multiple_of(SLAB_PAGES) {
@@ -52,6 +75,6 @@ impl PageStore {
 
     /// Bytes of page data held.
     pub fn used_bytes(&self) -> u64 {
-        u64::from(self.used) * self.page_bytes as u64
+        (u64::from(self.used) - self.free.len() as u64) * self.page_bytes as u64
     }
 }

@@ -1,30 +1,47 @@
 //! Log pages (Base 2.1, section 5.1.12) and the counters behind them.
 
-use std::collections::VecDeque;
+mod effects;
+mod programs;
+mod reachability;
 
+pub(crate) use reachability::group_of;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use nvme_spec::namespace::ALL_NSID;
 use nvme_spec::{
-    AdminOpcode, CommandSet, EffectsLog, ErrorLogEntry, MemoryOpcode, NvmOpcode, ProgramDescriptor,
-    ProgramListHeader, ProgramOpcode, SmartLog, Status, lid,
+    ChangedNamespacesLog, ErrorLogEntry, FirmwareSlotLog, SmartLog, Status, SupportedPagesLog, lid,
 };
+use simtime::Instant;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::admin::background::power_on_hours;
 use crate::command::GetLog;
 use crate::controller::Controller;
 use crate::inflight::Token;
-use crate::limits::{ERROR_LOG_ENTRIES, PROGRAM_SLOTS, TRACE_LOG_BYTES};
-use crate::namespace::{COMPUTE_NSID, NAMESPACES, NVM_NSID};
+use crate::limits::{ERROR_LOG_ENTRIES, TRACE_LOG_BYTES};
+use crate::namespace::{COMPUTE_NSID, NAMESPACES};
 
 /// A room temperature drive, in kelvin.
 const TEMPERATURE_K: u16 = 308;
+
+/// Nanoseconds of a minute.
+const MINUTE_NS: u64 = 60_000_000_000;
 
 /// What the log pages report.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     pub(crate) commands: u64,
+    /// Namespaces whose Identify data changed since the host read the list.
+    pub(crate) changed_namespaces: BTreeSet<u32>,
     bytes_read: u64,
     bytes_written: u64,
     reads: u64,
     writes: u64,
+    /// I/O commands in flight, since when there are any, and how long there were before.
+    io_in_flight: u32,
+    busy_since: Instant,
+    busy_ns: u64,
     errors: VecDeque<ErrorLogEntry>,
     error_count: u64,
     diagnostics: Vec<u8>,
@@ -42,7 +59,30 @@ impl Logs {
         self.bytes_written += bytes;
     }
 
+    /// A command was taken from its queue.
+    #[inline]
+    pub(crate) fn began(&mut self, now: Instant, sqid: u16) {
+        if sqid != 0 {
+            if self.io_in_flight == 0 {
+                self.busy_since = now;
+            }
+            self.io_in_flight += 1;
+        }
+    }
+
+    /// A command ended, or a reset forgot it.
+    #[inline]
+    pub(crate) fn ended(&mut self, now: Instant, sqid: u16) {
+        if sqid != 0 {
+            self.io_in_flight -= 1;
+            if self.io_in_flight == 0 {
+                self.busy_ns += now.since(self.busy_since).as_ns();
+            }
+        }
+    }
+
     /// Counts a finished command and logs its error, newest first.
+    #[inline]
     pub(crate) fn count(&mut self, token: &Token, opcode: u8, nsid: u32, status: Status) {
         self.commands += 1;
         if !status.is_success() {
@@ -52,22 +92,52 @@ impl Logs {
 
     #[cold]
     fn log_error(&mut self, token: &Token, opcode: u8, nsid: u32, status: Status) {
-        self.error_count += 1;
         let set = NAMESPACES.iter().find(|(id, _)| *id == nsid).map_or(0, |(_, set)| set.0);
-        self.errors.push_front(ErrorLogEntry {
-            error_count: self.error_count.into(),
+        let program_status = status.sct() == 1 && status.sc() >= Status::PROGRAM_MEMORY_FAULT.sc();
+        let refused = status.same_code(Status::INVALID_PROGRAM_DATA);
+        self.push_error(ErrorLogEntry {
             sqid: token.sqid.into(),
             cid: token.cid.into(),
             status_phase: (status.bits() << 1).into(),
-            // No particular parameter is blamed (Base 2.1, Figure 205).
-            parameter_location: u16::MAX.into(),
             nsid: nsid.into(),
-            vendor_log: if status.sct() == 1 { lid::PROGRAM_DIAGNOSTICS } else { 0 },
+            vendor_log: if program_status || refused { lid::PROGRAM_DIAGNOSTICS } else { 0 },
             csi: if token.sqid == 0 { 0 } else { set },
             opcode,
             ..Default::default()
         });
+    }
+
+    /// Logs a doorbell that was written wrongly.
+    #[cold]
+    pub(crate) fn log_doorbell(&mut self, qid: u16, status: Status) {
+        self.push_error(ErrorLogEntry {
+            sqid: qid.into(),
+            cid: u16::MAX.into(),
+            status_phase: (status.bits() << 1).into(),
+            ..Default::default()
+        });
+    }
+
+    /// Logs what stopped the controller.
+    pub(crate) fn log_fatal(&mut self, status: Status) {
+        self.log_doorbell(u16::MAX, status);
+    }
+
+    fn push_error(&mut self, entry: ErrorLogEntry) {
+        self.error_count += 1;
+        self.errors.push_front(ErrorLogEntry {
+            error_count: self.error_count.into(),
+            // No particular parameter is blamed (Base 2.1, Figure 205).
+            parameter_location: u16::MAX.into(),
+            ..entry
+        });
         self.errors.truncate(ERROR_LOG_ENTRIES);
+    }
+
+    /// Forgets text that holds what programs saw.
+    pub(crate) fn clear_program_text(&mut self) {
+        self.diagnostics.clear();
+        self.trace.clear();
     }
 
     /// Keeps why a program was refused (with its index) or stopped.
@@ -86,10 +156,13 @@ impl Logs {
         self.trace.drain(..excess);
     }
 
-    fn smart(&self) -> SmartLog {
+    fn smart(&self, now: Instant, is_hot: bool) -> SmartLog {
         // Thousands of 512-byte units, rounded up (Base 2.1, Figure 206).
         let units = |bytes: u64| u128::from(bytes.div_ceil(512 * 1000)).into();
+        let busy_now = if self.io_in_flight > 0 { now.since(self.busy_since).as_ns() } else { 0 };
+        let busy_minutes = (self.busy_ns + busy_now) / MINUTE_NS;
         SmartLog {
+            critical_warning: u8::from(is_hot) << 1,
             temperature_k: TEMPERATURE_K.into(),
             available_spare: 100,
             available_spare_threshold: 10,
@@ -97,7 +170,9 @@ impl Logs {
             data_units_written: units(self.bytes_written),
             host_reads: u128::from(self.reads).into(),
             host_writes: u128::from(self.writes).into(),
+            controller_busy_minutes: u128::from(busy_minutes).into(),
             power_cycles: 1.into(),
+            power_on_hours: u128::from(power_on_hours(now)).into(),
             error_log_entries: u128::from(self.error_count).into(),
             ..Default::default()
         }
@@ -105,6 +180,12 @@ impl Logs {
 }
 
 impl Controller {
+    /// True if the temperature is beyond a threshold.
+    pub(crate) fn is_temperature_critical(&self) -> bool {
+        let [over, under] = self.features.current.temperature_k;
+        TEMPERATURE_K >= over || TEMPERATURE_K <= under
+    }
+
     /// The part of a log page that a Get Log Page command asks for. Bytes past the page's end are
     /// zeroes; an offset past it is an error.
     pub(crate) fn log_page(&self, command: &GetLog) -> Result<Vec<u8>, Status> {
@@ -120,77 +201,86 @@ impl Controller {
         Ok(part)
     }
 
+    /// A host read a log page without asking to retain its event.
+    pub(crate) fn log_was_read(&mut self, id: u8) {
+        self.async_events.log_read(id);
+        if id == lid::CHANGED_NAMESPACES {
+            self.logs.changed_namespaces.clear();
+        }
+        self.fetch_due |= self.has_events();
+    }
+
     fn whole_log_page(&self, command: &GetLog) -> Result<Vec<u8>, Status> {
-        let compute_only = || {
-            let known = command.nsid == COMPUTE_NSID;
-            known.then_some(()).ok_or(Status::INVALID_NAMESPACE.with_dnr())
-        };
-        match command.lid {
+        self.check_log_namespace(command)?;
+        let groups_only = command.lsp & 1 != 0;
+        Ok(match command.lid {
+            lid::SUPPORTED_PAGES => supported_pages(),
             lid::ERROR => {
                 let mut page =
                     self.logs.errors.iter().flat_map(|e| e.as_bytes()).copied().collect::<Vec<_>>();
                 page.resize(ERROR_LOG_ENTRIES * size_of::<ErrorLogEntry>(), 0);
-                Ok(page)
+                page
             }
-            lid::SMART if matches!(command.nsid, 0 | NVM_NSID | u32::MAX) => {
-                Ok(self.logs.smart().as_bytes().to_vec())
+            lid::SMART => {
+                let smart = self.logs.smart(self.now, self.is_temperature_critical());
+                smart.as_bytes().to_vec()
             }
-            lid::SMART => Err(Status::INVALID_NAMESPACE.with_dnr()),
-            lid::EFFECTS => effects(command.csi),
-            lid::PROGRAM_LIST => compute_only().map(|()| self.program_list()),
-            lid::PROGRAM_DIAGNOSTICS => compute_only().map(|()| self.logs.diagnostics.clone()),
-            lid::PROGRAM_TRACE => compute_only().map(|()| {
+            lid::FIRMWARE_SLOT => firmware_slot(),
+            lid::CHANGED_NAMESPACES => {
+                let mut page = ChangedNamespacesLog::new_zeroed();
+                for (entry, nsid) in page.iter_mut().zip(&self.logs.changed_namespaces) {
+                    entry.set(*nsid);
+                }
+                page.as_bytes().to_vec()
+            }
+            lid::EFFECTS => effects::commands(command.csi)?,
+            lid::SELF_TEST => self.background.self_test_log(self.now).as_bytes().to_vec(),
+            lid::FEATURE_EFFECTS => effects::features(|id| self.has_feature(id)),
+            // No management interface: no command of it.
+            lid::MANAGEMENT_EFFECTS => vec![0; 4096],
+            lid::REACHABILITY_GROUPS => reachability::groups(groups_only),
+            lid::REACHABILITY_ASSOCIATIONS => reachability::associations(groups_only),
+            lid::SANITIZE_STATUS => self.sanitize_log().as_bytes().to_vec(),
+            lid::PROGRAM_LIST => programs::programs(&self.compute),
+            lid::PROGRAM_TYPES => programs::types(),
+            lid::RANGE_SETS => programs::range_sets(&self.compute),
+            lid::PROGRAM_DIAGNOSTICS => self.logs.diagnostics.clone(),
+            lid::PROGRAM_TRACE => {
                 let len = self.logs.trace.len() as u32;
                 len.to_le_bytes().into_iter().chain(self.logs.trace.iter().copied()).collect()
-            }),
-            _ => Err(Status::INVALID_LOG_PAGE.with_dnr()),
-        }
+            }
+            _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
+        })
     }
 
-    fn program_list(&self) -> Vec<u8> {
-        let mut header = ProgramListHeader::new_zeroed();
-        header.numd = u32::from(PROGRAM_SLOTS).into();
-        let mut page = header.as_bytes().to_vec();
-        for index in 0..PROGRAM_SLOTS {
-            let slot = self.compute.slots.get(&index);
-            let descriptor = slot.map(|slot| ProgramDescriptor {
-                // Downloaded; activated; identifier type.
-                state: 1 | u8::from(slot.active) << 2 | slot.identifier_type << 3,
-                ptype: slot.program_type,
-                pid: slot.identifier.into(),
-                ..Default::default()
-            });
-            page.extend(descriptor.unwrap_or_default().as_bytes());
-        }
-        page
+    /// Pages of programs are the compute namespace's; the others are the controller's or the
+    /// subsystem's, for which tools send no namespace, all, or the one they were given.
+    fn check_log_namespace(&self, command: &GetLog) -> Result<(), Status> {
+        let is_valid = match command.lid {
+            lid::PROGRAM_LIST
+            | lid::PROGRAM_TYPES
+            | lid::RANGE_SETS
+            | lid::PROGRAM_DIAGNOSTICS
+            | lid::PROGRAM_TRACE => command.nsid == COMPUTE_NSID,
+            _ => {
+                matches!(command.nsid, 0 | ALL_NSID)
+                    || NAMESPACES.iter().any(|(id, _)| *id == command.nsid)
+            }
+        };
+        if is_valid { Ok(()) } else { Err(Status::INVALID_NAMESPACE.with_dnr()) }
     }
 }
 
-/// Commands supported and effects, for one I/O command set.
-fn effects(csi: CommandSet) -> Result<Vec<u8>, Status> {
-    let mut log = EffectsLog::default();
-    for opcode in AdminOpcode::ALL {
-        log.admin[usize::from(opcode.0)].set(EffectsLog::SUPPORTED);
+fn supported_pages() -> Vec<u8> {
+    let mut page = SupportedPagesLog::new_zeroed();
+    for id in lid::ALL {
+        page[usize::from(*id)].set(1);
     }
-    let changes = EffectsLog::SUPPORTED | EffectsLog::CHANGES_CONTENT;
-    let io: Vec<(u8, u32)> = match csi {
-        CommandSet::NVM => {
-            let effect = |o: &NvmOpcode| {
-                if *o == NvmOpcode::WRITE { changes } else { EffectsLog::SUPPORTED }
-            };
-            NvmOpcode::ALL.iter().map(|o| (o.0, effect(o))).collect()
-        }
-        CommandSet::MEMORY => {
-            let effect = |o: &MemoryOpcode| {
-                if *o == MemoryOpcode::READ { EffectsLog::SUPPORTED } else { changes }
-            };
-            MemoryOpcode::ALL.iter().map(|o| (o.0, effect(o))).collect()
-        }
-        CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, changes)).collect(),
-        _ => return Err(Status::INVALID_FIELD.with_dnr()),
-    };
-    for (opcode, effect) in io {
-        log.io[usize::from(opcode)].set(effect);
-    }
-    Ok(log.as_bytes().to_vec())
+    page.as_bytes().to_vec()
+}
+
+fn firmware_slot() -> Vec<u8> {
+    let mut log = FirmwareSlotLog { afi: 1, ..Default::default() };
+    log.frs[0] = super::identify::firmware_revision();
+    log.as_bytes().to_vec()
 }

@@ -1,8 +1,9 @@
 //! Admin commands (Base 2.1, section 5).
 
 use nvme_spec::command::{
-    ActivationCdw10, CreateCqCdw11, CreateSqCdw11, FeaturesCdw10, GetLogCdw10, GetLogCdw14,
-    IdentifyCdw10, IdentifyCdw11, LoadProgramCdw10, QueueCdw10, RangeSetCdw10, RangeSetCdw11,
+    AbortCdw10, ActivationCdw10, CreateCqCdw11, CreateSqCdw11, FeaturesCdw10, FormatCdw10,
+    GetLogCdw10, GetLogCdw14, IdentifyCdw10, IdentifyCdw11, LoadProgramCdw10, QueueCdw10,
+    RangeSetCdw10, RangeSetCdw11, SanitizeCdw10, SelfTestCdw10,
 };
 use nvme_spec::{AdminOpcode, CommandSet, PAGE_SIZE, Status, SubmissionEntry};
 
@@ -18,10 +19,64 @@ pub(crate) struct Identify {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GetLog {
     pub(crate) lid: u8,
+    /// Log specific parameter.
+    pub(crate) lsp: u8,
+    /// The event that led here stays reported.
+    pub(crate) retain_event: bool,
     pub(crate) csi: CommandSet,
     pub(crate) nsid: u32,
     pub(crate) offset: u64,
     pub(crate) len: u64,
+}
+
+/// Set Features.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetFeatures {
+    pub(crate) fid: u8,
+    pub(crate) save: bool,
+    pub(crate) nsid: u32,
+    pub(crate) value: u32,
+}
+
+/// Get Features.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GetFeatures {
+    pub(crate) fid: u8,
+    pub(crate) select: u8,
+    pub(crate) nsid: u32,
+    pub(crate) selector: u32,
+}
+
+/// How a format erases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Erase {
+    Nothing,
+    UserData,
+    Cryptographic,
+}
+
+/// Format NVM.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    pub(crate) nsid: u32,
+    pub(crate) format: u8,
+    pub(crate) erase: Erase,
+}
+
+/// What a Sanitize command starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SanitizeAction {
+    ExitFailureMode,
+    BlockErase,
+    Overwrite { passes: u8 },
+    CryptoErase,
+}
+
+/// What a Device Self-test command does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SelfTest {
+    Start { is_extended: bool },
+    Abort,
 }
 
 /// Load Program: one piece of a program's bytes.
@@ -38,17 +93,34 @@ pub(crate) struct LoadProgram {
     pub(crate) declared_ns: u32,
 }
 
+/// Create I/O Submission Queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CreateSq {
+    pub(crate) qid: u16,
+    pub(crate) entries: u32,
+    pub(crate) base: u64,
+    pub(crate) cqid: u16,
+    pub(crate) priority: u8,
+}
+
 /// An admin command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AdminCommand {
     Identify(Identify),
     GetLog(GetLog),
     CreateCq { qid: u16, entries: u32, base: u64, vector: Option<u16> },
-    CreateSq { qid: u16, entries: u32, base: u64, cqid: u16 },
+    CreateSq(CreateSq),
     DeleteCq { qid: u16 },
     DeleteSq { qid: u16 },
-    SetFeatures { fid: u8, save: bool, value: u32 },
-    GetFeatures { fid: u8, select: u8 },
+    Abort { sqid: u16, cid: u16 },
+    SetFeatures(SetFeatures),
+    GetFeatures(GetFeatures),
+    AsyncEventRequest,
+    KeepAlive,
+    DoorbellBuffers { shadow: u64, event_index: u64 },
+    Format(Format),
+    Sanitize { action: SanitizeAction, cdw10: u32 },
+    SelfTest { nsid: u32, test: SelfTest },
     LoadProgram { nsid: u32, load: LoadProgram },
     UnloadProgram { nsid: u32, program_index: u16 },
     Activate { nsid: u32, program_index: u16, activate: bool },
@@ -81,7 +153,8 @@ impl AdminCommand {
                     (QueueCdw10::from_bits(cdw10), CreateSqCdw11::from_bits(cdw11));
                 let base = contiguous_base(flags.pc(), entry.prp1.get())?;
                 let entries = u32::from(queue.qsize_z()) + 1;
-                Ok(Self::CreateSq { qid: queue.qid(), entries, base, cqid: flags.cqid() })
+                let (qid, cqid, priority) = (queue.qid(), flags.cqid(), flags.qprio());
+                Ok(Self::CreateSq(CreateSq { qid, entries, base, cqid, priority }))
             }
             AdminOpcode::DELETE_CQ => {
                 Ok(Self::DeleteCq { qid: QueueCdw10::from_bits(cdw10).qid() })
@@ -89,13 +162,46 @@ impl AdminCommand {
             AdminOpcode::DELETE_SQ => {
                 Ok(Self::DeleteSq { qid: QueueCdw10::from_bits(cdw10).qid() })
             }
+            AdminOpcode::ABORT => {
+                let named = AbortCdw10::from_bits(cdw10);
+                Ok(Self::Abort { sqid: named.sqid(), cid: named.cid() })
+            }
             AdminOpcode::SET_FEATURES => {
                 let feature = FeaturesCdw10::from_bits(cdw10);
-                Ok(Self::SetFeatures { fid: feature.fid(), save: feature.sv(), value: cdw11 })
+                let (fid, save, value) = (feature.fid(), feature.sv(), cdw11);
+                Ok(Self::SetFeatures(SetFeatures { fid, save, nsid, value }))
             }
             AdminOpcode::GET_FEATURES => {
                 let feature = FeaturesCdw10::from_bits(cdw10);
-                Ok(Self::GetFeatures { fid: feature.fid(), select: feature.sel() })
+                let (fid, select, selector) = (feature.fid(), feature.sel(), cdw11);
+                if select > nvme_spec::select::CAPABILITIES {
+                    return Err(invalid);
+                }
+                Ok(Self::GetFeatures(GetFeatures { fid, select, nsid, selector }))
+            }
+            AdminOpcode::ASYNC_EVENT_REQUEST => Ok(Self::AsyncEventRequest),
+            AdminOpcode::KEEP_ALIVE => Ok(Self::KeepAlive),
+            AdminOpcode::DOORBELL_BUFFER_CONFIG => {
+                let (shadow, event_index) = (entry.prp1.get(), entry.prp2.get());
+                let is_page = |address: u64| address != 0 && address.is_multiple_of(PAGE_SIZE);
+                if !is_page(shadow) || !is_page(event_index) {
+                    return Err(invalid);
+                }
+                Ok(Self::DoorbellBuffers { shadow, event_index })
+            }
+            AdminOpcode::FORMAT_NVM => decode_format(nsid, FormatCdw10::from_bits(cdw10)),
+            AdminOpcode::SANITIZE => {
+                let action = decode_sanitize(SanitizeCdw10::from_bits(cdw10))?;
+                Ok(Self::Sanitize { action, cdw10 })
+            }
+            AdminOpcode::SELF_TEST => {
+                let test = match SelfTestCdw10::from_bits(cdw10).stc() {
+                    1 => SelfTest::Start { is_extended: false },
+                    2 => SelfTest::Start { is_extended: true },
+                    0xF => SelfTest::Abort,
+                    _ => return Err(invalid),
+                };
+                Ok(Self::SelfTest { nsid, test })
             }
             AdminOpcode::LOAD_PROGRAM => Ok(decode_load(entry)),
             AdminOpcode::PROGRAM_ACTIVATION => {
@@ -134,6 +240,38 @@ fn contiguous_base(contiguous: bool, prp1: u64) -> Result<u64, Status> {
     Ok(prp1)
 }
 
+fn decode_format(nsid: u32, fields: FormatCdw10) -> Result<AdminCommand, Status> {
+    // Formats here have neither metadata nor protection information.
+    if fields.mset() || fields.pi() != 0 || fields.pil() {
+        return Err(Status::INVALID_FORMAT.with_dnr());
+    }
+    let erase = match fields.ses() {
+        0 => Erase::Nothing,
+        1 => Erase::UserData,
+        2 => Erase::Cryptographic,
+        _ => return Err(Status::INVALID_FIELD.with_dnr()),
+    };
+    let format = fields.lbafu() << 4 | fields.lbafl();
+    Ok(AdminCommand::Format(Format { nsid, format, erase }))
+}
+
+/// Data is always deallocated afterwards (SANICAP.NDI), and there is no media verification state.
+fn decode_sanitize(fields: SanitizeCdw10) -> Result<SanitizeAction, Status> {
+    if fields.ndas() || fields.emvs() {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    match fields.sanact() {
+        1 => Ok(SanitizeAction::ExitFailureMode),
+        2 => Ok(SanitizeAction::BlockErase),
+        3 => {
+            let passes = if fields.owpass() == 0 { 16 } else { fields.owpass() };
+            Ok(SanitizeAction::Overwrite { passes })
+        }
+        4 => Ok(SanitizeAction::CryptoErase),
+        _ => Err(Status::INVALID_FIELD.with_dnr()),
+    }
+}
+
 fn decode_get_log(entry: &SubmissionEntry) -> Result<AdminCommand, Status> {
     let cdw10 = GetLogCdw10::from_bits(entry.cdw10.get());
     let cdw14 = GetLogCdw14::from_bits(entry.cdw14.get());
@@ -144,6 +282,8 @@ fn decode_get_log(entry: &SubmissionEntry) -> Result<AdminCommand, Status> {
     }
     Ok(AdminCommand::GetLog(GetLog {
         lid: cdw10.lid(),
+        lsp: cdw10.lsp(),
+        retain_event: cdw10.rae(),
         csi: CommandSet(cdw14.csi()),
         nsid: entry.nsid.get(),
         offset,

@@ -16,13 +16,13 @@ use zerocopy::FromBytes;
 use crate::command::{ExecuteProgram, LoadProgram, ProgramCommand};
 use crate::config::RunTimeModel;
 use crate::controller::Controller;
+use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, Arrival, RunRecord, RunningJob, Tag};
 use crate::limits::{
     ACTIVATIONS_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, RANGES_PER_SET_MAX,
 };
 use crate::namespace::MEMORY_NSID;
-use crate::prp::Segments;
 use crate::work::{WorkDone, WorkItem};
 
 /// What a slot holds once all pieces of it have arrived.
@@ -60,6 +60,11 @@ impl ProgramSlot {
     fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.in_use) > 1
     }
+}
+
+/// True if an execution or its worker uses a range set.
+pub(crate) fn is_in_use(set: &Arc<Vec<Range>>) -> bool {
+    Arc::strong_count(set) > 1
 }
 
 /// Programs and range sets.
@@ -139,6 +144,12 @@ impl ComputeNamespace {
         self.slots.get_mut(&index).ok_or(Status::NO_PROGRAM.with_dnr())
     }
 
+    /// True while an execution or a worker of one, also of one that a reset forgot, may touch
+    /// device memory.
+    pub(crate) fn is_running_programs(&self) -> bool {
+        self.slots.values().any(ProgramSlot::is_in_use)
+    }
+
     /// Empties a slot.
     pub(crate) fn unload(&mut self, index: u16) -> Result<(), Status> {
         let slot = self.slot(index)?;
@@ -191,7 +202,7 @@ impl ComputeNamespace {
     pub(crate) fn delete_set(&mut self, id: u16) -> Result<(), Status> {
         let unknown = Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr();
         let set = self.sets.get(&id).ok_or(unknown)?;
-        if Arc::strong_count(set) > 1 {
+        if is_in_use(set) {
             return Err(Status::MEMORY_RANGE_SET_IN_USE);
         }
         self.sets.remove(&id);
@@ -231,8 +242,8 @@ impl Controller {
                 Some(Arc::clone(set.ok_or(Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr())?))
             }
         };
-        let (prp1, prp2) = (entry.prp1.get(), entry.prp2.get());
-        let segments = Segments::from_prp(host, prp1, prp2, command.data_len)?;
+        let (pointer, len) = (DataPointer::of(entry), command.data_len);
+        let segments = Segments::resolve(host, pointer, len, Direction::FromHost)?;
         let arrival = Box::new(Arrival::Execute { command, lease, set });
         self.expect_data(now, tag, command.data_len, Activity::Arriving { segments, arrival });
         Ok(())
@@ -244,8 +255,7 @@ impl Controller {
         now: Instant,
         host: &impl HostMemory,
         tag: Tag,
-        load: LoadProgram,
-        (prp1, prp2): (u64, u64),
+        (load, pointer): (LoadProgram, DataPointer),
     ) -> Result<(), Status> {
         let len = u64::from(load.len);
         if load.program_index >= PROGRAM_SLOTS {
@@ -260,7 +270,7 @@ impl Controller {
         if u64::from(load.offset) + len > u64::from(load.program_bytes) {
             return Err(Status::PROGRAM_TOO_BIG.with_dnr());
         }
-        let segments = Segments::from_prp(host, prp1, prp2, len)?;
+        let segments = Segments::resolve(host, pointer, len, Direction::FromHost)?;
         let arrival = Box::new(Arrival::LoadProgram(load));
         self.expect_data(now, tag, len, Activity::Arriving { segments, arrival });
         Ok(())

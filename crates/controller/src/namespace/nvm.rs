@@ -1,17 +1,22 @@
 //! The NVM namespace: blocks on the flash model.
 
+mod copy;
+mod erase;
+mod store;
+
 use nvme_spec::{Status, SubmissionEntry};
 use simtime::Instant;
-use ssd::{Lpn, Request, RequestKind, Ssd};
+use ssd::{Lpn, Request, RequestKind};
 
-use crate::command::NvmCommand;
+use crate::command::{Blocks, NvmCommand};
 use crate::controller::Controller;
+use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Arrival, Tag};
-use crate::prp::Segments;
+use crate::inflight::{Activity, Arrival, Check, CopyTarget, FusedWrite, Tag};
+use crate::lifecycle::SHUTDOWN;
 
-/// What a page never written reads as. As long as the largest flash page.
-static ZEROES: [u8; 65_536] = [0; 65_536];
+pub(crate) use copy::total;
+use store::{compare_store, read_store, write_store};
 
 impl Controller {
     /// Executes a command of the NVM command set.
@@ -23,52 +28,143 @@ impl Controller {
         tag: Tag,
         entry: &SubmissionEntry,
     ) -> Result<(), Status> {
-        let (prp1, prp2) = (entry.prp1.get(), entry.prp2.get());
+        let pointer = DataPointer::of(entry);
         match NvmCommand::decode(entry)? {
-            NvmCommand::Flush => {
-                self.set_activity(tag, Activity::Writing { pages_left: 1 });
-                self.ssd.submit(now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag: tag.0 });
-            }
-            NvmCommand::Read { first_block, block_count } => {
-                let (start, len) = self.extent(first_block, block_count)?;
-                let segments = Segments::from_prp(host, prp1, prp2, len)?;
+            NvmCommand::Read { blocks } => {
+                let (start, len) = self.extent(blocks)?;
+                let segments = Segments::resolve(host, pointer, len, Direction::ToHost)?;
+                self.check_written(start, len)?;
                 self.logs.count_read(len);
                 let pages_left = self.page_count(start, len);
                 let activity =
                     Activity::Reading { start, len, segments, pages_left, link_end: now };
                 self.set_activity(tag, activity);
                 self.read_pages(now, tag, start, len);
+                Ok(())
             }
-            NvmCommand::Write { first_block, block_count, fua } => {
-                let (start, len) = self.extent(first_block, block_count)?;
-                let segments = Segments::from_prp(host, prp1, prp2, len)?;
+            NvmCommand::Write { blocks, fua } => {
+                let (start, len) = self.extent(blocks)?;
+                self.check_writable()?;
+                let segments = Segments::resolve(host, pointer, len, Direction::FromHost)?;
                 self.logs.count_write(len);
                 let arrival = Box::new(Arrival::NvmWrite { start, len, fua });
                 self.expect_data(now, tag, len, Activity::Arriving { segments, arrival });
+                Ok(())
+            }
+            other => self.nvm_uncommon(now, host, tag, (other, pointer)),
+        }
+    }
+
+    /// The commands that are not on the hot path.
+    fn nvm_uncommon(
+        &mut self,
+        now: Instant,
+        host: &mut impl HostMemory,
+        tag: Tag,
+        (command, pointer): (NvmCommand, DataPointer),
+    ) -> Result<(), Status> {
+        match command {
+            NvmCommand::Flush => {
+                self.set_activity(tag, Activity::Writing { pages_left: 1 });
+                self.ssd.submit(now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag: tag.0 });
+            }
+            NvmCommand::Compare { blocks } => {
+                let (start, len) = self.extent(blocks)?;
+                let segments = Segments::resolve(host, pointer, len, Direction::FromHost)?;
+                self.check_written(start, len)?;
+                self.logs.count_read(len);
+                let arrival = Box::new(Arrival::NvmCompare { start, len, write: None });
+                self.expect_data(now, tag, len, Activity::Arriving { segments, arrival });
+            }
+            NvmCommand::Verify { blocks } => {
+                let (start, len) = self.extent(blocks)?;
+                self.check_written(start, len)?;
+                self.check_blocks(now, tag, (start, len), None, None);
+            }
+            NvmCommand::WriteZeroes(zero) => self.write_zeroes(now, tag, zero)?,
+            NvmCommand::Dataset { range_count, deallocate } => {
+                self.dataset(now, host, tag, (range_count, deallocate, pointer))?;
+            }
+            NvmCommand::Copy(copy) => self.nvm_copy(now, host, tag, (copy, pointer))?,
+            NvmCommand::Read { .. } | NvmCommand::Write { .. } => {
+                unreachable!("the common commands have arms of their own")
             }
         }
         Ok(())
     }
 
-    pub(crate) fn set_activity(&mut self, tag: Tag, activity: Activity) {
-        if let Some(command) = self.inflight.get_mut(tag) {
-            command.activity = activity;
+    /// Starts a fused pair: the blocks are compared and written at one moment, so nothing comes
+    /// between (NVM Command Set 1.2, section 2.1.2). An error is the compare's; nothing was started
+    /// then.
+    pub(crate) fn compare_and_write(
+        &mut self,
+        now: Instant,
+        host: &impl HostMemory,
+        (compare, write): (Tag, Tag),
+        (first, second): (&SubmissionEntry, &SubmissionEntry),
+    ) -> Result<(), Status> {
+        let NvmCommand::Compare { blocks } = NvmCommand::decode(first)? else {
+            unreachable!("whoever took the pair checked its opcodes")
+        };
+        let NvmCommand::Write { fua, .. } = NvmCommand::decode(second)? else {
+            unreachable!("whoever took the pair checked its opcodes")
+        };
+        let (start, len) = self.extent(blocks)?;
+        self.check_writable()?;
+        self.check_written(start, len)?;
+        let resolve =
+            |entry| Segments::resolve(host, DataPointer::of(entry), len, Direction::FromHost);
+        let (expected, new) = (resolve(first)?, resolve(second)?);
+        self.logs.count_read(len);
+        self.logs.count_write(len);
+        let fused = FusedWrite { tag: write, segments: new, fua };
+        let arrival = Box::new(Arrival::NvmCompare { start, len, write: Some(fused) });
+        self.set_activity(write, Activity::AwaitingCompare);
+        let arriving = Activity::Arriving { segments: expected, arrival };
+        self.expect_data(now, compare, 2 * len, arriving);
+        Ok(())
+    }
+
+    /// True if the drive acknowledges writes before they are in flash.
+    pub(crate) fn has_write_cache(&self) -> bool {
+        self.config.flash.write_buffer_bytes > 0
+    }
+
+    /// Refuses to change a protected namespace.
+    pub(crate) fn check_writable(&self) -> Result<(), Status> {
+        if self.features.write_protected {
+            return Err(Status::WRITE_PROTECTED.with_dnr());
         }
+        Ok(())
+    }
+
+    /// With DULBE, refuses blocks that are deallocated or were never written. Flash pages are the
+    /// unit: a page of which one block was written counts as written.
+    fn check_written(&self, start: u64, len: u64) -> Result<(), Status> {
+        if !self.features.current.error_recovery.dulbe() {
+            return Ok(());
+        }
+        let first = (start >> self.page_bits) as u32;
+        let mut pages = first..first + self.page_count(start, len);
+        if pages.all(|lpn| self.ssd.is_mapped(Lpn(lpn))) {
+            return Ok(());
+        }
+        Err(Status::UNWRITTEN_BLOCK.with_dnr())
     }
 
     /// Blocks of the namespace.
     pub(crate) fn block_count(&self) -> u64 {
-        self.config.flash.capacity_bytes / u64::from(self.config.block_bytes)
+        self.config.flash.capacity_bytes / u64::from(self.block_bytes)
     }
 
     /// First byte and length of a block range, checked against size and transfer limit.
     #[inline]
-    fn extent(&self, first_block: u64, block_count: u32) -> Result<(u64, u64), Status> {
-        let len = u64::from(block_count) * u64::from(self.config.block_bytes);
+    fn extent(&self, Blocks { first, count }: Blocks) -> Result<(u64, u64), Status> {
+        let len = u64::from(count) * u64::from(self.block_bytes);
         if len > self.config.transfer_bytes_max {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
-        self.byte_extent(first_block, u64::from(block_count))
+        self.byte_extent(first, u64::from(count))
     }
 
     /// First byte and length of a block range, checked against the size.
@@ -78,7 +174,7 @@ impl Controller {
         if end.is_none_or(|end| end > self.block_count()) {
             return Err(Status::LBA_OUT_OF_RANGE.with_dnr());
         }
-        let block = u64::from(self.config.block_bytes);
+        let block = u64::from(self.block_bytes);
         Ok((first_block * block, count * block))
     }
 
@@ -108,29 +204,88 @@ impl Controller {
         (start, len, fua): (u64, u64, bool),
     ) -> Result<(), Status> {
         write_store(&mut self.ssd, host, start, segments)?;
-        let pages = self.page_count(start, len);
-        self.set_activity(tag, Activity::Writing { pages_left: pages + u32::from(fua) });
+        self.write_pages(now, tag, &[(start, len)], fua);
+        Ok(())
+    }
+
+    /// Starts writing the pages of byte ranges whose contents are in the store. Without a write
+    /// cache in force every write is in flash before it is acknowledged, as with FUA.
+    fn write_pages(&mut self, now: Instant, tag: Tag, extents: &[(u64, u64)], fua: bool) {
+        let through = fua || !self.features.current.write_cache;
+        let pages: u32 = extents.iter().map(|&(start, len)| self.page_count(start, len)).sum();
+        self.set_activity(tag, Activity::Writing { pages_left: pages + u32::from(through) });
         let page_bytes = 1u64 << self.page_bits;
-        let first = start >> self.page_bits;
-        for lpn in first..first + u64::from(pages) {
-            let (page_start, page_end) = (lpn * page_bytes, (lpn + 1) * page_bytes);
-            let partial = page_start < start || page_end > start + len;
-            let kind = RequestKind::Write { partial };
-            self.ssd.submit(now, Request { kind, lpn: Lpn(lpn as u32), tag: tag.0 });
+        for &(start, len) in extents {
+            let first = start >> self.page_bits;
+            for lpn in first..first + u64::from(self.page_count(start, len)) {
+                let (page_start, page_end) = (lpn * page_bytes, (lpn + 1) * page_bytes);
+                let partial = page_start < start || page_end > start + len;
+                let kind = RequestKind::Write { partial };
+                self.ssd.submit(now, Request { kind, lpn: Lpn(lpn as u32), tag: tag.0 });
+            }
         }
-        if fua {
+        if through {
             let kind = RequestKind::Flush;
             self.ssd.submit(now, Request { kind, lpn: Lpn(0), tag: tag.0 });
         }
-        Ok(())
+    }
+
+    /// Starts reading blocks to compare them with the host's data, or only to verify that they can
+    /// be read.
+    pub(crate) fn check_blocks(
+        &mut self,
+        now: Instant,
+        tag: Tag,
+        (start, len): (u64, u64),
+        compare: Option<Segments>,
+        write: Option<FusedWrite>,
+    ) {
+        let pages_left = self.page_count(start, len);
+        let check = Check { start, len, pages_left, compare, write };
+        self.set_activity(tag, Activity::Checking(Box::new(check)));
+        self.read_pages(now, tag, start, len);
+    }
+
+    /// The blocks to check have been read.
+    fn blocks_checked(&mut self, now: Instant, host: &impl HostMemory, tag: Tag) {
+        let Some(command) = self.inflight.get_mut(tag) else { return };
+        let activity = std::mem::replace(&mut command.activity, Activity::Completing);
+        let Activity::Checking(check) = activity else {
+            unreachable!("only a check waits for pages to check")
+        };
+        command.end_stage(now, |s| &mut s.flash_read);
+        let Check { start, len, compare, write, .. } = *check;
+        let result = compare.map_or(Ok(true), |with| compare_store(&self.ssd, host, start, &with));
+        let status = match result {
+            Ok(true) => Status::SUCCESS,
+            Ok(false) => Status::COMPARE_FAILURE.with_dnr(),
+            Err(status) => status,
+        };
+        self.complete(now, tag, status, 0);
+        let Some(FusedWrite { tag: write, segments, fua }) = write else { return };
+        if self.inflight.get_mut(write).is_none() {
+            return; // aborted meanwhile
+        }
+        let written = match status {
+            Status::SUCCESS => self.nvm_write(now, host, write, &segments, (start, len, fua)),
+            _ => Err(Status::ABORTED_FAILED_FUSED),
+        };
+        if let Err(status) = written {
+            self.complete(now, write, status, 0);
+        }
     }
 
     /// The flash model finished a page (or a flush) of a command.
     #[inline]
     pub(crate) fn page_done(&mut self, now: Instant, host: &mut impl HostMemory, tag: Tag) {
         let page_bytes = 1u64 << self.page_bits;
-        // A command that was abandoned meanwhile waits for nothing.
-        let Some(command) = self.inflight.get_mut(tag) else { return };
+        let Some(command) = self.inflight.get_mut(tag) else {
+            // A command that was abandoned meanwhile waits for nothing.
+            if tag == SHUTDOWN {
+                self.shutdown_flushed();
+            }
+            return;
+        };
         match &mut command.activity {
             Activity::Reading { start, len, segments, pages_left, link_end } => {
                 *pages_left -= 1;
@@ -158,78 +313,23 @@ impl Controller {
                     self.complete(now, tag, Status::SUCCESS, 0);
                 }
             }
-            Activity::Copying { pages_left, link_end, .. } => {
+            Activity::Checking(check) => {
+                check.pages_left -= 1;
+                if check.pages_left == 0 {
+                    self.blocks_checked(now, host, tag);
+                }
+            }
+            Activity::Copying { target, pages_left, link_end, .. } => {
                 *pages_left -= 1;
-                *link_end = self.internal.send(now, page_bytes).max(*link_end);
+                // From flash to flash a page stays in the controller.
+                if let CopyTarget::Memory(_) = target {
+                    *link_end = self.internal.send(now, page_bytes).max(*link_end);
+                }
                 if *pages_left == 0 {
                     self.copy_arrived(now, tag);
                 }
             }
             other => unreachable!("flash finished a page for a command that is {other:?}"),
         }
-    }
-}
-
-/// Copies from the page store to host memory; nothing if the drive models times alone.
-#[inline]
-fn read_store(
-    ssd: &Ssd,
-    host: &mut impl HostMemory,
-    start: u64,
-    segments: &Segments,
-) -> Result<(), Status> {
-    let Some(store) = ssd.store() else { return Ok(()) };
-    let page_bytes = u64::from(ssd.geometry().page_bytes);
-    let mut byte = start;
-    for segment in segments.iter() {
-        let (mut address, mut left) = (segment.address, segment.len);
-        while left > 0 {
-            let at = (byte & (page_bytes - 1)) as usize;
-            let n = left.min(page_bytes - at as u64);
-            let page = store.page(Lpn((byte / page_bytes) as u32)).unwrap_or(&ZEROES);
-            host.write(address, &page[at..at + n as usize])
-                .map_err(|_| Status::DATA_TRANSFER_ERROR)?;
-            (address, byte, left) = (address + n, byte + n, left - n);
-        }
-    }
-    Ok(())
-}
-
-/// Copies from host memory to the page store.
-fn write_store(
-    ssd: &mut Ssd,
-    host: &impl HostMemory,
-    start: u64,
-    segments: &Segments,
-) -> Result<(), Status> {
-    let page_bytes = u64::from(ssd.geometry().page_bytes);
-    let Some(store) = ssd.store_mut() else { return Ok(()) };
-    let mut byte = start;
-    for segment in segments.iter() {
-        let (mut address, mut left) = (segment.address, segment.len);
-        while left > 0 {
-            let at = (byte & (page_bytes - 1)) as usize;
-            let n = left.min(page_bytes - at as u64);
-            let page = store.page_mut(Lpn((byte / page_bytes) as u32));
-            host.read(address, &mut page[at..at + n as usize])
-                .map_err(|_| Status::DATA_TRANSFER_ERROR)?;
-            (address, byte, left) = (address + n, byte + n, left - n);
-        }
-    }
-    Ok(())
-}
-
-/// Copies a byte range from the page store, page by page.
-pub(crate) fn visit_store(ssd: &Ssd, start: u64, len: u64, mut visitor: impl FnMut(u64, &[u8])) {
-    let Some(store) = ssd.store() else { return };
-    let page_bytes = u64::from(ssd.geometry().page_bytes);
-    let mut offset = 0;
-    while offset < len {
-        let byte = start + offset;
-        let at = (byte & (page_bytes - 1)) as usize;
-        let n = (len - offset).min(page_bytes - at as u64);
-        let page = store.page(Lpn((byte / page_bytes) as u32)).unwrap_or(&ZEROES);
-        visitor(offset, &page[at..at + n as usize]);
-        offset += n;
     }
 }

@@ -5,12 +5,13 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Result;
+use client::commands::{self, read_write, with_data};
+use client::{Buffer, DmaMemory, QueueId};
 use controller::Config;
 use nvme_spec::{CommandSet, NvmOpcode, SubmissionEntry};
 use serde_json::{Value, json};
 use simtime::{EventQueue, Prng};
-use simulator::commands::{self, read_write, with_data};
-use simulator::{Buffer, Host, QueueId};
+use simulator::Host;
 use ssd::{Lpn, PageMap, Ppa};
 
 const IO: QueueId = QueueId(1);
@@ -59,10 +60,9 @@ struct Load {
 
 impl Load {
     fn new(capacity_bytes: u64, keep_data: bool) -> Result<Self> {
-        let mut host = Host::new(config(capacity_bytes, keep_data), 1, 2 * QUEUE_DEPTH)?;
-        let buffers: Vec<Buffer> =
-            (0..QUEUE_DEPTH).map(|_| host.simulation.ram.allocate(PAGE)).collect();
-        let prps = buffers.iter().map(|b| host.simulation.ram.prps(b, PAGE)).collect();
+        let mut host = simulator::host(config(capacity_bytes, keep_data), 1, 2 * QUEUE_DEPTH)?;
+        let buffers: Vec<Buffer> = (0..QUEUE_DEPTH).map(|_| host.port.ram.allocate(PAGE)).collect();
+        let prps = buffers.iter().map(|b| host.port.ram.prps(b, PAGE)).collect();
         let pages = capacity_bytes / PAGE;
         let by_cid = vec![0; 2 * QUEUE_DEPTH as usize];
         let free = (0..QUEUE_DEPTH).collect();
@@ -109,7 +109,7 @@ impl Load {
 
     fn measure(&mut self, count: u64, opcode: NvmOpcode, blocks: u32, random: bool) -> Measured {
         let pages = self.pages / u64::from(blocks);
-        let before = self.host.simulation.drive.statistics().flash;
+        let before = self.host.port.drive.statistics().flash;
         let mut next = 0;
         let start = Instant::now();
         self.run(count, |prng| {
@@ -118,7 +118,7 @@ impl Load {
             read_write(opcode, place * u64::from(blocks), blocks)
         });
         let per_s = count as f64 / start.elapsed().as_secs_f64();
-        let after = self.host.simulation.drive.statistics().flash;
+        let after = self.host.port.drive.statistics().flash;
         let host = (after.flash_programs - before.flash_programs).max(1) as f64;
         let gc = (after.gc_programs - before.gc_programs) as f64;
         Measured { per_s, write_amplification: (host + gc) / host }
@@ -190,9 +190,9 @@ fn decode_ns() -> f64 {
 fn decode_to_completion_ns() -> Result<f64> {
     let mut config = config(64 << 20, true);
     config.command_time = simtime::Duration::ZERO;
-    let mut host = Host::new(config, 1, 2 * QUEUE_DEPTH)?;
-    let buffer = host.simulation.ram.allocate(PAGE);
-    let prps = host.simulation.ram.prps(&buffer, PAGE);
+    let mut host = simulator::host(config, 1, 2 * QUEUE_DEPTH)?;
+    let buffer = host.port.ram.allocate(PAGE);
+    let prps = host.port.ram.prps(&buffer, PAGE);
     let entry = with_data(read_write(NvmOpcode::READ, 5, 1), prps);
     let batch = || {
         for _ in 0..QUEUE_DEPTH {

@@ -1,0 +1,29 @@
+//! The way to a controller.
+
+use crate::memory::DmaMemory;
+
+/// What a driver needs of the way to a controller.
+pub trait Port {
+    /// Memory that the controller reaches too.
+    type Memory: DmaMemory;
+
+    /// Reads 4 or 8 bytes of BAR0.
+    fn register_read(&mut self, at: u64, size: usize) -> u64;
+
+    /// Writes 4 or 8 bytes of BAR0.
+    fn register_write(&mut self, at: u64, size: usize, value: u64);
+
+    /// Memory that the controller reaches too.
+    fn memory(&mut self) -> &mut Self::Memory;
+
+    /// A doorbell was rung or memory that stands for one was written: lets the controller see it.
+    fn settle(&mut self);
+
+    /// Lets the controller work until it may have completed something; false if nothing that is
+    /// under way ever will.
+    fn wait(&mut self) -> bool;
+
+    /// Takes the interrupt vectors raised since the last call, in order, into a buffer that is
+    /// empty.
+    fn take_interrupts(&mut self, vectors: &mut Vec<u16>);
+}

@@ -1,0 +1,82 @@
+//! Commands and features supported, and their effects (Base 2.1, Figures 210 and 269).
+
+use nvme_spec::{
+    AdminOpcode, CommandSet, EffectsLog, FeatureEffectsLog, MemoryOpcode, NvmOpcode, ProgramOpcode,
+    Status, fid,
+};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::admin::features::is_namespace_specific;
+
+const READS: u32 = EffectsLog::SUPPORTED | EffectsLog::SCOPE_NAMESPACE;
+const WRITES: u32 = READS | EffectsLog::CHANGES_CONTENT;
+
+fn admin_effects(opcode: AdminOpcode) -> u32 {
+    let effects = match opcode {
+        AdminOpcode::FORMAT_NVM => {
+            EffectsLog::CHANGES_CONTENT
+                | EffectsLog::CHANGES_NAMESPACE
+                | EffectsLog::EXCLUSIVE_IN_NAMESPACE
+                | EffectsLog::SCOPE_NAMESPACE
+        }
+        AdminOpcode::SANITIZE => {
+            EffectsLog::CHANGES_CONTENT | EffectsLog::EXCLUSIVE | EffectsLog::SCOPE_SUBSYSTEM
+        }
+        AdminOpcode::LOAD_PROGRAM
+        | AdminOpcode::PROGRAM_ACTIVATION
+        | AdminOpcode::MEMORY_RANGE_SET => EffectsLog::SCOPE_NAMESPACE,
+        _ => EffectsLog::SCOPE_CONTROLLER,
+    };
+    effects | EffectsLog::SUPPORTED
+}
+
+fn nvm_effects(opcode: NvmOpcode) -> u32 {
+    match opcode {
+        NvmOpcode::WRITE
+        | NvmOpcode::WRITE_ZEROES
+        | NvmOpcode::DATASET_MANAGEMENT
+        | NvmOpcode::COPY => WRITES,
+        _ => READS,
+    }
+}
+
+fn memory_effects(opcode: MemoryOpcode) -> u32 {
+    if opcode == MemoryOpcode::READ { READS } else { WRITES }
+}
+
+/// Commands supported and effects, for one I/O command set.
+pub(super) fn commands(csi: CommandSet) -> Result<Vec<u8>, Status> {
+    let mut log = EffectsLog::default();
+    for opcode in AdminOpcode::ALL {
+        log.admin[usize::from(opcode.0)].set(admin_effects(*opcode));
+    }
+    let io: Vec<(u8, u32)> = match csi {
+        CommandSet::NVM => NvmOpcode::ALL.iter().map(|o| (o.0, nvm_effects(*o))).collect(),
+        CommandSet::MEMORY => MemoryOpcode::ALL.iter().map(|o| (o.0, memory_effects(*o))).collect(),
+        CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, WRITES)).collect(),
+        _ => return Err(Status::INVALID_FIELD.with_dnr()),
+    };
+    for (opcode, effect) in io {
+        log.io[usize::from(opcode)].set(effect);
+    }
+    Ok(log.as_bytes().to_vec())
+}
+
+/// Feature identifiers supported and effects.
+pub(super) fn features(has: impl Fn(u8) -> bool) -> Vec<u8> {
+    let mut log = FeatureEffectsLog::new_zeroed();
+    for &id in fid::ALL.iter().filter(|&&id| has(id)) {
+        let scope = if is_namespace_specific(id) {
+            EffectsLog::SCOPE_NAMESPACE
+        } else {
+            EffectsLog::SCOPE_CONTROLLER
+        };
+        let changes = match id {
+            fid::WRITE_PROTECTION => EffectsLog::CHANGES_NAMESPACE,
+            fid::HOST_BEHAVIOR => EffectsLog::CHANGES_CONTROLLER,
+            _ => 0,
+        };
+        log[usize::from(id)].set(EffectsLog::SUPPORTED | scope | changes);
+    }
+    log.as_bytes().to_vec()
+}

@@ -1,0 +1,150 @@
+//! The controller's life: enable, controller reset, subsystem reset, shutdown (Base 2.1, sections
+//! 3.5 to 3.7).
+
+use nvme_spec::{Cc, PAGE_SIZE, SUBSYSTEM_RESET, offset};
+use ssd::{Lpn, Request, RequestKind};
+
+use crate::arbiter::{Arbiter, Class};
+use crate::controller::Controller;
+use crate::inflight::Tag;
+use crate::queue::{CompletionQueue, SubmissionQueue};
+use crate::registers::{AMS_ROUND_ROBIN, AMS_WEIGHTED, CSS_ALL, CSS_NVM, Registers};
+
+/// Names the flush of a normal shutdown to the flash model; no command has it.
+pub(crate) const SHUTDOWN: Tag = Tag(u64::MAX);
+
+/// CC.SHN: normal shutdown.
+const SHUTDOWN_NORMAL: u8 = 1;
+/// CSTS.SHST: shutdown in progress.
+const SHUTDOWN_RUNNING: u8 = 1;
+/// CSTS.SHST: shutdown complete.
+const SHUTDOWN_COMPLETE: u8 = 2;
+
+impl Controller {
+    /// Reads 1, 2, 4 or 8 bytes of BAR0. What does not exist reads as zero; doorbells do.
+    pub fn register_read(&self, at: u64, size: usize) -> u64 {
+        if at < offset::DOORBELLS { self.registers.read(at, size) } else { 0 }
+    }
+
+    /// Writes BAR0. Registers are written by 4 aligned bytes, or two at once by 8 aligned bytes;
+    /// anything else has no effect (Base 2.1, section 3.1.1). Effects on queues happen at the next
+    /// [`Self::advance`].
+    pub fn register_write(&mut self, at: u64, size: usize, value: u64) {
+        match size {
+            4 if at.is_multiple_of(4) => self.write_register(at, value as u32),
+            8 if at.is_multiple_of(8) => {
+                self.write_register(at, value as u32);
+                self.write_register(at + 4, (value >> 32) as u32);
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn write_register(&mut self, at: u64, value: u32) {
+        match at {
+            offset::DOORBELLS.. => self.ring_doorbell(at - offset::DOORBELLS, value),
+            offset::CC => self.configure(Cc::from_bits(value)),
+            offset::NSSR if value == SUBSYSTEM_RESET => self.reset_subsystem(),
+            _ => self.registers.write(at, value),
+        }
+    }
+
+    /// A write of CC.
+    fn configure(&mut self, new: Cc) {
+        let old = self.registers.cc;
+        match (old.en(), new.en()) {
+            (false, true) => {
+                self.registers.cc = new;
+                self.enable();
+            }
+            (true, false) => {
+                self.reset();
+                self.registers.cc = new;
+            }
+            (false, false) => self.registers.cc = new,
+            // While enabled, only the entry sizes and the shutdown notification may change.
+            (true, true) => {
+                let sized = old.with_iosqes(new.iosqes()).with_iocqes(new.iocqes());
+                self.registers.cc = sized.with_shn(new.shn());
+            }
+        }
+        if new.shn() != 0 && self.registers.csts.shst() == 0 {
+            self.shut_down(new.shn());
+        }
+    }
+
+    /// Takes the admin queue into use, or reports a fatal status if the host asks for what does not
+    /// exist.
+    fn enable(&mut self) {
+        let Registers { cc, aqa, asq, acq, .. } = self.registers;
+        let is_valid = matches!(cc.css(), CSS_NVM | CSS_ALL)
+            && cc.mps() == 0
+            && matches!(cc.ams(), AMS_ROUND_ROBIN | AMS_WEIGHTED)
+            && aqa.asqs_z() > 0
+            && aqa.acqs_z() > 0
+            && asq.is_multiple_of(PAGE_SIZE)
+            && acq.is_multiple_of(PAGE_SIZE);
+        if !is_valid {
+            self.registers.csts.set_cfs(true);
+            return;
+        }
+        let entries = u32::from(aqa.asqs_z()) + 1;
+        self.submission[0] = Some(SubmissionQueue::new(asq, entries, 0, Class::Admin));
+        let mut queue = CompletionQueue::new(acq, u32::from(aqa.acqs_z()) + 1, Some(0));
+        queue.users = 1;
+        self.completion[0] = Some(queue);
+        self.registers.csts.set_rdy(true);
+    }
+
+    /// Controller reset: queues vanish, commands in flight are abandoned, features go back to their
+    /// saved values. Namespaces, programs and what runs in the background stay.
+    fn reset(&mut self) {
+        for tag in self.inflight.tags(|_| true) {
+            if let Some(command) = self.abandon(tag) {
+                self.logs.ended(self.now, command.token.sqid);
+                command.token.end();
+            }
+        }
+        self.submission.fill_with(|| None);
+        self.completion.fill_with(|| None);
+        self.queue_last = 0;
+        self.arbiter = Arbiter::default();
+        self.interrupts.reset();
+        self.outbox.interrupts.clear();
+        self.async_events.reset();
+        self.features.reset(self.now);
+        self.keep_alive.stop();
+        self.doorbell_buffers = None;
+        self.queues_granted = false;
+        self.fetch_due = false;
+        self.logs.changed_namespaces.clear();
+        self.background.controller_reset(self.now);
+        self.registers.reset();
+    }
+
+    /// NVM subsystem reset: a controller reset that also forgets the admin queue's place. The drive
+    /// keeps its contents, device memory included: it did not lose power.
+    fn reset_subsystem(&mut self) {
+        self.reset();
+        self.registers.reset_subsystem();
+    }
+
+    /// Shutdown: a normal one is complete when the write buffer is in flash, an abrupt one at once.
+    fn shut_down(&mut self, notification: u8) {
+        if notification != SHUTDOWN_NORMAL {
+            self.registers.csts.set_shst(SHUTDOWN_COMPLETE);
+            return;
+        }
+        self.registers.csts.set_shst(SHUTDOWN_RUNNING);
+        self.ssd
+            .submit(self.now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag: SHUTDOWN.0 });
+    }
+
+    /// The write buffer of a normal shutdown is in flash.
+    pub(crate) fn shutdown_flushed(&mut self) {
+        if self.registers.csts.shst() == SHUTDOWN_RUNNING {
+            self.registers.csts.set_shst(SHUTDOWN_COMPLETE);
+        }
+    }
+}

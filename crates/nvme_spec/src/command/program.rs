@@ -1,0 +1,87 @@
+//! Computational Programs command dwords and memory range descriptors.
+
+use bitfield_struct::bitfield;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Load Program, dword 10.
+#[bitfield(u32)]
+pub struct LoadProgramCdw10 {
+    /// Program index.
+    pub pind: u16,
+    /// Program type.
+    pub ptype: u8,
+    /// Select: false = load, true = unload.
+    pub sel: bool,
+    /// Program identifier type: 0 none, 1 PUID.
+    #[bits(3)]
+    pub pit: u8,
+    #[bits(4)]
+    __: u8,
+}
+
+/// Program Activation Management, dword 10.
+#[bitfield(u32)]
+pub struct ActivationCdw10 {
+    /// Program index.
+    pub pind: u16,
+    /// Select: 0 deactivate, 1 activate.
+    #[bits(4)]
+    pub sel: u8,
+    #[bits(12)]
+    __: u16,
+}
+
+/// Memory Range Set Management, dword 10.
+#[bitfield(u32)]
+pub struct RangeSetCdw10 {
+    /// Select: 0 create, 1 delete.
+    #[bits(4)]
+    pub sel: u8,
+    #[bits(12)]
+    __: u16,
+    /// Memory range set identifier (delete).
+    pub rsid: u16,
+}
+
+/// Memory Range Set Management, dword 11.
+#[bitfield(u32)]
+pub struct RangeSetCdw11 {
+    /// Number of memory ranges.
+    pub numr: u8,
+    #[bits(24)]
+    __: u32,
+}
+
+/// Execute Program, dword 2.
+#[bitfield(u32)]
+pub struct ExecuteCdw2 {
+    /// Program index.
+    pub pind: u16,
+    /// Memory range set identifier, 0 = none.
+    pub rsid: u16,
+}
+
+/// Program types (PTYPE); the eBPF value is provisional, see `docs/conformance.md`.
+pub mod program_type {
+    /// An eBPF program in an ELF object.
+    pub const EBPF: u8 = 0x01;
+    /// Declared-time "phantom" program, vendor range: the load carries an 8-byte run time in ns.
+    pub const DECLARED: u8 = 0xC0;
+}
+
+/// Memory range descriptor, 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct MemoryRangeDescriptor {
+    /// Memory namespace.
+    pub nsid: U32,
+    /// Length in bytes.
+    pub length: U32,
+    /// Starting byte.
+    pub start: U64,
+    /// Reserved.
+    pub reserved: [u8; 16],
+}
+
+const _: () = assert!(size_of::<MemoryRangeDescriptor>() == 32);

@@ -1,0 +1,97 @@
+//! Log pages of the compute namespace.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+/// Program list header, LID 82h, 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProgramListHeader {
+    /// Number of descriptors that follow.
+    pub numd: U32,
+    /// Reserved.
+    pub reserved4: [u8; 60],
+}
+
+const _: () = assert!(size_of::<ProgramListHeader>() == 64);
+
+/// Program descriptor, 64 bytes; the position in the list is the program index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProgramDescriptor {
+    /// PEOCC (bits 1:0): 0 empty, 1 downloaded, 2 device-defined; ACT (bit 2); PIT (bits 5:3).
+    pub state: u8,
+    /// Program type.
+    pub ptype: u8,
+    /// Reserved.
+    pub reserved2: [u8; 6],
+    /// Program identifier.
+    pub pid: U64,
+    /// Reserved.
+    pub reserved16: [u8; 48],
+}
+
+const _: () = assert!(size_of::<ProgramDescriptor>() == 64);
+
+impl Default for ProgramDescriptor {
+    fn default() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+/// Downloadable program types list header, LID 83h, 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProgramTypesHeader {
+    /// Number of descriptors that follow.
+    pub numd: U32,
+    /// Reserved.
+    pub reserved4: [u8; 28],
+}
+
+const _: () = assert!(size_of::<ProgramTypesHeader>() == 32);
+
+/// Downloadable program type, 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProgramTypeDescriptor {
+    /// Program type.
+    pub ptype: u8,
+    /// Version of the type.
+    pub version: u8,
+    /// Reserved.
+    pub reserved2: [u8; 6],
+    /// Type specific. Ours: the name, ASCII, zero-filled.
+    pub specific: [u8; 24],
+}
+
+const _: () = assert!(size_of::<ProgramTypeDescriptor>() == 32);
+
+/// Memory range set list header, LID 84h, 16 bytes. The public material gives no layout: this one
+/// is ours, see `docs/conformance.md`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RangeSetsHeader {
+    /// Number of sets that follow.
+    pub sets: U32,
+    /// Reserved.
+    pub reserved4: [u8; 12],
+}
+
+const _: () = assert!(size_of::<RangeSetsHeader>() == 16);
+
+/// A memory range set, 16 bytes, before its memory range descriptors of 32 bytes each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RangeSetEntry {
+    /// Identifier.
+    pub rsid: U16,
+    /// Bit 0: an execution uses it.
+    pub state: u8,
+    /// Number of ranges that follow.
+    pub numr: u8,
+    /// Reserved.
+    pub reserved4: [u8; 12],
+}
+
+const _: () = assert!(size_of::<RangeSetEntry>() == 16);
