@@ -28,6 +28,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The clang that the committed objects are built with (Debian 12's).
 const EXAMPLES_CLANG: &str = "clang-14";
 
+/// Where sources of committed objects are.
+const PROGRAM_FOLDERS: [&str; 2] = ["examples/programs", "crates/simulator/tests/statuses"];
+
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
         Some("layers") => layers(),
@@ -75,10 +78,12 @@ fn layers() -> Result<()> {
 }
 
 fn examples() -> Result<()> {
-    let programs = root().join("examples/programs");
-    let mut sources: Vec<PathBuf> = std::fs::read_dir(&programs)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<_>>()?;
+    let mut sources: Vec<PathBuf> = Vec::new();
+    for folder in PROGRAM_FOLDERS {
+        for entry in std::fs::read_dir(root().join(folder))? {
+            sources.push(entry?.path());
+        }
+    }
     sources.retain(|path| path.to_string_lossy().ends_with(".bpf.c"));
     sources.sort();
     for source in sources {

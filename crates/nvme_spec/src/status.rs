@@ -104,7 +104,6 @@ statuses! {
     INVALID_SGL_LENGTH = (0, 0x0F), "Data SGL Length Invalid";
     INVALID_SGL_TYPE = (0, 0x11), "SGL Descriptor Type Invalid";
     INVALID_PRP_OFFSET = (0, 0x13), "PRP Offset Invalid";
-    SANITIZE_FAILED = (0, 0x1C), "Sanitize Failed";
     SANITIZE_IN_PROGRESS = (0, 0x1D), "Sanitize In Progress";
     WRITE_PROTECTED = (0, 0x20), "Namespace is Write Protected";
     KEEP_ALIVE_EXPIRED = (0, 0x19), "Keep Alive Timeout Expired";

@@ -9,6 +9,8 @@
 //! [`Session`] strings commands together to whole jobs.
 #![forbid(unsafe_code)]
 
+pub mod hostile;
+
 mod memory;
 mod session;
 mod simulation;

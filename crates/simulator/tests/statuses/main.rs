@@ -1,0 +1,188 @@
+//! Every command with every error that a host can make it return: each row of `docs/statuses.md` is
+//! proved here, and the page is written from these rows (`UPDATE_DOCS=1 cargo test -p simulator
+//! --test statuses`).
+
+mod admin;
+mod any;
+mod memory;
+mod nvm;
+mod programs;
+mod queues;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use client::{DmaMemory, QueueId, commands::with_data};
+use controller::Config;
+use nvme_spec::{Status, SubmissionEntry};
+use simulator::Session;
+
+const ADMIN: QueueId = QueueId(0);
+const IO: QueueId = QueueId(1);
+const DOUBLE: &[u8] = include_bytes!("../../../../examples/programs/double.bpf.o");
+
+/// Blocks of the drive in these rows.
+const BLOCKS: u64 = (64 << 20) / 4096;
+/// Bytes of its device memory.
+const MEMORY: u64 = 16 << 20;
+
+/// A row: under a condition, a command completes with a status.
+struct Row {
+    command: &'static str,
+    condition: &'static str,
+    status: Status,
+    prove: fn(&mut Scene) -> Status,
+}
+
+/// A drive for one row.
+struct Scene {
+    session: Session,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut config = Config { memory_bytes: MEMORY, ..Config::default() };
+        config.flash.capacity_bytes = 64 << 20;
+        Self { session: Session::new(config, 0, 64).expect("a sound configuration") }
+    }
+
+    /// Runs a command without data.
+    fn run(&mut self, queue: QueueId, entry: SubmissionEntry) -> Status {
+        self.session.host.execute(queue, entry).expect("every command completes").status
+    }
+
+    /// Runs an admin command with data, or room for it.
+    fn admin(&mut self, entry: SubmissionEntry, data: &[u8]) -> Status {
+        self.send(ADMIN, entry, data)
+    }
+
+    /// Runs an I/O command with data, or room for it.
+    fn io(&mut self, entry: SubmissionEntry, data: &[u8]) -> Status {
+        self.send(IO, entry, data)
+    }
+
+    fn send(&mut self, queue: QueueId, entry: SubmissionEntry, data: &[u8]) -> Status {
+        let entry = self.with_buffer(entry, data);
+        self.run(queue, entry)
+    }
+
+    /// The same command with its data pointer set to a buffer that holds `data`.
+    fn with_buffer(&mut self, entry: SubmissionEntry, data: &[u8]) -> SubmissionEntry {
+        let ram = &mut self.session.host.port.ram;
+        let buffer = ram.allocate(data.len().max(4096) as u64);
+        ram.put(buffer.address, data);
+        let prps = ram.prps(&buffer, data.len() as u64);
+        with_data(entry, prps)
+    }
+
+    /// Submits a command that is then under way; its identifier.
+    fn begin(&mut self, queue: QueueId, entry: SubmissionEntry, data: &[u8]) -> u16 {
+        let entry = self.with_buffer(entry, data);
+        self.session.host.submit(queue, entry)
+    }
+
+    /// The next completion's status.
+    fn next(&mut self) -> Status {
+        self.session.host.next_completion().expect("a command is under way").status
+    }
+
+    /// A command must have succeeded before what the row is about.
+    fn given(&mut self, status: Status) {
+        assert!(status.is_success(), "preparing a row: {status}");
+    }
+}
+
+fn rows() -> Vec<Row> {
+    [any::rows(), queues::rows(), admin::rows(), programs::rows(), nvm::rows(), memory::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The statuses of each single command, in the order of the rows.
+fn by_command(rows: &[Row]) -> Vec<(&str, Vec<&str>)> {
+    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rows.iter().filter(|row| !row.command.starts_with("any ")) {
+        for command in row.command.split(", ") {
+            // "(unload)" and the like are forms of one command.
+            let command = command.split(" (").next().unwrap_or(command);
+            let name = row.status.name();
+            match commands.iter_mut().find(|(known, _)| *known == command) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => commands.push((command, vec![name])),
+            }
+        }
+    }
+    commands
+}
+
+/// Statuses the drive knows the names of and never completes a command with.
+const NEVER: [(Status, &str); 9] = [
+    (Status::KEEP_ALIVE_EXPIRED, "ends in CSTS.CFS and the error log, not in a completion"),
+    (Status::INTERNAL_ERROR, "bugs stop the program instead"),
+    (Status::CAPACITY_EXCEEDED, "no thin provisioning: the drive's size is all there"),
+    (Status::FEATURE_NOT_CHANGEABLE, "every feature is changeable"),
+    (Status::FAST_COPY_NOT_POSSIBLE, "every copy is inside the drive: fast"),
+    (Status::NAMESPACE_NOT_REACHABLE, "what does not reach each other is incompatible too"),
+    (Status::INSUFFICIENT_RESOURCES, "limits have statuses of their own"),
+    (Status::INSUFFICIENT_PROGRAM_RESOURCES, "limits have statuses of their own"),
+    (Status::PROGRAM_INDEX_NOT_DOWNLOADABLE, "no program is device-defined"),
+];
+
+fn page(rows: &[Row]) -> String {
+    let mut page = String::from(
+        "# Statuses\n\nWhat each command returns when something is wrong with it. Every row is a \
+         test (`crates/simulator/tests/statuses`), and this\npage is written by it: `UPDATE_DOCS=1 \
+         cargo test -p simulator --test statuses`.\n\nA command that is wrong in several ways \
+         returns the first that is found; decoding comes before state, state before data.\n\n\
+         | command | condition | status | SCT | SC |\n|---|---|---|---|---|\n",
+    );
+    for Row { command, condition, status, .. } in rows {
+        let (name, sct, sc) = (status.name(), status.sct(), status.sc());
+        writeln!(page, "| {command} | {condition} | {name} | {sct:x}h | {sc:02x}h |")
+            .expect("strings take everything");
+    }
+    page.push_str("\n## By command\n\n| command | its own statuses, besides those of any command |\n|---|---|\n");
+    for (command, statuses) in by_command(rows) {
+        writeln!(page, "| {command} | {} |", statuses.join(", ")).expect("strings take everything");
+    }
+    page.push_str("\n## Never returned\n\n| status | why |\n|---|---|\n");
+    for (status, why) in NEVER {
+        writeln!(page, "| {} | {why} |", status.name()).expect("strings take everything");
+    }
+    page
+}
+
+#[test]
+fn every_row_returns_its_status() {
+    for row in rows() {
+        let got = (row.prove)(&mut Scene::new());
+        let (command, condition, expected) = (row.command, row.condition, row.status);
+        assert!(got.same_code(expected), "{command}, {condition}: got {got}, expected {expected}");
+    }
+}
+
+#[test]
+fn page_of_statuses_is_what_the_rows_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/statuses.md");
+    let page = page(&rows());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).expect("docs are writable");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "docs/statuses.md differs; write it with UPDATE_DOCS=1");
+}
+
+#[test]
+fn every_status_has_a_row_or_a_reason_why_not() {
+    let rows = rows();
+    for status in Status::ALL.iter().filter(|status| !status.is_success()) {
+        let is_returned = rows.iter().any(|row| row.status.same_code(*status));
+        let is_excused = NEVER.iter().any(|(never, _)| never.same_code(*status));
+        assert!(
+            is_returned != is_excused,
+            "{status}: returned {is_returned}, excused {is_excused}"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+// What stops a program besides memory and budget, chosen by cparam1. Rebuilt by `cargo xtask examples`.
+#include <csdrive.h>
+
+static __attribute__((noinline)) long long recurse(long long n)
+{
+    volatile long long keep = n;
+    return n ? recurse(n - 1) + keep : 0;
+}
+
+long long misbehave(struct cemu_args *args)
+{
+    // Nine calls deep, or a format that the trace helper does not know.
+    if (args->cparam1 == 0)
+        return recurse(20);
+    return csd_print("%q", 0, 0, 0);
+}

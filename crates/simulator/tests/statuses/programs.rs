@@ -1,0 +1,415 @@
+//! Program management and the Computational Programs command set.
+
+use client::commands::{self, Execute};
+use nvme_spec::command::MemoryRangeDescriptor;
+use nvme_spec::command::program_type::{DECLARED, EBPF};
+use nvme_spec::namespace::{MEMORY_NSID, NVM_NSID};
+use nvme_spec::{Status, SubmissionEntry};
+use simulator::memory_range;
+use zerocopy::IntoBytes;
+
+use crate::{ADMIN, DOUBLE, IO, MEMORY, Row, Scene};
+
+const LOAD: &str = "Load Program";
+const UNLOAD: &str = "Load Program (unload)";
+const ACTIVATION: &str = "Program Activation Management";
+const RANGES: &str = "Memory Range Set Management";
+const EXECUTE: &str = "Execute Program";
+
+fn load(s: &mut Scene, index: u16, kind: u8, bytes: &[u8]) -> Status {
+    let len = bytes.len() as u32;
+    s.admin(commands::load_program(index, kind, len, 0, len), bytes)
+}
+
+/// A program in a slot, activated.
+fn activated(s: &mut Scene, index: u16) {
+    let status = load(s, index, EBPF, DOUBLE);
+    s.given(status);
+    let status = s.run(ADMIN, commands::activate_program(index, true));
+    s.given(status);
+}
+
+/// A program in slot 0 that runs for a while on a range set; the set.
+fn running(s: &mut Scene) -> u16 {
+    activated(s, 0);
+    let set = s.session.create_range_set(&[(0, 4096), (8192, 4096)]).expect("sound ranges");
+    s.begin(IO, Execute { rsid: set, ..Default::default() }.entry(), &[]);
+    set
+}
+
+fn create(s: &mut Scene, ranges: &[MemoryRangeDescriptor]) -> Status {
+    s.admin(commands::create_range_set(ranges.len() as u8), ranges.as_bytes())
+}
+
+/// Executes the program of an object that clang wrote, on no ranges.
+fn execute(s: &mut Scene, object: &[u8], ranges: &[MemoryRangeDescriptor]) -> Status {
+    let status = load(s, 0, EBPF, object);
+    s.given(status);
+    let status = s.run(ADMIN, commands::activate_program(0, true));
+    s.given(status);
+    let (inline_ranges, data_len) = (ranges.len() as u32, 32 * ranges.len() as u32);
+    s.io(Execute { inline_ranges, data_len, ..Default::default() }.entry(), ranges.as_bytes())
+}
+
+/// Executes [`MISBEHAVE`].
+fn misbehave(s: &mut Scene, how: i64) -> Status {
+    let status = load(s, 0, EBPF, MISBEHAVE);
+    s.given(status);
+    let status = s.run(ADMIN, commands::activate_program(0, true));
+    s.given(status);
+    s.run(IO, Execute { param1: how, ..Default::default() }.entry())
+}
+
+pub(crate) fn rows() -> Vec<Row> {
+    let mut rows = load_rows();
+    rows.extend(activation_rows());
+    rows.extend(range_rows());
+    rows.extend(execute_rows());
+    rows
+}
+
+fn load_rows() -> Vec<Row> {
+    vec![
+        Row {
+            command: "Load Program, Program Activation Management, Memory Range Set Management",
+            condition: "not the compute namespace",
+            status: Status::INVALID_NAMESPACE,
+            prove: |s| {
+                let mut last = Status::SUCCESS;
+                for entry in [
+                    commands::load_program(0, EBPF, 8, 0, 8),
+                    commands::activate_program(0, true),
+                    commands::create_range_set(1),
+                ] {
+                    let entry = SubmissionEntry { nsid: NVM_NSID.into(), ..entry };
+                    last = s.admin(entry, &[0; 32]);
+                    assert!(last.same_code(Status::INVALID_NAMESPACE), "{entry:?}: {last}");
+                }
+                last
+            },
+        },
+        Row {
+            command: "Load Program, Program Activation Management, Execute Program",
+            condition: "program index beyond the slots",
+            status: Status::INVALID_PROGRAM_INDEX,
+            prove: |s| {
+                let expected = Status::INVALID_PROGRAM_INDEX;
+                for index in [1024, u16::MAX] {
+                    for status in [
+                        load(s, index, EBPF, DOUBLE),
+                        s.run(ADMIN, commands::unload_program(index)),
+                        s.run(ADMIN, commands::activate_program(index, true)),
+                        s.run(IO, Execute { program_index: index, ..Default::default() }.entry()),
+                    ] {
+                        assert!(status.same_code(expected), "{index}: {status}");
+                    }
+                }
+                expected
+            },
+        },
+        Row {
+            command: LOAD,
+            condition: "program type unknown",
+            status: Status::INVALID_PROGRAM_TYPE,
+            prove: |s| load(s, 0, 0x77, DOUBLE),
+        },
+        Row {
+            command: LOAD,
+            condition: "no bytes, more than the largest transfer, or identifier type unknown",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                let mut typed = commands::load_program(0, EBPF, 8, 0, 8);
+                typed.cdw10.set(typed.cdw10.get() | 2 << 25);
+                for entry in [typed, commands::load_program(0, EBPF, 4 << 20, 0, 2 << 20)] {
+                    let status = s.admin(entry, &[0; 8]);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{entry:?}: {status}");
+                }
+                s.admin(commands::load_program(0, EBPF, 8, 0, 0), &[])
+            },
+        },
+        Row {
+            command: LOAD,
+            condition: "the piece ends past the program",
+            status: Status::PROGRAM_TOO_BIG,
+            prove: |s| s.admin(commands::load_program(1, EBPF, 8, 4, 8), &[0; 8]),
+        },
+        Row {
+            command: LOAD,
+            condition: "all programs together over MAXPB",
+            status: Status::MAXIMUM_PROGRAM_BYTES_EXCEEDED,
+            prove: |s| s.admin(commands::load_program(1, EBPF, u32::MAX, 0, 8), &[0; 8]),
+        },
+        Row {
+            command: LOAD,
+            condition: "a piece out of order",
+            status: Status::INVALID_PROGRAM_DATA,
+            prove: |s| s.admin(commands::load_program(1, EBPF, 64, 8, 8), &[0; 8]),
+        },
+        Row {
+            command: LOAD,
+            condition: "the whole program is refused by loader or verifier (log page C0h says why)",
+            status: Status::INVALID_PROGRAM_DATA,
+            prove: |s| {
+                let status = load(s, 1, DECLARED, b"seven b");
+                assert!(status.same_code(Status::INVALID_PROGRAM_DATA), "{status}");
+                load(s, 1, EBPF, b"not an object")
+            },
+        },
+        Row {
+            command: LOAD,
+            condition: "the slot holds a program",
+            status: Status::PROGRAM_IN_USE,
+            prove: |s| {
+                activated(s, 0);
+                load(s, 0, EBPF, DOUBLE)
+            },
+        },
+        Row {
+            command: UNLOAD,
+            condition: "the program is activated, or runs",
+            status: Status::PROGRAM_IN_USE,
+            prove: |s| {
+                activated(s, 0);
+                s.run(ADMIN, commands::unload_program(0))
+            },
+        },
+        Row {
+            command: "Load Program (unload), Program Activation Management, Execute Program",
+            condition: "the slot is empty",
+            status: Status::NO_PROGRAM,
+            prove: |s| {
+                for status in [
+                    s.run(ADMIN, commands::unload_program(3)),
+                    s.run(ADMIN, commands::activate_program(3, false)),
+                    s.run(IO, Execute { program_index: 3, ..Default::default() }.entry()),
+                ] {
+                    assert!(status.same_code(Status::NO_PROGRAM), "{status}");
+                }
+                Status::NO_PROGRAM
+            },
+        },
+    ]
+}
+
+fn activation_rows() -> Vec<Row> {
+    vec![
+        Row {
+            command: ACTIVATION,
+            condition: "selector unknown",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                let mut entry = commands::activate_program(0, true);
+                entry.cdw10.set(2 << 16);
+                s.run(ADMIN, entry)
+            },
+        },
+        Row {
+            command: ACTIVATION,
+            condition: "activate before all pieces have arrived",
+            status: Status::INVALID_PROGRAM_DATA,
+            prove: |s| {
+                let piece = commands::load_program(0, EBPF, DOUBLE.len() as u32, 0, 64);
+                let status = s.admin(piece, &DOUBLE[..64]);
+                s.given(status);
+                s.run(ADMIN, commands::activate_program(0, true))
+            },
+        },
+        Row {
+            command: ACTIVATION,
+            condition: "more programs active than MAXACT",
+            status: Status::MAXIMUM_PROGRAMS_ACTIVATED,
+            prove: |s| {
+                for index in 0..256 {
+                    let status = load(s, index, DECLARED, &[0; 8]);
+                    s.given(status);
+                    let status = s.run(ADMIN, commands::activate_program(index, true));
+                    s.given(status);
+                }
+                let status = load(s, 256, DECLARED, &[0; 8]);
+                s.given(status);
+                s.run(ADMIN, commands::activate_program(256, true))
+            },
+        },
+        Row {
+            command: "Program Activation Management (deactivate), Execute Program",
+            condition: "the program is not activated",
+            status: Status::PROGRAM_NOT_ACTIVATED,
+            prove: |s| {
+                let status = load(s, 0, EBPF, DOUBLE);
+                s.given(status);
+                let status = s.run(IO, Execute::default().entry());
+                assert!(status.same_code(Status::PROGRAM_NOT_ACTIVATED), "{status}");
+                s.run(ADMIN, commands::activate_program(0, false))
+            },
+        },
+        Row {
+            command: "Program Activation Management (deactivate)",
+            condition: "the program runs",
+            status: Status::PROGRAM_IN_USE,
+            prove: |s| {
+                running(s);
+                s.run(ADMIN, commands::activate_program(0, false))
+            },
+        },
+    ]
+}
+
+fn range_rows() -> Vec<Row> {
+    vec![
+        Row {
+            command: RANGES,
+            condition: "selector unknown",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                let mut entry = commands::create_range_set(1);
+                entry.cdw10.set(2);
+                s.run(ADMIN, entry)
+            },
+        },
+        Row {
+            command: "Memory Range Set Management, Execute Program",
+            condition: "more ranges than MAXMEMR; a set of none",
+            status: Status::MAXIMUM_MEMORY_RANGES_EXCEEDED,
+            prove: |s| {
+                let expected = Status::MAXIMUM_MEMORY_RANGES_EXCEEDED;
+                let many = Execute { inline_ranges: 129, data_len: 0, ..Default::default() };
+                for status in
+                    [create(s, &[]), create(s, &[memory_range(0, 0); 129]), s.io(many.entry(), &[])]
+                {
+                    assert!(status.same_code(expected), "{status}");
+                }
+                expected
+            },
+        },
+        Row {
+            command: "Memory Range Set Management, Execute Program",
+            condition: "a range is not of the memory namespace",
+            status: Status::INVALID_MEMORY_NAMESPACE,
+            prove: |s| {
+                let foreign = MemoryRangeDescriptor { nsid: NVM_NSID.into(), ..memory_range(0, 4) };
+                let status = create(s, &[foreign]);
+                assert!(status.same_code(Status::INVALID_MEMORY_NAMESPACE), "{status}");
+                execute(s, DOUBLE, &[foreign])
+            },
+        },
+        Row {
+            command: "Memory Range Set Management, Execute Program",
+            condition: "a range ends beyond device memory",
+            status: Status::INVALID_MEMORY_RANGE_SET,
+            prove: |s| {
+                let status = create(s, &[memory_range(u64::MAX, 2)]);
+                assert!(status.same_code(Status::INVALID_MEMORY_RANGE_SET), "{status}");
+                execute(s, DOUBLE, &[memory_range(MEMORY - 1, 2)])
+            },
+        },
+        Row {
+            command: "Memory Range Set Management, Execute Program",
+            condition: "two ranges of a set share bytes",
+            status: Status::OVERLAPPING_MEMORY_RANGES,
+            prove: |s| {
+                let status = create(s, &[memory_range(0, 100), memory_range(99, 1)]);
+                assert!(status.same_code(Status::OVERLAPPING_MEMORY_RANGES), "{status}");
+                execute(s, DOUBLE, &[memory_range(0, 100), memory_range(99, 1)])
+            },
+        },
+        Row {
+            command: RANGES,
+            condition: "more sets than MAXMEMRS",
+            status: Status::MAXIMUM_MEMORY_RANGE_SETS_EXCEEDED,
+            prove: |s| {
+                for _ in 0..1024 {
+                    s.session.create_range_set(&[(0, 4)]).expect("there are identifiers left");
+                }
+                create(s, &[memory_range(0, 4)])
+            },
+        },
+        Row {
+            command: "Memory Range Set Management (delete), Execute Program",
+            condition: "no such set",
+            status: Status::INVALID_MEMORY_RANGE_SET_ID,
+            prove: |s| {
+                activated(s, 0);
+                let status = s.run(IO, Execute { rsid: 7, ..Default::default() }.entry());
+                assert!(status.same_code(Status::INVALID_MEMORY_RANGE_SET_ID), "{status}");
+                s.run(ADMIN, commands::delete_range_set(7))
+            },
+        },
+        Row {
+            command: "Memory Range Set Management (delete)",
+            condition: "an execution uses the set",
+            status: Status::MEMORY_RANGE_SET_IN_USE,
+            prove: |s| {
+                let set = running(s);
+                s.run(ADMIN, commands::delete_range_set(set))
+            },
+        },
+    ]
+}
+
+fn execute_rows() -> Vec<Row> {
+    vec![
+        Row {
+            command: EXECUTE,
+            condition: "a range set and inline ranges; data shorter than the ranges, or over the largest transfer",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                activated(s, 0);
+                let command = Execute { inline_ranges: 2, data_len: 64, ..Default::default() };
+                for command in [
+                    Execute { data_len: 63, ..command },
+                    Execute { data_len: 2 << 20, ..command },
+                    Execute { rsid: 1, ..command },
+                ] {
+                    let status = s.io(command.entry(), &[0; 64]);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{command:?}: {status}");
+                }
+                Status::INVALID_FIELD
+            },
+        },
+        Row {
+            command: EXECUTE,
+            condition: "the program touched memory that it was not given",
+            status: Status::PROGRAM_MEMORY_FAULT,
+            prove: |s| execute(s, DOUBLE, &[]),
+        },
+        Row {
+            command: EXECUTE,
+            condition: "the program used up its instruction budget",
+            status: Status::PROGRAM_BUDGET_EXCEEDED,
+            prove: |s| {
+                let config = controller::Config {
+                    memory_bytes: MEMORY,
+                    instruction_budget: 100,
+                    instruction_budget_per_byte: 0,
+                    ..Default::default()
+                };
+                s.session = simulator::Session::new(config, 0, 64).expect("sound");
+                execute(s, DOUBLE, &[memory_range(0, 4096), memory_range(4096, 4096)])
+            },
+        },
+        Row {
+            command: EXECUTE,
+            condition: "the program nested more than eight calls",
+            status: Status::PROGRAM_CALL_DEPTH_EXCEEDED,
+            prove: |s| misbehave(s, 0),
+        },
+        Row {
+            command: EXECUTE,
+            condition: "a helper refused its arguments",
+            status: Status::PROGRAM_HELPER_FAULT,
+            prove: |s| misbehave(s, 1),
+        },
+        Row {
+            command: "Memory Range Set Management, Execute Program",
+            condition: "range descriptors where the host has no memory",
+            status: Status::DATA_TRANSFER_ERROR,
+            prove: |s| {
+                assert_eq!(MEMORY_NSID, 2);
+                s.run(ADMIN, commands::with_data(commands::create_range_set(1), (1 << 40, 0)))
+            },
+        },
+    ]
+}
+
+/// A program that does what stops it: see `misbehave.bpf.c`.
+const MISBEHAVE: &[u8] = include_bytes!("misbehave.bpf.o");
