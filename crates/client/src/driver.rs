@@ -190,6 +190,7 @@ impl<P: Port> Driver<P> {
         options: CompletionQueueOptions,
     ) -> Result<(), DriverError> {
         let buffer = self.take_queue(options.entries, CompletionEntry::SIZE);
+        self.clear_shadow(2 * u64::from(options.id) + 1);
         let entry = commands::create_completion_queue(&options, buffer.address);
         if let Err(error) = self.admin("Create I/O Completion Queue", entry) {
             self.port.memory().release(buffer);
@@ -209,6 +210,7 @@ impl<P: Port> Driver<P> {
         options: SubmissionQueueOptions,
     ) -> Result<QueueId, DriverError> {
         let buffer = self.take_queue(options.entries, SubmissionEntry::SIZE);
+        self.clear_shadow(2 * u64::from(options.id));
         let entry = commands::create_submission_queue(&options, buffer.address);
         if let Err(error) = self.admin("Create I/O Submission Queue", entry) {
             self.port.memory().release(buffer);
@@ -269,6 +271,22 @@ impl<P: Port> Driver<P> {
         self.admin("Doorbell Buffer Config", entry)?;
         self.shadow = Some(ShadowDoorbells { shadow, event_index });
         Ok(())
+    }
+
+    /// A new queue begins at index 0, whatever a queue of its number left in the buffers. A queue
+    /// that exists, or that cannot, is left alone: the drive will refuse to create it.
+    fn clear_shadow(&mut self, doorbell: u64) {
+        let is_there = match (doorbell / 2, doorbell % 2) {
+            (id, 0) => self.submission.get(id as usize).is_some_and(Option::is_some),
+            (id, _) => self.completion.get(id as usize).is_some_and(Option::is_some),
+        };
+        let slots = PAGE_SIZE / 4;
+        if let Some(ShadowDoorbells { shadow, .. }) = self.shadow
+            && !is_there
+            && (2..slots).contains(&doorbell)
+        {
+            self.port.memory().put(shadow.address + 4 * doorbell, &[0; 4]);
+        }
     }
 
     /// True if there is such a queue with room for a command.
@@ -365,12 +383,15 @@ impl<P: Port> Driver<P> {
             if !self.port.wait() {
                 return None;
             }
-            self.collect();
         }
     }
 
     /// Takes a completion that is already there, without letting time pass.
+    #[inline]
     pub fn ready_completion(&mut self) -> Option<Completion> {
+        if self.ready.is_empty() {
+            self.collect();
+        }
         let completion = self.ready.pop_front()?;
         Some(self.hand_out(completion))
     }

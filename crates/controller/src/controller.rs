@@ -169,8 +169,11 @@ impl Controller {
         }
     }
 
-    /// When to call [`Self::advance`] again.
+    /// When to call [`Self::advance`] again: at once if a doorbell was rung since.
     pub fn next_event(&self) -> Option<Instant> {
+        if self.fetch_due {
+            return Some(self.now);
+        }
         let models = self.ssd.next_or_never().min(self.engine.next_or_never());
         models.min(self.events.next_or_never()).unless_never()
     }
@@ -202,6 +205,14 @@ impl Controller {
             commands_in_flight: self.inflight.len() as u64,
             trace_hash: self.hash.value(),
         }
+    }
+
+    /// Checks what must always hold inside the drive; for tests.
+    ///
+    /// # Panics
+    /// If it does not hold.
+    pub fn check(&self) {
+        self.ssd.check();
     }
 
     /// Starts or stops recording finished commands, die operations and jobs.

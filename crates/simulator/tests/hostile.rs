@@ -33,3 +33,10 @@ fn random_register_accesses_leave_the_drive_working() {
         hostile::registers(&random(seed, 1000));
     }
 }
+
+/// Found by fuzzing, each with what was wrong.
+#[test]
+fn findings_stay_mended() {
+    // A completion place that the host freed was not seen before the next event, which never came.
+    hostile::commands(include_bytes!("hostile/freed_place_unseen"));
+}

@@ -179,7 +179,7 @@ impl Controller {
                 bytes.clear();
                 for source in sources {
                     visit_store(&self.ssd, source.start, source.len, |_, piece| {
-                        bytes.extend(piece)
+                        bytes.extend(piece);
                     });
                 }
                 fill_store(&mut self.ssd, start, &bytes);

@@ -1,0 +1,90 @@
+//! The model test: random commands of all three command sets, valid and not, with data pointers of
+//! every shape, queues that come and go, aborts, and resets at any point, on a drive and on a
+//! reference that is as simple as it can be.
+//!
+//! `cargo test --release -p simulator --test model` runs 200 000 commands from fixed seeds and as
+//! many from a fresh one, which is printed. `MODEL_COMMANDS=5000000` runs more, `MODEL_SEED=7`
+//! begins at a seed. A script that fails is shrunk and printed.
+
+mod pointer;
+mod reference;
+mod runner;
+mod script;
+mod shrink;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use script::Step;
+
+/// Steps of a script; about three quarters are commands.
+const STEPS: usize = 1500;
+/// Commands a run must reach.
+const COMMANDS: u64 = 200_000;
+/// First of the fixed seeds.
+const SEED: u64 = 1;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} = {text}: a number is needed")))
+}
+
+/// Runs a script; a panic is a failure like any other.
+fn run(script: &[Step], seed: u64) -> Result<u64, String> {
+    catch_unwind(AssertUnwindSafe(|| runner::run(script, seed))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or("of another kind")))
+    })
+}
+
+/// Runs scripts from a seed on until enough commands were submitted.
+fn run_from(first: u64, commands: u64) {
+    let (mut seed, mut done) = (first, 0);
+    while done < commands {
+        let script = script::random(seed, STEPS);
+        match run(&script, seed) {
+            Ok(count) => done += count,
+            Err(failure) => {
+                let quiet = std::panic::take_hook();
+                std::panic::set_hook(Box::new(|_| {}));
+                let short = shrink::shrink(&script, 3000, |script| run(script, seed).is_err());
+                let last = run(&short, seed).err();
+                std::panic::set_hook(quiet);
+                panic!(
+                    "MODEL_SEED={seed}: {failure}\n\nshrunk to {} steps: {}\n{short:#?}",
+                    short.len(),
+                    last.unwrap_or_default()
+                );
+            }
+        }
+        seed += 1;
+    }
+    println!("{done} commands, seeds {first} to {}", seed - 1);
+}
+
+#[test]
+fn random_commands_match_the_reference() {
+    let commands = number("MODEL_COMMANDS").unwrap_or(COMMANDS);
+    run_from(number("MODEL_SEED").unwrap_or(SEED), commands);
+}
+
+#[test]
+fn fresh_random_commands_match_the_reference() {
+    if number("MODEL_SEED").is_some() || number("MODEL_COMMANDS").is_some() {
+        return; // somebody chose what to run
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = now.expect("the clock is right").as_nanos() as u64 >> 10;
+    println!("MODEL_SEED={seed}");
+    run_from(seed, COMMANDS / 4);
+}
+
+/// A model test that cannot fail would be worthless: a reference that forgets something does.
+#[test]
+fn broken_expectations_are_noticed_and_shrunk() {
+    let script = script::random(SEED, 400);
+    let is_write =
+        |step: &Step| matches!(step, Step::Submit { command: script::Command::Write { .. }, .. });
+    let fails = |script: &[Step]| script.iter().filter(|step| is_write(step)).count() >= 2;
+    assert_eq!(shrink::shrink(&script, 10_000, fails).len(), 2);
+}
