@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
     ("client", &["nvme_spec"]),
-    ("simulator", &["nvme_spec", "simtime", "controller", "client"]),
+    ("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"]),
     (
         "csdrive",
         &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "client", "simulator"],

@@ -1,16 +1,15 @@
 //! The drive as a host sees it: commands and their statuses, queues, resets, logs.
 
 use client::commands::{self, Execute, with_data};
-use client::{CompletionQueueOptions, DmaMemory, QueueId, SubmissionQueueOptions};
+use client::{DmaMemory, QueueId};
 use controller::{COMPUTE_NSID, Config, MEMORY_NSID, NVM_NSID};
 use nvme_spec::command::program_type::{DECLARED, EBPF};
 use nvme_spec::{
     AdminOpcode, Cc, CommandSet, ErrorLogEntry, IdentifyController, IdentifyNamespaceNvm,
-    IdentifyNamespacePrograms, MemoryOpcode, NvmOpcode, SmartLog, Status, SubmissionEntry, cns,
-    lid, offset,
+    IdentifyNamespacePrograms, NvmOpcode, SmartLog, Status, SubmissionEntry, cns, lid, offset,
 };
 use simtime::Prng;
-use simulator::{Session, copy_source, memory_range};
+use simulator::{Session, memory_range};
 use zerocopy::{FromBytes, IntoBytes};
 
 const ADMIN: QueueId = QueueId(0);
@@ -45,18 +44,6 @@ fn send(session: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &[u
 fn assert_status(got: Status, expected: Status) {
     assert!(got.same_code(expected), "got {got}, expected {expected}");
     assert_eq!(got.dnr(), !got.is_success() && got.dnr(), "success is retried by nobody");
-}
-
-/// Create I/O Completion Queue with the vector of its number.
-fn create_cq(id: u16, entries: u32, base: u64) -> SubmissionEntry {
-    let options = CompletionQueueOptions { id, entries, vector: Some(id) };
-    commands::create_completion_queue(&options, base)
-}
-
-/// Create I/O Submission Queue for the completion queue of its number.
-fn create_sq(id: u16, entries: u32, base: u64) -> SubmissionEntry {
-    let options = SubmissionQueueOptions { id, entries, completion_queue: id, priority: 0 };
-    commands::create_submission_queue(&options, base)
 }
 
 fn load(session: &mut Session, index: u16, kind: u8, bytes: &[u8]) -> Status {
@@ -113,61 +100,6 @@ fn memory_copies_within_device_memory() {
     assert_status(send(&mut session, IO, copy(16 << 20), &source(0, 128)), Status::INVALID_FIELD);
     assert_status(send(&mut session, IO, copy(0), &source(16 << 20, 128)), Status::INVALID_FIELD);
     assert_status(send(&mut session, IO, copy(0), &source(8192, 124)), Status::INVALID_FIELD);
-}
-
-#[test]
-fn commands_out_of_bounds_are_refused() {
-    let mut session = session();
-    let blocks = (64 << 20) / 4096;
-    let io = |s: &mut Session, e| send(s, IO, e, &[0; 4096]);
-    use NvmOpcode as N;
-    for (entry, expected) in [
-        (commands::read_write(N::READ, blocks - 1, 1), Status::SUCCESS),
-        (commands::read_write(N::READ, blocks, 1), Status::LBA_OUT_OF_RANGE),
-        (commands::read_write(N::WRITE, blocks - 1, 2), Status::LBA_OUT_OF_RANGE),
-        (commands::read_write(N::READ, u64::MAX, 1), Status::LBA_OUT_OF_RANGE),
-        (commands::read_write(N::READ, 0, 257), Status::INVALID_FIELD),
-        (commands::read_write(N(0x7F), 0, 1), Status::INVALID_OPCODE),
-        (commands::memory(MemoryOpcode::READ, (16 << 20) - 4, 4), Status::SUCCESS),
-        (commands::memory(MemoryOpcode::READ, 16 << 20, 4), Status::INVALID_FIELD),
-        (commands::memory(MemoryOpcode::WRITE, u64::MAX - 3, 4), Status::INVALID_FIELD),
-        (commands::memory(MemoryOpcode::READ, 2, 4), Status::INVALID_FIELD),
-        (commands::memory(MemoryOpcode::FILL, 0, 6), Status::INVALID_FIELD),
-        (commands::memory(MemoryOpcode::READ, 0, 2 << 20), Status::INVALID_FIELD),
-        (commands::memory(MemoryOpcode(0x55), 0, 4), Status::INVALID_OPCODE),
-        (commands::memory_copy(0, 4096, 1, 1), Status::INVALID_FIELD),
-    ] {
-        assert_status(io(&mut session, entry), expected);
-    }
-    let mut entry = commands::read_write(N::READ, 0, 1);
-    entry.nsid.set(9);
-    assert_status(io(&mut session, entry), Status::INVALID_NAMESPACE);
-    entry.nsid.set(NVM_NSID);
-    entry.flags = 3 << 6;
-    assert_status(io(&mut session, entry), Status::INVALID_FIELD);
-    let unmapped = with_data(commands::read_write(N::WRITE, 0, 1), (1 << 40, 0));
-    assert_status(status(&mut session, IO, unmapped), Status::DATA_TRANSFER_ERROR);
-    let unaligned = with_data(commands::read_write(N::READ, 0, 1), (0x10_0001, 0));
-    assert_status(status(&mut session, IO, unaligned), Status::INVALID_PRP_OFFSET);
-}
-
-#[test]
-fn copies_from_flash_check_their_sources() {
-    let mut session = session();
-    let blocks = (64 << 20) / 4096;
-    let copy = |len| commands::memory_copy(0, len, 1, 2);
-    let mut source = copy_source(0, 1);
-    assert_status(send(&mut session, IO, copy(4096), source.as_bytes()), Status::SUCCESS);
-    assert_status(send(&mut session, IO, copy(8192), source.as_bytes()), Status::INVALID_FIELD);
-    source.slba.set(blocks);
-    assert_status(send(&mut session, IO, copy(4096), source.as_bytes()), Status::LBA_OUT_OF_RANGE);
-    source.snsid.set(MEMORY_NSID);
-    assert_status(
-        send(&mut session, IO, copy(4096), source.as_bytes()),
-        Status::INCOMPATIBLE_NAMESPACE,
-    );
-    source.snsid.set(77);
-    assert_status(send(&mut session, IO, copy(4096), source.as_bytes()), Status::INVALID_NAMESPACE);
 }
 
 #[test]
@@ -247,36 +179,13 @@ fn programs_load_in_pieces_in_order() {
 }
 
 #[test]
-fn range_sets_are_checked() {
+fn range_sets_have_the_lowest_free_identifier_and_byte_granular_ranges() {
     let mut session = session();
-    let create = |s: &mut Session, ranges: &[nvme_spec::command::MemoryRangeDescriptor]| {
-        send(s, ADMIN, commands::create_range_set(ranges.len() as u8), ranges.as_bytes())
-    };
-    let memory = 16 << 20;
-    assert_status(create(&mut session, &[memory_range(1, 3), memory_range(4, 0)]), Status::SUCCESS);
-    assert_status(create(&mut session, &[]), Status::MAXIMUM_MEMORY_RANGES_EXCEEDED);
-    assert_status(
-        create(&mut session, &[memory_range(memory - 1, 2)]),
-        Status::INVALID_MEMORY_RANGE_SET,
-    );
-    assert_status(
-        create(&mut session, &[memory_range(u64::MAX, 2)]),
-        Status::INVALID_MEMORY_RANGE_SET,
-    );
-    let overlapping = [memory_range(0, 100), memory_range(99, 1)];
-    assert_status(create(&mut session, &overlapping), Status::OVERLAPPING_MEMORY_RANGES);
-    let mut foreign = memory_range(0, 1);
-    foreign.nsid.set(NVM_NSID);
-    assert_status(create(&mut session, &[foreign]), Status::INVALID_MEMORY_NAMESPACE);
-    let many = vec![memory_range(0, 0); 129];
-    assert_status(create(&mut session, &many), Status::MAXIMUM_MEMORY_RANGES_EXCEEDED);
-    for id in 2..=1024 {
-        assert_eq!(session.create_range_set(&[(0, 4)]).unwrap(), id);
+    for id in 1..=9 {
+        assert_eq!(session.create_range_set(&[(1, 3), (4, 0)]).unwrap(), id);
     }
-    let full = create(&mut session, &[memory_range(0, 4)]);
-    assert_status(full, Status::MAXIMUM_MEMORY_RANGE_SETS_EXCEEDED);
-    assert_status(status(&mut session, ADMIN, commands::delete_range_set(77)), Status::SUCCESS);
-    assert_eq!(session.create_range_set(&[(0, 4)]).unwrap(), 77, "the lowest free identifier");
+    assert_status(status(&mut session, ADMIN, commands::delete_range_set(7)), Status::SUCCESS);
+    assert_eq!(session.create_range_set(&[(0, 4)]).unwrap(), 7);
 }
 
 #[test]
@@ -327,34 +236,6 @@ fn queues_wrap_and_completions_wait_for_places() {
         done += 1;
     }
     assert_eq!(host.next_completion(), None);
-}
-
-#[test]
-fn queue_management_is_checked() {
-    let mut session = session();
-    let page = session.host.port.ram.allocate(4096).address;
-    let mut admin = |entry, expected| assert_status(status(&mut session, ADMIN, entry), expected);
-    admin(create_cq(1, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(create_cq(0, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(create_cq(65, 16, page), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(create_cq(2, 1, page), Status::INVALID_QUEUE_SIZE);
-    admin(create_cq(2, 16, page + 64), Status::INVALID_PRP_OFFSET);
-    let mut scattered = create_cq(2, 16, page);
-    scattered.cdw11.set(scattered.cdw11.get() & !1);
-    admin(scattered, Status::INVALID_FIELD);
-    let mut vector = create_cq(2, 16, page);
-    vector.cdw11.set(vector.cdw11.get() | 0xFFFF << 16);
-    admin(vector, Status::INVALID_INTERRUPT_VECTOR);
-    admin(create_sq(2, 16, page), Status::INVALID_COMPLETION_QUEUE);
-    admin(create_cq(2, 16, page), Status::SUCCESS);
-    admin(create_sq(2, 16, page), Status::SUCCESS);
-    admin(commands::delete_completion_queue(2), Status::INVALID_QUEUE_DELETION);
-    admin(commands::delete_submission_queue(3), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(commands::delete_submission_queue(2), Status::SUCCESS);
-    admin(commands::delete_completion_queue(2), Status::SUCCESS);
-    admin(commands::delete_completion_queue(0), Status::INVALID_QUEUE_IDENTIFIER);
-    admin(commands::set_queue_count(4), Status::COMMAND_SEQUENCE_ERROR);
-    admin(SubmissionEntry { opcode: 0xEE, ..Default::default() }, Status::INVALID_OPCODE);
 }
 
 #[test]
@@ -478,67 +359,4 @@ fn identify_and_logs_have_real_contents() {
     let list = session.log(lid::PROGRAM_LIST, COMPUTE_NSID, 64 * 5).unwrap();
     assert_eq!(u32::from_le_bytes(list[..4].try_into().unwrap()), 1024);
     assert_eq!((list[64], list[64 * 3], list[64 * 3 + 1]), (0, 1 | 1 << 2, EBPF));
-}
-
-/// Random and half-random commands and doorbells: every command completes exactly once (the
-/// drive's tokens panic otherwise), nothing panics, the drive still works afterwards.
-#[test]
-fn hostile_commands_complete_once_and_leave_the_drive_working() {
-    for seed in 0..20 {
-        let mut prng = Prng::new(seed);
-        let mut session = session();
-        session.load_program(0, DOUBLE).unwrap();
-        session.create_range_set(&[(0, 4096), (8192, 4096)]).unwrap();
-        let buffer = session.host.port.ram.allocate(64 * 4096);
-        let mut noise = vec![0; 64 * 4096];
-        prng.fill(&mut noise);
-        session.host.port.ram.put(buffer.address, &noise);
-        for _ in 0..300 {
-            let mut bytes = [0; 64];
-            prng.fill(&mut bytes);
-            let mut entry = SubmissionEntry::read_from_bytes(&bytes).unwrap();
-            // Mostly plausible: known namespaces and opcodes, small numbers, real addresses.
-            if prng.below(8) > 0 {
-                entry.flags = 0;
-                entry.nsid.set(prng.below(4) as u32);
-                entry.prp1.set(buffer.address + prng.below(64) * 4096);
-                entry.prp2.set(buffer.address + prng.below(64) * 4096);
-                for word in [&mut entry.cdw10, &mut entry.cdw11, &mut entry.cdw12, &mut entry.cdw3]
-                {
-                    word.set(
-                        word.get() & [0, 1, 0xFF, 0xFFFC, 0xFFFF_FFFF][prng.below(5) as usize],
-                    );
-                }
-            }
-            let queue = QueueId(prng.below(2) as u16);
-            let admin = AdminOpcode::ALL;
-            entry.opcode = match queue {
-                // The queues themselves stay as they are.
-                ADMIN => match admin[prng.below(admin.len() as u64) as usize] {
-                    AdminOpcode::DELETE_SQ | AdminOpcode::DELETE_CQ => AdminOpcode::IDENTIFY.0,
-                    AdminOpcode::CREATE_SQ | AdminOpcode::CREATE_CQ => AdminOpcode::GET_LOG_PAGE.0,
-                    // Nor does the block size change, nor do requests wait for ever.
-                    AdminOpcode::FORMAT_NVM | AdminOpcode::ASYNC_EVENT_REQUEST => 0x7F,
-                    other => other.0,
-                },
-                _ => prng.below(6) as u8,
-            };
-            session.host.submit(queue, entry);
-            if prng.below(4) == 0 {
-                let at = offset::DOORBELLS + 8 * (2 + prng.below(1000));
-                session.host.port.drive.register_write(at, 4, prng.next_u64());
-            }
-            while session.host.outstanding(queue) > 20 {
-                session.host.next_completion().unwrap();
-            }
-        }
-        while session.host.next_completion().is_some() {}
-        assert_eq!(
-            session.host.outstanding(ADMIN) + session.host.outstanding(IO),
-            0,
-            "seed {seed}"
-        );
-        session.write_blocks(3, &[seed as u8; 4096]).unwrap();
-        assert!(session.read_blocks(3, 1).unwrap() == [seed as u8; 4096]);
-    }
 }

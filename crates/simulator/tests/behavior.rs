@@ -1,0 +1,663 @@
+//! What happens over time: the controller's life, events, features, operations in the background,
+//! shadow doorbells, arbitration, interrupts, leases.
+
+use client::commands::{self, Execute, read_write, with_data};
+use client::{CompletionQueueOptions, DmaMemory, Port, QueueId, SubmissionQueueOptions};
+use controller::Config;
+use nvme_spec::namespace::{ALL_NSID, NVM_NSID};
+use nvme_spec::{
+    Arbitration, AsyncEvent, Cc, CommandSet, Csts, ErrorLogEntry, InterruptCoalescing, NvmOpcode,
+    SUBSYSTEM_RESET, SanitizeLog, SelfTestLog, SmartLog, Status, SubmissionEntry, Timestamp, cns,
+    event_type, fid, lid, offset,
+};
+use simtime::{Duration, Instant};
+use simulator::{Host, Session};
+use zerocopy::{FromBytes, IntoBytes};
+
+const ADMIN: QueueId = QueueId(0);
+const IO: QueueId = QueueId(1);
+const DOUBLE: &[u8] = include_bytes!("../../../examples/programs/double.bpf.o");
+
+fn config() -> Config {
+    let mut config = Config { memory_bytes: 16 << 20, ..Config::default() };
+    config.flash.capacity_bytes = 64 << 20;
+    config
+}
+
+fn session() -> Session {
+    Session::new(config(), 0, 64).unwrap()
+}
+
+fn csts(host: &mut Host) -> Csts {
+    Csts::from_bits(host.port.register_read(offset::CSTS, 4) as u32)
+}
+
+fn must(host: &mut Host, queue: QueueId, entry: SubmissionEntry) -> u64 {
+    let done = host.execute(queue, entry).unwrap();
+    assert!(done.status.is_success(), "{entry:?}: {}", done.status);
+    done.result
+}
+
+fn set(host: &mut Host, id: u8, nsid: u32, value: u32) {
+    must(host, ADMIN, commands::set_feature(id, nsid, value, false));
+}
+
+/// A command with a buffer that holds `data`.
+fn with_buffer(host: &mut Host, entry: SubmissionEntry, data: &[u8]) -> SubmissionEntry {
+    let buffer = host.port.ram.allocate(data.len() as u64);
+    host.port.ram.put(buffer.address, data);
+    let prps = host.port.ram.prps(&buffer, data.len() as u64);
+    with_data(entry, prps)
+}
+
+fn event(result: u64) -> (u8, u8, u8) {
+    let event = AsyncEvent::from_bits(result as u32);
+    (event.event_type(), event.information(), event.lid())
+}
+
+// The controller's life.
+
+#[test]
+fn registers_of_a_drive_that_was_never_enabled() {
+    let mut session = session();
+    session.host.disable();
+    let drive = &mut session.host.port.drive;
+    let cap = drive.register_read(offset::CAP, 8);
+    assert_eq!(cap & 0xFFFF, 0xFFFF, "64 Ki entries");
+    assert_eq!(cap >> 16 & 1, 1, "contiguous queues");
+    assert_eq!(cap >> 17 & 3, 1, "weighted round robin");
+    assert_eq!((cap >> 36 & 1, cap >> 37 & 0xFF), (1, 0x41), "subsystem reset; NVM and others");
+    assert_eq!(cap >> 48 & 0xFF, 0, "4 KiB pages");
+    assert_eq!(cap >> 59 & 3, 1, "ready with media");
+    assert_eq!(drive.register_read(offset::VS, 4), 0x0002_0100);
+    assert_eq!(drive.register_read(offset::CRTO, 4) & 0xFFFF, cap >> 24 & 0xFF);
+    for absent in [offset::CMBLOC, offset::CMBSZ, 0x40, 0x50, 0x58, 0xE00, 0xE04, 0x1000, 0x1004] {
+        drive.register_write(absent, 4, 0xFFFF_FFFF);
+        assert_eq!(drive.register_read(absent, 4), 0, "{absent:#x}");
+    }
+    // Halves of a register, and accesses that do not exist.
+    drive.register_write(offset::ASQ, 4, 0x1234_5000);
+    drive.register_write(offset::ASQ + 4, 4, 7);
+    assert_eq!(drive.register_read(offset::ASQ, 8), 0x7_1234_5000);
+    assert_eq!(drive.register_read(offset::ASQ + 4, 4), 7);
+    drive.register_write(offset::ASQ + 2, 4, 0);
+    drive.register_write(offset::ASQ, 2, 0);
+    drive.register_write(offset::CAP, 8, 0);
+    assert_eq!(drive.register_read(offset::ASQ, 8), 0x7_1234_5000);
+    assert_eq!(drive.register_read(offset::CAP, 8), cap);
+}
+
+#[test]
+fn enabling_with_what_does_not_exist_is_fatal_and_a_reset_mends_it() {
+    let mut session = session();
+    session.host.disable();
+    let good = Cc::new().with_en(true).with_css(0b110).with_iosqes(6).with_iocqes(4);
+    let drive = &mut session.host.port.drive;
+    let (asq, aqa) = (drive.register_read(offset::ASQ, 8), drive.register_read(offset::AQA, 4));
+    for (cc, asq, aqa) in [
+        (good.with_css(0b111), asq, aqa),
+        (good.with_css(0b001), asq, aqa),
+        (good.with_mps(1), asq, aqa),
+        (good.with_ams(2), asq, aqa),
+        (good.with_ams(7), asq, aqa),
+        (good, asq + 64, aqa),
+        (good, asq, 63),
+        (good, asq, 63 << 16),
+    ] {
+        drive.register_write(offset::ASQ, 8, asq);
+        drive.register_write(offset::AQA, 4, aqa);
+        drive.register_write(offset::CC, 4, cc.into_bits().into());
+        let csts = Csts::from_bits(drive.register_read(offset::CSTS, 4) as u32);
+        assert!(csts.cfs() && !csts.rdy(), "{cc:?} {asq:#x} {aqa:#x}");
+        drive.register_write(offset::CC, 4, 0);
+        assert_eq!(drive.register_read(offset::CSTS, 4), 0);
+    }
+    for cc in [good, good.with_css(0), good.with_ams(1)] {
+        drive.register_write(offset::ASQ, 8, asq);
+        drive.register_write(offset::AQA, 4, aqa);
+        drive.register_write(offset::CC, 4, cc.into_bits().into());
+        assert_eq!(drive.register_read(offset::CSTS, 4), 1, "ready");
+        // Neither the admin queue nor the command sets change while it is enabled.
+        drive.register_write(offset::ASQ, 8, 0);
+        drive.register_write(offset::CC, 4, cc.with_css(0b101).with_mps(3).into_bits().into());
+        assert_eq!(drive.register_read(offset::ASQ, 8), asq);
+        assert_eq!(drive.register_read(offset::CC, 4), u64::from(cc.into_bits()));
+        drive.register_write(offset::CC, 4, 0);
+    }
+}
+
+#[test]
+fn subsystem_reset_forgets_the_admin_queue_and_keeps_the_contents() {
+    let mut session = session();
+    session.write_blocks(0, &[5; 4096]).unwrap();
+    session.write_memory(0, &[6; 4096]).unwrap();
+    let port = &mut session.host.port;
+    port.register_write(offset::NSSR, 4, 0x1234);
+    assert_eq!(port.register_read(offset::CSTS, 4), 1, "only one value resets");
+    port.register_write(offset::NSSR, 4, SUBSYSTEM_RESET.into());
+    assert_eq!(port.register_read(offset::CSTS, 4), 1 << 4, "NSSRO, not ready");
+    for register in [offset::CC, offset::AQA, offset::NSSR] {
+        assert_eq!(port.register_read(register, 4), 0, "{register:#x}");
+    }
+    assert_eq!(port.register_read(offset::ASQ, 8), 0);
+    port.register_write(offset::CSTS, 4, 1 << 4);
+    assert_eq!(port.register_read(offset::CSTS, 4), 0, "NSSRO is cleared by writing it");
+    session.host.forget_queues();
+    session.host.enable(Cc::new()).unwrap();
+    session.host.create_queue_pair(1, 64).unwrap();
+    assert!(session.read_blocks(0, 1).unwrap() == [5; 4096]);
+    assert!(session.read_memory(0, 4096).unwrap() == [6; 4096]);
+}
+
+#[test]
+fn normal_shutdown_waits_for_the_write_buffer_and_an_abrupt_one_does_not() {
+    let mut session = session();
+    session.write_blocks(0, &vec![5; 1 << 20]).unwrap();
+    let cc = Cc::from_bits(session.host.port.register_read(offset::CC, 4) as u32);
+    let notify = |session: &mut Session, shn| {
+        let cc = cc.with_shn(shn).into_bits();
+        session.host.port.register_write(offset::CC, 4, cc.into());
+    };
+    notify(&mut session, 1);
+    assert_eq!(csts(&mut session.host).shst(), 1, "in progress");
+    let start = session.host.port.now();
+    while session.host.port.step() {}
+    assert_eq!(csts(&mut session.host).shst(), 2, "complete");
+    let took = session.host.port.now().since(start);
+    assert!(took >= Duration::from_us(200), "{took} is less than one program operation");
+    session.host.disable();
+    session.host.enable(Cc::new()).unwrap();
+    assert_eq!(csts(&mut session.host).shst(), 0);
+    notify(&mut session, 2);
+    assert_eq!(csts(&mut session.host).shst(), 2);
+}
+
+#[test]
+fn keep_alive_stops_a_controller_whose_host_is_silent() {
+    let mut session = session();
+    let host = &mut session.host;
+    set(host, fid::KEEP_ALIVE, 0, 1500);
+    assert_eq!(must(host, ADMIN, commands::get_feature(fid::KEEP_ALIVE, 0, 0, 0)), 2000);
+    let second = Duration::from_us(1_000_000);
+    for _ in 0..5 {
+        let then = host.port.now() + second + Duration::from_us(900_000);
+        host.port.idle_until(then);
+        assert!(!csts(host).cfs());
+        must(host, ADMIN, commands::keep_alive());
+    }
+    let then = host.port.now() + second * 3;
+    host.port.idle_until(then);
+    assert!(csts(host).cfs(), "two seconds of silence");
+    host.disable();
+    host.enable(Cc::new()).unwrap();
+    let bytes = session.log(lid::ERROR, 0, 64).unwrap();
+    let entry = ErrorLogEntry::read_from_bytes(&bytes).unwrap();
+    let status = Status::from_bits(entry.status_phase.get() >> 1);
+    assert!(status.same_code(Status::KEEP_ALIVE_EXPIRED), "{status}");
+}
+
+// Events.
+
+#[test]
+fn doorbells_written_wrongly_are_reported_and_logged() {
+    let mut session = session();
+    let host = &mut session.host;
+    let doorbell = |n: u64| offset::DOORBELLS + 4 * n;
+    for _ in 0..4 {
+        host.submit(ADMIN, commands::async_event_request());
+    }
+    // A queue that does not exist.
+    host.port.register_write(doorbell(2 * 40), 4, 1);
+    let done = host.next_completion().unwrap();
+    assert_eq!(event(done.result), (event_type::ERROR, 0, lid::ERROR));
+    // The type is silent until its log page was read; what happens meanwhile is told then.
+    host.port.register_write(doorbell(2), 4, 64);
+    assert_eq!(host.next_completion(), None);
+    session.log(lid::ERROR, 0, 64).unwrap();
+    let host = &mut session.host;
+    let done = host.next_completion().unwrap();
+    assert_eq!(event(done.result), (event_type::ERROR, 1, lid::ERROR));
+    let entries = session.log(lid::ERROR, 0, 128).unwrap();
+    let newest = ErrorLogEntry::read_from_bytes(&entries[..64]).unwrap();
+    assert_eq!((newest.sqid.get(), newest.cid.get(), newest.error_count.get()), (1, 0xFFFF, 2));
+    // Values that a queue cannot have: the same tail again, a head past the tail, past the end.
+    for (register, value) in [(2, 0), (3, 1), (3, 64)] {
+        session.host.port.register_write(doorbell(register), 4, value);
+        let count = |s: &mut Session| {
+            let smart = s.log(lid::SMART, 0, 512).unwrap();
+            SmartLog::read_from_bytes(&smart).unwrap().error_log_entries.get()
+        };
+        assert_eq!(count(&mut session), 3 + u128::from(register == 3) + u128::from(value == 64));
+    }
+    // Before it is ready a controller has no doorbells.
+    session.host.disable();
+    session.host.port.register_write(doorbell(2), 4, 5);
+    session.host.enable(Cc::new()).unwrap();
+    session.host.submit(ADMIN, commands::async_event_request());
+    assert_eq!(session.host.next_completion(), None);
+}
+
+#[test]
+fn temperature_thresholds_raise_the_warning_and_its_event() {
+    let mut session = session();
+    let host = &mut session.host;
+    host.submit(ADMIN, commands::async_event_request());
+    set(host, fid::TEMPERATURE_THRESHOLD, 0, 300);
+    assert_eq!(host.next_completion(), None, "nobody asked for it");
+    set(host, fid::ASYNC_EVENTS, 0, 1 << 1);
+    let done = host.next_completion().unwrap();
+    assert_eq!(event(done.result), (event_type::SMART, 1, lid::SMART));
+    let warning = |s: &mut Session| s.log(lid::SMART, 0, 512).unwrap()[0];
+    assert_eq!(warning(&mut session), 1 << 1);
+    set(&mut session.host, fid::TEMPERATURE_THRESHOLD, 0, 343);
+    assert_eq!(warning(&mut session), 0);
+    set(&mut session.host, fid::TEMPERATURE_THRESHOLD, 0, 1 << 20 | 310);
+    assert_eq!(warning(&mut session), 1 << 1, "below the lower threshold");
+}
+
+#[test]
+fn event_requests_hold_no_place_in_the_completion_queue_and_can_be_aborted() {
+    let mut session = session();
+    let host = &mut session.host;
+    let cids: Vec<u16> =
+        (0..4).map(|_| host.submit(ADMIN, commands::async_event_request())).collect();
+    // 63 places: all of them are there for other commands.
+    for _ in 0..59 {
+        host.enqueue(ADMIN, commands::keep_alive());
+    }
+    host.ring(ADMIN);
+    for _ in 0..59 {
+        assert!(host.next_completion().unwrap().status.is_success());
+    }
+    assert_eq!(must(host, ADMIN, commands::abort(0, cids[2])), 0, "aborted");
+    let done = host.next_completion().unwrap();
+    assert!(done.cid == cids[2] && done.status.same_code(Status::ABORT_REQUESTED));
+    assert_eq!(must(host, ADMIN, commands::abort(0, cids[2])), 1, "nothing to abort");
+    assert_eq!(host.port.drive.statistics().commands_in_flight, 3);
+}
+
+// Features.
+
+#[test]
+fn features_have_current_default_and_saved_values() {
+    let mut session = session();
+    let host = &mut session.host;
+    let get = |host: &mut Host, id, nsid, select| {
+        must(host, ADMIN, commands::get_feature(id, nsid, select, 0))
+    };
+    let values = |host: &mut Host| [0, 1, 2].map(|select| get(host, fid::ARBITRATION, 0, select));
+    assert_eq!(values(host), [3, 3, 3]);
+    set(host, fid::ARBITRATION, 0, 5);
+    assert_eq!(values(host), [5, 3, 3]);
+    must(host, ADMIN, commands::set_feature(fid::ARBITRATION, 0, 6, true));
+    assert_eq!(values(host), [6, 3, 6]);
+    set(host, fid::ARBITRATION, 0, 1);
+    host.disable();
+    host.enable(Cc::new()).unwrap();
+    assert_eq!(values(host), [6, 3, 6], "a reset goes back to the saved value");
+    assert_eq!(get(host, fid::ARBITRATION, 0, 3), 0b101, "saveable, changeable");
+    assert_eq!(get(host, fid::WRITE_PROTECTION, NVM_NSID, 3), 0b110, "of a namespace, changeable");
+    assert_eq!(get(host, fid::NUMBER_OF_QUEUES, 0, 0), 63 << 16 | 63);
+    assert_eq!(get(host, fid::NUMBER_OF_QUEUES, 0, 3), 0b100);
+}
+
+#[test]
+fn timestamp_goes_on_from_what_the_host_said() {
+    let mut session = session();
+    let read = |session: &mut Session| {
+        let host = &mut session.host;
+        let entry = with_buffer(host, commands::get_feature(fid::TIMESTAMP, 0, 0, 0), &[0; 8]);
+        must(host, ADMIN, entry);
+        let bytes = host.port.ram.view(entry.prp1.get(), 8);
+        let timestamp = Timestamp::read_from_bytes(bytes).unwrap();
+        (timestamp.ms(), timestamp.attributes)
+    };
+    let then = session.host.port.now() + Duration::from_us(7_000_000);
+    session.host.port.idle_until(then);
+    assert_eq!(read(&mut session), (7000, 0), "milliseconds since the last reset");
+    let now = Timestamp::new(1_700_000_000_000, 0);
+    let entry = commands::set_feature(fid::TIMESTAMP, 0, 0, false);
+    let entry = with_buffer(&mut session.host, entry, now.as_bytes());
+    must(&mut session.host, ADMIN, entry);
+    let then = session.host.port.now() + Duration::from_us(250_000);
+    session.host.port.idle_until(then);
+    assert_eq!(read(&mut session), (1_700_000_000_250, 1 << 1), "origin: a host");
+    session.host.disable();
+    session.host.enable(Cc::new()).unwrap();
+    assert_eq!(read(&mut session), (0, 0));
+}
+
+#[test]
+fn write_cache_switched_off_makes_writes_wait_for_flash() {
+    let mut session = session();
+    let mut timed = |cache: u32, fua: u32| {
+        set(&mut session.host, fid::VOLATILE_WRITE_CACHE, 0, cache);
+        let start = session.host.port.now();
+        let mut write = read_write(NvmOpcode::WRITE, 0, 1);
+        write.cdw12.set(write.cdw12.get() | fua << 30);
+        let write = with_buffer(&mut session.host, write, &[1; 4096]);
+        must(&mut session.host, IO, write);
+        let took = session.host.port.now().since(start);
+        while session.host.port.step() {}
+        took.as_ns()
+    };
+    let (buffered, through, fua) = (timed(1, 0), timed(0, 0), timed(1, 1));
+    // Bus 3414 ns, program 200 us.
+    assert_eq!((through - buffered, fua - buffered), (203_414, 203_414));
+}
+
+#[test]
+fn reads_of_deallocated_blocks_are_errors_only_on_demand() {
+    let mut session = session();
+    session.write_blocks(0, &[7; 3 * 4096]).unwrap();
+    let dulbe = |session: &mut Session, on: u32| {
+        set(&mut session.host, fid::ERROR_RECOVERY, NVM_NSID, on << 16);
+    };
+    let deallocate =
+        nvme_spec::command::DatasetRange { nlb: 1.into(), slba: 1.into(), ..Default::default() };
+    let entry = commands::dataset_management(1, true);
+    let entry = with_buffer(&mut session.host, entry, deallocate.as_bytes());
+    must(&mut session.host, IO, entry);
+    let expected = [[7; 4096], [0; 4096], [7; 4096]].concat();
+    assert!(session.read_blocks(0, 3).unwrap() == expected, "zeroes where it was");
+    dulbe(&mut session, 1);
+    assert!(session.read_blocks(0, 1).is_ok() && session.read_blocks(1, 1).is_err());
+    dulbe(&mut session, 0);
+    assert!(session.read_blocks(1, 1).is_ok());
+    let nuse = |s: &mut Session| {
+        let page = s.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
+        u64::from_le_bytes(page[16..24].try_into().unwrap())
+    };
+    assert_eq!(nuse(&mut session), 2, "blocks in use");
+}
+
+// Operations in the background.
+
+#[test]
+fn format_changes_the_block_size_empties_the_namespace_and_is_announced() {
+    let mut session = session();
+    session.write_blocks(0, &[7; 8192]).unwrap();
+    let host = &mut session.host;
+    set(host, fid::ASYNC_EVENTS, 0, 1 << 8);
+    host.submit(ADMIN, commands::async_event_request());
+    let start = host.port.now();
+    let cid = host.submit(ADMIN, commands::format_nvm(ALL_NSID, 0, 1));
+    // Events come first, the format's completion after the firmware's time.
+    let told = host.next_completion().unwrap();
+    assert_eq!(event(told.result), (event_type::NOTICE, 0, lid::CHANGED_NAMESPACES));
+    let done = host.next_completion().unwrap();
+    assert!(done.cid == cid && done.status.is_success());
+    let blocks_per_plane = ssd::Geometry::new(&config().flash).unwrap().blocks_per_plane;
+    let erase_us = 2000 * u64::from(blocks_per_plane);
+    assert!(host.port.now().since(start) >= Duration::from_us(erase_us), "every block was erased");
+    let list = session.log(lid::CHANGED_NAMESPACES, 0, 8).unwrap();
+    assert_eq!(list, [1, 0, 0, 0, 0, 0, 0, 0]);
+    let list = session.log(lid::CHANGED_NAMESPACES, 0, 8).unwrap();
+    assert_eq!(list, [0; 8], "reading the list empties it");
+    let page = session.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
+    let blocks = u64::from_le_bytes(page[..8].try_into().unwrap());
+    assert_eq!((blocks, page[26] & 15), ((64 << 20) / 512, 0));
+    let buffer = session.host.port.ram.allocate(4096);
+    let read = with_data(read_write(NvmOpcode::READ, 0, 8), (buffer.address, 0));
+    must(&mut session.host, IO, read);
+    assert!(session.host.port.ram.view(buffer.address, 4096) == [0; 4096]);
+}
+
+#[test]
+fn format_ends_commands_of_its_namespace_first() {
+    let mut session = session();
+    let host = &mut session.host;
+    let write = with_buffer(host, read_write(NvmOpcode::WRITE, 0, 1), &[1; 4096]);
+    let cid = host.submit(IO, write);
+    must(host, ADMIN, commands::format_nvm(NVM_NSID, 1, 0));
+    let done = host.next_completion().unwrap();
+    assert!(done.cid == cid && done.status.same_code(Status::FORMAT_IN_PROGRESS));
+    // A reset in the middle of a format leaves the namespace as it was.
+    session.write_blocks(0, &[7; 4096]).unwrap();
+    session.host.submit(ADMIN, commands::format_nvm(NVM_NSID, 0, 1));
+    session.host.disable();
+    while session.host.port.step() {}
+    session.host.enable(Cc::new()).unwrap();
+    session.host.create_queue_pair(1, 64).unwrap();
+    assert!(session.read_blocks(0, 1).unwrap() == [7; 4096]);
+}
+
+#[test]
+fn sanitize_erases_flash_and_device_memory_over_a_reset_and_is_announced() {
+    let mut session = session();
+    session.write_blocks(0, &[7; 4096]).unwrap();
+    session.write_memory(0, &[8; 4096]).unwrap();
+    let log = |session: &mut Session| {
+        SanitizeLog::read_from_bytes(&session.log(lid::SANITIZE_STATUS, 0, 512).unwrap()).unwrap()
+    };
+    let before = log(&mut session);
+    assert_eq!((before.sprog.get(), before.sstat.get()), (0xFFFF, 0), "never, and data is there");
+    must(&mut session.host, ADMIN, commands::sanitize(3, 2));
+    session.host.disable();
+    session.host.enable(Cc::new()).unwrap();
+    session.host.submit(ADMIN, commands::async_event_request());
+    assert_eq!(before.estimates[0].get(), 1, "seconds of an overwrite, rounded up");
+    let then = session.host.port.now() + Duration::from_us(200_000);
+    session.host.port.idle_until(then);
+    let during = log(&mut session);
+    assert_eq!(during.sstat.get() & 7, 2, "in progress");
+    assert!((10_000..60_000).contains(&during.sprog.get()), "{}", during.sprog.get());
+    let done = session.host.next_completion().unwrap();
+    assert_eq!(event(done.result), (event_type::COMMAND_SET, 1, lid::SANITIZE_STATUS));
+    let after = log(&mut session);
+    assert_eq!((after.sprog.get(), after.sstat.get()), (0xFFFF, 1 << 8 | 2 << 3 | 1));
+    assert_eq!(after.scdw10.get(), 2 << 4 | 3);
+    session.host.create_queue_pair(1, 64).unwrap();
+    assert!(session.read_blocks(0, 1).unwrap() == [0; 4096]);
+    assert!(session.read_memory(0, 4096).unwrap() == [0; 4096]);
+}
+
+#[test]
+fn self_tests_run_for_their_time_and_keep_their_results() {
+    let mut session = session();
+    let log = |session: &mut Session| {
+        SelfTestLog::read_from_bytes(&session.log(lid::SELF_TEST, 0, 564).unwrap()).unwrap()
+    };
+    assert_eq!(log(&mut session).results[0].status, 0xF, "no result yet");
+    must(&mut session.host, ADMIN, commands::self_test(ALL_NSID, 1));
+    let then = session.host.port.now() + Duration::from_us(5_000_000);
+    session.host.port.idle_until(then);
+    let running = log(&mut session);
+    assert_eq!((running.current_operation, running.completion / 10), (1, 5));
+    while session.host.port.step() {}
+    assert_eq!(
+        (log(&mut session).current_operation, log(&mut session).results[0].status),
+        (0, 0x10)
+    );
+    must(&mut session.host, ADMIN, commands::self_test(0, 2));
+    must(&mut session.host, ADMIN, commands::self_test(0, 0xF));
+    assert_eq!(log(&mut session).results[0].status, 0x21, "aborted by command");
+    must(&mut session.host, ADMIN, commands::self_test(0, 1));
+    session.host.disable();
+    session.host.enable(Cc::new()).unwrap();
+    assert_eq!(log(&mut session).results[0].status, 0x12, "aborted by reset");
+    must(&mut session.host, ADMIN, commands::self_test(0, 2));
+    must(&mut session.host, ADMIN, commands::format_nvm(NVM_NSID, 1, 0));
+    let results = log(&mut session).results;
+    assert_eq!([0, 1, 2, 3, 4].map(|n| results[n].status), [0x24, 0x12, 0x21, 0x10, 0xF]);
+}
+
+// Queues.
+
+#[test]
+fn shadow_doorbells_carry_commands_and_registers_are_written_only_when_asked() {
+    let mut session = session();
+    session.host.enable_shadow_doorbells().unwrap();
+    let data: Vec<u8> = (0..4096).map(|n| n as u8).collect();
+    for block in 0..300 {
+        session.write_blocks(block, &data).unwrap();
+    }
+    assert!(session.read_blocks(299, 1).unwrap() == data);
+    // A queue made afterwards takes part; so does one whose completion queue fills up.
+    session.host.create_queue_pair(2, 4).unwrap();
+    let buffer = session.host.port.ram.allocate(4096);
+    for round in 0..50 {
+        let mut sent = 0;
+        while session.host.has_room(QueueId(2)) {
+            let read = read_write(NvmOpcode::READ, round, 1);
+            session.host.submit(QueueId(2), with_data(read, (buffer.address, 0)));
+            sent += 1;
+        }
+        assert!(sent > 0);
+        while session.host.outstanding(QueueId(2)) > 0 {
+            assert!(session.host.next_completion().unwrap().status.is_success());
+        }
+    }
+}
+
+#[test]
+fn queues_of_64_ki_entries_work() {
+    let mut host = simulator::host(config(), 0, 2).unwrap();
+    host.create_queue_pair(1, 65_536).unwrap();
+    for _ in 0..70_000 {
+        must(&mut host, IO, commands::flush());
+    }
+}
+
+#[test]
+fn queues_share_a_completion_queue() {
+    let mut session = session();
+    let host = &mut session.host;
+    host.create_completion_queue(CompletionQueueOptions { id: 9, entries: 5, vector: Some(3) })
+        .unwrap();
+    for id in 20..24 {
+        let options = SubmissionQueueOptions { id, entries: 8, completion_queue: 9, priority: 0 };
+        host.create_submission_queue(options).unwrap();
+    }
+    for id in 20..24 {
+        for _ in 0..7 {
+            host.submit(QueueId(id), commands::flush());
+        }
+    }
+    let mut done = [0; 4];
+    while let Some(completion) = host.next_completion() {
+        done[usize::from(completion.queue.0) - 20] += 1;
+    }
+    assert_eq!(done, [7; 4]);
+}
+
+/// Commands of several queues that wait together begin by weight, in the order of the classes.
+#[test]
+fn weighted_round_robin_serves_queues_by_their_weights() {
+    let mut session = session();
+    session.host.disable();
+    session.host.enable(Cc::new().with_ams(1)).unwrap();
+    let host = &mut session.host;
+    let weights = Arbitration::new().with_ab(0).with_hpw_z(3).with_mpw_z(1).with_lpw_z(0);
+    set(host, fid::ARBITRATION, 0, weights.into_bits());
+    for (id, priority) in [(1, 3), (2, 2), (3, 1), (4, 0)] {
+        host.create_completion_queue(CompletionQueueOptions { id, entries: 64, vector: Some(id) })
+            .unwrap();
+        let options = SubmissionQueueOptions { id, entries: 64, completion_queue: id, priority };
+        host.create_submission_queue(options).unwrap();
+    }
+    // The doorbells are all there before the drive looks.
+    for id in 1..5 {
+        for _ in 0..8 {
+            host.enqueue(QueueId(id), commands::flush());
+        }
+        host.port.register_write(offset::DOORBELLS + 8 * u64::from(id), 4, 8);
+    }
+    host.port.drive.set_recording(true);
+    let order: Vec<u16> =
+        std::iter::from_fn(|| host.next_completion()).map(|d| d.queue.0).collect();
+    assert_eq!(order.len(), 32);
+    let records = host.port.drive.take_command_records();
+    let order: Vec<u16> = records.iter().map(|r| r.sqid).collect();
+    assert_eq!(order[..8], [4; 8], "urgent first");
+    assert_eq!(order[8..22], [3, 3, 3, 3, 2, 2, 1, 3, 3, 3, 3, 2, 2, 1], "4 : 2 : 1");
+}
+
+#[test]
+fn interrupts_are_gathered_by_count_and_by_time() {
+    let mut session = session();
+    let host = &mut session.host;
+    let gather = InterruptCoalescing::new().with_thr_z(3).with_time(2);
+    set(host, fid::INTERRUPT_COALESCING, 0, gather.into_bits());
+    // Four completions raise one interrupt at once.
+    let start = host.port.now();
+    for _ in 0..4 {
+        host.enqueue(IO, commands::flush());
+    }
+    host.ring(IO);
+    assert!(host.next_completion().is_some());
+    assert_eq!(host.port.now().since(start), Duration::from_us(2), "firmware time alone");
+    assert_eq!((0..3).filter(|_| host.ready_completion().is_some()).count(), 3);
+    // One waits for the time.
+    let start = host.port.now();
+    must(host, IO, commands::flush());
+    assert_eq!(host.port.now().since(start), Duration::from_us(202));
+    // A vector that is excluded does not wait.
+    set(host, fid::INTERRUPT_VECTOR, 0, 1 << 16 | 1);
+    let start = host.port.now();
+    must(host, IO, commands::flush());
+    assert_eq!(host.port.now().since(start), Duration::from_us(2));
+}
+
+// Leases.
+
+/// A worker that a reset finds running keeps its program and its ranges, and a sanitize waits for
+/// it; when the result of the forgotten command arrives, everything is free.
+#[test]
+fn leases_end_when_the_worker_does_whatever_became_of_the_command() {
+    let mut session = session();
+    session.load_program(0, DOUBLE).unwrap();
+    let set = session.create_range_set(&[(0, 4096), (8192, 4096)]).unwrap();
+    let host = &mut session.host;
+    let execute = Execute { rsid: set, ..Default::default() }.entry();
+    host.enqueue(IO, execute);
+    // The shell of this test takes the work and sits on it.
+    let now = host.port.now();
+    let tail = offset::DOORBELLS + 8;
+    host.port.drive.register_write(tail, 4, 1);
+    host.port.drive.advance(now, &mut host.port.ram);
+    let work = std::mem::take(&mut host.port.drive.outbox().work);
+    assert_eq!(work.len(), 1);
+    host.disable();
+    host.enable(Cc::new()).unwrap();
+    let status = |host: &mut Host, entry| host.execute(ADMIN, entry).unwrap().status;
+    let off = commands::activate_program(0, false);
+    assert!(status(host, off).same_code(Status::PROGRAM_IN_USE));
+    assert!(status(host, commands::unload_program(0)).same_code(Status::PROGRAM_IN_USE));
+    must(host, ADMIN, commands::sanitize(4, 0));
+    let then = host.port.now() + Duration::from_us(50_000);
+    host.port.idle_until(then);
+    let log = session.log(lid::SANITIZE_STATUS, 0, 512).unwrap();
+    assert_eq!(log[2] & 7, 2, "still in progress: a program could write device memory");
+    let host = &mut session.host;
+    for item in work {
+        let done = item.run();
+        let now = host.port.now();
+        host.port.drive.work_done(now, done);
+    }
+    let then = host.port.now() + Duration::from_us(1_000);
+    host.port.idle_until(then);
+    let log = session.log(lid::SANITIZE_STATUS, 0, 512).unwrap();
+    assert_eq!(log[2] & 7, 1, "done");
+    let host = &mut session.host;
+    must(host, ADMIN, off);
+    must(host, ADMIN, commands::unload_program(0));
+    must(host, ADMIN, commands::delete_range_set(set));
+    assert_eq!(host.port.drive.statistics().commands_in_flight, 0);
+}
+
+/// The same commands at the same times: the hash says so, and tells runs apart.
+#[test]
+fn runs_are_a_function_of_the_script() {
+    let run = |value: u32| {
+        let mut session = session();
+        set(&mut session.host, fid::INTERRUPT_COALESCING, 0, 0x0203);
+        session.write_blocks(3, &[9; 8192]).unwrap();
+        set(&mut session.host, fid::ARBITRATION, 0, value);
+        let _ = session.host.execute(ADMIN, commands::format_nvm(NVM_NSID, 0, 2)).unwrap();
+        session.host.port.drive.statistics().trace_hash
+    };
+    assert_eq!(run(3), run(3));
+    assert_ne!(run(3), run(4));
+    assert!(Instant::ZERO < Instant::NEVER);
+}
