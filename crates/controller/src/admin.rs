@@ -144,7 +144,7 @@ impl Controller {
         (sqid, cid): (u16, u16),
     ) -> u64 {
         let named = self.inflight.tags(|c| {
-            let token = &c.token;
+            let token = c.token();
             token.sqid == sqid && token.cid == cid && token.owns_cid
         });
         let Some(&tag) = named.first().filter(|&&tag| tag != own) else { return NOT_ABORTED };

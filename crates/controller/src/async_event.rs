@@ -8,7 +8,7 @@ use simtime::Instant;
 
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Tag};
+use crate::inflight::{Activity, Ending, Tag};
 use crate::limits::ASYNC_EVENT_REQUESTS_MAX;
 
 /// Something a host may want to know.
@@ -127,9 +127,9 @@ impl Controller {
             let tag = self.async_events.requests.pop_front().expect("one waits");
             let event = notice.event();
             self.async_events.silenced |= 1 << event.event_type();
-            let mut command = self.inflight.remove(tag).expect("requests that wait are in flight");
-            command.result = event.into_bits().into();
-            self.end(now, host, command);
+            let ending = self.inflight.remove(tag).expect("requests that wait are in flight");
+            let result = event.into_bits().into();
+            self.end(now, host, Ending { result, ..ending });
         }
     }
 
@@ -151,9 +151,8 @@ impl Controller {
             return false;
         }
         self.async_events.forget(tag);
-        if let Some(mut command) = self.inflight.remove(tag) {
-            command.status = status;
-            self.end(now, host, command);
+        if let Some(ending) = self.inflight.remove(tag) {
+            self.end(now, host, Ending { status, ..ending });
         }
         true
     }

@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::doorbell::DoorbellBuffers;
 use crate::features::Features;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, CommandRecord, InFlight, InFlightTable, Tag};
+use crate::inflight::{Activity, CommandRecord, Ending, InFlightTable, Tag};
 use crate::interrupt::{Interrupts, Raise};
 use crate::link::Link;
 use crate::namespace::compute::ComputeNamespace;
@@ -313,14 +313,14 @@ impl Controller {
     /// Ends a command whose time has come.
     #[inline]
     fn post(&mut self, now: Instant, host: &mut impl HostMemory, tag: Tag) {
-        let Some(command) = self.inflight.remove(tag) else { return };
-        self.end(now, host, command);
+        let Some(ending) = self.inflight.remove(tag) else { return };
+        self.end(now, host, ending);
     }
 
     /// Stops a command's work in the models and takes it out of the table. What it holds a lease
     /// on is free when no worker uses it any more.
-    pub(crate) fn abandon(&mut self, tag: Tag) -> Option<InFlight> {
-        let command = self.inflight.remove(tag)?;
+    pub(crate) fn abandon(&mut self, tag: Tag) -> Option<Ending> {
+        let command = self.inflight.get_mut(tag)?;
         match command.activity {
             Activity::Running(_) => {
                 self.engine.cancel(self.now, compute::JobId(tag.0));
@@ -328,10 +328,11 @@ impl Controller {
             Activity::Formatting => self.background.format_abandoned(),
             _ => {}
         }
-        Some(command)
+        self.inflight.remove(tag)
     }
 
-    /// Ends a command early with a status; its completion goes to the place it has.
+    /// Ends a command early with a status; its completion goes to the place it has. The write of a
+    /// fused pair fails with its compare.
     pub(crate) fn end_early(
         &mut self,
         now: Instant,
@@ -339,19 +340,18 @@ impl Controller {
         tag: Tag,
         status: Status,
     ) {
-        let Some(mut command) = self.abandon(tag) else { return };
-        let partner = command.fused_write();
-        command.status = status;
-        command.result = 0;
-        self.end(now, host, command);
+        let partner = self.inflight.get_mut(tag).and_then(|command| command.fused_write());
+        let Some(ending) = self.abandon(tag) else { return };
+        self.end(now, host, Ending { status, result: 0, ..ending });
         if let Some(write) = partner {
             self.end_early(now, host, write, Status::ABORTED_FAILED_FUSED);
         }
     }
 
     /// Ends a command: its completion goes to the place that was promised.
-    pub(crate) fn end(&mut self, now: Instant, host: &mut impl HostMemory, command: InFlight) {
-        let InFlight { token, opcode, nsid, status, result, timeline, .. } = command;
+    #[inline]
+    pub(crate) fn end(&mut self, now: Instant, host: &mut impl HostMemory, ending: Ending) {
+        let Ending { token, opcode, nsid, status, result, timeline } = ending;
         self.hash.completed(now, token.sqid, token.cid, status, result);
         self.logs.count(&token, opcode, nsid, status);
         self.logs.ended(now, token.sqid);

@@ -8,7 +8,7 @@ use crate::arbiter::Class;
 use crate::command::check_flags;
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, InFlight, Tag, Timeline, Token};
+use crate::inflight::{Tag, Timeline, Token};
 use crate::limits::{COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX};
 use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use crate::registers::{AMS_WEIGHTED, CSS_ALL};
@@ -219,15 +219,8 @@ impl Controller {
         let queue = self.submission[usize::from(sqid)].as_mut();
         let owns_cid = queue.is_some_and(|q| q.begin(cid));
         let timeline = self.is_recording().then(|| Box::new(Timeline::new(now)));
-        let tag = self.inflight.insert(InFlight {
-            token: Token::new(sqid, cqid, cid, owns_cid),
-            opcode: entry.opcode,
-            nsid: entry.nsid.get(),
-            activity: Activity::Completing,
-            status: Status::SUCCESS,
-            result: 0,
-            timeline,
-        });
+        let token = Token::new(sqid, cqid, cid, owns_cid);
+        let tag = self.inflight.insert(token, (entry.opcode, entry.nsid.get()), timeline);
         if owns_cid {
             return Ok(tag);
         }

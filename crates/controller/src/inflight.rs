@@ -217,16 +217,29 @@ pub(crate) struct SourceBytes {
     pub(crate) len: u64,
 }
 
-/// A command in flight.
+/// A command in flight. It stays in its slot until it ends: what it waits for is the larger part of
+/// it, and is never moved.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    pub(crate) token: Token,
+    /// Taken when the command ends.
+    token: Option<Token>,
     pub(crate) opcode: u8,
     pub(crate) nsid: u32,
     pub(crate) activity: Activity,
     pub(crate) status: Status,
     pub(crate) result: u64,
     /// Kept only while commands are recorded.
+    pub(crate) timeline: Option<Box<Timeline>>,
+}
+
+/// What is left of a command that ends: all that its completion needs.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) token: Token,
+    pub(crate) opcode: u8,
+    pub(crate) nsid: u32,
+    pub(crate) status: Status,
+    pub(crate) result: u64,
     pub(crate) timeline: Option<Box<Timeline>>,
 }
 
@@ -254,6 +267,11 @@ impl Timeline {
 }
 
 impl InFlight {
+    /// The obligation to complete it.
+    pub(crate) fn token(&self) -> &Token {
+        self.token.as_ref().expect("a command in flight has its token")
+    }
+
     /// True if all that is left is to post the completion.
     pub(crate) fn is_completing(&self) -> bool {
         matches!(self.activity, Activity::Completing)
@@ -282,10 +300,10 @@ impl InFlight {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     generation: u32,
-    command: Option<InFlight>,
+    command: InFlight,
 }
 
 /// All commands in flight.
@@ -298,8 +316,8 @@ pub(crate) struct InFlightTable {
 impl Drop for InFlightTable {
     /// A drive that is taken apart abandons its commands.
     fn drop(&mut self) {
-        for command in self.slots.iter_mut().filter_map(|slot| slot.command.take()) {
-            command.token.end();
+        for token in self.slots.iter_mut().filter_map(|slot| slot.command.token.take()) {
+            token.end();
         }
     }
 }
@@ -309,44 +327,56 @@ impl InFlightTable {
         self.slots.len() - self.free.len()
     }
 
-    pub(crate) fn insert(&mut self, command: InFlight) -> Tag {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.command = Some(command);
-        Tag(u64::from(slot.generation) << 32 | u64::from(index))
+    /// Puts a command into flight that waits for nothing yet.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        token: Token,
+        (opcode, nsid): (u8, u32),
+        timeline: Option<Box<Timeline>>,
+    ) -> Tag {
+        let token = Some(token);
+        let Some(index) = self.free.pop() else {
+            let (activity, status, result) = (Activity::Completing, Status::SUCCESS, 0);
+            let command = InFlight { token, opcode, nsid, activity, status, result, timeline };
+            self.slots.push(Slot { generation: 0, command });
+            return Tag(self.slots.len() as u64 - 1);
+        };
+        let Slot { generation, command } = &mut self.slots[index as usize];
+        (command.token, command.opcode, command.nsid) = (token, opcode, nsid);
+        (command.status, command.result) = (Status::SUCCESS, 0);
+        command.timeline = timeline;
+        Tag(u64::from(*generation) << 32 | u64::from(index))
     }
 
     /// The command a tag names; `None` if it ended already.
     #[inline]
     pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut InFlight> {
         let slot = self.slots.get_mut(tag.0 as u32 as usize)?;
-        if slot.generation == (tag.0 >> 32) as u32 { slot.command.as_mut() } else { None }
+        (slot.generation == (tag.0 >> 32) as u32).then_some(&mut slot.command)
     }
 
-    /// Takes the command a tag names out of the table.
+    /// Takes the command a tag names out of flight.
     #[inline]
-    pub(crate) fn remove(&mut self, tag: Tag) -> Option<InFlight> {
-        let index = tag.0 as u32;
-        let slot = self.slots.get_mut(index as usize)?;
-        if slot.generation != (tag.0 >> 32) as u32 {
-            return None;
+    pub(crate) fn remove(&mut self, tag: Tag) -> Option<Ending> {
+        let command = self.get_mut(tag)?;
+        let token = command.token.take()?;
+        if !matches!(command.activity, Activity::Completing) {
+            command.activity = Activity::Completing;
         }
-        let command = slot.command.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        let InFlight { opcode, nsid, status, result, .. } = *command;
+        let timeline = command.timeline.take();
+        let index = tag.0 as u32;
+        let generation = &mut self.slots[index as usize].generation;
+        *generation = generation.wrapping_add(1);
         self.free.push(index);
-        Some(command)
+        Some(Ending { token, opcode, nsid, status, result, timeline })
     }
 
     /// Tags of the commands that satisfy a condition, by slot.
     pub(crate) fn tags(&self, condition: impl Fn(&InFlight) -> bool) -> Vec<Tag> {
-        let matching = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.command.as_ref().is_some_and(&condition));
-        matching.map(|(i, slot)| Tag(u64::from(slot.generation) << 32 | i as u64)).collect()
+        let is_meant = |slot: &Slot| slot.command.token.is_some() && condition(&slot.command);
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| is_meant(slot));
+        slots.map(|(i, slot)| Tag(u64::from(slot.generation) << 32 | i as u64)).collect()
     }
 }

@@ -101,9 +101,9 @@ impl Controller {
     /// saved values. Namespaces, programs and what runs in the background stay.
     fn reset(&mut self) {
         for tag in self.inflight.tags(|_| true) {
-            if let Some(command) = self.abandon(tag) {
-                self.logs.ended(self.now, command.token.sqid);
-                command.token.end();
+            if let Some(ending) = self.abandon(tag) {
+                self.logs.ended(self.now, ending.token.sqid);
+                ending.token.end();
             }
         }
         self.submission.fill_with(|| None);

@@ -1,3 +1,4 @@
-//! `csdrive bench`: how fast csdrive itself is, as JSON or a table.
+//! `csdrive bench`: measures csdrive itself.
 
+pub(crate) mod data_path;
 pub(crate) mod simulation;

@@ -71,6 +71,13 @@ enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
+    /// Runs the data path benchmark's commands without measuring, for profilers
+    #[command(hide = true)]
+    DataPath {
+        /// Batches of commands
+        #[arg(long)]
+        batches: u32,
+    },
     /// Simulated commands per second of host time, on one core
     Simulation {
         /// Commands of each measurement
@@ -108,6 +115,9 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Config(command) => usage(configure(command)),
+        Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
+            .map(|mut load| load.run(*batches))
+            .map(|()| Outcome::Success),
         Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
     };
     match done {

@@ -227,7 +227,7 @@ impl Controller {
         status: Status,
         of: impl Fn(u32) -> bool,
     ) {
-        let under_way = |c: &InFlight| c.token.sqid != 0 && of(c.nsid) && !c.is_completing();
+        let under_way = |c: &InFlight| c.token().sqid != 0 && of(c.nsid) && !c.is_completing();
         for tag in self.inflight.tags(under_way) {
             self.end_early(now, host, tag, status);
         }

@@ -85,7 +85,7 @@ impl Controller {
             return Err(Status::INVALID_QUEUE_IDENTIFIER.with_dnr());
         };
         let cqid = usize::from(queue.cqid);
-        for tag in self.inflight.tags(|c| c.token.sqid == qid) {
+        for tag in self.inflight.tags(|c| c.token().sqid == qid) {
             self.end_early(now, host, tag, Status::ABORTED_SQ_DELETION);
         }
         self.submission[usize::from(qid)] = None;

@@ -296,14 +296,11 @@ impl Controller {
                 if *pages_left > 0 {
                     return;
                 }
-                let (start, end) = (*start, *link_end);
-                let segments = std::mem::take(segments);
+                let end = *link_end;
+                let copied = read_store(&self.ssd, host, *start, segments);
+                let status = copied.err().unwrap_or(Status::SUCCESS);
                 command.end_stage(now, |s| &mut s.flash_read);
                 command.end_stage(end, |s| &mut s.transfer);
-                let status = match read_store(&self.ssd, host, start, &segments) {
-                    Ok(()) => Status::SUCCESS,
-                    Err(status) => status,
-                };
                 self.complete(end, tag, status, 0);
             }
             Activity::Writing { pages_left } => {

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use super::data_path;
 use anyhow::Result;
 use client::commands::{self, read_write, with_data};
 use client::{Buffer, DmaMemory, QueueId};
@@ -131,7 +132,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Nanoseconds of one call, the fastest of several rounds.
-fn ns_per_call(calls: u32, mut call: impl FnMut(u32)) -> f64 {
+pub(super) fn ns_per_call(calls: u32, mut call: impl FnMut(u32)) -> f64 {
     let round = |call: &mut dyn FnMut(u32)| {
         let start = Instant::now();
         (0..calls).for_each(call);
@@ -185,30 +186,6 @@ fn decode_ns() -> f64 {
     })
 }
 
-/// Cost of one command from doorbell to completion without flash time: reads of pages never
-/// written decode, resolve, copy and complete.
-fn decode_to_completion_ns() -> Result<f64> {
-    let mut config = config(64 << 20, true);
-    config.command_time = simtime::Duration::ZERO;
-    let mut host = simulator::host(config, 1, 2 * QUEUE_DEPTH)?;
-    let buffer = host.port.ram.allocate(PAGE);
-    let prps = host.port.ram.prps(&buffer, PAGE);
-    let entry = with_data(read_write(NvmOpcode::READ, 5, 1), prps);
-    let batch = || {
-        for _ in 0..QUEUE_DEPTH {
-            host.enqueue(IO, entry);
-        }
-        host.ring(IO);
-        let mut done = 0;
-        while host.next_completion().is_some() {
-            done += 1;
-        }
-        assert_eq!(done, QUEUE_DEPTH);
-    };
-    let mut batch = batch;
-    Ok(ns_per_call(2_000, |_| batch()) / f64::from(QUEUE_DEPTH))
-}
-
 /// Runs the benchmark.
 pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value> {
     let mut results = serde_json::Map::new();
@@ -248,8 +225,9 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
         }
     }
     results.insert("medians".into(), Value::Object(medians));
+    progress("data path");
+    results.insert("data_path".into(), data_path::run()?);
     progress("single steps");
-    results.insert("decode_to_completion_ns".into(), json!(decode_to_completion_ns()?));
     if let Value::Object(micro) = micro() {
         results.extend(micro);
     }
