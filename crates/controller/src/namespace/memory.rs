@@ -123,15 +123,8 @@ impl Controller {
         segments: &Segments,
         (target, len, count, format): (u64, u64, usize, u8),
     ) -> Result<(), Status> {
-        let size = copy_format::entry_bytes(format).expect("the format was checked");
-        let mut list = vec![0; count * size];
-        segments.read(host, &mut list)?;
         let is_memory = format == copy_format::MEMORY;
-        let sources = if is_memory {
-            self.resolve_memory(&list)?
-        } else {
-            self.resolve_blocks(&list, format)?
-        };
+        let sources = self.copy_sources(host, segments, count, format)?;
         if total(&sources) != len {
             return Err(Status::INVALID_FIELD.with_dnr());
         }

@@ -30,13 +30,31 @@ fn check_source(nsid: u32, expected: u32) -> Result<(), Status> {
 }
 
 impl Controller {
+    /// Reads and resolves the source entries of a copy, whose format was checked.
+    pub(crate) fn copy_sources(
+        &self,
+        host: &impl HostMemory,
+        segments: &Segments,
+        count: usize,
+        format: u8,
+    ) -> Result<Vec<SourceBytes>, Status> {
+        let size = copy_format::entry_bytes(format).expect("the format was checked");
+        let mut list = vec![0; count * size];
+        segments.read(host, &mut list)?;
+        if format == copy_format::MEMORY {
+            self.resolve_memory(&list)
+        } else {
+            self.resolve_blocks(&list, format, size)
+        }
+    }
+
     /// Resolves source entries that are blocks (formats 0h to 3h).
-    pub(crate) fn resolve_blocks(
+    fn resolve_blocks(
         &self,
         list: &[u8],
         format: u8,
+        size: usize,
     ) -> Result<Vec<SourceBytes>, Status> {
-        let size = copy_format::entry_bytes(format).ok_or(Status::INVALID_FIELD.with_dnr())?;
         let resolve = |entry: &[u8]| {
             let (source, _) = CopySourceBlocks::read_from_prefix(entry).expect("at least 32 bytes");
             if matches!(format, copy_format::BLOCKS | copy_format::BLOCKS_WIDE) {
@@ -50,7 +68,7 @@ impl Controller {
     }
 
     /// Resolves source entries that are bytes of device memory (format 4h).
-    pub(crate) fn resolve_memory(&self, list: &[u8]) -> Result<Vec<SourceBytes>, Status> {
+    fn resolve_memory(&self, list: &[u8]) -> Result<Vec<SourceBytes>, Status> {
         let resolve = |entry: &[u8]| {
             let source = CopySourceMemory::read_from_bytes(entry).expect("entries are 32 bytes");
             check_source(source.snsid.get(), MEMORY_NSID)?;
@@ -99,15 +117,8 @@ impl Controller {
         segments: &Segments,
         CopyBlocks { target, source_count, format, fua }: CopyBlocks,
     ) -> Result<(), Status> {
-        let size = copy_format::entry_bytes(format).expect("the format was checked");
-        let mut list = vec![0; source_count * size];
-        segments.read(host, &mut list)?;
         let is_memory = format == copy_format::MEMORY;
-        let sources = if is_memory {
-            self.resolve_memory(&list)?
-        } else {
-            self.resolve_blocks(&list, format)?
-        };
+        let sources = self.copy_sources(host, segments, source_count, format)?;
         let len = total(&sources);
         if len > NVM_COPY_BYTES_MAX {
             return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
