@@ -301,13 +301,13 @@ impl Controller {
                 let status = copied.err().unwrap_or(Status::SUCCESS);
                 command.end_stage(now, |s| &mut s.flash_read);
                 command.end_stage(end, |s| &mut s.transfer);
-                self.complete(end, tag, status, 0);
+                self.complete_at((now, end), host, tag, status);
             }
             Activity::Writing { pages_left } => {
                 *pages_left -= 1;
                 if *pages_left == 0 {
                     command.end_stage(now, |s| &mut s.flash_write);
-                    self.complete(now, tag, Status::SUCCESS, 0);
+                    self.complete_at((now, now), host, tag, Status::SUCCESS);
                 }
             }
             Activity::Checking(check) => {

@@ -226,7 +226,9 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
     }
     results.insert("medians".into(), Value::Object(medians));
     progress("data path");
-    results.insert("data_path".into(), data_path::run()?);
+    if let Value::Object(keys) = data_path::run()? {
+        results.extend(keys);
+    }
     progress("single steps");
     if let Value::Object(micro) = micro() {
         results.extend(micro);
