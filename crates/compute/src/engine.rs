@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use simtime::{Duration, EventQueue, Instant};
+use simtime::{Duration, Instant};
 
 use crate::policy::{Fifo, JobId, Policy, RoundRobin, UnitId};
 
@@ -84,14 +84,8 @@ struct Unit {
     slice_end: Option<Instant>,
     /// The unit's last job was interrupted: the next one pays the context switch.
     switch_due: bool,
-    /// Distinguishes the current stay from events of earlier ones.
-    generation: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Check {
-    unit: UnitId,
-    generation: u64,
+    /// When to look at it next: its job may have finished or used up its slice.
+    check_at: Option<Instant>,
 }
 
 /// Compute units with a scheduler: a pure state machine over virtual time.
@@ -101,7 +95,9 @@ pub struct Engine {
     jobs: BTreeMap<JobId, Job>,
     policy: Box<dyn Policy>,
     context_switch_time: Duration,
-    events: EventQueue<Check>,
+    /// Earliest look at any unit. Units hold their own times, so that plans that change leave
+    /// nothing behind.
+    next: Instant,
     records: Option<Vec<UnitRecord>>,
 }
 
@@ -122,7 +118,7 @@ impl Engine {
             jobs: BTreeMap::new(),
             policy,
             context_switch_time: config.context_switch_time,
-            events: EventQueue::new(),
+            next: Instant::NEVER,
             records: None,
         }
     }
@@ -140,6 +136,7 @@ impl Engine {
         for unit in 0..self.units.len() {
             self.plan(now, UnitId(unit as u32));
         }
+        self.refresh();
     }
 
     /// Says how much unit time a job needs in all. If it already had that much, it finishes now.
@@ -148,6 +145,7 @@ impl Engine {
         state.cost = Some(cost);
         if let Some(unit) = state.unit {
             self.plan(now, unit);
+            self.refresh();
         }
     }
 
@@ -158,6 +156,7 @@ impl Engine {
             Some(unit) => {
                 self.leave(now, unit);
                 self.dispatch(now);
+                self.refresh();
             }
             None => assert!(self.policy.remove(job), "a job neither runs nor waits"),
         }
@@ -166,22 +165,31 @@ impl Engine {
 
     /// Runs every event due at or before `now`, appending finished jobs.
     pub fn advance(&mut self, now: Instant, finished: &mut Vec<Finished>) {
-        while let Some((at, check)) = self.events.pop_due(now) {
-            if self.units[check.unit.0 as usize].generation == check.generation {
-                self.check(at, check.unit, finished);
-            }
+        while self.next <= now && self.next != Instant::NEVER {
+            let at = self.next;
+            let due = self.units.iter_mut().position(|unit| unit.check_at == Some(at));
+            let unit = due.expect("the earliest look is some unit's");
+            self.units[unit].check_at = None;
+            self.check(at, UnitId(unit as u32), finished);
+            self.refresh();
         }
+    }
+
+    /// Finds the earliest look again.
+    fn refresh(&mut self) {
+        let times = self.units.iter().filter_map(|unit| unit.check_at);
+        self.next = times.min().unwrap_or(Instant::NEVER);
     }
 
     /// When to call [`Self::advance`] again.
     pub fn next_event(&self) -> Option<Instant> {
-        self.events.next_at()
+        self.next.unless_never()
     }
 
     /// As [`Self::next_event`]; `Instant::NEVER` if nothing is under way.
     #[inline]
     pub fn next_or_never(&self) -> Instant {
-        self.events.next_or_never()
+        self.next
     }
 
     /// Number of jobs that run or wait.
@@ -221,14 +229,13 @@ impl Engine {
     /// Schedules the next look at a unit: its job's end, or its slice's end if others wait.
     fn plan(&mut self, now: Instant, id: UnitId) {
         let unit = &mut self.units[id.0 as usize];
+        unit.check_at = None;
         let Some(job) = unit.job else { return };
         let state = &self.jobs[&job];
         let end = state.cost.map(|cost| unit.since + (cost - state.consumed));
         let slice_end = unit.slice_end.filter(|_| self.policy.waiting() > 0);
         let Some(at) = end.into_iter().chain(slice_end).min() else { return };
-        unit.generation += 1;
-        let check = Check { unit: id, generation: unit.generation };
-        self.events.push(at.max(now), check);
+        unit.check_at = Some(at.max(now));
     }
 
     /// Looks at a unit whose job may have finished or used up its slice.
@@ -264,6 +271,6 @@ impl Engine {
         if let Some(records) = &mut self.records {
             records.push(UnitRecord { unit: id, job, start: unit.since, end: now });
         }
-        unit.generation += 1;
+        unit.check_at = None;
     }
 }

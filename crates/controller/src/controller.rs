@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::doorbell::DoorbellBuffers;
 use crate::features::Features;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, CommandRecord, Ending, InFlightTable, Tag};
+use crate::inflight::{Activity, CommandRecord, Ending, HostData, InFlightTable, Tag};
 use crate::interrupt::{Interrupts, Raise};
 use crate::link::Link;
 use crate::namespace::compute::ComputeNamespace;
@@ -32,16 +32,18 @@ pub(crate) enum Event {
     Arrived(Tag),
     /// A command's completion is due.
     Complete(Tag),
+    // Of each of the following few are under way, whatever a host does: what is due later by the
+    // time it happens is pushed again then, not when the host moves it.
     /// A coalesced interrupt waited long enough.
-    Interrupt { vector: u16, generation: u32 },
+    Interrupt(u16),
     /// A namespace has been formatted.
-    Formatted(Tag),
+    Formatted,
     /// A sanitize operation is over.
     Sanitized,
-    /// A self-test is over, if it is still the one of this number.
-    SelfTested(u32),
-    /// The host was silent for the keep alive time-out, if the timer is still this one.
-    KeepAlive(u32),
+    /// A self-test is over.
+    SelfTested,
+    /// The host was silent for the keep alive time-out.
+    KeepAlive,
 }
 
 /// The drive: an NVMe controller with its three namespaces.
@@ -61,8 +63,13 @@ pub struct Controller {
     pub(crate) keep_alive: KeepAlive,
     pub(crate) background: Background,
     pub(crate) inflight: InFlightTable,
-    /// A queue is blocked because too many commands are in flight.
-    pub(crate) inflight_full: bool,
+    /// A queue is blocked because too many commands are in flight, or too much is asked of the
+    /// flash.
+    pub(crate) is_saturated: bool,
+    /// Normal shutdowns so far.
+    pub(crate) shutdowns: u32,
+    /// The temperature was beyond a threshold when it was last looked at.
+    pub(crate) was_temperature_told: bool,
     pub(crate) ssd: Ssd,
     /// Bytes of a logical block of the NVM namespace, by its format.
     pub(crate) block_bytes: u32,
@@ -73,7 +80,6 @@ pub struct Controller {
     pub(crate) from_host: Link,
     pub(crate) internal: Link,
     pub(crate) logs: Logs,
-    pub(crate) queues_granted: bool,
     pub(crate) scratch: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) page_bits: u32,
@@ -112,7 +118,9 @@ impl Controller {
             keep_alive: KeepAlive::default(),
             background: Background::default(),
             inflight: InFlightTable::default(),
-            inflight_full: false,
+            is_saturated: false,
+            shutdowns: 0,
+            was_temperature_told: false,
             page_bits: ssd.geometry().page_bytes.trailing_zeros(),
             ssd,
             block_bytes: config.block_bytes,
@@ -123,7 +131,6 @@ impl Controller {
             from_host: Link::new(config.host_link),
             internal: Link::new(config.internal_link),
             logs: Logs::default(),
-            queues_granted: false,
             scratch: Vec::new(),
             outbox: Outbox::default(),
             events: EventQueue::new(),
@@ -150,7 +157,7 @@ impl Controller {
             let compute = self.engine.next_or_never();
             let due = flash.min(compute).min(self.events.next_or_never());
             if due > now {
-                return due.unless_never();
+                return self.next_event();
             }
             // Something ready at once has no time of its own: it happens now.
             let at = if due == Instant::ZERO { now } else { due };
@@ -246,15 +253,15 @@ impl Controller {
         match event {
             Event::Arrived(tag) => self.data_arrived(at, host, tag),
             Event::Complete(tag) => self.post(at, host, tag),
-            Event::Interrupt { vector, generation } => {
-                if self.interrupts.expired(vector, generation) {
-                    self.outbox.interrupts.push(vector);
-                }
-            }
-            Event::Formatted(tag) => self.formatted(at, tag),
+            Event::Interrupt(vector) => match self.interrupts.expired(at, vector) {
+                Some(Raise::Now) => self.outbox.interrupts.push(vector),
+                Some(Raise::At(at)) => self.events.push(at, Event::Interrupt(vector)),
+                _ => {}
+            },
+            Event::Formatted => self.formatted(at),
             Event::Sanitized => self.sanitized(at),
-            Event::SelfTested(number) => self.self_tested(at, number),
-            Event::KeepAlive(number) => self.keep_alive_expired(number),
+            Event::SelfTested => self.self_tested(at),
+            Event::KeepAlive => self.keep_alive_expired(at),
         }
     }
 
@@ -274,6 +281,14 @@ impl Controller {
     pub(crate) fn set_activity(&mut self, tag: Tag, activity: Activity) {
         if let Some(command) = self.inflight.get_mut(tag) {
             command.activity = activity;
+        }
+    }
+
+    /// Notes what the SMART log counts if a command succeeds.
+    #[inline]
+    pub(crate) fn will_count(&mut self, tag: Tag, counts: HostData) {
+        if let Some(command) = self.inflight.get_mut(tag) {
+            command.counts = counts;
         }
     }
 
@@ -370,9 +385,9 @@ impl Controller {
     /// Ends a command: its completion goes to the place that was promised.
     #[inline]
     pub(crate) fn end(&mut self, now: Instant, host: &mut impl HostMemory, ending: Ending) {
-        let Ending { token, opcode, nsid, status, result, timeline } = ending;
+        let Ending { token, opcode, nsid, status, result, counts, timeline } = ending;
         self.hash.completed(now, token.sqid, token.cid, status, result);
-        self.logs.count(&token, opcode, nsid, status);
+        self.logs.count(&token, (opcode, nsid), status, counts);
         self.logs.ended(now, token.sqid);
         let head = self.submission[usize::from(token.sqid)].as_mut().map_or(0, |queue| {
             if token.owns_cid {
@@ -408,11 +423,17 @@ impl Controller {
                 run: timeline.run,
             });
         }
-        if self.inflight_full {
-            self.inflight_full = false;
+        self.relieve();
+        token.end();
+    }
+
+    /// Something was finished: queues that were blocked by a limit may go on.
+    #[inline]
+    fn relieve(&mut self) {
+        if self.is_saturated {
+            self.is_saturated = false;
             self.fetch_due |= self.arbiter.unblock();
         }
-        token.end();
     }
 
     #[inline]
@@ -420,9 +441,7 @@ impl Controller {
         let setting = self.features.current.coalescing;
         match self.interrupts.posted(now, vector, coalesce, setting) {
             Raise::Now => self.outbox.interrupts.push(vector),
-            Raise::At(at, generation) => {
-                self.events.push(at, Event::Interrupt { vector, generation });
-            }
+            Raise::At(at) => self.events.push(at, Event::Interrupt(vector)),
             Raise::Pending => {}
         }
     }
@@ -433,6 +452,7 @@ impl Controller {
         for page in &pages {
             self.page_done(page.at.max(now), host, Tag(page.tag));
         }
+        self.relieve();
         pages.clear();
         self.pages_done = pages;
     }

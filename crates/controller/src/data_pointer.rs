@@ -1,7 +1,7 @@
 //! A command's data pointer: from PRP entries or SGL descriptors to pieces of host memory.
 //!
-//! Everything the host wrote is checked before a byte of data moves; lists are read exactly as far
-//! as the transfer needs them.
+//! Everything the host wrote is checked before a byte of data moves. PRP lists are read exactly as
+//! far as the transfer needs them, SGLs segment by segment.
 
 mod prp;
 mod sgl;
@@ -59,6 +59,11 @@ pub(crate) struct Segments {
 impl Segments {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Segment> + '_ {
         self.inline[..self.inline_len].iter().chain(&self.rest).copied()
+    }
+
+    /// Pieces of memory, those of buckets among them.
+    fn pieces(&self) -> usize {
+        self.inline_len + self.rest.len()
     }
 
     /// Resolves a data pointer for a transfer of `len` bytes, which is at most the largest one.

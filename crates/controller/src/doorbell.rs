@@ -75,16 +75,18 @@ impl Controller {
         let number = at / (2 * STRIDE);
         let is_completion = at % (2 * STRIDE) == STRIDE;
         let id = u16::try_from(number).ok();
+        if id.is_some_and(|id| self.is_shadowed(id, is_completion)) {
+            // The register says "look": its value may be older than what was seen in the buffer.
+            self.fetch_due |= !is_completion | self.arbiter.unblock() | self.has_events();
+            return;
+        }
         let moved = match id {
             Some(id) if is_completion => self.move_head(id, value),
             Some(id) => self.move_tail(id, value),
             None => None,
         };
-        // With shadow buffers the drive may have seen the value before the register was written.
-        let shadowed = self.doorbell_buffers.is_some() && number > 0;
         match moved {
             Some(Doorbell::Moved) => {}
-            Some(Doorbell::Same) if shadowed => {}
             Some(_) => {
                 self.logs.log_doorbell(id.unwrap_or(0), Status::INVALID_FIELD);
                 self.notify(Notice::InvalidDoorbellValue);
@@ -93,6 +95,18 @@ impl Controller {
                 self.logs.log_doorbell(id.unwrap_or(u16::MAX), Status::INVALID_QUEUE_IDENTIFIER);
                 self.notify(Notice::InvalidDoorbellRegister);
             }
+        }
+    }
+
+    /// True if a queue exists whose indices come by shadow buffer.
+    fn is_shadowed(&self, id: u16, is_completion: bool) -> bool {
+        if self.doorbell_buffers.is_none() || !(1..=SHADOWED_LAST).contains(&id) {
+            return false;
+        }
+        if is_completion {
+            self.completion.get(usize::from(id)).is_some_and(Option::is_some)
+        } else {
+            self.submission.get(usize::from(id)).is_some_and(Option::is_some)
         }
     }
 

@@ -9,7 +9,7 @@ use crate::command::check_flags;
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
 use crate::inflight::{Tag, Timeline, Token};
-use crate::limits::{COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX};
+use crate::limits::{COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX, FLASH_BACKLOG_MAX};
 use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use crate::registers::{AMS_WEIGHTED, CSS_ALL};
 
@@ -83,8 +83,9 @@ impl Controller {
         }
         let cqid = queue.cqid;
         let kept = if sqid == 0 { 0 } else { COMMANDS_IN_FLIGHT_ADMIN };
-        if self.inflight.len() >= COMMANDS_IN_FLIGHT_MAX - kept {
-            self.inflight_full = true;
+        let is_flash_busy = sqid != 0 && self.ssd.backlog() >= FLASH_BACKLOG_MAX;
+        if self.inflight.len() >= COMMANDS_IN_FLIGHT_MAX - kept || is_flash_busy {
+            self.is_saturated = true;
             return Fetched::NoPlace;
         }
         if !self.reserve_completion(host, cqid) {

@@ -228,8 +228,21 @@ pub(crate) struct InFlight {
     pub(crate) activity: Activity,
     pub(crate) status: Status,
     pub(crate) result: u64,
+    /// What the SMART log will count if it succeeds.
+    pub(crate) counts: HostData,
     /// Kept only while commands are recorded.
     pub(crate) timeline: Option<Box<Timeline>>,
+}
+
+/// Bytes of the NVM namespace that a command reads or writes for the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum HostData {
+    #[default]
+    None,
+    Read(u32),
+    Written(u32),
+    /// Read inside the drive: data, but no read command of the host (Verify).
+    Verified(u32),
 }
 
 /// What is left of a command that ends: all that its completion needs.
@@ -240,6 +253,7 @@ pub(crate) struct Ending {
     pub(crate) nsid: u32,
     pub(crate) status: Status,
     pub(crate) result: u64,
+    pub(crate) counts: HostData,
     pub(crate) timeline: Option<Box<Timeline>>,
 }
 
@@ -338,14 +352,16 @@ impl InFlightTable {
         let token = Some(token);
         let Some(index) = self.free.pop() else {
             let (activity, status, result) = (Activity::Completing, Status::SUCCESS, 0);
-            let command = InFlight { token, opcode, nsid, activity, status, result, timeline };
+            let counts = HostData::None;
+            let command =
+                InFlight { token, opcode, nsid, activity, status, result, counts, timeline };
             self.slots.push(Slot { generation: 0, command });
             return Tag(self.slots.len() as u64 - 1);
         };
         let Slot { generation, command } = &mut self.slots[index as usize];
         (command.token, command.opcode, command.nsid) = (token, opcode, nsid);
         (command.status, command.result) = (Status::SUCCESS, 0);
-        command.timeline = timeline;
+        (command.counts, command.timeline) = (HostData::None, timeline);
         Tag(u64::from(*generation) << 32 | u64::from(index))
     }
 
@@ -356,6 +372,12 @@ impl InFlightTable {
         (slot.generation == (tag.0 >> 32) as u32).then_some(&mut slot.command)
     }
 
+    /// True if a tag names a command that has not ended.
+    pub(crate) fn contains(&self, tag: Tag) -> bool {
+        let slot = self.slots.get(tag.0 as u32 as usize);
+        slot.is_some_and(|slot| slot.generation == (tag.0 >> 32) as u32)
+    }
+
     /// Takes the command a tag names out of flight.
     #[inline]
     pub(crate) fn remove(&mut self, tag: Tag) -> Option<Ending> {
@@ -364,13 +386,13 @@ impl InFlightTable {
         if !matches!(command.activity, Activity::Completing) {
             command.activity = Activity::Completing;
         }
-        let InFlight { opcode, nsid, status, result, .. } = *command;
+        let InFlight { opcode, nsid, status, result, counts, .. } = *command;
         let timeline = command.timeline.take();
         let index = tag.0 as u32;
         let generation = &mut self.slots[index as usize].generation;
         *generation = generation.wrapping_add(1);
         self.free.push(index);
-        Some(Ending { token, opcode, nsid, status, result, timeline })
+        Some(Ending { token, opcode, nsid, status, result, counts, timeline })
     }
 
     /// Tags of the commands that satisfy a condition, by slot.

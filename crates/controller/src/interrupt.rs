@@ -12,8 +12,10 @@ const TIME_UNIT: Duration = Duration::from_us(100);
 struct Vector {
     /// Completions posted since the last interrupt.
     waiting: u32,
-    /// Tells the current delay from those of earlier interrupts.
-    generation: u32,
+    /// When the first of them has waited long enough.
+    deadline: Instant,
+    /// An event for this vector is under way.
+    is_timed: bool,
     coalescing_disabled: bool,
 }
 
@@ -21,9 +23,9 @@ struct Vector {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Raise {
     Now,
-    /// At that time at the latest, under this generation.
-    At(Instant, u32),
-    /// Some completion before this one has started the delay.
+    /// At that time at the latest.
+    At(Instant),
+    /// An event that is under way will see to it.
     Pending,
 }
 
@@ -39,11 +41,10 @@ impl Interrupts {
         Self { vectors: vec![Vector::default(); count] }
     }
 
-    /// Forgets what waits, and every vector's setting.
+    /// Forgets what waits, and every vector's setting. Events under way will find nothing.
     pub(crate) fn reset(&mut self) {
         for vector in &mut self.vectors {
-            let generation = vector.generation.wrapping_add(1);
-            *vector = Vector { generation, ..Vector::default() };
+            *vector = Vector { is_timed: vector.is_timed, ..Vector::default() };
         }
     }
 
@@ -78,24 +79,30 @@ impl Interrupts {
         state.waiting += 1;
         if state.coalescing_disabled || state.waiting > u32::from(setting.thr_z()) {
             state.waiting = 0;
-            state.generation = state.generation.wrapping_add(1);
             return Raise::Now;
         }
-        if state.waiting > 1 {
+        if state.waiting == 1 {
+            state.deadline = now + TIME_UNIT * u64::from(setting.time());
+        }
+        if std::mem::replace(&mut state.is_timed, true) {
             return Raise::Pending;
         }
-        Raise::At(now + TIME_UNIT * u64::from(setting.time()), state.generation)
+        Raise::At(state.deadline)
     }
 
-    /// A delay is over; true if its interrupt was not raised in the meantime.
-    pub(crate) fn expired(&mut self, vector: u16, generation: u32) -> bool {
-        let Some(state) = self.vectors.get_mut(usize::from(vector)) else { return false };
-        let due = state.generation == generation && state.waiting > 0;
-        if due {
-            state.waiting = 0;
-            state.generation = state.generation.wrapping_add(1);
+    /// The event of a vector happens: raise its interrupt, look again later, or `None` if its
+    /// completions were raised in the meantime.
+    pub(crate) fn expired(&mut self, now: Instant, vector: u16) -> Option<Raise> {
+        let state = self.vectors.get_mut(usize::from(vector))?;
+        state.is_timed = state.waiting > 0 && state.deadline > now;
+        match state.waiting {
+            0 => None,
+            _ if state.is_timed => Some(Raise::At(state.deadline)),
+            _ => {
+                state.waiting = 0;
+                Some(Raise::Now)
+            }
         }
-        due
     }
 }
 
@@ -109,11 +116,12 @@ mod tests {
         let setting = InterruptCoalescing::new().with_thr_z(2).with_time(3);
         let at = |us| Instant::ZERO + Duration::from_us(us);
         let mut posted = |now, vector| interrupts.posted(at(now), vector, true, setting);
-        assert_eq!(posted(0, 1), Raise::At(at(300), 0));
+        assert_eq!(posted(0, 1), Raise::At(at(300)));
         assert_eq!((posted(1, 1), posted(2, 1)), (Raise::Pending, Raise::Now));
-        assert_eq!(posted(5, 1), Raise::At(at(305), 1));
-        assert!(!interrupts.expired(1, 0), "raised by the threshold already");
-        assert!(interrupts.expired(1, 1) && !interrupts.expired(1, 1));
+        assert_eq!(posted(5, 1), Raise::Pending, "the event under way looks again");
+        assert_eq!(interrupts.expired(at(300), 1), Some(Raise::At(at(305))));
+        assert_eq!(interrupts.expired(at(305), 1), Some(Raise::Now));
+        assert_eq!(interrupts.expired(at(305), 1), None);
         assert_eq!(interrupts.posted(at(9), 0, false, setting), Raise::Now);
         interrupts.set_disabled(1, true).unwrap();
         assert_eq!(interrupts.posted(at(9), 1, true, setting), Raise::Now);

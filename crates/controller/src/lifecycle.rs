@@ -1,17 +1,20 @@
 //! The controller's life: enable, controller reset, subsystem reset, shutdown (Base 2.1, sections
 //! 3.5 to 3.7).
 
-use nvme_spec::{Cc, PAGE_SIZE, SUBSYSTEM_RESET, offset};
+use nvme_spec::{Cc, CompletionEntry, PAGE_SIZE, SUBSYSTEM_RESET, SubmissionEntry, offset};
 use ssd::{Lpn, Request, RequestKind};
 
 use crate::arbiter::{Arbiter, Class};
 use crate::controller::Controller;
 use crate::inflight::Tag;
-use crate::queue::{CompletionQueue, SubmissionQueue};
+use crate::queue::{CompletionQueue, SubmissionQueue, is_addressable};
 use crate::registers::{AMS_ROUND_ROBIN, AMS_WEIGHTED, CSS_ALL, CSS_NVM, Registers};
 
-/// Names the flush of a normal shutdown to the flash model; no command has it.
-pub(crate) const SHUTDOWN: Tag = Tag(u64::MAX);
+/// Names the flush of a normal shutdown to the flash model: the slot number that no command has,
+/// and the number of the shutdown where commands have their generation.
+fn shutdown_tag(number: u32) -> Tag {
+    Tag(u64::from(number) << 32 | u64::from(u32::MAX))
+}
 
 /// CC.SHN: normal shutdown.
 const SHUTDOWN_NORMAL: u8 = 1;
@@ -78,23 +81,26 @@ impl Controller {
     /// exist.
     fn enable(&mut self) {
         let Registers { cc, aqa, asq, acq, .. } = self.registers;
+        let (sq_entries, cq_entries) = (u32::from(aqa.asqs_z()) + 1, u32::from(aqa.acqs_z()) + 1);
         let is_valid = matches!(cc.css(), CSS_NVM | CSS_ALL)
             && cc.mps() == 0
             && matches!(cc.ams(), AMS_ROUND_ROBIN | AMS_WEIGHTED)
             && aqa.asqs_z() > 0
             && aqa.acqs_z() > 0
             && asq.is_multiple_of(PAGE_SIZE)
-            && acq.is_multiple_of(PAGE_SIZE);
+            && acq.is_multiple_of(PAGE_SIZE)
+            && is_addressable(asq, sq_entries, SubmissionEntry::SIZE)
+            && is_addressable(acq, cq_entries, CompletionEntry::SIZE);
         if !is_valid {
             self.registers.csts.set_cfs(true);
             return;
         }
-        let entries = u32::from(aqa.asqs_z()) + 1;
-        self.submission[0] = Some(SubmissionQueue::new(asq, entries, 0, Class::Admin));
-        let mut queue = CompletionQueue::new(acq, u32::from(aqa.acqs_z()) + 1, Some(0));
+        self.submission[0] = Some(SubmissionQueue::new(asq, sq_entries, 0, Class::Admin));
+        let mut queue = CompletionQueue::new(acq, cq_entries, Some(0));
         queue.users = 1;
         self.completion[0] = Some(queue);
         self.registers.csts.set_rdy(true);
+        self.check_temperature();
     }
 
     /// Controller reset: queues vanish, commands in flight are abandoned, features go back to their
@@ -106,6 +112,10 @@ impl Controller {
                 ending.token.end();
             }
         }
+        // Nobody waits for what these commands asked of the flash, nor for their transfers.
+        self.ssd.forget(self.now, |_| false);
+        self.to_host.forget(self.now);
+        self.from_host.forget(self.now);
         self.submission.fill_with(|| None);
         self.completion.fill_with(|| None);
         self.queue_last = 0;
@@ -116,8 +126,9 @@ impl Controller {
         self.features.reset(self.now);
         self.keep_alive.stop();
         self.doorbell_buffers = None;
-        self.queues_granted = false;
         self.fetch_due = false;
+        self.is_saturated = false;
+        self.was_temperature_told = false;
         self.logs.changed_namespaces.clear();
         self.background.controller_reset(self.now);
         self.registers.reset();
@@ -137,13 +148,17 @@ impl Controller {
             return;
         }
         self.registers.csts.set_shst(SHUTDOWN_RUNNING);
-        self.ssd
-            .submit(self.now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag: SHUTDOWN.0 });
+        self.shutdowns = self.shutdowns.wrapping_add(1);
+        let tag = shutdown_tag(self.shutdowns).0;
+        self.ssd.submit(self.now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag });
     }
 
-    /// The write buffer of a normal shutdown is in flash.
-    pub(crate) fn shutdown_flushed(&mut self) {
-        if self.registers.csts.shst() == SHUTDOWN_RUNNING {
+    /// Flash finished something that is no command's in flight: of an abandoned one, or the flush
+    /// of a shutdown, after which the write buffer is in flash.
+    #[cold]
+    pub(crate) fn nobody_waits(&mut self, tag: Tag) {
+        let is_current = tag == shutdown_tag(self.shutdowns);
+        if is_current && self.registers.csts.shst() == SHUTDOWN_RUNNING {
             self.registers.csts.set_shst(SHUTDOWN_COMPLETE);
         }
     }

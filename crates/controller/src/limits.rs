@@ -16,8 +16,12 @@ pub const ARBITRATION_BURST_LOG2: u8 = 3;
 /// Asynchronous Event Requests outstanding (AERL + 1).
 pub const ASYNC_EVENT_REQUESTS_MAX: usize = 4;
 
-/// Descriptors of one scatter gather list.
-pub const SGL_DESCRIPTORS_MAX: usize = 65_536;
+/// Descriptors of one scatter gather list: what the drive reads of it.
+pub const SGL_DESCRIPTORS_MAX: usize = 4096;
+
+/// Pieces of memory that one list may describe: what the drive keeps of it while the command is in
+/// flight.
+pub const SGL_PIECES_MAX: usize = 1024;
 
 /// Program slots: indices 0 to 1023, the range CEMU's hosts use.
 pub const PROGRAM_SLOTS: u16 = 1024;
@@ -37,8 +41,12 @@ pub const RANGES_PER_SET_MAX: u8 = 128;
 /// Source entries of a Memory Copy command.
 pub const COPY_SOURCES_MAX: usize = 256;
 
-/// Bytes of a Memory Copy command: what one command may make the drive do at once.
-pub const MEMORY_COPY_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a Memory Copy or Memory Fill command: what one command may make the drive do at once.
+pub const MEMORY_COMMAND_BYTES_MAX: u64 = 256 << 20;
+
+/// Requests that the flash model holds, for commands in flight and for those that ended early; at
+/// this number I/O commands stay in their queues.
+pub const FLASH_BACKLOG_MAX: u64 = 1 << 20;
 
 /// Source entries of a Copy command (MSRC + 1).
 pub const NVM_COPY_SOURCES_MAX: usize = 128;

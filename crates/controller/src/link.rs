@@ -31,6 +31,11 @@ impl Link {
         self.free_at + self.latency
     }
 
+    /// Nobody waits for what is still to be sent: the link is free.
+    pub(crate) fn forget(&mut self, now: Instant) {
+        self.free_at = self.free_at.min(now);
+    }
+
     /// Bytes sent since the drive was made.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

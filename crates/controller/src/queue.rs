@@ -57,6 +57,11 @@ pub(crate) struct SubmissionQueue {
     ids: CommandIds,
 }
 
+/// True if a queue of so many entries of a size ends below the top of the address space.
+pub(crate) fn is_addressable(base: u64, entries: u32, size: usize) -> bool {
+    base.checked_add(u64::from(entries) * size as u64).is_some()
+}
+
 impl SubmissionQueue {
     pub(crate) fn new(base: u64, entries: u32, cqid: u16, class: Class) -> Self {
         let ids = CommandIds::new();

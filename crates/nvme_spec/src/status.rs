@@ -113,6 +113,7 @@ statuses! {
     INVALID_COMPLETION_QUEUE = (1, 0x00), "Completion Queue Invalid";
     INVALID_QUEUE_IDENTIFIER = (1, 0x01), "Invalid Queue Identifier";
     INVALID_QUEUE_SIZE = (1, 0x02), "Invalid Queue Size";
+    ABORT_LIMIT_EXCEEDED = (1, 0x03), "Abort Command Limit Exceeded";
     EVENT_LIMIT_EXCEEDED = (1, 0x05), "Asynchronous Event Request Limit Exceeded";
     INVALID_INTERRUPT_VECTOR = (1, 0x08), "Invalid Interrupt Vector";
     INVALID_LOG_PAGE = (1, 0x09), "Invalid Log Page";
@@ -123,6 +124,9 @@ statuses! {
     FEATURE_NOT_NAMESPACE_SPECIFIC = (1, 0x0F), "Feature Not Namespace Specific";
     SELF_TEST_IN_PROGRESS = (1, 0x1D), "Device Self-test In Progress";
     COMMAND_SET_COMBINATION_REJECTED = (1, 0x2B), "I/O Command Set Combination Rejected";
+    CONFLICTING_ATTRIBUTES = (1, 0x80), "Conflicting Attributes";
+    INVALID_PROTECTION_INFORMATION = (1, 0x81), "Invalid Protection Information";
+    WRITE_TO_READ_ONLY_RANGE = (1, 0x82), "Attempted Write to Read Only Range";
     COMMAND_SIZE_LIMIT_EXCEEDED = (1, 0x83), "Command Size Limit Exceeded";
     INCOMPATIBLE_NAMESPACE = (1, 0x85), "Incompatible Namespace or Format";
     FAST_COPY_NOT_POSSIBLE = (1, 0x86), "Fast Copy Not Possible";

@@ -18,7 +18,7 @@ const COPY_ENTRY_BLOCKS_MAX: u64 = 65_536;
 /// Source entries of one Memory Copy command.
 const COPY_ENTRIES_MAX: usize = controller::limits::COPY_SOURCES_MAX;
 /// Bytes of one Memory Copy command.
-const COPY_BYTES_MAX: u64 = controller::limits::MEMORY_COPY_BYTES_MAX;
+const COPY_BYTES_MAX: u64 = controller::limits::MEMORY_COMMAND_BYTES_MAX;
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -210,7 +210,7 @@ impl Session {
     /// # Errors
     /// If the drive refuses.
     pub fn fill_memory(&mut self, start: u64, len: u64) -> Result<()> {
-        const STEP: u64 = 1 << 30;
+        const STEP: u64 = controller::limits::MEMORY_COMMAND_BYTES_MAX;
         for at in (0..len).step_by(STEP as usize) {
             let n = STEP.min(len - at);
             let entry = commands::memory(MemoryOpcode::FILL, start + at, n as u32);

@@ -1,6 +1,6 @@
 //! The drive: requests in, transactions to the flash, completions out; garbage collection.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use simtime::Instant;
 
@@ -111,7 +111,7 @@ const MOVES_URGENT: u32 = 8;
 const GENTLE_GAIN_MIN_DIVISOR: u32 = 16;
 
 /// Writes between two flushes.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Epoch {
     outstanding: u64,
     flush: Option<u64>,
@@ -138,6 +138,8 @@ pub struct Ssd {
     collections: Vec<Option<Collection>>,
     epochs: VecDeque<Epoch>,
     first_epoch: u64,
+    /// Requests submitted and not finished.
+    backlog: u64,
     /// Completions that need no flash, waiting for the next `advance`.
     ready: Vec<Done>,
     finished: Vec<Transaction>,
@@ -169,6 +171,7 @@ impl Ssd {
             collections: (0..geometry.planes).map(|_| None).collect(),
             epochs: VecDeque::from([Epoch::default()]),
             first_epoch: 0,
+            backlog: 0,
             ready: Vec::new(),
             finished: Vec::new(),
             statistics: Statistics::default(),
@@ -186,6 +189,7 @@ impl Ssd {
             "page {} is beyond the capacity",
             lpn.0
         );
+        self.backlog += 1;
         match kind {
             RequestKind::Read => self.read(now, lpn, tag),
             RequestKind::Write { partial } => self.write(now, lpn, tag, partial),
@@ -211,6 +215,53 @@ impl Ssd {
         if let Some(store) = &mut self.store {
             store.remove(first, count);
         }
+        self.place_pending(now);
+    }
+
+    /// Requests submitted and not finished: what the model holds on behalf of its caller.
+    pub fn backlog(&self) -> u64 {
+        self.backlog
+    }
+
+    /// Forgets requests that nobody waits for any more: those whose tag `keep` does not want and
+    /// that have not reached the flash or the write buffer. They never finish. A page that a
+    /// forgotten write would have been the first to hold stays unwritten.
+    pub fn forget(&mut self, now: Instant, keep: impl Fn(u64) -> bool) {
+        let mut dropped = Vec::new();
+        self.pending.retain(|write| {
+            let is_wanted = keep(write.tag);
+            if !is_wanted {
+                dropped.push(*write);
+            }
+            is_wanted
+        });
+        self.modifying.retain(|_, write| {
+            let is_wanted = keep(write.tag);
+            if !is_wanted {
+                dropped.push(*write);
+            }
+            is_wanted
+        });
+        let modifying = &self.modifying;
+        let reads = self.nand.forget_reads(|origin| match origin {
+            Origin::User(tag) => keep(tag),
+            Origin::Modify(id) => modifying.contains_key(&id),
+            Origin::Gc => true,
+        });
+        self.backlog -= dropped.len() as u64 + reads;
+        let wanted: BTreeSet<Lpn> = self.pending.iter().map(|write| write.lpn).collect();
+        for PendingWrite { lpn, epoch, .. } in dropped {
+            // Without a buffer epochs end at once.
+            if self.buffer_free.is_some() {
+                self.epoch(epoch).outstanding -= 1;
+            }
+            if self.map.get(lpn).is_none() && !wanted.contains(&lpn) {
+                if let Some(store) = &mut self.store {
+                    store.remove(lpn, 1);
+                }
+            }
+        }
+        self.retire_epochs(now);
         self.place_pending(now);
     }
 
@@ -302,6 +353,7 @@ impl Ssd {
     }
 
     fn complete(&mut self, at: Instant, tag: u64, from_flash: bool) {
+        self.backlog -= 1;
         self.ready.push(Done { tag, at, from_flash });
     }
 
@@ -470,11 +522,12 @@ impl Ssd {
     /// Completes flushes whose writes are all in flash.
     fn retire_epochs(&mut self, now: Instant) {
         let buffered = self.buffer_free.is_some();
-        while let [first, _, ..] = self.epochs.make_contiguous() {
-            if buffered && first.outstanding > 0 {
+        while self.epochs.len() > 1
+            && let Some(&Epoch { outstanding, flush }) = self.epochs.front()
+        {
+            if buffered && outstanding > 0 {
                 return;
             }
-            let flush = first.flush;
             self.epochs.pop_front();
             self.first_epoch += 1;
             if let Some(tag) = flush {

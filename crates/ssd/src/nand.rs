@@ -128,6 +128,21 @@ impl Nand {
         self.start_next(now, die);
     }
 
+    /// Takes reads out of the dies' queues that have not begun and that `keep` does not want;
+    /// returns how many of them were a host's.
+    pub(crate) fn forget_reads(&mut self, keep: impl Fn(Origin) -> bool) -> u64 {
+        let mut forgotten = 0;
+        for die in &mut self.dies {
+            die.queue.retain(|transaction| {
+                let is_kept = transaction.operation != Operation::Read || keep(transaction.origin);
+                let is_user = matches!(transaction.origin, Origin::User(_));
+                forgotten += u64::from(!is_kept && is_user);
+                is_kept
+            });
+        }
+        forgotten
+    }
+
     /// Runs one event due at or before `now`; finished transactions go to `done`.
     pub(crate) fn step(&mut self, now: Instant, done: &mut Vec<Transaction>) -> Option<Instant> {
         let (at, event) = self.events.pop_due(now)?;

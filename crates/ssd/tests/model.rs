@@ -275,4 +275,55 @@ proptest! {
         }
         ssd.check();
     }
+
+    /// Requests that are forgotten finish at most once, all others exactly once and no later than
+    /// the flash allows, and no page of a write that was kept is lost.
+    #[test]
+    fn forgotten_requests_disturb_no_other(seed in any::<u64>(), buffer_pages in 0u64..64) {
+        let config = Config {
+            capacity_bytes: 4 << 20,
+            channels: 1,
+            dies_per_channel: 1,
+            pages_per_block: 16,
+            write_buffer_bytes: buffer_pages * 4096,
+            ..config()
+        };
+        let mut ssd = Ssd::new(&config).unwrap();
+        let pages = u64::from(ssd.geometry().logical_pages);
+        let mut prng = Prng::new(seed);
+        let (mut now, mut done) = (Instant::ZERO, Vec::new());
+        let (mut kept, mut dropped) = (BTreeMap::new(), BTreeMap::new());
+        for tag in 1..3000u64 {
+            let lpn = prng.below(pages) as u32;
+            let kind = match prng.below(20) {
+                0 => RequestKind::Flush,
+                1..=6 => RequestKind::Read,
+                n => RequestKind::Write { partial: n < 10 },
+            };
+            submit(&mut ssd, now, kind, lpn, tag);
+            // Flushes are never forgotten: they hold nothing.
+            let is_kept = tag % 3 == 0 || kind == RequestKind::Flush;
+            if is_kept { &mut kept } else { &mut dropped }.insert(tag, (kind, lpn));
+            if prng.below(3) == 0 {
+                now += Duration::from_ns(prng.below(100_000));
+                ssd.advance(now, &mut done);
+            }
+            if prng.below(100) == 0 {
+                ssd.forget(now, |tag| kept.contains_key(&tag));
+                ssd.check();
+            }
+        }
+        done.extend(drain(&mut ssd));
+        prop_assert_eq!(ssd.backlog(), 0);
+        for Done { tag, .. } in done {
+            if let Some((RequestKind::Write { .. }, lpn)) = kept.get(&tag) {
+                prop_assert!(ssd.is_mapped(Lpn(*lpn)));
+            }
+            let finished = kept.remove(&tag).or_else(|| dropped.remove(&tag));
+            prop_assert!(finished.is_some(), "{tag} finished twice");
+        }
+        prop_assert!(kept.is_empty(), "never finished: {kept:?}");
+        prop_assert!(!dropped.is_empty(), "nothing was forgotten");
+        ssd.check();
+    }
 }

@@ -47,6 +47,7 @@ const QUIESCENCE_POLL: Duration = Duration::from_us(100);
 struct Formatting {
     tag: Tag,
     block_bytes: u32,
+    ends: Instant,
 }
 
 /// The last sanitize operation.
@@ -90,7 +91,9 @@ pub(crate) struct Background {
     /// Pages written by hosts when the last sanitize ended.
     written_pages: u64,
     testing: Option<Testing>,
-    tests: u32,
+    /// Events of formats and of self-tests that are under way.
+    format_event: Option<Instant>,
+    test_event: Option<Instant>,
     results: VecDeque<SelfTestResult>,
 }
 
@@ -206,41 +209,65 @@ impl Controller {
         if self.background.formatting.is_some() {
             return Err(Status::FORMAT_IN_PROGRESS);
         }
-        self.end_all(now, host, Status::FORMAT_IN_PROGRESS, |nsid| nsid == NVM_NSID);
+        let reads_blocks = |c: &InFlight| matches!(c.activity, Activity::Copying { .. });
+        let is_concerned = |c: &InFlight| c.nsid == NVM_NSID || reads_blocks(c);
+        self.end_all(now, host, Status::FORMAT_IN_PROGRESS, is_concerned);
         self.background.end_test(now, ABORTED_BY_FORMAT);
         let times = self.erase_times();
         let time = match command.erase {
             Erase::Nothing | Erase::Cryptographic => times.crypto_erase,
             Erase::UserData => times.block_erase,
         };
-        self.background.formatting = Some(Formatting { tag, block_bytes });
+        let ends = now + time;
+        self.background.formatting = Some(Formatting { tag, block_bytes, ends });
         self.set_activity(tag, Activity::Formatting);
-        self.events.push(now + time, Event::Formatted(tag));
+        self.remind(|b| &mut b.format_event, ends, Event::Formatted);
         Ok(())
     }
 
-    /// Ends the I/O commands of some namespaces that are under way.
+    /// Sees to it that an event happens at a time, or before it: it looks again then.
+    fn remind(
+        &mut self,
+        event_at: fn(&mut Background) -> &mut Option<Instant>,
+        at: Instant,
+        event: Event,
+    ) {
+        let event_at = event_at(&mut self.background);
+        if event_at.is_none_or(|earlier| earlier > at) {
+            *event_at = Some(at);
+            self.events.push(at, event);
+        }
+    }
+
+    /// Ends I/O commands that are under way, and drops what they asked of the flash and has not
+    /// reached it: nothing of theirs comes after this.
     fn end_all(
         &mut self,
         now: Instant,
         host: &mut impl HostMemory,
         status: Status,
-        of: impl Fn(u32) -> bool,
+        is_concerned: impl Fn(&InFlight) -> bool,
     ) {
-        let under_way = |c: &InFlight| c.token().sqid != 0 && of(c.nsid) && !c.is_completing();
-        for tag in self.inflight.tags(under_way) {
+        let is_io = |c: &InFlight| c.token().sqid != 0 && !c.is_completing();
+        for tag in self.inflight.tags(|c| is_io(c) && is_concerned(c)) {
             self.end_early(now, host, tag, status);
         }
+        self.ssd.forget(now, |tag| self.inflight.contains(Tag(tag)));
     }
 
     /// A format is over: the namespace is empty and has its new block size.
-    pub(crate) fn formatted(&mut self, now: Instant, tag: Tag) {
-        let Some(done) = self.background.formatting.take_if(|f| f.tag == tag) else { return };
+    pub(crate) fn formatted(&mut self, now: Instant) {
+        self.background.format_event = self.background.format_event.filter(|at| *at > now);
+        let Some(done) = self.background.formatting else { return };
+        if done.ends > now {
+            return self.remind(|b| &mut b.format_event, done.ends, Event::Formatted);
+        }
+        self.background.formatting = None;
         self.ssd.deallocate(now, Lpn(0), self.ssd.geometry().logical_pages);
         if std::mem::replace(&mut self.block_bytes, done.block_bytes) != done.block_bytes {
             self.namespace_changed(NVM_NSID);
         }
-        self.complete(now, tag, Status::SUCCESS, 0);
+        self.complete(now, done.tag, Status::SUCCESS, 0);
     }
 
     /// Identify data of a namespace is not what the host may have read.
@@ -349,18 +376,20 @@ impl Controller {
         let minutes = u64::from(EXTENDED_TEST_MINUTES);
         let extended = Duration::from_us(60_000_000) * minutes;
         let ends = now + if is_extended { extended } else { SHORT_TEST };
-        self.background.tests = self.background.tests.wrapping_add(1);
         self.background.testing = Some(Testing { is_extended, nsid, started: now, ends });
-        self.events.push(ends, Event::SelfTested(self.background.tests));
+        self.remind(|b| &mut b.test_event, ends, Event::SelfTested);
         Ok(())
     }
 
-    /// A self-test's time is over.
-    pub(crate) fn self_tested(&mut self, now: Instant, number: u32) {
-        // A test that was aborted, even if another one runs, is not the one that ends now.
-        let is_due = self.background.testing.is_some_and(|test| test.ends <= now);
-        if is_due && self.background.tests == number {
-            self.background.end_test(now, PASSED);
+    /// A self-test's time may be over.
+    pub(crate) fn self_tested(&mut self, now: Instant) {
+        self.background.test_event = self.background.test_event.filter(|at| *at > now);
+        match self.background.testing {
+            Some(test) if test.ends > now => {
+                self.remind(|b| &mut b.test_event, test.ends, Event::SelfTested);
+            }
+            Some(_) => self.background.end_test(now, PASSED),
+            None => {}
         }
     }
 }

@@ -6,7 +6,6 @@ use simtime::Instant;
 use zerocopy::IntoBytes;
 
 use crate::admin::keep_alive::KeepAlive;
-use crate::async_event::Notice;
 use crate::command::{GetFeatures, SetFeatures};
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
@@ -102,9 +101,7 @@ impl Controller {
             }
             id => self.features.set(id, value, save).ok_or(invalid)?,
         }
-        if self.is_temperature_critical() {
-            self.notify(Notice::TemperatureThreshold);
-        }
+        self.check_temperature();
         Ok(0)
     }
 

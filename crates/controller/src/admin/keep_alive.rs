@@ -16,8 +16,9 @@ const UNIT_MS: u32 = 100;
 #[derive(Debug, Default)]
 pub(crate) struct KeepAlive {
     timeout: Option<Duration>,
-    /// Tells the current wait from earlier ones.
-    number: u32,
+    deadline: Instant,
+    /// The earliest event under way.
+    event_at: Option<Instant>,
 }
 
 impl KeepAlive {
@@ -34,27 +35,40 @@ impl KeepAlive {
         self.restart(now, events);
     }
 
-    /// The host gave a sign of life.
+    /// The host gave a sign of life. An event that comes too early looks again, so that a host
+    /// that is busy with signs of life leaves no trail of events.
     pub(crate) fn restart(&mut self, now: Instant, events: &mut EventQueue<Event>) {
-        self.number = self.number.wrapping_add(1);
-        if let Some(timeout) = self.timeout {
-            events.push(now + timeout, Event::KeepAlive(self.number));
+        let Some(timeout) = self.timeout else { return };
+        self.deadline = now + timeout;
+        if self.event_at.is_none_or(|at| at > self.deadline) {
+            self.event_at = Some(self.deadline);
+            events.push(self.deadline, Event::KeepAlive);
         }
     }
 
     /// A reset stops the timer.
     pub(crate) fn stop(&mut self) {
         self.timeout = None;
-        self.number = self.number.wrapping_add(1);
     }
 }
 
 impl Controller {
-    /// The time-out is over: without a sign of life since, the controller stops.
-    pub(crate) fn keep_alive_expired(&mut self, number: u32) {
-        if self.keep_alive.number == number && self.keep_alive.timeout.is_some() {
-            self.logs.log_fatal(Status::KEEP_ALIVE_EXPIRED);
-            self.registers.csts.set_cfs(true);
+    /// The time-out may be over: without a sign of life since, the controller stops.
+    pub(crate) fn keep_alive_expired(&mut self, now: Instant) {
+        let timer = &mut self.keep_alive;
+        timer.event_at = timer.event_at.filter(|at| *at > now);
+        if timer.timeout.is_none() {
+            return;
         }
+        if timer.deadline > now {
+            if timer.event_at.is_none_or(|at| at > timer.deadline) {
+                timer.event_at = Some(timer.deadline);
+                self.events.push(timer.deadline, Event::KeepAlive);
+            }
+            return;
+        }
+        timer.stop();
+        self.logs.log_fatal(Status::KEEP_ALIVE_EXPIRED);
+        self.registers.csts.set_cfs(true);
     }
 }

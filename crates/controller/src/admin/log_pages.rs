@@ -16,9 +16,10 @@ use simtime::Instant;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::background::power_on_hours;
+use crate::async_event::Notice;
 use crate::command::GetLog;
 use crate::controller::Controller;
-use crate::inflight::Token;
+use crate::inflight::{HostData, Token};
 use crate::limits::{ERROR_LOG_ENTRIES, TRACE_LOG_BYTES};
 use crate::namespace::{COMPUTE_NSID, NAMESPACES};
 
@@ -49,16 +50,6 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    pub(crate) fn count_read(&mut self, bytes: u64) {
-        self.reads += 1;
-        self.bytes_read += bytes;
-    }
-
-    pub(crate) fn count_write(&mut self, bytes: u64) {
-        self.writes += 1;
-        self.bytes_written += bytes;
-    }
-
     /// A command was taken from its queue.
     #[inline]
     pub(crate) fn began(&mut self, now: Instant, sqid: u16) {
@@ -81,12 +72,30 @@ impl Logs {
         }
     }
 
-    /// Counts a finished command and logs its error, newest first.
+    /// Counts a finished command, and its data if it succeeded; else logs its error, newest first.
     #[inline]
-    pub(crate) fn count(&mut self, token: &Token, opcode: u8, nsid: u32, status: Status) {
+    pub(crate) fn count(
+        &mut self,
+        token: &Token,
+        (opcode, nsid): (u8, u32),
+        status: Status,
+        counts: HostData,
+    ) {
         self.commands += 1;
         if !status.is_success() {
-            self.log_error(token, opcode, nsid, status);
+            return self.log_error(token, opcode, nsid, status);
+        }
+        match counts {
+            HostData::None => {}
+            HostData::Read(bytes) => {
+                self.reads += 1;
+                self.bytes_read += u64::from(bytes);
+            }
+            HostData::Verified(bytes) => self.bytes_read += u64::from(bytes),
+            HostData::Written(bytes) => {
+                self.writes += 1;
+                self.bytes_written += u64::from(bytes);
+            }
         }
     }
 
@@ -180,6 +189,17 @@ impl Logs {
 }
 
 impl Controller {
+    /// Tells the host, once, that the temperature is beyond a threshold: because a threshold moved,
+    /// for the temperature does not, or because the host now wants to know.
+    pub(crate) fn check_temperature(&mut self) {
+        let is_wanted = self.features.current.async_events.smart() & 1 << 1 != 0;
+        let is_told = is_wanted && self.is_temperature_critical();
+        if is_told && !self.was_temperature_told {
+            self.notify(Notice::TemperatureThreshold);
+        }
+        self.was_temperature_told = is_told;
+    }
+
     /// True if the temperature is beyond a threshold.
     pub(crate) fn is_temperature_critical(&self) -> bool {
         let [over, under] = self.features.current.temperature_k;

@@ -8,7 +8,7 @@ use crate::command::CreateSq;
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
 use crate::limits::QUEUE_ENTRIES_MAX;
-use crate::queue::{CompletionQueue, SubmissionQueue};
+use crate::queue::{CompletionQueue, SubmissionQueue, is_addressable};
 
 impl Controller {
     fn check_queue(&self, qid: u16, entries: u32, taken: bool) -> Result<(), Status> {
@@ -33,6 +33,9 @@ impl Controller {
         if 1usize << self.registers.cc.iocqes() != CompletionEntry::SIZE {
             return Err(Status::INVALID_QUEUE_SIZE.with_dnr());
         }
+        if !is_addressable(base, entries, CompletionEntry::SIZE) {
+            return Err(Status::INVALID_PRP_OFFSET.with_dnr());
+        }
         if vector.is_some_and(|v| !self.interrupts.exists(v)) {
             return Err(Status::INVALID_INTERRUPT_VECTOR.with_dnr());
         }
@@ -48,6 +51,9 @@ impl Controller {
         self.check_queue(qid, entries, taken)?;
         if 1usize << self.registers.cc.iosqes() != SubmissionEntry::SIZE {
             return Err(Status::INVALID_QUEUE_SIZE.with_dnr());
+        }
+        if !is_addressable(base, entries, SubmissionEntry::SIZE) {
+            return Err(Status::INVALID_PRP_OFFSET.with_dnr());
         }
         let completion = self.completion.get_mut(usize::from(cqid)).filter(|_| cqid != 0);
         let Some(Some(completion)) = completion else {
@@ -96,17 +102,15 @@ impl Controller {
         Ok(())
     }
 
-    /// Number of queues: every host gets all there are, once after a reset and before it creates
-    /// any.
+    /// Number of queues: every host gets all there are, as long as it has not created any.
     pub(crate) fn set_queue_count(&mut self, value: u32) -> Result<u64, Status> {
         if value & 0xFFFF == 0xFFFF || value >> 16 == 0xFFFF {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
         let exists = self.completion.iter().skip(1).any(Option::is_some);
-        if exists || self.queues_granted {
+        if exists {
             return Err(Status::COMMAND_SEQUENCE_ERROR.with_dnr());
         }
-        self.queues_granted = true;
         Ok(self.queue_count())
     }
 

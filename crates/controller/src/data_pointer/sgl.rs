@@ -1,15 +1,16 @@
 //! Scatter gather lists (Base 2.1, section 4.3.2): data blocks, bit buckets, segments and last
 //! segments.
 //!
-//! A list may describe more bytes than the transfer has (SGLS bit 18); it is read only as far as
-//! the transfer needs it. A list that does not end is ended by [`SGL_DESCRIPTORS_MAX`].
+//! A list may describe more bytes than the transfer has (SGLS bit 18); no segment is read that the
+//! transfer does not need, and of each segment at most a piece too much. A list that does not end
+//! is ended by [`SGL_DESCRIPTORS_MAX`], one of very many pieces by [`SGL_PIECES_MAX`].
 
 use nvme_spec::{SglDescriptor, Status, sgl_type};
 use zerocopy::FromBytes;
 
 use super::{Direction, Segment, Segments};
 use crate::host_memory::HostMemory;
-use crate::limits::SGL_DESCRIPTORS_MAX;
+use crate::limits::{SGL_DESCRIPTORS_MAX, SGL_PIECES_MAX};
 
 /// Descriptors read from host memory at a time.
 const PIECE: usize = 64;
@@ -114,7 +115,7 @@ impl List {
                 done += 1;
                 let descriptor = SglDescriptor::read_from_bytes(descriptor).expect("16 bytes each");
                 let is_end = done == part.descriptors;
-                if self.seen == SGL_DESCRIPTORS_MAX {
+                if self.seen == SGL_DESCRIPTORS_MAX || self.segments.pieces() > SGL_PIECES_MAX {
                     return Err(Status::INVALID_SGL_COUNT.with_dnr());
                 }
                 match self.take(&descriptor)? {

@@ -9,7 +9,7 @@ use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, Arrival, CopyTarget, SourceBytes, Tag};
-use crate::limits::{COPY_SOURCES_MAX, MEMORY_COPY_BYTES_MAX};
+use crate::limits::{COPY_SOURCES_MAX, MEMORY_COMMAND_BYTES_MAX};
 use crate::namespace::nvm::total;
 
 impl Controller {
@@ -42,6 +42,9 @@ impl Controller {
             }
             MemoryCommand::Fill { start, len } => {
                 self.check_memory(start, len)?;
+                if len > MEMORY_COMMAND_BYTES_MAX {
+                    return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
+                }
                 assert!(self.memory.fill(start, len, 0), "the range was checked");
                 self.complete_internal(now, tag, len);
             }
@@ -55,7 +58,7 @@ impl Controller {
                     _ => None,
                 };
                 let entry_bytes = entry_bytes.ok_or(Status::INVALID_FIELD.with_dnr())?;
-                if source_count > COPY_SOURCES_MAX || len > MEMORY_COPY_BYTES_MAX {
+                if source_count > COPY_SOURCES_MAX || len > MEMORY_COMMAND_BYTES_MAX {
                     return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
                 }
                 let list = (source_count * entry_bytes) as u64;

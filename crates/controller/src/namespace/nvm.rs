@@ -12,11 +12,10 @@ use crate::command::{Blocks, NvmCommand};
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Arrival, Check, CopyTarget, FusedWrite, Tag};
-use crate::lifecycle::SHUTDOWN;
+use crate::inflight::{Activity, Arrival, Check, CopyTarget, FusedWrite, HostData, Tag};
 
 pub(crate) use copy::total;
-use store::{compare_store, read_store, write_store};
+use store::{compare_store, fill_store, read_store};
 
 impl Controller {
     /// Executes a command of the NVM command set.
@@ -34,7 +33,7 @@ impl Controller {
                 let (start, len) = self.extent(blocks)?;
                 let segments = Segments::resolve(host, pointer, len, Direction::ToHost)?;
                 self.check_written(start, len)?;
-                self.logs.count_read(len);
+                self.will_count(tag, HostData::Read(len as u32));
                 let pages_left = self.page_count(start, len);
                 let activity =
                     Activity::Reading { start, len, segments, pages_left, link_end: now };
@@ -46,7 +45,7 @@ impl Controller {
                 let (start, len) = self.extent(blocks)?;
                 self.check_writable()?;
                 let segments = Segments::resolve(host, pointer, len, Direction::FromHost)?;
-                self.logs.count_write(len);
+                self.will_count(tag, HostData::Written(len as u32));
                 let arrival = Box::new(Arrival::NvmWrite { start, len, fua });
                 self.expect_data(now, tag, len, Activity::Arriving { segments, arrival });
                 Ok(())
@@ -72,13 +71,14 @@ impl Controller {
                 let (start, len) = self.extent(blocks)?;
                 let segments = Segments::resolve(host, pointer, len, Direction::FromHost)?;
                 self.check_written(start, len)?;
-                self.logs.count_read(len);
+                self.will_count(tag, HostData::Read(len as u32));
                 let arrival = Box::new(Arrival::NvmCompare { start, len, write: None });
                 self.expect_data(now, tag, len, Activity::Arriving { segments, arrival });
             }
             NvmCommand::Verify { blocks } => {
-                let (start, len) = self.extent(blocks)?;
+                let (start, len) = self.byte_extent(blocks.first, blocks.count.into())?;
                 self.check_written(start, len)?;
+                self.will_count(tag, HostData::Verified(len as u32));
                 self.check_blocks(now, tag, (start, len), None, None);
             }
             NvmCommand::WriteZeroes(zero) => self.write_zeroes(now, tag, zero)?,
@@ -115,8 +115,8 @@ impl Controller {
         let resolve =
             |entry| Segments::resolve(host, DataPointer::of(entry), len, Direction::FromHost);
         let (expected, new) = (resolve(first)?, resolve(second)?);
-        self.logs.count_read(len);
-        self.logs.count_write(len);
+        self.will_count(compare, HostData::Read(len as u32));
+        self.will_count(write, HostData::Written(len as u32));
         let fused = FusedWrite { tag: write, segments: new, fua };
         let arrival = Box::new(Arrival::NvmCompare { start, len, write: Some(fused) });
         self.set_activity(write, Activity::AwaitingCompare);
@@ -140,7 +140,7 @@ impl Controller {
 
     /// With DULBE, refuses blocks that are deallocated or were never written. Flash pages are the
     /// unit: a page of which one block was written counts as written.
-    fn check_written(&self, start: u64, len: u64) -> Result<(), Status> {
+    pub(crate) fn check_written(&self, start: u64, len: u64) -> Result<(), Status> {
         if !self.features.current.error_recovery.dulbe() {
             return Ok(());
         }
@@ -203,7 +203,15 @@ impl Controller {
         segments: &Segments,
         (start, len, fua): (u64, u64, bool),
     ) -> Result<(), Status> {
-        write_store(&mut self.ssd, host, start, segments)?;
+        // All of the data is here before any of it is kept: a write that fails leaves nothing.
+        let mut data = std::mem::take(&mut self.scratch);
+        data.resize(len as usize, 0);
+        let read = segments.read(host, &mut data);
+        if read.is_ok() {
+            fill_store(&mut self.ssd, start, &data);
+        }
+        self.scratch = data;
+        read?;
         self.write_pages(now, tag, &[(start, len)], fua);
         Ok(())
     }
@@ -280,11 +288,7 @@ impl Controller {
     pub(crate) fn page_done(&mut self, now: Instant, host: &mut impl HostMemory, tag: Tag) {
         let page_bytes = 1u64 << self.page_bits;
         let Some(command) = self.inflight.get_mut(tag) else {
-            // A command that was abandoned meanwhile waits for nothing.
-            if tag == SHUTDOWN {
-                self.shutdown_flushed();
-            }
-            return;
+            return self.nobody_waits(tag);
         };
         match &mut command.activity {
             Activity::Reading { start, len, segments, pages_left, link_end } => {

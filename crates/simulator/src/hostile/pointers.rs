@@ -79,75 +79,103 @@ fn prp_meaning(memory: &Memory, prp1: u64, prp2: u64, len: u64) -> Meaning {
     Meaning { places, lists }
 }
 
+/// Descriptors that the drive reads at a time: with the last it needs, it reads so many more.
+const PIECE: u64 = 64;
+
+/// What is known of an SGL so far.
+struct SglWalk {
+    len: u64,
+    is_read: bool,
+    places: Places,
+    /// Descriptors seen, and pieces of memory and buckets described.
+    seen: usize,
+    pieces: usize,
+}
+
+impl SglWalk {
+    /// Takes one descriptor; the part of the list it leads to: address, descriptors, may it lead on.
+    fn take(&mut self, descriptor: &SglDescriptor) -> Result<Option<(u64, u64, bool)>, Status> {
+        use controller::limits::{SGL_DESCRIPTORS_MAX, SGL_PIECES_MAX};
+        // The drive's own limits: what it reads, and what it keeps.
+        if self.seen == SGL_DESCRIPTORS_MAX || self.pieces > SGL_PIECES_MAX {
+            return Err(Status::INVALID_SGL_COUNT);
+        }
+        self.seen += 1;
+        let (kind, subtype) = (descriptor.identifier >> 4, descriptor.identifier & 15);
+        if kind > 3 || subtype != 0 {
+            return Err(Status::INVALID_SGL_TYPE);
+        }
+        let length = u64::from(descriptor.length.get());
+        let address = descriptor.address.get();
+        let room = (self.len - self.places.len() as u64).min(length);
+        match kind {
+            0 if room > 0 => {
+                // What goes on where the last piece ended is one piece with it.
+                let end = self.places.last().copied().flatten().and_then(|at| at.checked_add(1));
+                self.pieces += usize::from(end != Some(address));
+                self.places.extend((0..room).map(|n| Some(address.wrapping_add(n))));
+            }
+            1 if room > 0 && self.is_read => {
+                self.pieces += 1;
+                self.places.extend((0..room).map(|_| None));
+            }
+            0 | 1 => {}
+            _ if length > 0 && length % 16 == 0 && address % 8 == 0 => {
+                return Ok(Some((address, length / 16, kind == 2)));
+            }
+            _ => return Err(Status::INVALID_SGL_SEGMENT),
+        }
+        Ok(None)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.places.len() as u64 == self.len
+    }
+
+    fn walk(
+        &mut self,
+        memory: &Memory,
+        first: &SglDescriptor,
+        lists: &mut Vec<(u64, u64)>,
+    ) -> Result<(), Status> {
+        let mut next = self.take(first)?;
+        while let Some((address, count, may_lead)) = next.filter(|_| !self.is_complete()) {
+            next = None;
+            for n in 0..count {
+                let at = address.checked_add(16 * n).ok_or(Status::DATA_TRANSFER_ERROR)?;
+                if n.is_multiple_of(PIECE) {
+                    let len = 16 * PIECE.min(count - n);
+                    let piece = memory.place(at, len as usize);
+                    lists.extend(piece.is_some().then_some((at, len)));
+                    piece.ok_or(Status::DATA_TRANSFER_ERROR)?;
+                }
+                let place = memory.place(at, 16).expect("its piece is there");
+                let descriptor = SglDescriptor::read_from_bytes(&memory.bytes[place]);
+                next = self.take(&descriptor.expect("16 bytes"))?;
+                if next.is_some() && !may_lead {
+                    return Err(Status::INVALID_SGL_SEGMENT);
+                }
+                if next.is_some() && n + 1 < count {
+                    return Err(Status::INVALID_SGL_COUNT);
+                }
+                if self.is_complete() {
+                    return Ok(());
+                }
+            }
+            if next.is_none() && may_lead {
+                return Err(Status::INVALID_SGL_SEGMENT);
+            }
+        }
+        if self.is_complete() { Ok(()) } else { Err(Status::INVALID_SGL_LENGTH) }
+    }
+}
+
 /// An SGL (Base 2.1, section 4.3.2).
 fn sgl_meaning(memory: &Memory, first: SglDescriptor, len: u64, is_read: bool) -> Meaning {
     let mut lists = Vec::new();
-    let places = (|| {
-        let mut places: Places = Vec::new();
-        let mut segment = (vec![first], true);
-        // A walk that sees this many descriptors is given up by the drive too.
-        let mut seen = 0;
-        loop {
-            let (descriptors, may_lead) = segment;
-            let mut next = None;
-            let count = descriptors.len();
-            let is_command = seen == 0;
-            for (n, descriptor) in descriptors.into_iter().enumerate() {
-                if seen == controller::limits::SGL_DESCRIPTORS_MAX {
-                    return Err(Status::INVALID_SGL_COUNT);
-                }
-                seen += 1;
-                let (kind, subtype) = (descriptor.identifier >> 4, descriptor.identifier & 15);
-                let length = u64::from(descriptor.length.get());
-                let address = descriptor.address.get();
-                if kind > 3 || subtype != 0 {
-                    return Err(Status::INVALID_SGL_TYPE);
-                }
-                let room = (len - places.len() as u64).min(length);
-                match kind {
-                    0 => places.extend((0..room).map(|n| Some(address.wrapping_add(n)))),
-                    1 if is_read => places.extend((0..room).map(|_| None)),
-                    1 => {}
-                    _ => {
-                        let sound = length > 0 && length % 16 == 0 && address % 8 == 0;
-                        if !sound || !may_lead {
-                            return Err(Status::INVALID_SGL_SEGMENT);
-                        }
-                        if n + 1 != count {
-                            return Err(Status::INVALID_SGL_COUNT);
-                        }
-                        next = Some((address, length / 16, kind == 2));
-                    }
-                }
-                if places.len() as u64 == len {
-                    return Ok(places);
-                }
-            }
-            let Some((address, count, may_lead)) = next else {
-                // A segment that is not the last must lead on.
-                let is_last = is_command || !may_lead;
-                return Err(if is_last {
-                    Status::INVALID_SGL_LENGTH
-                } else {
-                    Status::INVALID_SGL_SEGMENT
-                });
-            };
-            // The drive reads segments piece by piece: what is before a hole counts.
-            let mut descriptors = Vec::new();
-            for n in 0..count {
-                let at = address.checked_add(16 * n).ok_or(Status::DATA_TRANSFER_ERROR)?;
-                lists.push((at, 16));
-                let Some(place) = memory.place(at, 16) else { break };
-                let descriptor = SglDescriptor::read_from_bytes(&memory.bytes[place]);
-                descriptors.push(descriptor.expect("16 bytes"));
-            }
-            if (descriptors.len() as u64) < count {
-                return Err(Status::DATA_TRANSFER_ERROR);
-            }
-            segment = (descriptors, may_lead);
-        }
-    })();
-    Meaning { places, lists }
+    let mut walk = SglWalk { len, is_read, places: Vec::new(), seen: 0, pieces: 0 };
+    let done = walk.walk(memory, &first, &mut lists);
+    Meaning { places: done.map(|()| walk.places), lists }
 }
 
 /// A drive with one I/O queue whose block `n` is known to hold [`content`].
@@ -342,30 +370,30 @@ fn transfer(script: &mut Script<'_>, scene: &mut Scene) {
     }
 }
 
-/// Nothing is touched but the queues, the lists and the data.
+/// No byte is touched but of the queues, the lists and the data.
 fn check_accesses(scene: &Scene, meaning: &Meaning, is_read: bool) {
-    let queue = |address: u64| address < DATA;
-    let in_list = |address: u64| {
-        meaning
-            .lists
-            .iter()
-            .any(|&(start, len)| (start..start.saturating_add(len)).contains(&address))
+    let memory = &scene.memory;
+    let index = |address: u64| memory.place(address, 1).map(|place| place.start);
+    let mut queues = vec![false; memory.bytes.len()];
+    queues[..(DATA - Memory::BASE) as usize].fill(true);
+    let (mut readable, mut writable) = (queues.clone(), queues);
+    for &(start, len) in &meaning.lists {
+        let bytes = (0..len).filter_map(|n| index(start.wrapping_add(n)));
+        bytes.for_each(|at| readable[at] = true);
+    }
+    let data = if is_read { &mut writable } else { &mut readable };
+    for place in meaning.places.iter().flatten().flatten() {
+        index(*place).into_iter().for_each(|at| data[at] = true);
+    }
+    let check = |accesses: &[(u64, u64)], allowed: &[bool], what: &str| {
+        for &(address, len) in accesses {
+            let place = memory.place(address, len as usize).expect("it was there");
+            let is_allowed = allowed[place].iter().all(|allowed| *allowed);
+            assert!(is_allowed, "the drive {what} {len} bytes at {address:#x}");
+        }
     };
-    let mut data: Vec<u64> = meaning.places.iter().flatten().flatten().copied().collect();
-    data.sort_unstable();
-    let in_data = |address: u64| data.binary_search(&address).is_ok();
-    for &(address, len) in scene.memory.reads.borrow().iter() {
-        for byte in [address, address + len - 1] {
-            let allowed = queue(byte) || in_list(byte) || (!is_read && in_data(byte));
-            assert!(allowed, "the drive read {len} bytes at {address:#x}");
-        }
-    }
-    for &(address, len) in &scene.memory.writes {
-        for byte in [address, address + len - 1] {
-            let allowed = queue(byte) || (is_read && in_data(byte));
-            assert!(allowed, "the drive wrote {len} bytes at {address:#x}");
-        }
-    }
+    check(&memory.reads.borrow(), &readable, "read");
+    check(&memory.writes, &writable, "wrote");
 }
 
 /// A buffer that no script knows: behind the pages of the script.

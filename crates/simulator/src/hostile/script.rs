@@ -138,6 +138,7 @@ impl Scene {
         let mut last = None;
         for queue in 0..QUEUES {
             let at = usize::from(queue);
+            let head = self.heads[at];
             loop {
                 let address = completion_base(queue) + 16 * u64::from(self.heads[at]);
                 let place = self.memory.place(address, 16).expect("queues are in memory");
@@ -155,8 +156,10 @@ impl Scene {
                 }
                 last = Some(entry);
             }
-            let doorbell = offset::DOORBELLS + 8 * u64::from(queue) + 4;
-            self.drive.register_write(doorbell, 4, self.heads[at].into());
+            if self.heads[at] != head {
+                let doorbell = offset::DOORBELLS + 8 * u64::from(queue) + 4;
+                self.drive.register_write(doorbell, 4, self.heads[at].into());
+            }
         }
         last
     }

@@ -62,6 +62,7 @@ pub(crate) struct Runner {
     completion_of: BTreeMap<QueueId, u16>,
     /// I/O completion queues with their entries.
     completions: BTreeMap<u16, u32>,
+    is_shadowed: bool,
 }
 
 fn config(seed: u64) -> Config {
@@ -70,7 +71,7 @@ fn config(seed: u64) -> Config {
     (config.flash.channels, config.flash.dies_per_channel) = (2, 2);
     (config.flash.planes_per_die, config.flash.pages_per_block) = (1, 16);
     config.flash.overprovisioning_permille = 300;
-    config.flash.write_buffer_bytes = [8 << 10, 64 << 10][(seed % 2) as usize];
+    config.flash.write_buffer_bytes = [0, 8 << 10, 64 << 10][(seed % 3) as usize];
     config.transfer_bytes_max = TRANSFER_MAX;
     config.compute.units = 2;
     config
@@ -80,8 +81,13 @@ fn fail<T>(what: impl Into<String>) -> Outcome<T> {
     Err(what.into())
 }
 
-/// Runs a script; the number of commands it submitted.
-pub(crate) fn run(script: &[Step], seed: u64) -> Outcome<u64> {
+/// Runs a script; the number of commands it submitted. `sabotage` changes the reference first: for
+/// a reference that is right, not at all.
+pub(crate) fn run(
+    script: &[Step],
+    seed: u64,
+    sabotage: impl FnOnce(&mut Reference),
+) -> Outcome<u64> {
     let host = simulator::host(config(seed), 2, 64).map_err(|e| e.to_string())?;
     let mut runner = Runner {
         host,
@@ -93,7 +99,9 @@ pub(crate) fn run(script: &[Step], seed: u64) -> Outcome<u64> {
         commands: 0,
         completion_of: BTreeMap::from([(QueueId(1), 1), (QueueId(2), 2)]),
         completions: BTreeMap::from([(1, 64), (2, 64)]),
+        is_shadowed: false,
     };
+    sabotage(&mut runner.reference);
     for (n, step) in script.iter().enumerate() {
         runner.step(step).map_err(|what| format!("step {n}: {what}"))?;
     }
@@ -140,12 +148,18 @@ impl Runner {
                 // Whatever the queue, no index is that large.
                 let at = offset::DOORBELLS + 4 * u64::from(*register);
                 self.host.port.register_write(at, 4, (*value).into());
-                self.errors += 1;
+                // With shadow doorbells the register of a queue that exists has no value.
+                if self.is_shadowed {
+                    self.forgotten += 1
+                } else {
+                    self.errors += 1
+                }
                 self.host.port.settle();
                 self.collect()
             }
             Step::ShadowDoorbells => {
                 self.drain()?;
+                self.is_shadowed = true;
                 self.host.enable_shadow_doorbells().map_err(|e| e.to_string())
             }
             Step::Reset { subsystem, weighted } => self.reset(*subsystem, *weighted),
@@ -710,6 +724,7 @@ impl Runner {
             return fail("CSTS is not 0 after a reset");
         }
         self.reference.reset();
+        self.is_shadowed = false;
         self.completion_of.clear();
         self.completions.clear();
         self.host.enable(Cc::new().with_ams(weighted.into())).map_err(|e| e.to_string())?;

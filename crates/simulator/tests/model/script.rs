@@ -155,7 +155,7 @@ fn shape(prng: &mut Prng) -> Shape {
         2 => Shape::SglShort,
         3 => Shape::SglUnknown,
         4..20 => {
-            let pieces = (0..1 + prng.below(5)).map(|_| 1 + prng.below(3000) as u16).collect();
+            let pieces = (0..1 + prng.below(5)).map(|_| 40 + prng.below(3000) as u16).collect();
             let segments = (0..prng.below(4)).map(|_| 1 + prng.below(5) as u8).collect();
             Shape::Sgl { pieces, segments, buckets: prng.below(4) as u8 }
         }

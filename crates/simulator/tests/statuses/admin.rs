@@ -163,7 +163,7 @@ fn features() -> Vec<Row> {
         },
         Row {
             command: SET,
-            condition: "number of queues set before, or queues exist",
+            condition: "number of queues after I/O queues were created",
             status: Status::COMMAND_SEQUENCE_ERROR,
             prove: |s| s.run(ADMIN, commands::set_queue_count(4)),
         },

@@ -3,9 +3,9 @@
 use client::commands::{self, read_write, with_data, with_sgl};
 use client::{DmaMemory, Port};
 use nvme_spec::namespace::NVM_NSID;
-use nvme_spec::{
-    AdminOpcode, Cc, NvmOpcode, SglDescriptor, Status, SubmissionEntry, cns, offset, sgl_type,
-};
+use nvme_spec::{Cc, NvmOpcode, SglDescriptor, Status, SubmissionEntry, cns, offset, sgl_type};
+
+use zerocopy::IntoBytes;
 
 use crate::{ADMIN, IO, Row, Scene};
 
@@ -20,7 +20,6 @@ fn read() -> SubmissionEntry {
 
 /// A read whose SGL begins with a descriptor, behind which some others lie in memory.
 fn read_sgl(s: &mut Scene, first: fn(u64) -> SglDescriptor, rest: &[SglDescriptor]) -> Status {
-    use zerocopy::IntoBytes;
     let list = s.session.host.port.ram.allocate(4096).address;
     s.session.host.port.ram.put(list, rest.as_bytes());
     s.run(IO, with_sgl(read(), first(list)))
@@ -83,7 +82,11 @@ pub(crate) fn rows() -> Vec<Row> {
             command: IO_ANY,
             condition: "PSDT 2h or 3h",
             status: Status::INVALID_FIELD,
-            prove: |s| s.io(SubmissionEntry { flags: 2 << 6, ..read() }, &[0; 12288]),
+            prove: |s| {
+                let status = s.io(SubmissionEntry { flags: 3 << 6, ..read() }, &[0; 12288]);
+                assert!(status.same_code(Status::INVALID_FIELD), "{status}");
+                s.io(SubmissionEntry { flags: 2 << 6, ..read() }, &[0; 12288])
+            },
         },
         Row {
             command: IO_ANY,
@@ -191,13 +194,30 @@ pub(crate) fn rows() -> Vec<Row> {
             command: SGL,
             condition: "descriptor type or subtype not supported",
             status: Status::INVALID_SGL_TYPE,
-            prove: |s| read_sgl(s, |list| SglDescriptor::new(4, list, 12288), &[]),
+            prove: |s| {
+                let offset = |list| SglDescriptor {
+                    identifier: 1,
+                    ..SglDescriptor::new(sgl_type::DATA_BLOCK, list, 12288)
+                };
+                let status = read_sgl(s, offset, &[]);
+                assert!(status.same_code(Status::INVALID_SGL_TYPE), "{status}");
+                read_sgl(s, |list| SglDescriptor::new(4, list, 12288), &[])
+            },
         },
         Row {
             command: SGL,
             condition: "segment not whole descriptors, or not at a multiple of eight",
             status: Status::INVALID_SGL_SEGMENT,
-            prove: |s| read_sgl(s, |list| SglDescriptor::new(sgl_type::SEGMENT, list, 17), &[]),
+            prove: |s| {
+                for first in [
+                    |list| SglDescriptor::new(sgl_type::SEGMENT, list, 0),
+                    |list| SglDescriptor::new(sgl_type::LAST_SEGMENT, list + 4, 32),
+                ] {
+                    let status = read_sgl(s, first, &[]);
+                    assert!(status.same_code(Status::INVALID_SGL_SEGMENT), "{status}");
+                }
+                read_sgl(s, |list| SglDescriptor::new(sgl_type::SEGMENT, list, 17), &[])
+            },
         },
         Row {
             command: SGL,
@@ -205,14 +225,30 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::INVALID_SGL_SEGMENT,
             prove: |s| {
                 let end = SglDescriptor::new(sgl_type::DATA_BLOCK, 0x10_0000, 8);
+                let on = SglDescriptor::new(sgl_type::SEGMENT, 0x10_0000, 16);
+                let last = |list| SglDescriptor::new(sgl_type::LAST_SEGMENT, list, 16);
+                let status = read_sgl(s, last, &[on]);
+                assert!(status.same_code(Status::INVALID_SGL_SEGMENT), "{status}");
                 read_sgl(s, |list| SglDescriptor::new(sgl_type::SEGMENT, list, 16), &[end])
             },
         },
         Row {
             command: SGL,
-            condition: "the list leads on before the end of a segment, or never ends",
+            condition: "the list leads on before the end of a segment, never ends, or has more than 1024 pieces",
             status: Status::INVALID_SGL_COUNT,
             prove: |s| {
+                let circle = |list| SglDescriptor::new(sgl_type::SEGMENT, list, 16);
+                let list = s.session.host.port.ram.allocate(4096).address;
+                s.session.host.port.ram.put(list, circle(list).as_bytes());
+                let pieces = s.session.host.port.ram.allocate(64 << 10).address;
+                let piece = |n: u64| SglDescriptor::new(sgl_type::DATA_BLOCK, pieces + 8 * n, 4);
+                let many: Vec<_> = (0..3072).map(piece).collect();
+                s.session.host.port.ram.put(pieces, many.as_bytes());
+                let many = SglDescriptor::new(sgl_type::LAST_SEGMENT, pieces, 3072 * 16);
+                for first in [circle(list), many] {
+                    let status = s.run(IO, with_sgl(read(), first));
+                    assert!(status.same_code(Status::INVALID_SGL_COUNT), "{status}");
+                }
                 let on = SglDescriptor::new(sgl_type::LAST_SEGMENT, 0x10_0000, 16);
                 read_sgl(s, |list| SglDescriptor::new(sgl_type::SEGMENT, list, 32), &[on, on])
             },
@@ -230,9 +266,22 @@ pub(crate) fn rows() -> Vec<Row> {
             condition: "a sanitize operation runs",
             status: Status::SANITIZE_IN_PROGRESS,
             prove: |s| {
-                let status = s.run(ADMIN, commands::sanitize(4, 0));
+                let status = s.run(ADMIN, commands::sanitize(2, 0));
                 s.given(status);
-                s.run(ADMIN, commands::activate_program(0, true))
+                for entry in [
+                    commands::load_program(0, 1, 8, 0, 8),
+                    commands::unload_program(0),
+                    commands::activate_program(0, true),
+                    commands::create_range_set(1),
+                    commands::delete_range_set(1),
+                    commands::format_nvm(NVM_NSID, 0, 0),
+                    commands::sanitize(4, 0),
+                    commands::self_test(0, 1),
+                ] {
+                    let status = s.admin(entry, &[0; 32]);
+                    assert!(status.same_code(Status::SANITIZE_IN_PROGRESS), "{entry:?}: {status}");
+                }
+                Status::SANITIZE_IN_PROGRESS
             },
         },
         Row {
@@ -241,7 +290,15 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::INVALID_OPCODE,
             prove: |s| {
                 without_command_sets(s);
-                s.run(ADMIN, commands::activate_program(0, true))
+                for entry in [
+                    commands::load_program(0, 1, 8, 0, 8),
+                    commands::activate_program(0, true),
+                    commands::create_range_set(1),
+                ] {
+                    let status = s.admin(entry, &[0; 32]);
+                    assert!(status.same_code(Status::INVALID_OPCODE), "{entry:?}: {status}");
+                }
+                Status::INVALID_OPCODE
             },
         },
         Row {
@@ -253,17 +310,6 @@ pub(crate) fn rows() -> Vec<Row> {
                 s.session.host.create_queue_pair(1, 16).expect("queues are there as ever");
                 let opcode = nvme_spec::MemoryOpcode::READ;
                 s.io(commands::memory(opcode, 0, 4), &[0; 4])
-            },
-        },
-        Row {
-            command: "any admin command",
-            condition: "its feature, log page or data structure belongs to another namespace",
-            status: Status::INVALID_NAMESPACE,
-            prove: |s| {
-                let log = nvme_spec::lid::PROGRAM_LIST;
-                let entry = commands::get_log(log, NVM_NSID, nvme_spec::CommandSet::NVM, 0, 64);
-                assert_eq!(entry.opcode, AdminOpcode::GET_LOG_PAGE.0);
-                s.admin(entry, &[0; 64])
             },
         },
     ]

@@ -123,14 +123,16 @@ pub(crate) fn rows() -> Vec<Row> {
             prove: |s| copy_from(s, 4, 8, &memory_source(8, 8), copy_format::MEMORY),
         },
         Row {
-            command: COPY,
-            condition: "more bytes than a copy may have (1 GiB)",
+            command: "Memory Copy, Memory Fill",
+            condition: "more than 256 MiB",
             status: Status::COMMAND_SIZE_LIMIT_EXCEEDED,
             prove: |s| {
                 // Device memory must be large enough for the target to be inside.
                 let config = controller::Config { memory_bytes: 2 << 30, ..Default::default() };
                 s.session = simulator::Session::new(config, 0, 64).expect("sound");
-                let too_much = (1 << 30) + 4096;
+                let too_much = (256 << 20) + 4096;
+                let status = s.run(crate::IO, memory(MemoryOpcode::FILL, 0, too_much as u32));
+                assert!(status.same_code(Status::COMMAND_SIZE_LIMIT_EXCEEDED), "{status}");
                 copy_from(s, 0, too_much, copy_source(0, 1).as_bytes(), copy_format::BLOCKS)
             },
         },

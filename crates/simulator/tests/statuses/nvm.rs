@@ -7,7 +7,7 @@ use nvme_spec::{HostBehavior, NvmOpcode, Status, fid};
 use simulator::copy_source;
 use zerocopy::IntoBytes;
 
-use crate::{ADMIN, BLOCKS, Row, Scene};
+use crate::{ADMIN, BLOCKS, IO, Row, Scene};
 
 const TRANSFERS: &str = "Read, Write, Compare, Verify, Write Zeroes";
 const DATASET: &str = "Dataset Management";
@@ -62,10 +62,10 @@ fn transfer_rows() -> Vec<Row> {
             },
         },
         Row {
-            command: TRANSFERS,
-            condition: "more than the largest transfer (MDTS, VSL, WZSL)",
+            command: "Read, Write, Compare",
+            condition: "more than the largest transfer (MDTS)",
             status: Status::INVALID_FIELD,
-            prove: |s| all(s, &transfers(0, 257), Status::INVALID_FIELD),
+            prove: |s| all(s, &transfers(0, 257)[..3], Status::INVALID_FIELD),
         },
         Row {
             command: "Write, Copy",
@@ -80,7 +80,7 @@ fn transfer_rows() -> Vec<Row> {
             },
         },
         Row {
-            command: "Read, Compare, Verify",
+            command: "Read, Compare, Verify, Copy, Memory Copy",
             condition: "DULBE is set and blocks are deallocated or were never written",
             status: Status::UNWRITTEN_BLOCK,
             prove: |s| {
@@ -88,7 +88,12 @@ fn transfer_rows() -> Vec<Row> {
                 let status = s.run(ADMIN, dulbe);
                 s.given(status);
                 let [read, _, compare, verify, _] = transfers(8, 2);
-                all(s, &[read, compare, verify], Status::UNWRITTEN_BLOCK)
+                all(s, &[read, compare, verify], Status::UNWRITTEN_BLOCK);
+                let source = copy_source(8, 1);
+                let memory = commands::memory_copy(0, 4096, 1, copy_format::BLOCKS);
+                let status = s.io(memory, source.as_bytes());
+                assert!(status.same_code(Status::UNWRITTEN_BLOCK), "{status}");
+                copy(s, 100, &[source], 0)
             },
         },
         Row {
@@ -132,6 +137,17 @@ fn copy_rows() -> Vec<Row> {
                 enable_copy_formats(s);
                 let entry = commands::copy(0, 1, copy_format::MEMORY);
                 s.io(entry, &crate::memory::memory_source(0, 4092))
+            },
+        },
+        Row {
+            command: "Memory Copy",
+            condition: "the namespace it reads is being formatted",
+            status: Status::FORMAT_IN_PROGRESS,
+            prove: |s| {
+                s.begin(ADMIN, commands::format_nvm(NVM_NSID, 1, 1), &[]);
+                let memory = commands::memory_copy(0, 4096, 1, copy_format::BLOCKS);
+                s.begin(IO, memory, copy_source(8, 1).as_bytes());
+                s.next()
             },
         },
         Row {

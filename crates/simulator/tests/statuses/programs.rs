@@ -3,7 +3,7 @@
 use client::commands::{self, Execute};
 use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::command::program_type::{DECLARED, EBPF};
-use nvme_spec::namespace::{MEMORY_NSID, NVM_NSID};
+use nvme_spec::namespace::NVM_NSID;
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::memory_range;
 use zerocopy::IntoBytes;
@@ -169,7 +169,10 @@ fn load_rows() -> Vec<Row> {
             condition: "the program is activated, or runs",
             status: Status::PROGRAM_IN_USE,
             prove: |s| {
-                activated(s, 0);
+                running(s);
+                let status = s.run(ADMIN, commands::unload_program(0));
+                assert!(status.same_code(Status::PROGRAM_IN_USE), "{status}");
+                while s.session.host.next_completion().is_some() {}
                 s.run(ADMIN, commands::unload_program(0))
             },
         },
@@ -404,7 +407,10 @@ fn execute_rows() -> Vec<Row> {
             condition: "range descriptors where the host has no memory",
             status: Status::DATA_TRANSFER_ERROR,
             prove: |s| {
-                assert_eq!(MEMORY_NSID, 2);
+                activated(s, 0);
+                let inline = Execute { inline_ranges: 1, data_len: 32, ..Default::default() };
+                let status = s.run(IO, commands::with_data(inline.entry(), (1 << 40, 0)));
+                assert!(status.same_code(Status::DATA_TRANSFER_ERROR), "{status}");
                 s.run(ADMIN, commands::with_data(commands::create_range_set(1), (1 << 40, 0)))
             },
         },

@@ -1,8 +1,8 @@
 //! Queue management.
 
 use client::commands;
-use client::{CompletionQueueOptions, DmaMemory, SubmissionQueueOptions};
-use nvme_spec::{Status, SubmissionEntry};
+use client::{CompletionQueueOptions, DmaMemory, Port, SubmissionQueueOptions};
+use nvme_spec::{Cc, Status, SubmissionEntry, offset};
 
 use crate::{ADMIN, Row, Scene};
 
@@ -19,6 +19,14 @@ fn sq(s: &mut Scene, id: u16, entries: u32, completion_queue: u16) -> Submission
     let base = s.session.host.port.ram.allocate(4096).address;
     let options = SubmissionQueueOptions { id, entries, completion_queue, priority: 0 };
     commands::create_submission_queue(&options, base)
+}
+
+/// Sets CC.IOSQES and CC.IOCQES, which may change while the controller is enabled.
+fn set_entry_sizes(s: &mut Scene, submission: u8, completion: u8) {
+    let port = &mut s.session.host.port;
+    let cc = Cc::from_bits(port.register_read(offset::CC, 4) as u32);
+    let cc = cc.with_iosqes(submission).with_iocqes(completion);
+    port.register_write(offset::CC, 4, cc.into_bits().into());
 }
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -43,6 +51,10 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::INVALID_QUEUE_SIZE,
             prove: |s| {
                 let create = cq(s, 2, 1, 1);
+                let status = s.run(ADMIN, create);
+                assert!(status.same_code(Status::INVALID_QUEUE_SIZE), "{status}");
+                set_entry_sizes(s, 6, 5);
+                let create = cq(s, 2, 16, 1);
                 s.run(ADMIN, create)
             },
         },
@@ -58,9 +70,13 @@ pub(crate) fn rows() -> Vec<Row> {
         },
         Row {
             command: CREATE_CQ,
-            condition: "not at a page",
+            condition: "not at a page, or beyond the end of the address space",
             status: Status::INVALID_PRP_OFFSET,
             prove: |s| {
+                let mut create = cq(s, 2, 1024, 1);
+                create.prp1.set(!0xFFF);
+                let status = s.run(ADMIN, create);
+                assert!(status.same_code(Status::INVALID_PRP_OFFSET), "{status}");
                 let mut create = cq(s, 2, 16, 1);
                 create.prp1.set(create.prp1.get() + 64);
                 s.run(ADMIN, create)
@@ -80,6 +96,11 @@ pub(crate) fn rows() -> Vec<Row> {
             condition: "identifier 0, in use, or beyond the number of queues",
             status: Status::INVALID_QUEUE_IDENTIFIER,
             prove: |s| {
+                for id in [0, 65] {
+                    let create = sq(s, id, 16, 1);
+                    let status = s.run(ADMIN, create);
+                    assert!(status.same_code(Status::INVALID_QUEUE_IDENTIFIER), "{id}: {status}");
+                }
                 let create = sq(s, 1, 16, 1);
                 s.run(ADMIN, create)
             },
@@ -90,6 +111,10 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::INVALID_QUEUE_SIZE,
             prove: |s| {
                 let create = sq(s, 2, 1, 1);
+                let status = s.run(ADMIN, create);
+                assert!(status.same_code(Status::INVALID_QUEUE_SIZE), "{status}");
+                set_entry_sizes(s, 7, 4);
+                let create = sq(s, 2, 16, 1);
                 s.run(ADMIN, create)
             },
         },
@@ -105,9 +130,13 @@ pub(crate) fn rows() -> Vec<Row> {
         },
         Row {
             command: CREATE_SQ,
-            condition: "not at a page",
+            condition: "not at a page, or beyond the end of the address space",
             status: Status::INVALID_PRP_OFFSET,
             prove: |s| {
+                let mut create = sq(s, 2, 1024, 1);
+                create.prp1.set(!0xFFF);
+                let status = s.run(ADMIN, create);
+                assert!(status.same_code(Status::INVALID_PRP_OFFSET), "{status}");
                 let mut create = sq(s, 2, 16, 1);
                 create.prp1.set(create.prp1.get() + 64);
                 s.run(ADMIN, create)

@@ -11,7 +11,7 @@ use crate::command::{CopyBlocks, GRANULARITY};
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Arrival, CopyTarget, SourceBytes, Tag};
+use crate::inflight::{Activity, Arrival, CopyTarget, HostData, SourceBytes, Tag};
 use crate::limits::{NVM_COPY_BYTES_MAX, NVM_COPY_SOURCES_MAX};
 use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
@@ -44,6 +44,7 @@ impl Controller {
         if format == copy_format::MEMORY {
             self.resolve_memory(&list)
         } else {
+            self.open_to(NVM_NSID)?;
             self.resolve_blocks(&list, format, size)
         }
     }
@@ -62,6 +63,7 @@ impl Controller {
             }
             let count = u64::from(source.nlb_z.get()) + 1;
             let (start, len) = self.byte_extent(source.slba.get(), count)?;
+            self.check_written(start, len)?;
             Ok(SourceBytes { start, len })
         };
         list.chunks_exact(size).map(resolve).collect()
@@ -142,7 +144,7 @@ impl Controller {
         if sources.iter().any(overlaps) {
             return Err(Status::OVERLAPPING_IO_RANGE.with_dnr());
         }
-        self.logs.count_write(len);
+        self.will_count(tag, HostData::Written(len as u32));
         self.read_sources(now, tag, CopyTarget::Blocks { start, len, fua }, sources);
         Ok(())
     }
@@ -208,7 +210,7 @@ impl Controller {
         sources: &[SourceBytes],
         (start, len, fua): (u64, u64, bool),
     ) {
-        self.logs.count_write(len);
+        self.will_count(tag, HostData::Written(len as u32));
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.resize(len as usize, 0);
         let mut at = 0;

@@ -26,9 +26,8 @@ impl Controller {
         tag: Tag,
         ZeroBlocks { blocks, deallocate, fua }: ZeroBlocks,
     ) -> Result<(), Status> {
-        let (start, len) = self.extent(blocks)?;
+        let (start, len) = self.byte_extent(blocks.first, blocks.count.into())?;
         self.check_writable()?;
-        self.logs.count_write(len);
         zero_store(&mut self.ssd, start, len);
         if !deallocate {
             self.write_pages(now, tag, &[(start, len)], fua);
@@ -99,8 +98,16 @@ impl Controller {
             .iter()
             .map(|range| self.byte_extent(range.slba.get(), range.nlb.get().into()))
             .collect::<Result<_, _>>()?;
+        // Ranges that overlap are done once: the work is bounded by the drive, not by the list.
+        let mut extents = extents;
+        extents.sort_unstable();
+        let mut done = 0;
         for (start, len) in extents {
-            self.deallocate_pages(now, start, len);
+            let (from, end) = (start.max(done), start + len);
+            if from < end {
+                self.deallocate_pages(now, from, end - from);
+                done = end;
+            }
         }
         self.complete(now, tag, Status::SUCCESS, 0);
         Ok(())

@@ -39,30 +39,6 @@ pub(super) fn read_store(
     Ok(())
 }
 
-/// Copies from host memory to the page store.
-pub(super) fn write_store(
-    ssd: &mut Ssd,
-    host: &impl HostMemory,
-    start: u64,
-    segments: &Segments,
-) -> Result<(), Status> {
-    let page_bytes = u64::from(ssd.geometry().page_bytes);
-    let Some(store) = ssd.store_mut() else { return Ok(()) };
-    let mut byte = start;
-    for segment in segments.iter() {
-        let (mut address, mut left) = (segment.address, u64::from(segment.len));
-        while left > 0 {
-            let at = (byte & (page_bytes - 1)) as usize;
-            let n = left.min(page_bytes - at as u64);
-            let page = store.page_mut(Lpn((byte / page_bytes) as u32));
-            host.read(address, &mut page[at..at + n as usize])
-                .map_err(|_| Status::DATA_TRANSFER_ERROR)?;
-            (address, byte, left) = (address.wrapping_add(n), byte + n, left - n);
-        }
-    }
-    Ok(())
-}
-
 /// Copies a byte range from the page store, page by page.
 pub(crate) fn visit_store(ssd: &Ssd, start: u64, len: u64, mut visitor: impl FnMut(u64, &[u8])) {
     let Some(store) = ssd.store() else { return };
