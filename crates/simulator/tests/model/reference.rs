@@ -150,6 +150,7 @@ enum Written {
 /// The reference.
 #[derive(Debug)]
 pub(crate) struct Reference {
+    has_write_cache: bool,
     pub(crate) block_bytes: u64,
     pub(crate) blocks: Vec<u8>,
     pub(crate) memory: Vec<u8>,
@@ -187,8 +188,9 @@ fn overlap(a: Extent, b: Extent) -> bool {
 }
 
 impl Reference {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(has_write_cache: bool) -> Self {
         Self {
+            has_write_cache,
             block_bytes: 4096,
             blocks: vec![0; CAPACITY as usize],
             memory: vec![0; MEMORY as usize],
@@ -782,6 +784,9 @@ impl Reference {
             }
             _ => {}
         }
+        if id == fid::VOLATILE_WRITE_CACHE && !self.has_write_cache {
+            return plan.verdict(Err(Status::INVALID_FIELD));
+        }
         if save && !factory().contains_key(&id) {
             return plan.verdict(Err(Status::FEATURE_NOT_SAVEABLE));
         }
@@ -814,7 +819,8 @@ impl Reference {
             fid::HOST_BEHAVIOR => 512,
             _ => 0,
         };
-        if select > select::CAPABILITIES {
+        let is_absent = id == fid::VOLATILE_WRITE_CACHE && !self.has_write_cache;
+        if select > select::CAPABILITIES || is_absent {
             return plan.verdict(Err(Status::INVALID_FIELD));
         }
         let saveable = factory().contains_key(&id);

@@ -88,10 +88,12 @@ pub(crate) fn run(
     seed: u64,
     sabotage: impl FnOnce(&mut Reference),
 ) -> Outcome<u64> {
-    let host = simulator::host(config(seed), 2, 64).map_err(|e| e.to_string())?;
+    let config = config(seed);
+    let has_write_cache = config.flash.write_buffer_bytes > 0;
+    let host = simulator::host(config, 2, 64).map_err(|e| e.to_string())?;
     let mut runner = Runner {
         host,
-        reference: Reference::new(),
+        reference: Reference::new(has_write_cache),
         pending: BTreeMap::new(),
         doubts: Vec::new(),
         errors: 0,
