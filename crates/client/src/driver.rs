@@ -52,6 +52,14 @@ struct ShadowDoorbells {
     event_index: Buffer,
 }
 
+/// A completion that was taken from its queue and not handed out yet.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    completion: Completion,
+    /// Number of the submission queue, for one created later may have the same identifier.
+    serial: u64,
+}
+
 /// A host with its queues.
 #[derive(Debug)]
 pub struct Driver<P> {
@@ -60,7 +68,9 @@ pub struct Driver<P> {
     submission: Vec<Option<Submission>>,
     completion: Vec<Option<Completions>>,
     shadow: Option<ShadowDoorbells>,
-    ready: VecDeque<Completion>,
+    ready: VecDeque<Ready>,
+    /// Submission queues created so far.
+    serial: u64,
     vectors: Vec<u16>,
 }
 
@@ -77,6 +87,7 @@ impl<P: Port> Driver<P> {
             completion: Vec::new(),
             shadow: None,
             ready: VecDeque::new(),
+            serial: 0,
             vectors: Vec::new(),
         };
         driver.enable(Cc::new())?;
@@ -93,8 +104,12 @@ impl<P: Port> Driver<P> {
     /// # Errors
     /// If it does not become ready.
     pub fn enable(&mut self, cc: Cc) -> Result<(), DriverError> {
-        let submission =
-            Submission::new(self.take_queue(ADMIN_ENTRIES, SubmissionEntry::SIZE), ADMIN_ENTRIES);
+        self.serial += 1;
+        let submission = Submission::new(
+            self.take_queue(ADMIN_ENTRIES, SubmissionEntry::SIZE),
+            ADMIN_ENTRIES,
+            self.serial,
+        );
         let buffer = self.take_queue(ADMIN_ENTRIES, CompletionEntry::SIZE);
         let completion = Completions::new(buffer, ADMIN_ENTRIES, Some(0));
         let size_z = (ADMIN_ENTRIES - 1) as u16;
@@ -216,7 +231,9 @@ impl<P: Port> Driver<P> {
             self.port.memory().release(buffer);
             return Err(error);
         }
-        place(&mut self.submission, options.id, Submission::new(buffer, options.entries));
+        self.serial += 1;
+        let queue = Submission::new(buffer, options.entries, self.serial);
+        place(&mut self.submission, options.id, queue);
         Ok(QueueId(options.id))
     }
 
@@ -227,6 +244,8 @@ impl<P: Port> Driver<P> {
     /// If the controller refuses.
     pub fn delete_submission_queue(&mut self, id: QueueId) -> Result<(), DriverError> {
         self.admin("Delete I/O Submission Queue", commands::delete_submission_queue(id.0))?;
+        // What its commands ended with is known now, and is its own still.
+        (0..self.completion.len() as u16).for_each(|id| self.collect_queue(id));
         if let Some(queue) = self.submission.get_mut(usize::from(id.0)).and_then(Option::take) {
             self.port.memory().release(queue.buffer);
         }
@@ -392,14 +411,14 @@ impl<P: Port> Driver<P> {
         if self.ready.is_empty() {
             self.collect();
         }
-        let completion = self.ready.pop_front()?;
-        Some(self.hand_out(completion))
+        let ready = self.ready.pop_front()?;
+        Some(self.hand_out(ready))
     }
 
     /// The caller learns of a completion: only now may its identifier name another command.
-    fn hand_out(&mut self, completion: Completion) -> Completion {
+    fn hand_out(&mut self, Ready { completion, serial }: Ready) -> Completion {
         let slot = self.submission.get_mut(usize::from(completion.queue.0));
-        if let Some(queue) = slot.and_then(Option::as_mut) {
+        if let Some(queue) = slot.and_then(Option::as_mut).filter(|queue| queue.serial == serial) {
             queue.free_cids.push(completion.cid);
             queue.outstanding -= 1;
         }
@@ -416,11 +435,12 @@ impl<P: Port> Driver<P> {
         entry: SubmissionEntry,
     ) -> Result<Completion, DriverError> {
         let cid = self.submit(queue, entry);
-        let is_it = |c: &Completion| c.queue == queue && c.cid == cid;
+        let serial = self.queue(queue).serial;
+        let is_it = |ready: &Ready| ready.serial == serial && ready.completion.cid == cid;
         loop {
             if let Some(at) = self.ready.iter().position(is_it) {
-                let completion = self.ready.remove(at).ok_or(DriverError::Stuck)?;
-                return Ok(self.hand_out(completion));
+                let ready = self.ready.remove(at).ok_or(DriverError::Stuck)?;
+                return Ok(self.hand_out(ready));
             }
             if !self.port.wait() {
                 return Err(DriverError::Stuck);
@@ -461,12 +481,17 @@ impl<P: Port> Driver<P> {
     fn collect_queue(&mut self, id: u16) {
         let Some(Some(queue)) = self.completion.get_mut(usize::from(id)) else { return };
         while let Some(entry) = queue.take(self.port.memory()) {
-            self.ready.push_back(Completion {
-                queue: QueueId(entry.sqid.get()),
+            let sqid = entry.sqid.get();
+            let completion = Completion {
+                queue: QueueId(sqid),
                 cid: entry.cid.get(),
                 status: entry.status(),
                 result: entry.result.get(),
-            });
+            };
+            let submission = self.submission.get(usize::from(sqid)).and_then(Option::as_ref);
+            // Numbers begin at 1: 0 is no queue that there is.
+            let serial = submission.map_or(0, |queue| queue.serial);
+            self.ready.push_back(Ready { completion, serial });
         }
         let (old, new) = (queue.rung, queue.head);
         if old != new {

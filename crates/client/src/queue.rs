@@ -39,12 +39,14 @@ pub(crate) struct Submission {
     pub(crate) rung: u32,
     pub(crate) free_cids: Vec<u16>,
     pub(crate) outstanding: u32,
+    /// Its number among all queues there ever were.
+    pub(crate) serial: u64,
 }
 
 impl Submission {
-    pub(crate) fn new(buffer: Buffer, entries: u32) -> Self {
+    pub(crate) fn new(buffer: Buffer, entries: u32, serial: u64) -> Self {
         let free_cids = (0..(entries - 1) as u16).rev().collect();
-        Self { buffer, entries, tail: 0, rung: 0, free_cids, outstanding: 0 }
+        Self { buffer, entries, tail: 0, rung: 0, free_cids, outstanding: 0, serial }
     }
 }
 

@@ -2,7 +2,7 @@
 //! shadow doorbells, arbitration, interrupts, leases.
 
 use client::commands::{self, Execute, read_write, with_data};
-use client::{CompletionQueueOptions, DmaMemory, Port, QueueId, SubmissionQueueOptions};
+use client::{CompletionQueueOptions, DmaMemory, Driver, Port, QueueId, SubmissionQueueOptions};
 use controller::Config;
 use nvme_spec::namespace::{ALL_NSID, NVM_NSID};
 use nvme_spec::{
@@ -11,7 +11,7 @@ use nvme_spec::{
     event_type, fid, lid, offset,
 };
 use simtime::Duration;
-use simulator::{Host, Session};
+use simulator::{Host, Session, Simulation};
 use zerocopy::{FromBytes, IntoBytes};
 
 const ADMIN: QueueId = QueueId(0);
@@ -48,6 +48,11 @@ fn with_buffer(host: &mut Host, entry: SubmissionEntry, data: &[u8]) -> Submissi
     host.port.ram.put(buffer.address, data);
     let prps = host.port.ram.prps(&buffer, data.len() as u64);
     with_data(entry, prps)
+}
+
+fn blocks_in_use(session: &mut Session) -> u64 {
+    let page = session.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
+    u64::from_le_bytes(page[16..24].try_into().unwrap())
 }
 
 fn event(result: u64) -> (u8, u8, u8) {
@@ -170,6 +175,71 @@ fn normal_shutdown_waits_for_the_write_buffer_and_an_abrupt_one_does_not() {
     assert_eq!(csts(&mut session.host).shst(), 0);
     notify(&mut session, 2);
     assert_eq!(csts(&mut session.host).shst(), 2);
+}
+
+#[test]
+fn shutdown_is_complete_when_its_own_flush_is_and_not_when_one_before_a_reset_is() {
+    let mut session = session();
+    let notify = |session: &mut Session| {
+        let cc = Cc::from_bits(session.host.port.register_read(offset::CC, 4) as u32);
+        session.host.port.register_write(offset::CC, 4, cc.with_shn(1).into_bits().into());
+        assert_eq!(csts(&mut session.host).shst(), 1, "in progress");
+    };
+    let programs = |session: &Session| session.host.port.drive.statistics().flash.flash_programs;
+    session.write_blocks(0, &vec![5; 1 << 20]).unwrap();
+    notify(&mut session);
+    session.host.disable();
+    session.host.enable(Cc::new()).unwrap();
+    session.host.create_queue_pair(1, 64).unwrap();
+    session.write_blocks(1 << 10, &vec![6; 1 << 20]).unwrap();
+    notify(&mut session);
+    while csts(&mut session.host).shst() == 1 {
+        let at = session.host.port.drive.next_event().expect("the flush goes on");
+        session.host.port.idle_until(at);
+    }
+    let left = session.host.port.drive.next_event();
+    assert_eq!((programs(&session), left), (512, None), "all is in flash");
+}
+
+#[test]
+fn host_that_abandons_commands_again_and_again_leaves_nothing_to_wait_for() {
+    let mut session = session();
+    let data = session.host.port.ram.allocate(1 << 17);
+    let prps = session.host.port.ram.prps(&data, 1 << 17);
+    let abandon: [fn(&mut Host); 3] = [
+        |host| {
+            host.disable();
+            host.enable(Cc::new()).unwrap();
+            host.create_queue_pair(1, 64).unwrap();
+        },
+        |host| {
+            must(host, ADMIN, commands::format_nvm(NVM_NSID, 0, 0));
+        },
+        |host| {
+            host.delete_submission_queue(IO).unwrap();
+            host.delete_completion_queue(1).unwrap();
+            host.create_queue_pair(1, 64).unwrap();
+        },
+    ];
+    for abandon in abandon {
+        for round in 0..200 {
+            for n in 0..60 {
+                let opcode = [NvmOpcode::WRITE, NvmOpcode::READ][n as usize % 2];
+                session.host.submit(IO, with_data(read_write(opcode, 32 * n, 32), prps));
+            }
+            session.host.port.settle();
+            if round % 3 == 0 {
+                session.host.port.step();
+            }
+            abandon(&mut session.host);
+            while session.host.ready_completion().is_some() {}
+        }
+        let start = session.host.port.now();
+        let read = with_data(read_write(NvmOpcode::READ, 0, 1), (data.address, 0));
+        must(&mut session.host, IO, read);
+        let took = session.host.port.now().since(start);
+        assert!(took < Duration::from_us(20_000), "a read waits {took} for nobody's work");
+    }
 }
 
 #[test]
@@ -368,11 +438,7 @@ fn reads_of_deallocated_blocks_are_errors_only_on_demand() {
     assert!(session.read_blocks(0, 1).is_ok() && session.read_blocks(1, 1).is_err());
     dulbe(&mut session, 0);
     assert!(session.read_blocks(1, 1).is_ok());
-    let nuse = |s: &mut Session| {
-        let page = s.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
-        u64::from_le_bytes(page[16..24].try_into().unwrap())
-    };
-    assert_eq!(nuse(&mut session), 2, "blocks in use");
+    assert_eq!(blocks_in_use(&mut session), 2);
 }
 
 // Operations in the background.
@@ -424,6 +490,40 @@ fn format_ends_commands_of_its_namespace_first() {
     session.host.enable(Cc::new()).unwrap();
     session.host.create_queue_pair(1, 64).unwrap();
     assert!(session.read_blocks(0, 1).unwrap() == [7; 4096]);
+}
+
+#[test]
+fn format_leaves_nothing_of_writes_that_wait_for_the_flash() {
+    let mut session = session();
+    let host = &mut session.host;
+    let data = host.port.ram.allocate(1 << 17);
+    host.port.ram.put(data.address, &[9; 1 << 17]);
+    let prps = host.port.ram.prps(&data, 1 << 17);
+    for n in 0..60 {
+        host.submit(IO, with_data(read_write(NvmOpcode::WRITE, 32 * n, 32), prps));
+    }
+    while host.outstanding(IO) > 50 {
+        host.next_completion().unwrap();
+    }
+    must(host, ADMIN, commands::format_nvm(NVM_NSID, 0, 0));
+    while host.outstanding(IO) > 0 {
+        let done = host.next_completion().unwrap();
+        assert!(done.status.same_code(Status::FORMAT_IN_PROGRESS), "{}", done.status);
+    }
+    while host.port.step() {}
+    assert_eq!(blocks_in_use(&mut session), 0);
+    assert!(session.read_blocks(0, 60 * 32).unwrap().iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn write_whose_data_ends_too_early_leaves_nothing() {
+    let mut session = session();
+    session.write_blocks(0, &[7; 8192]).unwrap();
+    let buffer = session.host.port.ram.allocate(4096);
+    let write = read_write(NvmOpcode::WRITE, 0, 2);
+    let done = session.host.execute(IO, with_data(write, (buffer.address, 1 << 50))).unwrap();
+    assert!(done.status.same_code(Status::DATA_TRANSFER_ERROR), "{}", done.status);
+    assert!(session.read_blocks(0, 2).unwrap() == [7; 8192]);
 }
 
 #[test]
@@ -512,6 +612,74 @@ fn shadow_doorbells_carry_commands_and_registers_are_written_only_when_asked() {
             assert!(session.host.next_completion().unwrap().status.is_success());
         }
     }
+}
+
+/// A drive in virtual time that looks at the shadow doorbells whenever it runs and never asks for a
+/// register; it counts those that are written nevertheless.
+struct Attentive {
+    drive: Simulation,
+    doorbells: u32,
+}
+
+impl Port for Attentive {
+    type Memory = simulator::HostRam;
+
+    fn register_read(&mut self, at: u64, size: usize) -> u64 {
+        self.drive.register_read(at, size)
+    }
+
+    fn register_write(&mut self, at: u64, size: usize, value: u64) {
+        self.doorbells += u32::from(at >= offset::DOORBELLS);
+        self.drive.register_write(at, size, value);
+    }
+
+    fn memory(&mut self) -> &mut Self::Memory {
+        self.drive.memory()
+    }
+
+    fn settle(&mut self) {
+        let now = self.drive.now();
+        self.drive.drive.advance(now, &mut self.drive.ram);
+    }
+
+    fn wait(&mut self) -> bool {
+        self.drive.step()
+    }
+
+    fn take_interrupts(&mut self, vectors: &mut Vec<u16>) {
+        self.drive.take_interrupts(vectors);
+    }
+}
+
+#[test]
+fn shadow_doorbells_alone_carry_commands_and_stale_registers_carry_none() {
+    let drive = Simulation::new(config()).unwrap();
+    let mut host = Driver::new(Attentive { drive, doorbells: 0 }, 1, 64).unwrap();
+    host.enable_shadow_doorbells().unwrap();
+    host.port.doorbells = 0;
+    let buffer = host.port.memory().allocate(4096);
+    let read = |host: &mut Driver<Attentive>| {
+        let entry = with_data(read_write(NvmOpcode::READ, 0, 1), (buffer.address, 0));
+        assert!(host.execute(IO, entry).unwrap().status.is_success());
+    };
+    for _ in 0..640 {
+        read(&mut host);
+    }
+    // The event indices stay 0: each queue rings once a round, as its index passes 0.
+    assert!(host.port.doorbells <= 2 * 11, "{} register writes", host.port.doorbells);
+    // A register write that comes late says "look", whatever its value: nothing runs again.
+    let commands = host.port.drive.drive.statistics().commands;
+    for stale in [0, 5, 63, 64, u64::from(u32::MAX)] {
+        host.port.register_write(offset::DOORBELLS + 8, 4, stale);
+        host.port.register_write(offset::DOORBELLS + 12, 4, stale);
+        host.port.settle();
+        while host.port.wait() {}
+    }
+    assert_eq!(host.port.drive.drive.statistics().commands, commands);
+    for _ in 0..200 {
+        read(&mut host);
+    }
+    assert_eq!(host.port.drive.drive.statistics().commands, commands + 200);
 }
 
 #[test]
