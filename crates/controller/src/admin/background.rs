@@ -239,8 +239,7 @@ impl Controller {
         }
     }
 
-    /// Ends I/O commands that are under way, and drops what they asked of the flash and has not
-    /// reached it: nothing of theirs comes after this.
+    /// Ends I/O commands that are under way: nothing of theirs comes after this.
     fn end_all(
         &mut self,
         now: Instant,
@@ -252,6 +251,12 @@ impl Controller {
         for tag in self.inflight.tags(|c| is_io(c) && is_concerned(c)) {
             self.end_early(now, host, tag, status);
         }
+        self.forget_abandoned(now);
+    }
+
+    /// Drops what commands that are not in flight any more asked of the flash and that has not
+    /// reached it.
+    pub(crate) fn forget_abandoned(&mut self, now: Instant) {
         self.ssd.forget(now, |tag| self.inflight.contains(Tag(tag)));
     }
 

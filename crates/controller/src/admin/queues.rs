@@ -94,6 +94,7 @@ impl Controller {
         for tag in self.inflight.tags(|c| c.token().sqid == qid) {
             self.end_early(now, host, tag, Status::ABORTED_SQ_DELETION);
         }
+        self.forget_abandoned(now);
         self.submission[usize::from(qid)] = None;
         self.arbiter.remove(qid);
         if let Some(completion) = &mut self.completion[cqid] {
