@@ -255,10 +255,9 @@ impl Ssd {
             if self.buffer_free.is_some() {
                 self.epoch(epoch).outstanding -= 1;
             }
-            if self.map.get(lpn).is_none() && !wanted.contains(&lpn) {
-                if let Some(store) = &mut self.store {
-                    store.remove(lpn, 1);
-                }
+            let was_first = self.map.get(lpn).is_none() && !wanted.contains(&lpn);
+            if let Some(store) = self.store.as_mut().filter(|_| was_first) {
+                store.remove(lpn, 1);
             }
         }
         self.retire_epochs(now);

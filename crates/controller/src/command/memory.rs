@@ -18,25 +18,21 @@ pub(crate) enum MemoryCommand {
 impl MemoryCommand {
     pub(crate) fn decode(entry: &SubmissionEntry) -> Result<Self, Status> {
         let start = entry.cdw10_11();
-        let len = u64::from(entry.cdw12.get());
-        let command = match MemoryOpcode(entry.opcode) {
+        let opcode = MemoryOpcode(entry.opcode);
+        let len = match opcode {
+            MemoryOpcode::COPY => entry.cdw2_3(),
+            _ => entry.cdw12.get().into(),
+        };
+        let command = match opcode {
             MemoryOpcode::READ => Self::Read { start, len },
             MemoryOpcode::WRITE => Self::Write { start, len },
             MemoryOpcode::FILL => Self::Fill { start, len },
             MemoryOpcode::COPY => {
                 let cdw12 = MemoryCopyCdw12::from_bits(entry.cdw12.get());
-                Self::Copy {
-                    target: start,
-                    len: entry.cdw2_3(),
-                    source_count: usize::from(cdw12.nr_z()) + 1,
-                    format: cdw12.desfmt(),
-                }
+                let source_count = usize::from(cdw12.nr_z()) + 1;
+                Self::Copy { target: start, len, source_count, format: cdw12.desfmt() }
             }
             _ => return Err(Status::INVALID_OPCODE.with_dnr()),
-        };
-        let len = match command {
-            Self::Copy { len, .. } => len,
-            _ => len,
         };
         if !start.is_multiple_of(GRANULARITY) || !len.is_multiple_of(GRANULARITY) {
             return Err(Status::INVALID_FIELD.with_dnr());

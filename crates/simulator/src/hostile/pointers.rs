@@ -120,7 +120,7 @@ impl SglWalk {
                 self.places.extend((0..room).map(|_| None));
             }
             0 | 1 => {}
-            _ if length > 0 && length % 16 == 0 && address % 8 == 0 => {
+            _ if length > 0 && length.is_multiple_of(16) && address.is_multiple_of(8) => {
                 return Ok(Some((address, length / 16, kind == 2)));
             }
             _ => return Err(Status::INVALID_SGL_SEGMENT),

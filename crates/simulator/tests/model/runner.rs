@@ -152,9 +152,9 @@ impl Runner {
                 self.host.port.register_write(at, 4, (*value).into());
                 // With shadow doorbells the register of a queue that exists has no value.
                 if self.is_shadowed {
-                    self.forgotten += 1
+                    self.forgotten += 1;
                 } else {
-                    self.errors += 1
+                    self.errors += 1;
                 }
                 self.host.port.settle();
                 self.collect()
