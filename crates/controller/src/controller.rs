@@ -66,6 +66,8 @@ pub struct Controller {
     /// A queue is blocked because too many commands are in flight, or too much is asked of the
     /// flash.
     pub(crate) is_saturated: bool,
+    /// A command ended early: what it asked of the flash may still wait there.
+    pub(crate) has_abandoned: bool,
     /// Normal shutdowns so far.
     pub(crate) shutdowns: u32,
     /// The temperature was beyond a threshold when it was last looked at.
@@ -119,6 +121,7 @@ impl Controller {
             background: Background::default(),
             inflight: InFlightTable::default(),
             is_saturated: false,
+            has_abandoned: false,
             shutdowns: 0,
             was_temperature_told: false,
             page_bits: ssd.geometry().page_bytes.trailing_zeros(),
@@ -376,6 +379,7 @@ impl Controller {
     ) {
         let partner = self.inflight.get_mut(tag).and_then(|command| command.fused_write());
         let Some(ending) = self.abandon(tag) else { return };
+        self.has_abandoned = true;
         self.end(now, host, Ending { status, result: 0, ..ending });
         if let Some(write) = partner {
             self.end_early(now, host, write, Status::ABORTED_FAILED_FUSED);

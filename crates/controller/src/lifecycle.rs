@@ -128,6 +128,7 @@ impl Controller {
         self.doorbell_buffers = None;
         self.fetch_due = false;
         self.is_saturated = false;
+        self.has_abandoned = false;
         self.was_temperature_told = false;
         self.logs.changed_namespaces.clear();
         self.background.controller_reset(self.now);

@@ -1,6 +1,6 @@
 //! The drive: requests in, transactions to the flash, completions out; garbage collection.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use simtime::Instant;
 
@@ -224,8 +224,9 @@ impl Ssd {
     }
 
     /// Forgets requests that nobody waits for any more: those whose tag `keep` does not want and
-    /// that have not reached the flash or the write buffer. They never finish. A page that a
-    /// forgotten write would have been the first to hold stays unwritten.
+    /// that have not reached the flash or the write buffer. They never finish. What the store holds
+    /// stays, for it may have been read: a page whose only write is forgotten has contents, but
+    /// counts as unwritten.
     pub fn forget(&mut self, now: Instant, keep: impl Fn(u64) -> bool) {
         let mut dropped = Vec::new();
         self.pending.retain(|write| {
@@ -249,16 +250,10 @@ impl Ssd {
             Origin::Gc => true,
         });
         self.backlog -= dropped.len() as u64 + reads;
-        let wanted: BTreeSet<Lpn> = self.pending.iter().map(|write| write.lpn).collect();
-        for PendingWrite { lpn, epoch, .. } in dropped {
-            // Without a buffer epochs end at once.
-            if self.buffer_free.is_some() {
-                self.epoch(epoch).outstanding -= 1;
-            }
-            let was_first = self.map.get(lpn).is_none() && !wanted.contains(&lpn);
-            if let Some(store) = self.store.as_mut().filter(|_| was_first) {
-                store.remove(lpn, 1);
-            }
+        // Without a buffer epochs end at once.
+        for PendingWrite { epoch, .. } in dropped.iter().filter(|_| self.buffer_free.is_some()) {
+            let epoch = (epoch - self.first_epoch) as usize;
+            self.epochs[epoch].outstanding -= 1;
         }
         self.retire_epochs(now);
         self.place_pending(now);

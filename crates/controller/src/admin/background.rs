@@ -254,9 +254,11 @@ impl Controller {
         self.forget_abandoned(now);
     }
 
-    /// Drops what commands that are not in flight any more asked of the flash and that has not
-    /// reached it.
+    /// Drops what commands that ended early asked of the flash and that has not reached it.
     pub(crate) fn forget_abandoned(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.has_abandoned) {
+            return;
+        }
         self.ssd.forget(now, |tag| self.inflight.contains(Tag(tag)));
     }
 

@@ -275,6 +275,9 @@ impl Runner {
     fn submit_pair(&mut self, queue: u8, blocks: Extent, how: (bool, u64)) -> Outcome {
         let Some(queue) = self.io_queue(queue) else { return Ok(()) };
         let (different, seed) = how;
+        if !self.host.has_room(queue) || self.host.outstanding(queue) > 0 {
+            self.drain()?;
+        }
         let compare = self.reference.plan(&Command::Compare { blocks, different }, seed);
         let write = self.reference.plan(&Command::Write { blocks, fua: false }, seed ^ 1);
         let room = (self.host.outstanding(queue) as usize) + 2;
@@ -290,9 +293,6 @@ impl Runner {
         write.late = compare.late.iter().map(|_| Status::ABORTED_FAILED_FUSED).collect();
         write.may_succeed = compare.may_succeed;
         let shape = Shape::Prp { offset: 0, order: seed };
-        if !self.host.has_room(queue) || self.host.outstanding(queue) > 0 {
-            self.drain()?;
-        }
         let pair = [self.place(compare, &shape), self.place(write, &shape)];
         let mut cids = Vec::new();
         for pending in pair {

@@ -34,7 +34,8 @@ impl Controller {
             return Ok(());
         }
         let end = start + len;
-        let (first, last) = self.deallocate_pages(now, start, len);
+        let (first, last) = self.whole_pages(start, len);
+        self.deallocate_pages(now, first, last);
         // What is left at either side of the whole pages, or all of it if there is none.
         let edges =
             if first < last { vec![(start, first), (last, end)] } else { vec![(start, end)] };
@@ -51,16 +52,20 @@ impl Controller {
         Ok(())
     }
 
-    /// Deallocates the whole pages of a byte range; returns where they begin and end.
-    fn deallocate_pages(&mut self, now: Instant, start: u64, len: u64) -> (u64, u64) {
+    /// The whole pages of a byte range: where they begin and end; there are none if that is no range.
+    fn whole_pages(&self, start: u64, len: u64) -> (u64, u64) {
         let page_bytes = 1u64 << self.page_bits;
-        let first = start.next_multiple_of(page_bytes);
-        let last = (start + len) & !(page_bytes - 1);
+        (start.next_multiple_of(page_bytes), (start + len) & !(page_bytes - 1))
+    }
+
+    /// Deallocates pages, from a byte to another.
+    fn deallocate_pages(&mut self, now: Instant, first: u64, last: u64) {
         if first < last {
+            // An aborted write must not write these pages again.
+            self.forget_abandoned(now);
             let (lpn, count) = (first >> self.page_bits, (last - first) >> self.page_bits);
             self.ssd.deallocate(now, Lpn(lpn as u32), count as u32);
         }
-        (first, last)
     }
 
     /// Dataset Management: hints are taken for what they are, deallocation is done.
@@ -94,20 +99,17 @@ impl Controller {
     ) -> Result<(), Status> {
         let mut list = vec![DatasetRange::default(); range_count];
         segments.read(host, list.as_mut_bytes())?;
-        let extents: Vec<_> = list
-            .iter()
-            .map(|range| self.byte_extent(range.slba.get(), range.nlb.get().into()))
-            .collect::<Result<_, _>>()?;
+        let whole_pages = |range: &DatasetRange| {
+            let (start, len) = self.byte_extent(range.slba.get(), range.nlb.get().into())?;
+            Ok(self.whole_pages(start, len))
+        };
+        let mut extents: Vec<_> = list.iter().map(whole_pages).collect::<Result<_, Status>>()?;
         // Ranges that overlap are done once: the work is bounded by the drive, not by the list.
-        let mut extents = extents;
         extents.sort_unstable();
         let mut done = 0;
-        for (start, len) in extents {
-            let (from, end) = (start.max(done), start + len);
-            if from < end {
-                self.deallocate_pages(now, from, end - from);
-                done = end;
-            }
+        for (first, last) in extents {
+            self.deallocate_pages(now, first.max(done), last);
+            done = done.max(last);
         }
         self.complete(now, tag, Status::SUCCESS, 0);
         Ok(())
