@@ -14,9 +14,20 @@ struct Vector {
     waiting: u32,
     /// When the first of them has waited long enough.
     deadline: Instant,
-    /// An event for this vector is under way.
-    is_timed: bool,
+    /// The earliest event for this vector that is under way.
+    event_at: Option<Instant>,
     coalescing_disabled: bool,
+}
+
+impl Vector {
+    /// Waits for the deadline, with an event of its own unless an earlier one looks again.
+    fn wait(&mut self) -> Raise {
+        if self.event_at.is_some_and(|at| at <= self.deadline) {
+            return Raise::Pending;
+        }
+        self.event_at = Some(self.deadline);
+        Raise::At(self.deadline)
+    }
 }
 
 /// What a posted completion leads to.
@@ -44,7 +55,7 @@ impl Interrupts {
     /// Forgets what waits, and every vector's setting. Events under way will find nothing.
     pub(crate) fn reset(&mut self) {
         for vector in &mut self.vectors {
-            *vector = Vector { is_timed: vector.is_timed, ..Vector::default() };
+            *vector = Vector { event_at: vector.event_at, ..Vector::default() };
         }
     }
 
@@ -84,20 +95,17 @@ impl Interrupts {
         if state.waiting == 1 {
             state.deadline = now + TIME_UNIT * u64::from(setting.time());
         }
-        if std::mem::replace(&mut state.is_timed, true) {
-            return Raise::Pending;
-        }
-        Raise::At(state.deadline)
+        state.wait()
     }
 
     /// The event of a vector happens: raise its interrupt, look again later, or `None` if its
     /// completions were raised in the meantime.
     pub(crate) fn expired(&mut self, now: Instant, vector: u16) -> Option<Raise> {
         let state = self.vectors.get_mut(usize::from(vector))?;
-        state.is_timed = state.waiting > 0 && state.deadline > now;
+        state.event_at = state.event_at.filter(|at| *at > now);
         match state.waiting {
             0 => None,
-            _ if state.is_timed => Some(Raise::At(state.deadline)),
+            _ if state.deadline > now => Some(state.wait()),
             _ => {
                 state.waiting = 0;
                 Some(Raise::Now)
@@ -122,6 +130,12 @@ mod tests {
         assert_eq!(interrupts.expired(at(300), 1), Some(Raise::At(at(305))));
         assert_eq!(interrupts.expired(at(305), 1), Some(Raise::Now));
         assert_eq!(interrupts.expired(at(305), 1), None);
+        // A shorter time does not wait for the event of a longer one.
+        let longer = InterruptCoalescing::new().with_thr_z(9).with_time(200);
+        assert_eq!(interrupts.posted(at(400), 1, true, longer), Raise::At(at(20_400)));
+        interrupts.reset();
+        assert_eq!(interrupts.posted(at(500), 1, true, setting), Raise::At(at(800)));
+        assert_eq!(interrupts.expired(at(800), 1), Some(Raise::Now));
         assert_eq!(interrupts.posted(at(9), 0, false, setting), Raise::Now);
         interrupts.set_disabled(1, true).unwrap();
         assert_eq!(interrupts.posted(at(9), 1, true, setting), Raise::Now);
