@@ -4,6 +4,8 @@ use simtime::{Duration, Instant};
 
 use nvme_spec::InterruptCoalescing;
 
+use crate::reminder::Reminder;
+
 /// Unit of the coalescing time (TIME).
 const TIME_UNIT: Duration = Duration::from_us(100);
 
@@ -14,19 +16,14 @@ struct Vector {
     waiting: u32,
     /// When the first of them has waited long enough.
     deadline: Instant,
-    /// The earliest event for this vector that is under way.
-    event_at: Option<Instant>,
+    reminder: Reminder,
     coalescing_disabled: bool,
 }
 
 impl Vector {
     /// Waits for the deadline, with an event of its own unless an earlier one looks again.
     fn wait(&mut self) -> Raise {
-        if self.event_at.is_some_and(|at| at <= self.deadline) {
-            return Raise::Pending;
-        }
-        self.event_at = Some(self.deadline);
-        Raise::At(self.deadline)
+        if self.reminder.set(self.deadline) { Raise::At(self.deadline) } else { Raise::Pending }
     }
 }
 
@@ -55,7 +52,7 @@ impl Interrupts {
     /// Forgets what waits, and every vector's setting. Events under way will find nothing.
     pub(crate) fn reset(&mut self) {
         for vector in &mut self.vectors {
-            *vector = Vector { event_at: vector.event_at, ..Vector::default() };
+            *vector = Vector { reminder: vector.reminder, ..Vector::default() };
         }
     }
 
@@ -102,7 +99,7 @@ impl Interrupts {
     /// completions were raised in the meantime.
     pub(crate) fn expired(&mut self, now: Instant, vector: u16) -> Option<Raise> {
         let state = self.vectors.get_mut(usize::from(vector))?;
-        state.event_at = state.event_at.filter(|at| *at > now);
+        state.reminder.happened(now);
         match state.waiting {
             0 => None,
             _ if state.deadline > now => Some(state.wait()),

@@ -38,6 +38,7 @@ mod link;
 mod namespace;
 mod queue;
 mod registers;
+mod reminder;
 mod statistics;
 mod work;
 

@@ -19,6 +19,7 @@ use crate::controller::{Controller, Event};
 use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, InFlight, Tag};
 use crate::namespace::{NAMESPACES, NVM_NSID};
+use crate::reminder::Reminder;
 
 /// Bytes of a block by LBA format index.
 pub(crate) const LBA_FORMATS: [u32; 2] = [512, 4096];
@@ -91,9 +92,8 @@ pub(crate) struct Background {
     /// Pages written by hosts when the last sanitize ended.
     written_pages: u64,
     testing: Option<Testing>,
-    /// Events of formats and of self-tests that are under way.
-    format_event: Option<Instant>,
-    test_event: Option<Instant>,
+    format_reminder: Reminder,
+    test_reminder: Reminder,
     results: VecDeque<SelfTestResult>,
 }
 
@@ -221,21 +221,19 @@ impl Controller {
         let ends = now + time;
         self.background.formatting = Some(Formatting { tag, block_bytes, ends });
         self.set_activity(tag, Activity::Formatting);
-        self.remind(|b| &mut b.format_event, ends, Event::Formatted);
+        self.remind_of_format(ends);
         Ok(())
     }
 
-    /// Sees to it that an event happens at a time, or before it: it looks again then.
-    fn remind(
-        &mut self,
-        event_at: fn(&mut Background) -> &mut Option<Instant>,
-        at: Instant,
-        event: Event,
-    ) {
-        let event_at = event_at(&mut self.background);
-        if event_at.is_none_or(|earlier| earlier > at) {
-            *event_at = Some(at);
-            self.events.push(at, event);
+    fn remind_of_format(&mut self, at: Instant) {
+        if self.background.format_reminder.set(at) {
+            self.events.push(at, Event::Formatted);
+        }
+    }
+
+    fn remind_of_test(&mut self, at: Instant) {
+        if self.background.test_reminder.set(at) {
+            self.events.push(at, Event::SelfTested);
         }
     }
 
@@ -264,10 +262,10 @@ impl Controller {
 
     /// A format is over: the namespace is empty and has its new block size.
     pub(crate) fn formatted(&mut self, now: Instant) {
-        self.background.format_event = self.background.format_event.filter(|at| *at > now);
+        self.background.format_reminder.happened(now);
         let Some(done) = self.background.formatting else { return };
         if done.ends > now {
-            return self.remind(|b| &mut b.format_event, done.ends, Event::Formatted);
+            return self.remind_of_format(done.ends);
         }
         self.background.formatting = None;
         self.ssd.deallocate(now, Lpn(0), self.ssd.geometry().logical_pages);
@@ -384,17 +382,15 @@ impl Controller {
         let extended = Duration::from_us(60_000_000) * minutes;
         let ends = now + if is_extended { extended } else { SHORT_TEST };
         self.background.testing = Some(Testing { is_extended, nsid, started: now, ends });
-        self.remind(|b| &mut b.test_event, ends, Event::SelfTested);
+        self.remind_of_test(ends);
         Ok(())
     }
 
     /// A self-test's time may be over.
     pub(crate) fn self_tested(&mut self, now: Instant) {
-        self.background.test_event = self.background.test_event.filter(|at| *at > now);
+        self.background.test_reminder.happened(now);
         match self.background.testing {
-            Some(test) if test.ends > now => {
-                self.remind(|b| &mut b.test_event, test.ends, Event::SelfTested);
-            }
+            Some(test) if test.ends > now => self.remind_of_test(test.ends),
             Some(_) => self.background.end_test(now, PASSED),
             None => {}
         }

@@ -5,6 +5,7 @@ use nvme_spec::Status;
 use simtime::{Duration, EventQueue, Instant};
 
 use crate::controller::{Controller, Event};
+use crate::reminder::Reminder;
 
 /// Granularity of the timer in 100 ms units (Identify, KAS).
 pub(crate) const GRANULARITY: u16 = 10;
@@ -17,8 +18,7 @@ const UNIT_MS: u32 = 100;
 pub(crate) struct KeepAlive {
     timeout: Option<Duration>,
     deadline: Instant,
-    /// The earliest event under way.
-    event_at: Option<Instant>,
+    reminder: Reminder,
 }
 
 impl KeepAlive {
@@ -35,13 +35,15 @@ impl KeepAlive {
         self.restart(now, events);
     }
 
-    /// The host gave a sign of life. An event that comes too early looks again, so that a host
-    /// that is busy with signs of life leaves no trail of events.
+    /// The host gave a sign of life.
     pub(crate) fn restart(&mut self, now: Instant, events: &mut EventQueue<Event>) {
         let Some(timeout) = self.timeout else { return };
         self.deadline = now + timeout;
-        if self.event_at.is_none_or(|at| at > self.deadline) {
-            self.event_at = Some(self.deadline);
+        self.wait(events);
+    }
+
+    fn wait(&mut self, events: &mut EventQueue<Event>) {
+        if self.reminder.set(self.deadline) {
             events.push(self.deadline, Event::KeepAlive);
         }
     }
@@ -56,16 +58,12 @@ impl Controller {
     /// The time-out may be over: without a sign of life since, the controller stops.
     pub(crate) fn keep_alive_expired(&mut self, now: Instant) {
         let timer = &mut self.keep_alive;
-        timer.event_at = timer.event_at.filter(|at| *at > now);
+        timer.reminder.happened(now);
         if timer.timeout.is_none() {
             return;
         }
         if timer.deadline > now {
-            if timer.event_at.is_none_or(|at| at > timer.deadline) {
-                timer.event_at = Some(timer.deadline);
-                self.events.push(timer.deadline, Event::KeepAlive);
-            }
-            return;
+            return timer.wait(&mut self.events);
         }
         timer.stop();
         self.logs.log_fatal(Status::KEEP_ALIVE_EXPIRED);
