@@ -63,19 +63,14 @@ impl AsyncEvents {
 
     /// A log page was read: its type may be reported again.
     pub(crate) fn log_read(&mut self, page: u8) {
-        for kind in
-            [event_type::ERROR, event_type::SMART, event_type::NOTICE, event_type::COMMAND_SET]
-        {
-            let belongs = match kind {
-                event_type::ERROR => page == lid::ERROR,
-                event_type::SMART => page == lid::SMART,
-                event_type::NOTICE => page == lid::CHANGED_NAMESPACES,
-                _ => page == lid::SANITIZE_STATUS,
-            };
-            if belongs {
-                self.silenced &= !(1 << kind);
-            }
-        }
+        let kind = match page {
+            lid::ERROR => event_type::ERROR,
+            lid::SMART => event_type::SMART,
+            lid::CHANGED_NAMESPACES => event_type::NOTICE,
+            lid::SANITIZE_STATUS => event_type::COMMAND_SET,
+            _ => return,
+        };
+        self.silenced &= !(1 << kind);
     }
 
     /// The first notice that may be reported.
@@ -101,15 +96,20 @@ impl Controller {
         Ok(())
     }
 
-    /// Something happened that a host may have asked to be told.
-    pub(crate) fn notify(&mut self, notice: Notice) {
+    /// True if the host asked for notices of a kind (Asynchronous Event Configuration), or always
+    /// gets them.
+    pub(crate) fn wants(&self, notice: Notice) -> bool {
         let config = self.features.current.async_events;
-        let wanted = match notice {
+        match notice {
             Notice::TemperatureThreshold => config.smart() & 1 << 1 != 0,
             Notice::NamespaceAttribute => config.namespace_attributes(),
             _ => true,
-        };
-        if wanted && !self.async_events.notices.contains(&notice) {
+        }
+    }
+
+    /// Something happened that a host may have asked to be told.
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        if self.wants(notice) && !self.async_events.notices.contains(&notice) {
             self.async_events.notices.push_back(notice);
             self.fetch_due = true;
         }

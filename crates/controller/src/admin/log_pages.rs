@@ -192,8 +192,7 @@ impl Controller {
     /// Tells the host, once, that the temperature is beyond a threshold: because a threshold moved,
     /// for the temperature does not, or because the host now wants to know.
     pub(crate) fn check_temperature(&mut self) {
-        let is_wanted = self.features.current.async_events.smart() & 1 << 1 != 0;
-        let is_told = is_wanted && self.is_temperature_critical();
+        let is_told = self.wants(Notice::TemperatureThreshold) && self.is_temperature_critical();
         if is_told && !self.was_temperature_told {
             self.notify(Notice::TemperatureThreshold);
         }

@@ -105,14 +105,9 @@ impl Controller {
         segments: &Segments,
         (start, len): (u64, u64),
     ) -> Result<(), Status> {
-        let mut buffer = std::mem::take(&mut self.scratch);
-        buffer.resize(len as usize, 0);
-        let read = segments.read(host, &mut buffer);
-        if read.is_ok() {
-            assert!(self.memory.write(start, &buffer), "the range was checked");
-        }
-        self.scratch = buffer;
-        read?;
+        self.keep_data(host, segments, len, |drive, data| {
+            assert!(drive.memory.write(start, data), "the range was checked");
+        })?;
         self.complete(now, tag, Status::SUCCESS, 0);
         Ok(())
     }

@@ -203,15 +203,9 @@ impl Controller {
         segments: &Segments,
         (start, len, fua): (u64, u64, bool),
     ) -> Result<(), Status> {
-        // All of the data is here before any of it is kept: a write that fails leaves nothing.
-        let mut data = std::mem::take(&mut self.scratch);
-        data.resize(len as usize, 0);
-        let read = segments.read(host, &mut data);
-        if read.is_ok() {
-            fill_store(&mut self.ssd, start, &data);
-        }
-        self.scratch = data;
-        read?;
+        self.keep_data(host, segments, len, |drive, data| {
+            fill_store(&mut drive.ssd, start, data);
+        })?;
         self.write_pages(now, tag, &[(start, len)], fua);
         Ok(())
     }
