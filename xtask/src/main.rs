@@ -17,10 +17,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
     ("client", &["nvme_spec"]),
+    ("engine_bench", &["ebpf"]),
     ("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"]),
     (
         "csdrive",
-        &["nvme_spec", "simtime", "ssd", "compute", "ebpf", "controller", "client", "simulator"],
+        &[
+            "nvme_spec",
+            "simtime",
+            "ssd",
+            "compute",
+            "ebpf",
+            "controller",
+            "client",
+            "simulator",
+            "engine_bench",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -29,7 +40,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const EXAMPLES_CLANG: &str = "clang-14";
 
 /// Where sources of committed objects are.
-const PROGRAM_FOLDERS: [&str; 2] = ["examples/programs", "crates/simulator/tests/statuses"];
+const PROGRAM_FOLDERS: [&str; 3] =
+    ["examples/programs", "crates/simulator/tests/statuses", "crates/engine_bench/src"];
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {

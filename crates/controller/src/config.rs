@@ -1,6 +1,7 @@
 //! What the drive is made of.
 
 use compute::CostTable;
+use ebpf::Engine;
 use simtime::{Bandwidth, Duration};
 
 /// A link: transfers queue at its bandwidth, then take its latency.
@@ -42,6 +43,8 @@ pub struct Config {
     pub instruction_budget: u64,
     /// Instructions it may execute more for each byte of its memory ranges.
     pub instruction_budget_per_byte: u64,
+    /// What runs programs. It changes how fast the host machine is, never the drive.
+    pub engine: Engine,
     /// Host link.
     pub host_link: LinkConfig,
     /// Link between flash and device memory.
@@ -70,6 +73,7 @@ impl Default for Config {
             declared_time: Duration::from_us(100),
             instruction_budget: 500_000_000,
             instruction_budget_per_byte: 32,
+            engine: Engine::Auto,
             host_link: LinkConfig {
                 bandwidth: Bandwidth::from_bytes_per_s(3_500_000_000),
                 latency: Duration::from_us(1),

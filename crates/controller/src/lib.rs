@@ -47,6 +47,7 @@ pub mod limits;
 pub use command::check_entry;
 pub use config::{Config, ConfigError, LinkConfig, RunTimeModel};
 pub use controller::Controller;
+pub use ebpf::{Engine, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};
 pub use inflight::{CommandRecord, RunRecord, Stages};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};

@@ -1,6 +1,6 @@
 //! What the controller asks of its shell: interrupts to raise and programs to run.
 
-use ebpf::{Invocation, Outcome, Program};
+use ebpf::{Invocation, Outcome, Program, Worker};
 
 use crate::namespace::compute::ProgramLease;
 
@@ -41,8 +41,8 @@ pub struct WorkDone {
 
 impl WorkItem {
     /// Runs the program to its end, or to the end of its instruction budget.
-    pub fn run(self) -> WorkDone {
-        let outcome = self.program.execute(&self.invocation);
+    pub fn run(self, worker: &mut Worker) -> WorkDone {
+        let outcome = self.program.execute(worker, &self.invocation);
         WorkDone { job: self.job, outcome, lease: self.lease }
     }
 }

@@ -1,4 +1,5 @@
 //! `csdrive bench`: measures csdrive itself.
 
 pub(crate) mod data_path;
+pub(crate) mod engine;
 pub(crate) mod simulation;

@@ -78,6 +78,8 @@ enum BenchCommand {
         #[arg(long)]
         batches: u32,
     },
+    /// Program engines against native code and a peer: nanoseconds per element of each kernel
+    Engine(bench::engine::Arguments),
     /// Simulated commands per second of host time, on one core
     Simulation {
         /// Commands of each measurement
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))
             .map(|()| Outcome::Success),
+        Command::Bench(BenchCommand::Engine(arguments)) => bench::engine::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
     };
     match done {

@@ -4,9 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use client::commands::Execute;
 use controller::{CommandRecord, Config, Stages, Statistics};
-use ebpf::LoadError;
+use ebpf::{Engine, LoadError};
 use nvme_spec::Status;
 use serde_json::{Value, json};
 use simulator::{CommandFailed, Session, SessionError};
@@ -49,15 +50,21 @@ pub(crate) struct Arguments {
     data: Option<String>,
     #[command(flatten)]
     sources: config::Sources,
-    /// Program engine: auto or interpreter
-    #[arg(long, value_name = "ENGINE", default_value = "auto")]
-    engine: String,
+    /// What runs the program; sets compute.engine
+    #[arg(long, value_name = "ENGINE", value_parser = engines())]
+    engine: Option<Engine>,
     /// Write a timeline of the run for Perfetto
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// Parses the name of an engine.
+fn engines() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(Engine::NAMES.map(|(name, _)| name))
+        .map(|name| name.parse().expect("only names are let through"))
 }
 
 /// Where things lie in device memory and on the NVM namespace.
@@ -104,7 +111,8 @@ impl Bytes {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
     loaded.print_notes();
-    let config = loaded.config;
+    let mut config = loaded.config;
+    config.engine = arguments.engine.unwrap_or(config.engine);
     let prepared = usage(prepare(arguments, &config))?;
     let (report, files) = execute(arguments, config, &prepared)?;
     if arguments.json {
@@ -129,10 +137,6 @@ struct Prepared {
 }
 
 fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
-    if !matches!(arguments.engine.as_str(), "auto" | "interpreter") {
-        let engine = &arguments.engine;
-        anyhow::bail!("--engine {engine}: this build has auto and interpreter");
-    }
     if !config.flash.keep_data {
         anyhow::bail!(
             "flash.keep_data = false: a program needs its input's contents; set it to true"

@@ -182,7 +182,7 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
             "no function 'triple' in the object; it has: double_values",
         ),
         (&["run", &double, "--input", "/nowhere/in"], "--input /nowhere/in"),
-        (&["run", &double, "--engine", "warp"], "auto and interpreter"),
+        (&["run", &double, "--engine", "warp"], "auto, interpreter, tier1"),
         (&["run", &double, "--data", "hex:0g"], "hexadecimal"),
         (&["run", &double, "--data", "hex:123"], "hexadecimal"),
         (&["run", &double, "--data", "/nowhere/d"], "--data /nowhere/d"),

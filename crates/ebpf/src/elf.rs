@@ -15,7 +15,7 @@ use object::{
 
 use crate::btf::SourceLines;
 use crate::error::LoadError;
-use crate::helper;
+use crate::helper::{self, HELPERS, Helper};
 use crate::image::{DataSection, Function, FunctionName, Image};
 use crate::isa::{CALL, CALL_LOCAL, Instruction, LDDW};
 use crate::memory::Window;
@@ -47,7 +47,11 @@ fn malformed(error: impl ToString) -> LoadError {
 }
 
 /// Loads an object and chooses its entry function.
-pub(crate) fn load(bytes: &[u8], entry: Option<&str>) -> Result<(Image, usize), LoadError> {
+pub(crate) fn load(
+    bytes: &[u8],
+    entry: Option<&str>,
+    helpers: &[Helper],
+) -> Result<(Image, usize), LoadError> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(LoadError::NotElf);
     }
@@ -63,7 +67,7 @@ pub(crate) fn load(bytes: &[u8], entry: Option<&str>) -> Result<(Image, usize), 
         }
     }
     let elf = Elf::parse(bytes).map_err(malformed)?;
-    let mut linker = Linker::new(&elf)?;
+    let mut linker = Linker::new(&elf, helpers)?;
     linker.relocate_text()?;
     linker.relocate_data()?;
     let image = linker.finish()?;
@@ -87,6 +91,7 @@ struct Data<'a> {
 
 struct Linker<'a> {
     elf: &'a Elf<'a>,
+    helpers: &'a [Helper],
     slots: Vec<Instruction>,
     text: Vec<Text<'a>>,
     data: BTreeMap<usize, Data<'a>>,
@@ -99,10 +104,11 @@ struct Linker<'a> {
 }
 
 impl<'a> Linker<'a> {
-    fn new(elf: &'a Elf<'a>) -> Result<Self, LoadError> {
+    fn new(elf: &'a Elf<'a>, helpers: &'a [Helper]) -> Result<Self, LoadError> {
         let debug = |name| elf.section_by_name(name).and_then(|s| s.data().ok()).unwrap_or(&[]);
         let mut linker = Self {
             elf,
+            helpers,
             slots: Vec::new(),
             text: Vec::new(),
             data: BTreeMap::new(),
@@ -118,7 +124,7 @@ impl<'a> Linker<'a> {
     }
 
     fn place_sections(&mut self) -> Result<(), LoadError> {
-        let (mut total, mut next) = (0u64, Window::new().next_free());
+        let (mut total, mut next) = (0u64, Window::FIRST);
         for section in self.elf.sections() {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
             let sh_flags = sh_flags.0;
@@ -320,7 +326,7 @@ impl<'a> Linker<'a> {
         let symbol = self.symbol(symbol)?;
         let name = symbol.name().unwrap_or_default().to_owned();
         let Some(section) = symbol.section_index() else {
-            let Some(helper) = helper::by_name(&name) else {
+            let Some(helper) = helper::by_name(self.helpers, &name) else {
                 let function = function.to_owned();
                 return Err(LoadError::UndefinedSymbol { symbol: name, function });
             };
@@ -408,7 +414,7 @@ impl<'a> Linker<'a> {
 /// # Errors
 /// If the object cannot be loaded or has no such function.
 pub fn select_entry(object: &[u8], name: &str) -> Result<Vec<u8>, LoadError> {
-    let (image, entry) = load(object, Some(name))?;
+    let (image, entry) = load(object, Some(name), HELPERS)?;
     let mut bytes = object.to_vec();
     let start = image.functions[entry].start;
     let chosen = image.names.iter().find(|n| n.start == start && n.name == name);

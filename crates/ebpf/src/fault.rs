@@ -97,6 +97,12 @@ pub enum FaultKind {
     /// More nested calls than there are frames.
     #[error("more than {} call frames; bound the recursion", crate::isa::MAX_FRAMES)]
     CallDepth,
+    /// Another thread ended the run.
+    #[error("stopped")]
+    Stopped,
+    /// The host machine could not do its part.
+    #[error("the host machine failed: {0}")]
+    Host(String),
     /// A helper refused its arguments.
     #[error("helper {helper}: {reason}")]
     Helper {

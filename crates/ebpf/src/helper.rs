@@ -4,6 +4,8 @@
 //! A helper call costs one instruction of the budget, plus one for each
 //! [`BYTES_PER_BUDGET_UNIT`] bytes it touches, so no program can hide work in helpers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::fault::{Access, FaultKind, MemoryFault};
 use crate::memory::Window;
 
@@ -12,6 +14,9 @@ pub const BYTES_PER_BUDGET_UNIT: u64 = 64;
 
 /// Longest trace text one run may print; more is cut.
 pub const TRACE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes a helper works on before it looks whether the run shall end.
+const PIECE: u64 = 256 << 10;
 
 /// Widest field a conversion pads to.
 const WIDTH_MAX: usize = 64;
@@ -22,8 +27,8 @@ const TRACE_BYTE_COST: u64 = 10;
 /// Longest string a `%s` of the trace helper prints.
 const TRACE_STRING_MAX: u64 = 256;
 
-/// One helper.
-#[derive(Debug)]
+/// One helper. [`crate::Loader`] takes more of them for programs outside a drive.
+#[derive(Clone, Copy, Debug)]
 pub struct Helper {
     /// Number in the call instruction.
     pub id: u32,
@@ -35,7 +40,8 @@ pub struct Helper {
     pub prototype: &'static str,
     /// What it does.
     pub doc: &'static str,
-    pub(crate) body: fn(&mut Call<'_>, [u64; 5]) -> Result<u64, FaultKind>,
+    /// The helper itself: r1 to r5 in, r0 out.
+    pub body: fn(&mut Call<'_>, [u64; 5]) -> Result<u64, FaultKind>,
 }
 
 /// Every helper, by ascending number.
@@ -98,22 +104,37 @@ pub static HELPERS: &[Helper] = &[
     },
 ];
 
-/// The helper with a number.
-pub(crate) fn by_id(id: u32) -> Option<&'static Helper> {
-    HELPERS.iter().find(|h| h.id == id)
-}
-
 /// The helper an undefined function links to.
-pub(crate) fn by_name(name: &str) -> Option<&'static Helper> {
-    HELPERS.iter().find(|h| h.name == name || h.aliases.contains(&name))
+pub(crate) fn by_name<'a>(helpers: &'a [Helper], name: &str) -> Option<&'a Helper> {
+    helpers.iter().find(|h| h.name == name || h.aliases.contains(&name))
 }
 
 /// What a helper may use of the run that called it.
-pub(crate) struct Call<'a> {
-    pub(crate) window: &'a mut Window,
-    pub(crate) trace: &'a mut Vec<u8>,
-    pub(crate) bytes_read: &'a mut u64,
-    pub(crate) bytes_written: &'a mut u64,
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The program's memory. Addresses come from the program: they may be anything.
+    pub window: &'a mut Window,
+    /// Text the program prints.
+    pub trace: &'a mut Vec<u8>,
+    /// Bytes this run has read; the helper adds what it reads.
+    pub bytes_read: &'a mut u64,
+    /// Bytes this run has written; the helper adds what it writes.
+    pub bytes_written: &'a mut u64,
+    pub(crate) stop: Option<&'a AtomicBool>,
+}
+
+impl Call<'_> {
+    /// An error if another thread wants the run to end. Long work looks every
+    /// 256 KiB.
+    ///
+    /// # Errors
+    /// If the run is to end.
+    pub fn check_stop(&self) -> Result<(), FaultKind> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(FaultKind::Stopped),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl From<MemoryFault> for FaultKind {
@@ -124,17 +145,21 @@ impl From<MemoryFault> for FaultKind {
 
 /// Reads a place piece by piece without borrowing it; the visitor says whether to go on.
 fn visit(
-    window: &Window,
+    call: &Call<'_>,
     address: u64,
     len: u64,
     mut visitor: impl FnMut(u64, &[u8]) -> bool,
-) -> Result<(), MemoryFault> {
+) -> Result<(), FaultKind> {
+    let window = &*call.window;
     window.check(address, len, Access::Read)?;
     let mut buffer = [0; 4096];
     let mut offset = 0;
     while offset < len {
+        if offset.is_multiple_of(PIECE) {
+            call.check_stop()?;
+        }
         let piece = &mut buffer[..(len - offset).min(4096) as usize];
-        window.read(address + offset, piece)?;
+        window.read(address.wrapping_add(offset), piece)?;
         if !visitor(offset, piece) {
             break;
         }
@@ -144,14 +169,28 @@ fn visit(
 }
 
 fn memory_copy(call: &mut Call<'_>, [to, from, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
-    call.window.copy(to, from, n)?;
+    call.window.check(from, n, Access::Read)?;
+    call.window.check(to, n, Access::Write)?;
+    // In pieces, from the end that keeps what is still to be read.
+    let [at_to, at_from] = [to, from].map(|address| call.window.effective(address, 0));
+    let backwards = at_to.wrapping_sub(at_from) < n;
+    let pieces = n.div_ceil(PIECE);
+    for i in 0..pieces {
+        call.check_stop()?;
+        let at = if backwards { pieces - 1 - i } else { i } * PIECE;
+        call.window.copy(to.wrapping_add(at), from.wrapping_add(at), (n - at).min(PIECE))?;
+    }
     *call.bytes_read += n;
     *call.bytes_written += n;
     Ok(to)
 }
 
 fn memory_fill(call: &mut Call<'_>, [p, byte, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
-    call.window.fill(p, byte as u8, n)?;
+    call.window.check(p, n, Access::Write)?;
+    for at in (0..n).step_by(PIECE as usize) {
+        call.check_stop()?;
+        call.window.fill(p.wrapping_add(at), byte as u8, (n - at).min(PIECE))?;
+    }
     *call.bytes_written += n;
     Ok(p)
 }
@@ -161,9 +200,9 @@ fn memory_compare(call: &mut Call<'_>, [a, b, n, ..]: [u64; 5]) -> Result<u64, F
     let mut other = [0; 4096];
     let mut result = 0i64;
     let mut read = 0;
-    visit(call.window, a, n, |offset, piece| {
+    visit(call, a, n, |offset, piece| {
         let other = &mut other[..piece.len()];
-        if call.window.read(b + offset, other).is_err() {
+        if call.window.read(b.wrapping_add(offset), other).is_err() {
             return false; // cannot be: the whole place was checked above
         }
         read += 2 * piece.len() as u64;
@@ -182,9 +221,10 @@ fn memory_compare(call: &mut Call<'_>, [a, b, n, ..]: [u64; 5]) -> Result<u64, F
 fn memory_find_byte(call: &mut Call<'_>, [p, byte, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
     let mut found = None;
     let mut read = 0;
-    visit(call.window, p, n, |offset, piece| {
+    visit(call, p, n, |offset, piece| {
         read += piece.len() as u64;
-        found = piece.iter().position(|&b| b == byte as u8).map(|i| p + offset + i as u64);
+        found =
+            piece.iter().position(|&b| b == byte as u8).map(|i| p.wrapping_add(offset + i as u64));
         found.is_none()
     })?;
     *call.bytes_read += read;
@@ -214,14 +254,14 @@ fn memory_find(call: &mut Call<'_>, [p, n, pattern, m, _]: [u64; 5]) -> Result<u
         fallback[i] = matched;
     }
     let (mut matched, mut found, mut read) = (0, None, m);
-    visit(call.window, p, n, |offset, piece| {
+    visit(call, p, n, |offset, piece| {
         for (i, &byte) in piece.iter().enumerate() {
             while matched > 0 && byte != needle[matched] {
                 matched = fallback[matched - 1];
             }
             matched += usize::from(byte == needle[matched]);
             if matched == needle.len() {
-                found = Some(p + offset + i as u64 + 1 - m);
+                found = Some(p.wrapping_add(offset + i as u64 + 1 - m));
                 read += i as u64 + 1;
                 return false;
             }
@@ -235,7 +275,7 @@ fn memory_find(call: &mut Call<'_>, [p, n, pattern, m, _]: [u64; 5]) -> Result<u
 
 fn crc32c(call: &mut Call<'_>, [crc, p, n, ..]: [u64; 5]) -> Result<u64, FaultKind> {
     let mut value = crc as u32;
-    visit(call.window, p, n, |_, piece| {
+    visit(call, p, n, |_, piece| {
         value = ::crc32c::crc32c_append(value, piece);
         true
     })?;

@@ -1,178 +1,43 @@
 //! Tier 0: the interpreter. It is the oracle the compilers are compared with, so it follows
 //! RFC 9669 to the letter and is exact in everything: result, memory, counts, and faults.
 //!
-//! Instructions are decoded once into [`Op`]s: one opcode byte without variants hidden in other
-//! fields, branch targets as indices, 64-bit immediates whole.
+//! It also finishes what compiled code began: where less of the budget is left than the code up to
+//! its next look at the budget needs, compiled code hands its [`State`] over.
 
-use crate::fault::{Access, Fault, FaultKind};
-use crate::helper::{self, BYTES_PER_BUDGET_UNIT, HELPERS};
-use crate::image::Image;
-use crate::isa::{
-    CALL, EXIT, FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, MAX_FRAMES, alu, atomic, class, jump,
-    mode,
-};
-use crate::memory::{SegmentKind, Window};
-use crate::program::{Counts, Outcome};
+use crate::code::{Code, opcode};
+use crate::fault::{Access, FaultKind};
+use crate::isa::{CALL, CALL_REGISTER, EXIT, FRAME_POINTER, FRAME_SIZE, LDDW, MAX_FRAMES};
+use crate::run::{Run, SLICE};
 
-/// Codes for what the wire encoding hides in the offset or source field. They use byte values
-/// that no instruction has.
-mod code {
-    pub(super) const SDIV64_K: u8 = 0xE7;
-    pub(super) const SDIV64_X: u8 = 0xEF;
-    pub(super) const SDIV32_K: u8 = 0xE4;
-    pub(super) const SDIV32_X: u8 = 0xEC;
-    pub(super) const SMOD64_K: u8 = 0xF7;
-    pub(super) const SMOD64_X: u8 = 0xFF;
-    pub(super) const SMOD32_K: u8 = 0xF4;
-    pub(super) const SMOD32_X: u8 = 0xFC;
-    pub(super) const MOVSX64_8: u8 = 0xE5;
-    pub(super) const MOVSX64_16: u8 = 0xED;
-    pub(super) const MOVSX64_32: u8 = 0xF5;
-    pub(super) const MOVSX32_8: u8 = 0xE6;
-    pub(super) const MOVSX32_16: u8 = 0xEE;
-    pub(super) const CALL_LOCAL: u8 = 0x8D;
+/// A caller that waits for the function it called.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Frame {
+    /// Op after the call.
+    pub(crate) return_to: usize,
+    /// r6 to r9.
+    pub(crate) saved: [u64; 4],
 }
 
-/// A decoded instruction.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Op {
-    code: u8,
-    dst: u8,
-    src: u8,
-    cost_class: u8,
-    /// Memory displacement, or the index of the jump or call target.
-    offset: i32,
-    imm: u64,
+/// Where an execution stands.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// Registers; those above r10 do not exist and only spare bounds checks.
+    pub(crate) registers: [u64; 16],
+    pub(crate) frames: [Frame; MAX_FRAMES - 1],
+    pub(crate) depth: usize,
+    pub(crate) pc: usize,
+    /// Instructions left of the budget.
+    pub(crate) fuel: u64,
 }
 
-/// Decoded instructions with the way back to slots.
-#[derive(Debug)]
-pub(crate) struct Code {
-    ops: Vec<Op>,
-    slot_of: Vec<u32>,
-    entry: usize,
-}
-
-impl Code {
-    /// Decodes the functions that the verifier accepted, and no others.
-    pub(crate) fn decode(image: &Image, verified: &[usize], entry: usize) -> Self {
-        const NONE: u32 = u32::MAX;
-        let mut op_of = vec![NONE; image.slots.len()];
-        let mut slot_of = Vec::new();
-        for function in verified.iter().map(|&n| &image.functions[n]) {
-            let mut slot = function.start;
-            while slot < function.end {
-                op_of[slot] = slot_of.len() as u32;
-                slot_of.push(slot as u32);
-                slot += if image.slots[slot].opcode == LDDW { 2 } else { 1 };
-            }
-        }
-        let op_at = |slot: Option<usize>| {
-            let op = slot.and_then(|slot| op_of.get(slot)).copied().unwrap_or(NONE);
-            assert_ne!(op, NONE, "a verified function leads to slot {slot:?}, which is not code");
-            op
-        };
-        let decode = |&slot: &u32| {
-            let next = image.slots.get(slot as usize + 1).map_or(0, |i| i.imm);
-            decode_op(image.slots[slot as usize], next, |displacement| {
-                op_at(usize::try_from(i64::from(slot) + 1 + displacement).ok()) as i32
-            })
-        };
-        let ops = slot_of.iter().map(decode).collect();
-        let entry = op_at(Some(image.functions[entry].start)) as usize;
-        Self { ops, entry, slot_of }
-    }
-}
-
-fn decode_op(insn: Instruction, next_imm: i32, target: impl Fn(i64) -> i32) -> Op {
-    let mut op = Op {
-        code: insn.opcode,
-        dst: insn.dst,
-        src: insn.src,
-        cost_class: insn.cost_class() as u8,
-        offset: i32::from(insn.offset),
-        imm: i64::from(insn.imm) as u64,
-    };
-    match (insn.class(), insn.operation()) {
-        (class::LD, _) if insn.opcode == LDDW => {
-            op.imm = u64::from(insn.imm as u32) | u64::from(next_imm as u32) << 32;
-        }
-        // 0x30 -> 0xE0 and 0x90 -> 0xF0 keep the low four bits: class and operand kind.
-        (class::ALU | class::ALU64, alu::DIV) if insn.offset == 1 => op.code = 0xE0 | op.code & 0xF,
-        (class::ALU | class::ALU64, alu::MOD) if insn.offset == 1 => op.code = 0xF0 | op.code & 0xF,
-        (class::ALU64, alu::MOV) if insn.uses_register() => match insn.offset {
-            8 => op.code = code::MOVSX64_8,
-            16 => op.code = code::MOVSX64_16,
-            32 => op.code = code::MOVSX64_32,
-            _ => {}
-        },
-        (class::ALU, alu::MOV) if insn.uses_register() => match insn.offset {
-            8 => op.code = code::MOVSX32_8,
-            16 => op.code = code::MOVSX32_16,
-            _ => {}
-        },
-        (class::JMP, jump::CALL) if insn.is_local_call() => {
-            op.code = code::CALL_LOCAL;
-            op.offset = target(i64::from(insn.imm));
-        }
-        (class::JMP, jump::CALL) => {
-            let index = HELPERS.iter().position(|h| i64::from(h.id) == i64::from(insn.imm));
-            op.imm = index.unwrap_or(0) as u64;
-        }
-        (class::JMP32, jump::JA) => {
-            op.code = class::JMP | jump::JA;
-            op.offset = target(i64::from(insn.imm));
-        }
-        (class::JMP | class::JMP32, _) => {
-            if let Some(displacement) = insn.jump_displacement() {
-                op.offset = target(displacement);
-            }
-        }
-        _ => {}
-    }
-    op
-}
-
-#[derive(Clone, Copy)]
-struct Frame {
-    return_to: usize,
-    saved: [u64; 4],
-}
-
-/// What one run carries besides its registers.
-struct Run<'a> {
-    window: &'a mut Window,
-    trace: Vec<u8>,
-    bytes_loaded: u64,
-    bytes_stored: u64,
-}
-
-/// Runs a program in a window that holds its sections; `arguments` become r1 to r5.
-pub(crate) fn run(
-    image: &Image,
-    code: &Code,
-    window: &mut Window,
-    arguments: [u64; 5],
-    budget: u64,
-) -> Outcome {
-    let stack = vec![0; MAX_FRAMES * FRAME_SIZE as usize];
-    let stack = window.map_private(SegmentKind::Stack, stack);
-    let mut run = Run { window, trace: Vec::new(), bytes_loaded: 0, bytes_stored: 0 };
-    let mut counts = [0u64; 16];
-    let stopped = execute(code, &mut run, arguments, stack, budget, &mut counts);
-    let mut instructions = [0; 9];
-    instructions.copy_from_slice(&counts[..9]);
-    Outcome {
-        result: stopped.map_err(|(pc, kind)| {
-            let slot = code.slot_of.get(pc).copied().unwrap_or(0);
-            Fault { kind, location: image.describe(slot as usize), pc: slot }
-        }),
-        counts: Counts {
-            instructions,
-            bytes_loaded: run.bytes_loaded,
-            bytes_stored: run.bytes_stored,
-        },
-        trace: run.trace,
+impl State {
+    /// The state in which a run begins.
+    pub(crate) fn new(code: &Code, arguments: [u64; 5], stack: u64, budget: u64) -> Self {
+        let mut registers = [0; 16];
+        registers[1..6].copy_from_slice(&arguments);
+        registers[FRAME_POINTER as usize] = stack + FRAME_SIZE;
+        let frames = [Frame::default(); MAX_FRAMES - 1];
+        Self { registers, frames, depth: 0, pc: code.entry, fuel: budget }
     }
 }
 
@@ -215,29 +80,29 @@ macro_rules! dispatch {
     }};
 }
 
-/// The interpreter loop. An error carries the index of the op that caused it.
+/// The interpreter loop, from a state to the program's end. An error carries the index of the op
+/// that caused it.
 #[expect(clippy::redundant_closure_call, reason = "rows of the table are closures")]
-fn execute(
+pub(crate) fn execute(
     code: &Code,
     run: &mut Run<'_>,
-    arguments: [u64; 5],
-    stack: u64,
-    budget: u64,
+    state: &State,
     counts: &mut [u64; 16],
 ) -> Result<u64, (usize, FaultKind)> {
-    let mut r = [0u64; 16];
-    r[1..6].copy_from_slice(&arguments);
-    r[FRAME_POINTER as usize] = stack + FRAME_SIZE;
-    let mut frames = [Frame { return_to: 0, saved: [0; 4] }; MAX_FRAMES - 1];
-    let mut depth = 0;
-    let mut fuel = budget;
-    let mut pc = code.entry;
+    let State { registers: mut r, mut frames, mut depth, mut pc, fuel: mut reserve } = *state;
+    // A slice of the budget; between two slices the run may be stopped.
+    let mut fuel = 0;
     let ops = code.ops.as_slice();
     loop {
         let at = pc;
         let op = ops[at];
         if fuel == 0 {
-            return Err((at, FaultKind::Budget(budget)));
+            run.check_stop().map_err(|kind| (at, kind))?;
+            fuel = reserve.min(SLICE);
+            reserve -= fuel;
+            if fuel == 0 {
+                return Err((at, run.out_of_budget()));
+            }
         }
         fuel -= 1;
         counts[usize::from(op.cost_class & 15)] += 1;
@@ -245,7 +110,7 @@ fn execute(
         let (d, s) = (usize::from(op.dst & 15), usize::from(op.src & 15));
         macro_rules! load {
             ($type:ty, $convert:expr) => {{
-                let address = r[s].wrapping_add(op.offset as i64 as u64);
+                let address = run.window.effective(r[s], op.offset);
                 const SIZE: usize = size_of::<$type>();
                 let Some(bytes) = run.window.load::<SIZE>(address) else {
                     return Err((at, run.memory_fault(address, SIZE as u64, Access::Read)));
@@ -257,7 +122,7 @@ fn execute(
         }
         macro_rules! store {
             ($type:ty, $value:expr) => {{
-                let address = r[d].wrapping_add(op.offset as i64 as u64);
+                let address = run.window.effective(r[d], op.offset);
                 const SIZE: usize = size_of::<$type>();
                 let value: u64 = $value;
                 if run.window.store(address, (value as $type).to_le_bytes()).is_none() {
@@ -283,10 +148,10 @@ fn execute(
                 0xB7, 0xBF, 0xB4, 0xBC => |_, b| b, |_, b| b;
                 0xC7, 0xCF, 0xC4, 0xCC => |a, b| ((a as i64) >> (b & 63)) as u64,
                     |a, b| ((a as i32) >> (b & 31)) as u32;
-                code::SDIV64_K, code::SDIV64_X, code::SDIV32_K, code::SDIV32_X =>
+                opcode::SDIV64_K, opcode::SDIV64_X, opcode::SDIV32_K, opcode::SDIV32_X =>
                     |a, b| if b == 0 { 0 } else { (a as i64).wrapping_div(b as i64) as u64 },
                     |a, b| if b == 0 { 0 } else { (a as i32).wrapping_div(b as i32) as u32 };
-                code::SMOD64_K, code::SMOD64_X, code::SMOD32_K, code::SMOD32_X =>
+                opcode::SMOD64_K, opcode::SMOD64_X, opcode::SMOD32_K, opcode::SMOD32_X =>
                     |a, b| if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 },
                     |a, b| if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 };
             }
@@ -310,11 +175,11 @@ fn execute(
                 0x84 => r[d] = u64::from((r[d] as u32).wrapping_neg()),
                 0xD4 => r[d] = to_little_endian(r[d], op.imm),
                 0xDC | 0xD7 => r[d] = swap_bytes(r[d], op.imm),
-                code::MOVSX64_8 => r[d] = r[s] as i8 as i64 as u64,
-                code::MOVSX64_16 => r[d] = r[s] as i16 as i64 as u64,
-                code::MOVSX64_32 => r[d] = r[s] as i32 as i64 as u64,
-                code::MOVSX32_8 => r[d] = u64::from(r[s] as i8 as i32 as u32),
-                code::MOVSX32_16 => r[d] = u64::from(r[s] as i16 as i32 as u32),
+                opcode::MOVSX64_8 => r[d] = r[s] as i8 as i64 as u64,
+                opcode::MOVSX64_16 => r[d] = r[s] as i16 as i64 as u64,
+                opcode::MOVSX64_32 => r[d] = r[s] as i32 as i64 as u64,
+                opcode::MOVSX32_8 => r[d] = u64::from(r[s] as i8 as i32 as u32),
+                opcode::MOVSX32_16 => r[d] = u64::from(r[s] as i16 as i32 as u32),
                 0x71 => load!(u8, u64::from),
                 0x69 => load!(u16, u64::from),
                 0x61 => load!(u32, u64::from),
@@ -330,25 +195,39 @@ fn execute(
                 0x6B => store!(u16, r[s]),
                 0x63 => store!(u32, r[s]),
                 0x7B => store!(u64, r[s]),
-                0xC3 => run.atomic::<4>(op, &mut r).map_err(|kind| (at, kind))?,
-                0xDB => run.atomic::<8>(op, &mut r).map_err(|kind| (at, kind))?,
-                code::CALL_LOCAL => {
+                0xC3 | 0xDB => {
+                    let address = run.window.effective(r[d], op.offset);
+                    let old = run.atomic(op, address, r[s], r[0]).map_err(|kind| (at, kind))?;
+                    if let Some(register) = op.fetches_into() {
+                        r[register] = old;
+                    }
+                },
+                opcode::CALL_LOCAL => {
                     let Some(frame) = frames.get_mut(depth) else {
                         return Err((at, FaultKind::CallDepth));
                     };
                     *frame = Frame { return_to: pc, saved: [r[6], r[7], r[8], r[9]] };
                     depth += 1;
+                    r[0] = 0;
+                    r[6..10].fill(0);
                     r[FRAME_POINTER as usize] += FRAME_SIZE;
                     pc = op.offset as usize;
                 },
-                CALL => {
-                    let before = run.bytes_loaded + run.bytes_stored;
-                    r[0] = run.call_helper(op.imm, &r).map_err(|kind| (at, kind))?;
-                    let touched = run.bytes_loaded + run.bytes_stored - before;
-                    let Some(left) = fuel.checked_sub(touched / BYTES_PER_BUDGET_UNIT) else {
-                        return Err((at, FaultKind::Budget(budget)));
+                CALL | CALL_REGISTER => {
+                    let index = if op.code == CALL {
+                        op.imm as usize
+                    } else {
+                        code.helper_by_number(r[d]).map_err(|kind| (at, kind))?
                     };
-                    fuel = left;
+                    let arguments = [r[1], r[2], r[3], r[4], r[5]];
+                    let (value, cost) = run
+                        .call_helper(&code.helpers[index], arguments)
+                        .map_err(|kind| (at, kind))?;
+                    r[0] = value;
+                    let Some(left) = (fuel + reserve).checked_sub(cost) else {
+                        return Err((at, run.out_of_budget()));
+                    };
+                    (fuel, reserve) = (0, left);
                 },
                 EXIT => {
                     if depth == 0 {
@@ -356,6 +235,7 @@ fn execute(
                     }
                     depth -= 1;
                     let Frame { return_to, saved } = frames[depth];
+                    r[1..6].fill(0);
                     r[6..10].copy_from_slice(&saved);
                     r[FRAME_POINTER as usize] -= FRAME_SIZE;
                     pc = return_to;
@@ -381,59 +261,3 @@ fn swap_bytes(value: u64, width: u64) -> u64 {
         _ => value.swap_bytes(),
     }
 }
-
-impl Run<'_> {
-    #[cold]
-    fn memory_fault(&self, address: u64, len: u64, access: Access) -> FaultKind {
-        FaultKind::Memory(self.window.fault(address, len, access))
-    }
-
-    fn call_helper(&mut self, index: u64, r: &[u64; 16]) -> Result<u64, FaultKind> {
-        let helper = &HELPERS[index as usize];
-        let arguments = [r[1], r[2], r[3], r[4], r[5]];
-        let mut call = helper::Call {
-            window: self.window,
-            trace: &mut self.trace,
-            bytes_read: &mut self.bytes_loaded,
-            bytes_written: &mut self.bytes_stored,
-        };
-        (helper.body)(&mut call, arguments)
-    }
-
-    /// An atomic read-modify-write of N bytes (RFC 9669, section 5.3).
-    fn atomic<const N: usize>(&mut self, op: Op, r: &mut [u64; 16]) -> Result<(), FaultKind> {
-        let (d, s) = (usize::from(op.dst & 15), usize::from(op.src & 15));
-        let address = r[d].wrapping_add(op.offset as i64 as u64);
-        let mask = if N == 4 { u64::from(u32::MAX) } else { u64::MAX };
-        let operand = r[s] & mask;
-        let expected = r[0] & mask;
-        let operation = op.imm as i32;
-        let update = |old: u64| match operation & !atomic::FETCH {
-            atomic::ADD => old.wrapping_add(operand) & mask,
-            atomic::OR => old | operand,
-            atomic::AND => old & operand,
-            atomic::XOR => old ^ operand,
-            _ if operation == atomic::XCHG => operand,
-            _ => {
-                if old == expected {
-                    operand
-                } else {
-                    old
-                }
-            }
-        };
-        let Some(old) = self.window.atomic_update::<N>(address, update) else {
-            return Err(self.memory_fault(address, N as u64, Access::Write));
-        };
-        self.bytes_loaded += N as u64;
-        self.bytes_stored += N as u64;
-        if operation == atomic::CMPXCHG {
-            r[0] = old;
-        } else if operation & atomic::FETCH != 0 {
-            r[s] = old;
-        }
-        Ok(())
-    }
-}
-
-const _: () = assert!(mode::ATOMIC == 0xC0 && class::STX == 3);

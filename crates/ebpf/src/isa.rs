@@ -38,6 +38,8 @@ pub mod alu {
 pub mod jump {
     #![expect(missing_docs, reason = "RFC 9669, section 4.3, Table 6")]
     pub const JA: u8 = 0x00;
+    pub const JEQ: u8 = 0x10;
+    pub const JNE: u8 = 0x50;
     pub const CALL: u8 = 0x80;
     pub const EXIT: u8 = 0x90;
     pub const JSLE: u8 = 0xD0;
@@ -68,6 +70,8 @@ pub mod atomic {
 pub const LDDW: u8 = 0x18;
 /// The whole opcode of a call.
 pub const CALL: u8 = 0x85;
+/// The whole opcode of a call of the helper whose number is in the destination register.
+pub const CALL_REGISTER: u8 = 0x8D;
 /// The whole opcode of an exit.
 pub const EXIT: u8 = 0x95;
 /// Source register value of a call to a function of the program.

@@ -1,37 +1,47 @@
 //! eBPF (RFC 9669) for computational storage functions: load the objects clang writes, verify
-//! them, run them in a sandbox.
+//! them, run them in a sandbox, compiled to machine code or interpreted.
 //!
 //! ```text
-//! ELF object --elf--> linked image --verifier--> Program --interpreter--> Outcome
-//!                                                   ^ Window: segments of memory, guarded
+//! ELF object --elf--> linked image --verifier--> Code --interpreter-----------> Outcome
+//!                                                  \\--flow--> jit--> native --/
+//!                                                     Window: segments of memory, guarded
 //! ```
 //!
 //! * [`Program::load`] takes an unmodified `clang -target bpf` object of instruction set v1 to v4:
 //!   any section names, `.rodata`/`.data`/`.bss`, calls between functions and sections.
-//! * [`Program::execute`] runs it with memory [`Range`]s, parameters and a data buffer.
+//! * [`Program::execute`] runs it with memory [`Range`]s, parameters and a data buffer, on a
+//!   [`Worker`], which has an [`Engine`].
 //! * A run touches only its [`Window`], executes at most its instruction budget, and nests at most
 //!   [`isa::MAX_FRAMES`] calls of [`isa::FRAME_SIZE`] bytes of stack. Anything else is a [`Fault`].
+//! * Every engine gives the same result, memory, counts and fault.
 //!
-//! Not here: maps, kernel helpers, indirect calls, packet access; a compiler to machine code is
-//! later work and will run the same verified image.
+//! Not here: maps, kernel helpers, packet access.
 #![deny(unsafe_code)]
 
 mod btf;
+mod code;
 mod elf;
+mod engine;
 mod error;
 mod fault;
+mod flow;
 mod helper;
 mod image;
 mod interpreter;
+mod jit;
 mod memory;
+mod native;
 mod program;
+mod run;
+mod tier2;
 mod verifier;
 
 pub mod isa;
 
 pub use elf::{DATA_BYTES_MAX, select_entry};
+pub use engine::{CompileReport, Engine, Worker};
 pub use error::LoadError;
 pub use fault::{Access, Fault, FaultKind, MemoryFault};
-pub use helper::{BYTES_PER_BUDGET_UNIT, HELPERS, Helper, TRACE_BYTES_MAX};
+pub use helper::{BYTES_PER_BUDGET_UNIT, Call, HELPERS, Helper, TRACE_BYTES_MAX};
 pub use memory::{GUARD, PAGE, SegmentKind, SharedMemory, Window};
-pub use program::{Counts, Invocation, Outcome, Program, Range};
+pub use program::{Counts, Invocation, Loader, Outcome, Program, Range};

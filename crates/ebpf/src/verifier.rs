@@ -8,21 +8,26 @@
 //! Only functions that the entry function reaches are checked, and only those are decoded.
 
 use crate::error::LoadError;
-use crate::helper;
+use crate::helper::Helper;
 use crate::image::{Function, Image};
 use crate::isa::{
-    CALL_LOCAL, FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, alu, atomic, class, jump, mode,
+    CALL_LOCAL, CALL_REGISTER, FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, alu, atomic, class,
+    jump, mode,
 };
 
 /// Checks every function reachable from `entry`; returns their indices, ascending.
-pub(crate) fn verify(image: &Image, entry: usize) -> Result<Vec<usize>, LoadError> {
+pub(crate) fn verify(
+    image: &Image,
+    entry: usize,
+    helpers: &[Helper],
+) -> Result<Vec<usize>, LoadError> {
     let mut seen = vec![false; image.functions.len()];
     seen[entry] = true;
     let mut reached = vec![entry];
     let mut next = 0;
     while next < reached.len() {
         let function = &image.functions[reached[next]];
-        for callee in check_function(image, function)? {
+        for callee in check_function(image, function, helpers)? {
             if !std::mem::replace(&mut seen[callee], true) {
                 reached.push(callee);
             }
@@ -34,7 +39,11 @@ pub(crate) fn verify(image: &Image, entry: usize) -> Result<Vec<usize>, LoadErro
 }
 
 /// Checks one function; returns the functions it calls.
-fn check_function(image: &Image, function: &Function) -> Result<Vec<usize>, LoadError> {
+fn check_function(
+    image: &Image,
+    function: &Function,
+    helpers: &[Helper],
+) -> Result<Vec<usize>, LoadError> {
     let slots = &image.slots[function.start..function.end];
     let reject = |at: usize, reason: String| LoadError::Rejected {
         location: image.describe(function.start + at),
@@ -45,7 +54,7 @@ fn check_function(image: &Image, function: &Function) -> Result<Vec<usize>, Load
     let mut at = 0;
     while at < slots.len() {
         let insn = slots[at];
-        check_encoding(insn).map_err(|reason| reject(at, reason))?;
+        check_encoding(insn, helpers).map_err(|reason| reject(at, reason))?;
         if insn.opcode == LDDW {
             match slots.get(at + 1) {
                 Some(&Instruction { opcode: 0, dst: 0, src: 0, offset: 0, .. }) => {}
@@ -104,14 +113,14 @@ fn check_function(image: &Image, function: &Function) -> Result<Vec<usize>, Load
 }
 
 /// Checks what can be said of one instruction alone.
-fn check_encoding(insn: Instruction) -> Result<(), String> {
+fn check_encoding(insn: Instruction, helpers: &[Helper]) -> Result<(), String> {
     if insn.dst > FRAME_POINTER || insn.src > FRAME_POINTER {
         return Err(format!("register r{} does not exist", insn.dst.max(insn.src)));
     }
     let unknown = || Err(format!("opcode {:#04x} is not an instruction", insn.opcode));
     match insn.class() {
         class::ALU | class::ALU64 => check_arithmetic(insn)?,
-        class::JMP | class::JMP32 => return check_jump(insn),
+        class::JMP | class::JMP32 => return check_jump(insn, helpers),
         class::LD if insn.opcode == LDDW => {
             if insn.src != 0 {
                 return Err(format!(
@@ -164,17 +173,16 @@ fn check_arithmetic(insn: Instruction) -> Result<(), String> {
     Ok(())
 }
 
-fn check_jump(insn: Instruction) -> Result<(), String> {
+fn check_jump(insn: Instruction, helpers: &[Helper]) -> Result<(), String> {
     let unknown = || Err(format!("opcode {:#04x} is not an instruction", insn.opcode));
     match (insn.class(), insn.operation()) {
         (class::JMP, jump::EXIT) if insn.uses_register() => unknown(),
         (class::JMP, jump::EXIT) => Ok(()),
-        (class::JMP, jump::CALL) if insn.uses_register() => {
-            Err("calls through a register; indirect calls are not part of the program model".into())
-        }
+        // The number of a helper is in the register; which it is shows at run time.
+        (class::JMP, jump::CALL) if insn.opcode == CALL_REGISTER => Ok(()),
         (class::JMP, jump::CALL) => match insn.src {
             CALL_LOCAL => Ok(()),
-            0 if helper::by_id(insn.imm as u32).is_some() => Ok(()),
+            0 if helpers.iter().any(|h| h.id == insn.imm as u32) => Ok(()),
             0 => Err(format!("calls helper {}, which does not exist (see csdrive.h)", insn.imm)),
             _ => Err("calls a kernel function".into()),
         },

@@ -1,46 +1,53 @@
 //! Instructions one by one, against RFC 9669.
 
+mod harness;
+
 use ebpf::isa::Instruction;
-use ebpf::{FaultKind, Program, SegmentKind};
+use ebpf::{FaultKind, Program};
+use harness::{
+    BYTES, EXIT, Layout, PAGES, Seen, everywhere, everywhere_with, insn, lddw, program, quickly,
+};
 
-fn insn(opcode: u8, dst: u8, src: u8, offset: i16, imm: i32) -> Instruction {
-    Instruction { opcode, dst, src, offset, imm }
-}
-
-const EXIT: Instruction = Instruction { opcode: 0x95, dst: 0, src: 0, offset: 0, imm: 0 };
-
-/// Two slots that load a 64-bit value.
-fn lddw(dst: u8, value: u64) -> [Instruction; 2] {
-    [insn(0x18, dst, 0, 0, value as i32), insn(0, 0, 0, 0, (value >> 32) as i32)]
-}
-
-fn program(code: &[Instruction]) -> Program {
-    let bytes: Vec<u8> = code.iter().flat_map(|i| i.encode()).collect();
-    Program::from_instructions(&bytes).unwrap_or_else(|e| panic!("{e}: {code:?}"))
-}
-
-/// Runs code with r1 = address of `memory`; returns r0 and the memory is left in the window.
+/// Runs code with r1 = address of `memory`, with every engine and both ways of guarding memory.
 fn run_with(memory: &[u8], code: &[Instruction]) -> Result<u64, FaultKind> {
-    let program = program(code);
-    let mut window = program.window();
-    let address = window.map_private(SegmentKind::Range(0), memory.to_vec());
-    program.run(&mut window, [address, 0, 0, 0, 0], 1000).result.map_err(|f| f.kind)
+    compare(memory, code, everywhere)
 }
 
-/// `r0 = a; r2 = b; r0 op= r2` (or the immediate `b`).
+type Everywhere = fn(&Program, &[u8], Layout, u64) -> Seen;
+
+fn compare(memory: &[u8], code: &[Instruction], everywhere: Everywhere) -> Result<u64, FaultKind> {
+    let program = program(code);
+    let mut whole = memory.to_vec();
+    whole.resize(4096, 0);
+    let in_pages = everywhere(&program, &whole, PAGES, 1000);
+    let seen = everywhere(&program, memory, BYTES, 1000);
+    if seen.result.is_ok() {
+        assert_eq!((&seen.result, &seen.counts), (&in_pages.result, &in_pages.counts));
+    }
+    seen.result.map_err(|fault| fault.kind)
+}
+
+/// `r0 op= r2` (or the immediate `b`) for many `a` in r0 and `b` in r2.
+struct Binary {
+    program: Program,
+}
+
+impl Binary {
+    fn new(opcode: u8, offset: i16, imm: i32) -> Self {
+        let source = if opcode & 8 != 0 { 2 } else { 0 };
+        let operation = insn(opcode, 0, source, offset, imm);
+        let moves = [insn(0xBF, 0, 3, 0, 0), insn(0xBF, 2, 4, 0, 0)];
+        Self { program: program(&[&moves[..], &[operation, EXIT]].concat()) }
+    }
+
+    fn of(&self, a: u64, b: u64) -> u64 {
+        everywhere_with(&self.program, (&[], PAGES), [a, b, 0], 100).result.unwrap()
+    }
+}
+
 fn binary(opcode: u8, offset: i16, a: u64, b: u64) -> u64 {
-    let mut code = Vec::from(lddw(0, a));
-    code.extend(lddw(2, b));
-    let register = opcode & 8 != 0;
-    code.push(insn(
-        opcode,
-        0,
-        if register { 2 } else { 0 },
-        offset,
-        if register { 0 } else { b as i32 },
-    ));
-    code.push(EXIT);
-    run_with(&[], &code).unwrap()
+    let imm = if opcode & 8 != 0 { 0 } else { b as i32 };
+    Binary::new(opcode, offset, imm).of(a, b)
 }
 
 const NEG: u64 = -7i64 as u64;
@@ -65,15 +72,18 @@ fn arithmetic_64_and_32_with_registers_and_immediates() {
     ];
     let values = [0, 1, 7, 63, 31, 0x8000_0000, 0xFFFF_FFFF, 1 << 63, NEG, 0x0123_4567_89AB_CDEF];
     for (operation, wide, narrow) in rows {
-        for a in values {
-            for b in values {
+        let [wide_x, narrow_x] = [0x0F, 0x0C].map(|class| Binary::new(class | operation, 0, 0));
+        for b in values {
+            let [wide_k, narrow_k] =
+                [0x07, 0x04].map(|class| Binary::new(class | operation, 0, b as i32));
+            for a in values {
                 let immediate = b as i32 as i64 as u64;
                 let case = format!("{operation:#x} {a:#x} {b:#x}");
-                assert_eq!(binary(0x0F | operation, 0, a, b), wide(a, b), "{case}");
-                assert_eq!(binary(0x07 | operation, 0, a, b), wide(a, immediate), "{case}");
+                assert_eq!(wide_x.of(a, b), wide(a, b), "{case}");
+                assert_eq!(wide_k.of(a, b), wide(a, immediate), "{case}");
                 let expected = u64::from(narrow(a as u32, b as u32));
-                assert_eq!(binary(0x0C | operation, 0, a, b), expected, "{case}");
-                assert_eq!(binary(0x04 | operation, 0, a, b), expected, "{case}");
+                assert_eq!(narrow_x.of(a, b), expected, "{case}");
+                assert_eq!(narrow_k.of(a, b), expected, "{case}");
             }
         }
     }
@@ -145,7 +155,7 @@ fn jumps_compare_as_they_should() {
             if register { 0 } else { b as i32 },
         ));
         code.extend([insn(0xB7, 0, 0, 0, 0), EXIT, insn(0xB7, 0, 0, 0, 1), EXIT]);
-        run_with(&[], &code).unwrap() == 1
+        compare(&[], &code, quickly).unwrap() == 1
     };
     type C = fn(i64, i64) -> bool;
     let rows: [(u8, C); 11] = [
@@ -196,7 +206,7 @@ fn jumps_compare_as_they_should() {
 #[test]
 fn loads_and_stores_of_every_size() {
     let memory = [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 9, 10];
-    let load = |opcode, offset| run_with(&memory, &[insn(opcode, 0, 1, offset, 0), EXIT]);
+    let load = |opcode, offset| compare(&memory, &[insn(opcode, 0, 1, offset, 0), EXIT], quickly);
     assert_eq!(load(0x71, 1), Ok(0x82));
     assert_eq!(load(0x69, 1), Ok(0x8382));
     assert_eq!(load(0x61, 1), Ok(0x8584_8382));
@@ -297,11 +307,33 @@ fn budget_is_exact_and_counts_are_too() {
     let code = [insn(0xB7, 0, 0, 0, 1), insn(0x27, 0, 0, 0, 3), insn(0x05, 0, 0, 0, 0), EXIT];
     let program = program(&code);
     for budget in 0..4 {
-        let outcome = program.run(&mut program.window(), [0; 5], budget);
-        assert_eq!(outcome.result.unwrap_err().kind, FaultKind::Budget(budget));
-        assert_eq!(outcome.counts.total(), budget);
+        let seen = everywhere(&program, &[], PAGES, budget);
+        assert_eq!(seen.result.unwrap_err().kind, FaultKind::Budget(budget));
+        assert_eq!(seen.counts.total(), budget);
     }
-    let outcome = program.run(&mut program.window(), [0; 5], 4);
-    assert_eq!((outcome.result, outcome.counts.total()), (Ok(3), 4));
-    assert_eq!(outcome.counts.instructions, [1, 1, 0, 0, 0, 0, 1, 1, 0]);
+    let seen = everywhere(&program, &[], PAGES, 4);
+    assert_eq!((seen.result, seen.counts.total()), (Ok(3), 4));
+    assert_eq!(seen.counts.instructions, [1, 1, 0, 0, 0, 0, 1, 1, 0]);
+}
+
+/// A loop of one block, which compilers unroll: every budget up to its end and beyond.
+#[test]
+fn budget_is_exact_in_loops() {
+    // r0 = 0; do { r0 += 3; *(u8 *)(r1 + 0) = r0; r0 += 0 } while (r0 != 30); exit
+    let code = [
+        insn(0xB7, 0, 0, 0, 0),
+        insn(0x07, 0, 0, 0, 3),
+        insn(0x73, 1, 0, 0, 0),
+        insn(0x55, 0, 0, -3, 30),
+        EXIT,
+    ];
+    let program = program(&code);
+    for budget in 0..40 {
+        for layout in [PAGES, BYTES] {
+            let seen = everywhere(&program, &[0; 4096], layout, budget);
+            assert_eq!(seen.result.is_ok(), budget >= 32, "{budget}");
+            assert_eq!(seen.counts.total(), budget.min(32));
+            assert_eq!(seen.counts.bytes_stored, budget.min(31) / 3);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The drive, host memory and the clock.
 
 use client::Port;
-use controller::{Config, ConfigError, Controller};
+use controller::{Config, ConfigError, Controller, Worker};
 use simtime::Instant;
 
 use crate::memory::HostRam;
@@ -14,6 +14,7 @@ pub struct Simulation {
     /// Host memory.
     pub ram: HostRam,
     now: Instant,
+    worker: Worker,
 }
 
 impl Simulation {
@@ -22,7 +23,13 @@ impl Simulation {
     /// # Errors
     /// If the configuration cannot be built.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self { drive: Controller::new(config)?, ram: HostRam::default(), now: Instant::ZERO })
+        let worker = Worker::new(config.engine);
+        Ok(Self {
+            drive: Controller::new(config)?,
+            ram: HostRam::default(),
+            now: Instant::ZERO,
+            worker,
+        })
     }
 
     /// The virtual time.
@@ -34,7 +41,7 @@ impl Simulation {
     fn serve(&mut self) {
         while !self.drive.outbox().work.is_empty() {
             for item in std::mem::take(&mut self.drive.outbox().work) {
-                let done = item.run();
+                let done = item.run(&mut self.worker);
                 self.drive.work_done(self.now, done);
             }
             self.drive.advance(self.now, &mut self.ram);

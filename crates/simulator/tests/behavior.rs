@@ -3,7 +3,7 @@
 
 use client::commands::{self, Execute, read_write, with_data};
 use client::{CompletionQueueOptions, DmaMemory, Driver, Port, QueueId, SubmissionQueueOptions};
-use controller::Config;
+use controller::{Config, Worker};
 use nvme_spec::namespace::{ALL_NSID, NVM_NSID};
 use nvme_spec::{
     Arbitration, AsyncEvent, Cc, CommandSet, Csts, ErrorLogEntry, InterruptCoalescing, NvmOpcode,
@@ -807,7 +807,7 @@ fn leases_end_when_the_worker_does_whatever_became_of_the_command() {
     assert_eq!(log[2] & 7, 2, "still in progress: a program could write device memory");
     let host = &mut session.host;
     for item in work {
-        let done = item.run();
+        let done = item.run(&mut Worker::default());
         let now = host.port.now();
         host.port.drive.work_done(now, done);
     }

@@ -378,6 +378,7 @@ impl Controller {
                 param1: command.param1 as i64,
                 param2: command.param2 as i64,
                 data,
+                stop: None,
                 budget: self.config.instruction_budget.saturating_add(per_byte),
             };
             let (program, lease) = (program.clone(), lease.clone());
@@ -435,6 +436,8 @@ impl Controller {
                     FaultKind::Budget(_) => Status::PROGRAM_BUDGET_EXCEEDED,
                     FaultKind::CallDepth => Status::PROGRAM_CALL_DEPTH_EXCEEDED,
                     FaultKind::Helper { .. } => Status::PROGRAM_HELPER_FAULT,
+                    // Nobody stops runs whose result is still wanted.
+                    FaultKind::Host(_) | FaultKind::Stopped => Status::INTERNAL_ERROR,
                 };
                 self.complete(finished.at, tag, status.with_dnr(), 0);
             }

@@ -1,7 +1,7 @@
 //! The table of all keys: name, meaning, and the place in the configuration.
 
 use compute::{PolicyKind, WorkClass};
-use controller::{Config, RunTimeModel};
+use controller::{Config, Engine, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 
 use super::value::{
@@ -207,6 +207,9 @@ pub(crate) static KEYS: &[Key] = &[
     key!("compute.cycles_branch", "Cycles of a jump, taken or not.", cycles, Branch),
     key!("compute.cycles_call", "Cycles of a call or exit.", cycles, Call),
     key!("compute.cycles_helper", "Cycles of a helper call, memory time apart.", cycles, Helper),
+    key!(@ "compute.engine", "What runs programs; their results and modelled times do not depend on it.",
+        "auto, interpreter, tier1, tier2",
+        |c| name_of(&Engine::NAMES, &c.engine), |c, t| choose(&Engine::NAMES, t).map(|v| c.engine = v)),
     key!(
         "compute.instruction_budget",
         "Instructions any program may execute.",

@@ -1,6 +1,6 @@
 //! Scripts of commands and of register accesses.
 
-use controller::Controller;
+use controller::{Controller, Worker};
 use nvme_spec::{
     AdminOpcode, Aqa, Cc, CompletionEntry, Csts, MemoryOpcode, NvmOpcode, SubmissionEntry, offset,
 };
@@ -30,6 +30,7 @@ struct Scene {
     outstanding: [u32; QUEUES as usize],
     /// Work items that a slow worker still holds.
     working: Vec<controller::WorkItem>,
+    worker: Worker,
 }
 
 fn submission_base(queue: u16) -> u64 {
@@ -52,6 +53,7 @@ impl Scene {
             phases: [true; 3],
             outstanding: [0; 3],
             working: Vec::new(),
+            worker: Worker::default(),
         };
         scene.enable();
         scene
@@ -118,7 +120,7 @@ impl Scene {
         self.working.append(&mut self.drive.outbox().work);
         if !is_worker_slow {
             for item in std::mem::take(&mut self.working) {
-                let done = item.run();
+                let done = item.run(&mut self.worker);
                 self.drive.work_done(self.now, done);
             }
             self.drive.advance(self.now, &mut self.memory);

@@ -1,0 +1,140 @@
+//! Device memory: bytes that the drive and several jobs share.
+#![expect(unsafe_code, reason = "raw bytes shared between jobs; see the SAFETY comments")]
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, MemfdFlags};
+
+use super::PAGE;
+
+/// Bytes that the drive and several jobs may read and write at the same time.
+///
+/// Contents are copied in and out, never borrowed. Pages take host memory when first written.
+/// The memory is a memfd, so that windows can map the pages of a range.
+///
+/// Known limit: the copies are plain ones. Two threads that touch the same bytes at once race in the
+/// sense of Rust's memory model, though all they can observe on the machines we support is torn
+/// data. The virtual-time shell runs one program at a time, on the drive's own thread; a shell with
+/// worker threads must make these copies atomic word by word first.
+#[derive(Debug)]
+pub struct SharedMemory {
+    file: File,
+    map: MmapRaw,
+    len: u64,
+}
+
+impl SharedMemory {
+    /// Zeroed memory of `len` bytes.
+    ///
+    /// # Errors
+    /// If the host cannot reserve that much address space.
+    pub fn new(len: u64) -> std::io::Result<Self> {
+        let whole = len.max(1).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+        let size = usize::try_from(whole).map_err(std::io::Error::other)?;
+        let file = File::from(rustix::fs::memfd_create("csdrive-memory", MemfdFlags::CLOEXEC)?);
+        file.set_len(whole)?;
+        let map = MmapOptions::new().len(size).no_reserve_swap().map_raw(&file)?;
+        Ok(Self { file, map, len })
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True if it holds no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies bytes out. False (and nothing copied) if the bytes are not all inside.
+    #[must_use]
+    pub fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        let Some(from) = self.pointer(offset, into.len() as u64) else { return false };
+        // SAFETY: `pointer` checked the range; `into` is a distinct Rust allocation, so the two do
+        // not overlap. Concurrent writers may tear the bytes, which the contract allows.
+        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+        true
+    }
+
+    /// Copies bytes in. False (and nothing copied) if the bytes are not all inside.
+    #[must_use]
+    pub fn write(&self, offset: u64, from: &[u8]) -> bool {
+        let Some(into) = self.pointer(offset, from.len() as u64) else { return false };
+        // SAFETY: as in `read`, with the directions exchanged.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) };
+        true
+    }
+
+    /// Sets bytes. False (and nothing set) if the bytes are not all inside.
+    #[must_use]
+    pub fn fill(&self, offset: u64, len: u64, byte: u8) -> bool {
+        let Some(into) = self.pointer(offset, len) else { return false };
+        // SAFETY: `pointer` checked the range.
+        unsafe { std::ptr::write_bytes(into, byte, len as usize) };
+        true
+    }
+
+    /// Zeroes everything and gives its pages back to the host machine.
+    pub fn clear(&self) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let punched = rustix::fs::fallocate(&self.file, flags, 0, self.map.len() as u64);
+        if punched.is_err() {
+            assert!(self.fill(0, self.len, 0), "all of it is inside");
+        }
+    }
+
+    /// Copies bytes within this memory; the two places may overlap. False if either is not inside.
+    #[must_use]
+    pub fn copy_within(&self, from: u64, to: u64, len: u64) -> bool {
+        let (Some(from), Some(to)) = (self.pointer(from, len), self.pointer(to, len)) else {
+            return false;
+        };
+        // SAFETY: `pointer` checked both ranges; `copy` allows overlap.
+        unsafe { std::ptr::copy(from, to, len as usize) };
+        true
+    }
+
+    /// Address of the first byte, for code that is trusted with raw memory.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
+    /// The file whose pages a window maps.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// The address of `len` bytes at `offset` if all of them are inside.
+    fn pointer(&self, offset: u64, len: u64) -> Option<*mut u8> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: the offset is within the mapping, or one past its end when `len` is 0.
+        Some(unsafe { self.map.as_mut_ptr().add(offset as usize) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_bounds_are_exact() {
+        let memory = SharedMemory::new(100).unwrap();
+        assert!(memory.write(90, &[7; 10]));
+        assert!(!memory.write(91, &[7; 10]));
+        assert!(!memory.read(u64::MAX, &mut [0; 2]));
+        assert!(memory.read(100, &mut []));
+        assert!(!memory.read(101, &mut []));
+        assert!(memory.copy_within(90, 88, 10) && memory.fill(99, 1, 3));
+        let mut tail = [0; 12];
+        assert!(memory.read(88, &mut tail));
+        assert_eq!(tail, [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 3]);
+        memory.clear();
+        assert!(memory.read(88, &mut tail));
+        assert_eq!(tail, [0; 12]);
+    }
+}
