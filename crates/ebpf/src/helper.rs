@@ -4,10 +4,11 @@
 //! A helper call costs one instruction of the budget, plus one for each
 //! [`BYTES_PER_BUDGET_UNIT`] bytes it touches, so no program can hide work in helpers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::fault::{Access, FaultKind, MemoryFault};
 use crate::memory::Window;
+use crate::run::check_stop;
 
 /// Bytes a helper may touch for one instruction of the budget.
 pub const BYTES_PER_BUDGET_UNIT: u64 = 64;
@@ -130,10 +131,7 @@ impl Call<'_> {
     /// # Errors
     /// If the run is to end.
     pub fn check_stop(&self) -> Result<(), FaultKind> {
-        match self.stop {
-            Some(stop) if stop.load(Ordering::Relaxed) => Err(FaultKind::Stopped),
-            _ => Ok(()),
-        }
+        check_stop(self.stop)
     }
 }
 

@@ -12,6 +12,14 @@ use crate::memory::Window;
 /// take less than a millisecond.
 pub(crate) const SLICE: u64 = 8192;
 
+/// An error if a stop flag is set.
+pub(crate) fn check_stop(stop: Option<&AtomicBool>) -> Result<(), FaultKind> {
+    match stop {
+        Some(stop) if stop.load(Ordering::Relaxed) => Err(FaultKind::Stopped),
+        _ => Ok(()),
+    }
+}
+
 /// What one run carries besides its registers.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
@@ -36,10 +44,7 @@ impl Run<'_> {
 
     /// An error if another thread wants the run to end.
     pub(crate) fn check_stop(&self) -> Result<(), FaultKind> {
-        match self.stop {
-            Some(stop) if stop.load(Ordering::Relaxed) => Err(FaultKind::Stopped),
-            _ => Ok(()),
-        }
+        check_stop(self.stop)
     }
 
     /// Calls a helper: its result, and what it costs of the budget besides its instruction.
