@@ -1,5 +1,8 @@
 //! House tasks. `cargo run -p xtask -- layers` checks the direction of dependencies between the
-//! workspace's crates; `examples` rebuilds the committed example objects.
+//! workspace's crates; `examples` rebuilds the committed example objects; `aarch64` runs the engine's
+//! tests on an emulated aarch64.
+
+mod aarch64;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -33,7 +36,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "engine_bench",
         ],
     ),
-    ("xtask", &[]),
+    ("debian", &[]),
+    ("xtask", &["debian"]),
 ];
 
 /// The clang that the committed objects are built with (Debian 12's).
@@ -47,7 +51,8 @@ fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
         Some("layers") => layers(),
         Some("examples") => examples(),
-        _ => Err(anyhow::anyhow!("usage: cargo run -p xtask -- layers|examples")),
+        Some("aarch64") => aarch64::test(),
+        _ => Err(anyhow::anyhow!("usage: cargo run -p xtask -- layers|examples|aarch64")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 

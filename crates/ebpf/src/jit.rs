@@ -33,6 +33,11 @@ pub(crate) use code_memory::CodeMemory;
 /// would let a hostile one keep the host busy for minutes.
 pub(crate) const OPS_MAX: usize = 32_768;
 
+/// Programs with more memory accesses are compiled without optimisation where accesses are compared
+/// with bounds: what does not change in a loop is moved out of it, several values for each access, and
+/// the register allocator takes values times blocks.
+const OPTIMISED_ACCESSES_MAX: usize = 512;
+
 /// Most bytes of the host's stack that one call frame may take; each program has at most eight.
 const FRAME_BYTES_MAX: u32 = 32 << 10;
 
@@ -49,21 +54,43 @@ pub(crate) enum Guard {
 pub(crate) const PREFERRED_GUARD: Guard =
     if cfg!(target_arch = "x86_64") { Guard::Pages } else { Guard::Bounds };
 
-/// The compiler for this machine.
-fn host() -> Result<&'static Arc<dyn TargetIsa>, String> {
-    static HOST: OnceLock<Result<Arc<dyn TargetIsa>, String>> = OnceLock::new();
-    let isa = HOST.get_or_init(|| {
-        let builder = cranelift_native::builder().map_err(str::to_owned)?;
-        builder.finish(settings::Flags::new(flags())).map_err(|e| e.to_string())
-    });
-    isa.as_ref().map_err(Clone::clone)
+/// Compilers for this machine, each made when first needed.
+struct Host {
+    optimising: OnceLock<Result<Arc<dyn TargetIsa>, String>>,
+    plain: OnceLock<Result<Arc<dyn TargetIsa>, String>>,
 }
 
-fn flags() -> settings::Builder {
+static HOST: Host = Host { optimising: OnceLock::new(), plain: OnceLock::new() };
+
+impl Host {
+    fn optimising(&self) -> Result<&dyn TargetIsa, String> {
+        Self::get(&self.optimising, "speed")
+    }
+
+    fn plain(&self) -> Result<&dyn TargetIsa, String> {
+        Self::get(&self.plain, "none")
+    }
+
+    fn get<'a>(
+        place: &'a OnceLock<Result<Arc<dyn TargetIsa>, String>>,
+        level: &str,
+    ) -> Result<&'a dyn TargetIsa, String> {
+        let isa = place.get_or_init(|| {
+            if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+                return Err(format!("no compiler for {}", std::env::consts::ARCH));
+            }
+            let builder = cranelift_native::builder().map_err(str::to_owned)?;
+            builder.finish(settings::Flags::new(flags(level))).map_err(|e| e.to_string())
+        });
+        isa.as_deref().map_err(Clone::clone)
+    }
+}
+
+fn flags(level: &str) -> settings::Builder {
     let mut flags = settings::builder();
     let verify = if cfg!(debug_assertions) { "true" } else { "false" };
     for (name, value) in [
-        ("opt_level", "speed"),
+        ("opt_level", level),
         ("unwind_info", "false"),
         ("enable_verifier", verify),
         ("enable_pinned_reg", "true"),
@@ -91,7 +118,10 @@ pub(crate) struct Compiled {
 /// If the program is too large or the machine is not supported.
 pub(crate) fn compile(code: &Code, flow: &Flow, guard: Guard) -> Result<Native, String> {
     let timer = Timer::start();
-    let compiled = compile_for(&**host()?, code, flow, guard)?;
+    let accesses = || code.ops.iter().filter(|op| op.is_memory_access()).count();
+    let is_large = guard == Guard::Bounds && accesses() > OPTIMISED_ACCESSES_MAX;
+    let isa = if is_large { HOST.plain()? } else { HOST.optimising()? };
+    let compiled = compile_for(isa, code, flow, guard)?;
     let memory = CodeMemory::new(&compiled.bytes).map_err(|e| format!("code memory: {e}"))?;
     let took = timer.elapsed();
     Ok(Native::new(memory, compiled, took))
@@ -230,7 +260,7 @@ mod tests {
     fn examples_compile_for_both_targets() {
         for (name, call) in [("x86_64", 0xE8), ("aarch64", 0x97)] {
             let builder = cranelift_codegen::isa::lookup_by_name(name).unwrap();
-            let isa = builder.finish(settings::Flags::new(flags())).unwrap();
+            let isa = builder.finish(settings::Flags::new(flags("speed"))).unwrap();
             for object in EXAMPLES {
                 let program = Program::load(object, None).unwrap();
                 let code = program.code();

@@ -4,10 +4,11 @@
 //! pieces of assembly (`entry.rs`); it calls the runtime for helpers, atomics and its next slice of the
 //! budget (`runtime.rs`), and a signal handler ends it where a memory access traps (`trap.rs`).
 
+mod area;
 mod context;
-mod effective;
 mod entry;
 mod runtime;
+#[cfg(target_arch = "x86_64")]
 mod trap;
 
 use std::io;
@@ -23,9 +24,9 @@ use crate::isa::{FRAME_SIZE, class};
 use crate::jit::{CodeMemory, Compiled};
 use crate::run::Run;
 use crate::tier2::Library;
+use area::Area;
 use context::NativeFrame;
 use runtime::Runtime;
-use trap::Area;
 
 /// A memory access in compiled code.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +158,7 @@ impl Native {
         };
         Area::new(run.window, flow.counters)?.begin(context);
         let mut runtime = Runtime::new(code, run, state.fuel, self.convention);
-        trap::enter(base, self.code.entry(), &mut runtime);
+        enter(base, self.code.entry(), &mut runtime);
         let (reserve, helper_cost, fault) = runtime.finish();
         let mut counters;
         (context, counters) = Area::new(run.window, flow.counters)?.end();
@@ -225,6 +226,22 @@ impl Native {
         let site = self.traps[found.expect("only memory accesses trap in compiled code")].1;
         self.sites[site as usize]
     }
+}
+
+/// Runs the code at `entry`, which must be code compiled for such a window; its status is in the
+/// context then, which must be complete but for the runtime.
+#[expect(unsafe_code, reason = "the way into compiled code")]
+fn enter(base: *mut u8, entry: u64, runtime: &mut Runtime<'_, '_>) {
+    let context = base.wrapping_offset(CONTEXT as isize).cast::<Context>();
+    // SAFETY: the context of the window, which nobody borrows now.
+    unsafe { (*context).runtime = std::ptr::from_mut(runtime).cast() };
+    // SAFETY: the code keeps to the context, the window and the entry points; what it must save of
+    // the caller's registers, `call` saves.
+    let call = || unsafe { entry::call(base, entry) };
+    #[cfg(target_arch = "x86_64")]
+    trap::catching(context, call);
+    #[cfg(not(target_arch = "x86_64"))]
+    call();
 }
 
 /// The state in which compiled code left the run to the interpreter.

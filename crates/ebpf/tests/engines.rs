@@ -342,7 +342,7 @@ fn random_programs_do_the_same_on_every_engine() {
     println!("{} programs from seed {seed}, {fresh} from seed {now}", programs - fresh);
     let engines = engines();
     if !engines.contains(&Engine::Tier2) {
-        println!("SKIPPED for tier 2: clang is not installed (apt-get install clang)");
+        println!("SKIPPED for tier 2: it needs clang (apt-get install clang) and x86-64");
     }
     let part = &|odd: u64| {
         let seeds = (seed..seed + programs - fresh).chain(now..now + fresh);

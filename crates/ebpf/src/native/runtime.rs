@@ -131,7 +131,7 @@ impl<'a, 'b> Runtime<'a, 'b> {
 /// Both, from the address that compiled code passes on.
 ///
 /// # Safety
-/// `base` must be the one `trap::enter` gave to the code, and the code must be running: then no Rust
+/// `base` must be the one `enter` gave to the code, and the code must be running: then no Rust
 /// code holds a reference to either.
 unsafe fn parts<'x>(base: *mut u8) -> (&'x mut Context, &'x mut Runtime<'x, 'x>) {
     // SAFETY: see above.

@@ -4,63 +4,29 @@
 //! looks whether the thread runs compiled code, whether the instruction is in it and the address in
 //! its window; if so it notes them and goes on where compiled code returns to. Everything else
 //! belongs to somebody else and is handed to whoever handled the signal before.
-#![expect(unsafe_code, reason = "signals and assembly; see the SAFETY comments")]
+//!
+//! For x86-64. On other machines compiled code compares each address with its bounds.
+#![expect(unsafe_code, reason = "signals; see the SAFETY comments")]
+
+mod effective;
 
 use std::cell::Cell;
 use std::sync::Once;
 
-use super::context::{CONTEXT, CONTEXT_WORDS, Context, status};
-use super::effective::{self, Registers};
+use super::context::{CONTEXT, Context, status};
 use super::entry;
-use super::runtime::Runtime;
-use crate::memory::Window;
+use effective::Registers;
 
 thread_local! {
     /// The context of the code that this thread runs.
     static CURRENT: Cell<*mut Context> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The runtime's area of a window: the context, and counters.
-pub(super) struct Area<'a> {
-    words: &'a mut [u64],
-}
-
-impl<'a> Area<'a> {
-    /// The area of a window, with a number of counters; what is in it stays.
-    pub(super) fn new(window: &'a mut Window, counters: usize) -> std::io::Result<Self> {
-        let len = CONTEXT_WORDS + counters;
-        let start = window.runtime_area(len)?;
-        // SAFETY: the window mapped that many words for this, and is borrowed as long as they are.
-        let words = unsafe { std::slice::from_raw_parts_mut(start, len) };
-        Ok(Self { words })
-    }
-
-    /// Puts a context there, and zeroes the counters.
-    pub(super) fn begin(&mut self, context: Context) {
-        self.words[CONTEXT_WORDS..].fill(0);
-        // SAFETY: long enough and aligned.
-        unsafe { self.words.as_mut_ptr().cast::<Context>().write(context) };
-    }
-
-    /// The context and the counters after a run.
-    pub(super) fn end(&self) -> (Context, Vec<u64>) {
-        // SAFETY: `begin` put a context there.
-        let context = unsafe { self.words.as_ptr().cast::<Context>().read() };
-        (context, self.words[CONTEXT_WORDS..].to_vec())
-    }
-}
-
-/// Runs the code at `entry`, which must be code compiled for such a window; its status is in the
-/// context then, which must be complete but for the runtime.
-pub(super) fn enter(base: *mut u8, entry: u64, runtime: &mut Runtime<'_, '_>) {
+/// Runs compiled code that has this context, catching its traps.
+pub(super) fn catching(context: *mut Context, run: impl FnOnce()) {
     install();
-    let context = base.wrapping_offset(CONTEXT as isize).cast::<Context>();
-    // SAFETY: the context of the window, which nobody borrows now.
-    unsafe { (*context).runtime = std::ptr::from_mut(runtime).cast() };
     let outer = CURRENT.replace(context);
-    // SAFETY: the code keeps to the context, the window and the entry points; what it must save of
-    // the caller's registers, `call` saves.
-    unsafe { entry::call(base, entry) };
+    run();
     CURRENT.set(outer);
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Only what compilers write for plain loads and stores is decoded: legacy and REX prefixes, the
 //! one-byte, 0F, 0F 38 and 0F 3A opcode maps, VEX, and ModRM with SIB.
-#![cfg(target_arch = "x86_64")]
 
 /// Longest instruction.
 pub(super) const LENGTH_MAX: usize = 15;
