@@ -40,7 +40,7 @@ const COMPILER: [&str; 14] = [
 const NATIVE: &str = "_amd64.deb";
 
 /// Random programs of the differential test: an emulated machine is slow.
-const PROGRAMS: &str = "5000";
+const PROGRAMS: &str = "3000";
 
 pub(crate) fn test() -> Result<()> {
     ensure!(
@@ -54,7 +54,17 @@ pub(crate) fn test() -> Result<()> {
     let variable =
         |name: &str| format!("CARGO_TARGET_{}_{name}", TARGET.replace('-', "_").to_uppercase());
     let status = Command::new(env!("CARGO"))
-        .args(["test", "--package", "ebpf", "--profile", "emulated", "--target", TARGET])
+        .args([
+            "test",
+            "--package",
+            "ebpf",
+            "--lib",
+            "--tests",
+            "--profile",
+            "emulated",
+            "--target",
+            TARGET,
+        ])
         .current_dir(root())
         .env("RUSTC", parts.rustc)
         .env("CARGO_TARGET_DIR", folder.join("target"))

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ssd", &["simtime"]),
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
-    ("client", &["nvme_spec"]),
+    ("client", &["nvme_spec", "vfio_user"]),
     ("engine_bench", &["ebpf"]),
     ("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"]),
     (
@@ -33,10 +33,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "controller",
             "client",
             "simulator",
+            "emulator",
             "engine_bench",
+            "debian",
         ],
     ),
     ("debian", &[]),
+    ("vfio_user", &[]),
+    // client: its tests are hosts of the drive.
+    ("emulator", &["nvme_spec", "simtime", "controller", "vfio_user", "client"]),
     ("xtask", &["debian"]),
 ];
 
@@ -44,8 +49,12 @@ const LAYERS: &[(&str, &[&str])] = &[
 const EXAMPLES_CLANG: &str = "clang-14";
 
 /// Where sources of committed objects are.
-const PROGRAM_FOLDERS: [&str; 3] =
-    ["examples/programs", "crates/simulator/tests/statuses", "crates/engine_bench/src"];
+const PROGRAM_FOLDERS: [&str; 4] = [
+    "examples/programs",
+    "crates/simulator/tests/statuses",
+    "crates/engine_bench/src",
+    "crates/emulator/tests",
+];
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`Port`] is the way to a controller: its registers, memory both sides reach, its interrupts. The
-//! simulator's drive in the same process is one; a driver over a socket will be another. [`Driver`]
+//! simulator's drive in the same process is one, [`VfioUser`] with a socket to `csdrive serve` another. [`Driver`]
 //! does what an NVMe driver does on any of them, and what no driver should: it sends whatever entry
 //! it is given, so that tests can be hosts of every kind.
 //!
@@ -21,7 +21,9 @@ mod driver;
 mod memory;
 mod port;
 mod queue;
+mod vfio_user;
 
+pub use self::vfio_user::{SharedRam, VfioUser, VfioUserOptions, Waiting};
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory};
 pub use port::Port;

@@ -39,7 +39,8 @@ impl Controller {
         match command {
             AdminCommand::Identify(identify) => {
                 let page = self.identify(&identify)?;
-                return self.return_page(now, host, tag, &page, pointer);
+                let later = now + identify.look_up_time();
+                return self.return_page_at((now, later), host, tag, &page, pointer);
             }
             AdminCommand::GetLog(get) => {
                 let page = self.log_page(&get)?;
@@ -171,10 +172,27 @@ impl Controller {
         page: &[u8],
         pointer: DataPointer,
     ) -> Result<(), Status> {
+        self.return_page_at((now, now), host, tag, page, pointer)
+    }
+
+    /// The same for a data structure that the firmware has at a later time.
+    fn return_page_at(
+        &mut self,
+        (now, later): (Instant, Instant),
+        host: &mut impl HostMemory,
+        tag: Tag,
+        page: &[u8],
+        pointer: DataPointer,
+    ) -> Result<(), Status> {
         let len = page.len() as u64;
         let segments = Segments::resolve(host, pointer, len, Direction::ToHost)?;
         segments.write(host, page)?;
-        self.complete_with_data(now, tag, len);
+        if later > now {
+            // Its transfer must not keep those of other commands waiting until then.
+            self.complete(later, tag, Status::SUCCESS, 0);
+        } else {
+            self.complete_with_data(now, tag, len);
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! that did neither is a bug and panics.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use compute::Work;
 use nvme_spec::Status;
@@ -208,6 +209,19 @@ pub(crate) struct RunningJob {
     pub(crate) declared: Option<Duration>,
     /// What the program did, once it ran.
     pub(crate) outcome: Option<ebpf::Outcome>,
+    /// Stops the program, wherever it runs, when nobody waits for it any more.
+    #[expect(dead_code, reason = "acts when it is dropped")]
+    pub(crate) stop: StopOnDrop,
+}
+
+/// Sets a program's stop flag at the end of its job.
+#[derive(Debug)]
+pub(crate) struct StopOnDrop(pub(crate) Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Bytes of the NVM or the memory namespace to copy.

@@ -11,6 +11,7 @@ mod demo;
 mod lineitem;
 mod report;
 mod run;
+mod serve;
 mod timeline;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
+    Serve(serve::Arguments),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -116,6 +118,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Config(command) => usage(configure(command)),
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))

@@ -6,6 +6,7 @@ use nvme_spec::{
     IdentifyNamespaceIndependent, IdentifyNamespaceMemory, IdentifyNamespaceNvm,
     IdentifyNamespacePrograms, LbaFormat, PAGE_SIZE, PowerState, Status, cns,
 };
+use simtime::Duration;
 use zerocopy::IntoBytes;
 
 use crate::admin::background::{EXTENDED_TEST_MINUTES, LBA_FORMATS};
@@ -43,6 +44,22 @@ const SANITIZE_SUPPORT: u32 = 0b111 | 1 << 29 | 0b01 << 30;
 const CRITICAL_TEMPERATURE_K: u16 = 353;
 /// Power of the one power state, in centiwatts: that of a PCIe card without auxiliary supply.
 const POWER_CENTIWATTS: u16 = 2500;
+
+/// Time to look up the descriptors of each namespace after the first. Hosts scan namespaces in parallel and
+/// number block devices as they find them: so the NVM namespace is /dev/nvme0n1.
+const LOOK_UP: Duration = Duration::from_us(5000);
+
+impl Identify {
+    /// Time the firmware needs before it has the data structure, besides that of any command.
+    pub(super) fn look_up_time(&self) -> Duration {
+        let later = NAMESPACES.iter().position(|(nsid, _)| *nsid == self.nsid).unwrap_or(0);
+        if self.cns == cns::NAMESPACE_DESCRIPTORS {
+            LOOK_UP * later as u64
+        } else {
+            Duration::default()
+        }
+    }
+}
 
 impl Controller {
     /// Builds the data structure that an Identify command asks for.

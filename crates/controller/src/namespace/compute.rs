@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use compute::{Finished, JobId, Work};
 use ebpf::{FaultKind, Invocation, Program, Range};
@@ -18,7 +19,7 @@ use crate::config::RunTimeModel;
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Arrival, RunRecord, RunningJob, Tag};
+use crate::inflight::{Activity, Arrival, RunRecord, RunningJob, StopOnDrop, Tag};
 use crate::limits::{
     ACTIVATIONS_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, RANGES_PER_SET_MAX,
 };
@@ -370,6 +371,7 @@ impl Controller {
             }
             (_, RunTimeModel::Instructions) => RunTime::WhenRun(None),
         };
+        let stop = Arc::new(AtomicBool::new(false));
         if let LoadedProgram::Ebpf(program) = &lease.program {
             let bytes: u64 = ranges.iter().map(|r| r.len).sum();
             let per_byte = self.config.instruction_budget_per_byte.saturating_mul(bytes);
@@ -378,7 +380,7 @@ impl Controller {
                 param1: command.param1 as i64,
                 param2: command.param2 as i64,
                 data,
-                stop: None,
+                stop: Some(Arc::clone(&stop)),
                 budget: self.config.instruction_budget.saturating_add(per_byte),
             };
             let (program, lease) = (program.clone(), lease.clone());
@@ -390,7 +392,8 @@ impl Controller {
             RunTime::WhenRun(declared) => (None, declared),
         };
         self.engine.submit(now, JobId(tag.0), known);
-        let job = RunningJob { _in_use: (lease, set), declared, outcome: None };
+        let job =
+            RunningJob { _in_use: (lease, set), declared, outcome: None, stop: StopOnDrop(stop) };
         self.set_activity(tag, Activity::Running(Box::new(job)));
         Ok(())
     }

@@ -1,0 +1,244 @@
+//! A controller behind a vfio-user socket, without a virtual machine: `csdrive serve` is the other side.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ::vfio_user::{Client, Error, Mapping, wire::pci};
+use nvme_spec::{PAGE_SIZE, offset};
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::time::Timespec;
+
+use crate::memory::DmaMemory;
+use crate::port::Port;
+
+/// Where the shared memory begins for the controller.
+const BASE: u64 = 1 << 32;
+
+/// Memory that a controller in another process reaches.
+#[derive(Debug)]
+pub struct SharedRam {
+    map: Mapping,
+    used: u64,
+    /// Freed pieces by number of pages.
+    free: BTreeMap<u64, Vec<u64>>,
+}
+
+impl DmaMemory for SharedRam {
+    /// # Panics
+    /// If all of it is taken.
+    fn take_pages(&mut self, pages: u64) -> u64 {
+        if let Some(address) = self.free.get_mut(&pages).and_then(Vec::pop) {
+            return address;
+        }
+        let address = BASE + self.used;
+        self.used += pages * PAGE_SIZE;
+        assert!(self.used <= self.map.len(), "all {} bytes are taken", self.map.len());
+        address
+    }
+
+    fn give_pages(&mut self, address: u64, pages: u64) {
+        self.free.entry(pages).or_default().push(address);
+    }
+
+    #[inline]
+    fn put(&mut self, address: u64, bytes: &[u8]) {
+        let is_inside = self.map.write(address.wrapping_sub(BASE), bytes);
+        assert!(is_inside, "hosts write memory they took");
+    }
+
+    #[inline]
+    fn get(&self, address: u64, into: &mut [u8]) {
+        let is_inside = self.map.read(address.wrapping_sub(BASE), into);
+        assert!(is_inside, "hosts read memory they took");
+    }
+}
+
+/// How to learn of completions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// By looking at the queues again and again: fastest, and takes a core.
+    Poll,
+    /// By interrupts: sleeps meanwhile.
+    Interrupts,
+}
+
+/// How to connect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VfioUserOptions {
+    /// Bytes of memory for queues and buffers; the machine provides what is used of it.
+    pub memory_bytes: u64,
+    /// I/O queue pairs that will be used, at most.
+    pub queues: u16,
+    /// How to learn of completions.
+    pub waiting: Waiting,
+    /// How long the drive may take for a command before it counts as gone.
+    pub patience: Duration,
+}
+
+impl Default for VfioUserOptions {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            queues: 1,
+            waiting: Waiting::Interrupts,
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A controller behind a vfio-user socket.
+#[derive(Debug)]
+pub struct VfioUser {
+    client: Client,
+    memory: SharedRam,
+    doorbells: Option<Mapping>,
+    eventfds: Vec<OwnedFd>,
+    options: VfioUserOptions,
+    last_sign: Instant,
+    failed: Option<Error>,
+    looks: u32,
+}
+
+impl VfioUser {
+    /// Connects, shares memory and resets the controller.
+    ///
+    /// # Errors
+    /// If nobody serves there, or this machine has no memory left.
+    pub fn connect(socket: &Path, options: VfioUserOptions) -> Result<Self, Error> {
+        let mut client = Client::connect(socket, options.patience)?;
+        let bytes = options.memory_bytes.next_multiple_of(PAGE_SIZE);
+        let (map, file) = Mapping::new("csdrive-host", bytes as usize).map_err(Error::Memory)?;
+        client.map(BASE, bytes, file.as_fd())?;
+        client.reset()?;
+        let (_, area) = client.region(pci::BAR0)?;
+        let doorbells = match area {
+            Some(area) if area.offset == offset::DOORBELLS => {
+                let at = area.file_offset + area.offset;
+                Some(Mapping::of_peer(area.file, at, area.size, true).map_err(Error::Memory)?)
+            }
+            _ => None,
+        };
+        let mut eventfds = Vec::new();
+        if options.waiting == Waiting::Interrupts {
+            let vectors = client.interrupts(pci::MSIX)?.min(u32::from(options.queues) + 1);
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            for _ in 0..vectors {
+                let eventfd = rustix::event::eventfd(0, flags);
+                eventfds.push(eventfd.map_err(|error| Error::Memory(error.into()))?);
+            }
+            let borrowed: Vec<_> = eventfds.iter().map(AsFd::as_fd).collect();
+            client.set_interrupts(pci::MSIX, &borrowed)?;
+        }
+        Ok(Self {
+            client,
+            memory: SharedRam { map, used: 0, free: BTreeMap::new() },
+            doorbells,
+            eventfds,
+            options,
+            last_sign: Instant::now(),
+            failed: None,
+            looks: 0,
+        })
+    }
+
+    /// Why nothing works any more, if so.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    fn note<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| self.failed.get_or_insert(error)).ok()
+    }
+
+    /// Sleeps until an interrupt; false if there is none for too long, or the server is gone.
+    fn sleep(&mut self) -> bool {
+        let timeout = Timespec {
+            tv_sec: self.options.patience.as_secs() as i64,
+            tv_nsec: self.options.patience.subsec_nanos().into(),
+        };
+        let mut fds: Vec<PollFd<'_>> =
+            self.eventfds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        fds.push(PollFd::new(&self.client, PollFlags::IN));
+        let woken = rustix::event::poll(&mut fds, Some(&timeout));
+        let (socket, interrupts) = fds.split_last().expect("the socket is one");
+        let is_interrupt = interrupts.iter().any(|fd| fd.revents().contains(PollFlags::IN));
+        let is_socket = !socket.revents().is_empty();
+        match woken {
+            Ok(0) => false,
+            Ok(_) => is_interrupt || !is_socket || self.client.is_connected(),
+            Err(error) => error == rustix::io::Errno::INTR,
+        }
+    }
+}
+
+impl Port for VfioUser {
+    type Memory = SharedRam;
+
+    /// All ones if the server is gone, as a device that was pulled out reads.
+    fn register_read(&mut self, at: u64, size: usize) -> u64 {
+        let mut bytes = [0xFF; 8];
+        let read = self.client.region_read(pci::BAR0, at, &mut bytes[..size]);
+        self.note(read);
+        bytes[size..].fill(0);
+        u64::from_le_bytes(bytes)
+    }
+
+    #[inline]
+    fn register_write(&mut self, at: u64, size: usize, value: u64) {
+        if at >= offset::DOORBELLS {
+            if let Some(page) = &self.doorbells
+                && let Some(word) = page.word(at - offset::DOORBELLS)
+            {
+                return word.store(value as u32, Ordering::Release);
+            }
+            let posted = self.client.region_post(pci::BAR0, at, &value.to_le_bytes()[..size]);
+            self.note(posted);
+            return;
+        }
+        let written = self.client.region_write(pci::BAR0, at, &value.to_le_bytes()[..size]);
+        self.note(written);
+    }
+
+    #[inline]
+    fn memory(&mut self) -> &mut SharedRam {
+        &mut self.memory
+    }
+
+    /// The drive works by itself.
+    #[inline]
+    fn settle(&mut self) {
+        self.last_sign = Instant::now();
+    }
+
+    fn wait(&mut self) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        if self.options.waiting == Waiting::Interrupts {
+            return self.sleep();
+        }
+        std::hint::spin_loop();
+        self.looks = self.looks.wrapping_add(1);
+        // A look at clock and socket costs more than one at a queue.
+        !self.looks.is_multiple_of(4096)
+            || self.last_sign.elapsed() < self.options.patience && self.client.is_connected()
+    }
+
+    #[inline]
+    fn take_interrupts(&mut self, vectors: &mut Vec<u16>) {
+        match self.options.waiting {
+            // As if every queue had raised its own.
+            Waiting::Poll => vectors.extend(0..=self.options.queues),
+            Waiting::Interrupts => {
+                let raised = |(_, eventfd): &(usize, &OwnedFd)| {
+                    rustix::io::read(eventfd, &mut [0; 8]).is_ok()
+                };
+                let found = self.eventfds.iter().enumerate().filter(raised);
+                vectors.extend(found.map(|(vector, _)| vector as u16));
+            }
+        }
+    }
+}

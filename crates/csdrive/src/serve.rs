@@ -1,0 +1,175 @@
+//! `csdrive serve`: drives for virtual machines and user-space drivers, over vfio-user sockets.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use emulator::{Doorbells, Event, Options, RealTimeStatistics, Server, Stopper};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::Sources;
+use crate::report::say;
+use crate::{Outcome, usage};
+
+/// Serve drives to QEMU, Cloud Hypervisor or a user-space driver, in real time, until SIGTERM
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration of a drive: TOML, or CEMU's JSON; repeat it for several drives
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Socket of the first drive; those of others have -2, -3, ... appended
+    #[arg(long, value_name = "PATH", default_value = "/tmp/csdrive.sock")]
+    socket: PathBuf,
+    /// One key, for all drives, for example --set flash.read_time=80us; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// FEMU device properties, for all drives; repeatable
+    #[arg(long, value_name = "K=V,...")]
+    femu: Vec<String>,
+    /// Host threads of each drive that run programs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// How clients ring doorbells: messages (Linux shares its doorbells in memory and sends few), or a
+    /// mapped page (for hosts that cannot; an idle drive then wakes a thousand times a second)
+    #[arg(long, value_name = "HOW", default_value = "messages", value_parser = ["messages", "mapped"])]
+    doorbells: String,
+    /// Print one JSON document when the drives are ready, and one when they have stopped
+    #[arg(long)]
+    json: bool,
+}
+
+/// A drive that is being served.
+struct Serving {
+    socket: PathBuf,
+    stopper: Stopper,
+    thread: JoinHandle<std::io::Result<RealTimeStatistics>>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    // Before any thread is there: they inherit who handles signals.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals")?;
+    let drives = start(arguments)?;
+    announce(arguments, &drives);
+    let stoppers: Vec<Stopper> = drives.iter().map(|drive| drive.stopper.clone()).collect();
+    std::thread::spawn(move || {
+        signals.forever().for_each(|_| stoppers.iter().for_each(Stopper::stop));
+    });
+    let mut results = Vec::new();
+    for drive in drives {
+        let ended =
+            drive.thread.join().map_err(|_| anyhow!("{}: a bug", drive.socket.display()))?;
+        let statistics = ended.with_context(|| drive.socket.display().to_string())?;
+        results.push(statistics_of(&drive.socket, &statistics));
+    }
+    if arguments.json {
+        say!("{}", json!({ "format_version": 1, "event": "stopped", "drives": results }));
+    }
+    Ok(Outcome::Success)
+}
+
+/// Makes and starts all drives; if one cannot be made, none is served.
+fn start(arguments: &Arguments) -> Result<Vec<Serving>> {
+    let configs: Vec<Option<PathBuf>> = match &arguments.config[..] {
+        [] => vec![None],
+        files => files.iter().cloned().map(Some).collect(),
+    };
+    let mut servers = Vec::new();
+    let mut serials = Vec::new();
+    for (n, config) in configs.into_iter().enumerate() {
+        let sources = Sources { config, set: arguments.set.clone(), femu: arguments.femu.clone() };
+        let loaded = usage(sources.load().map_err(Into::into))?;
+        loaded.print_notes();
+        let mut config = loaded.config;
+        // Linux refuses a second drive with the name of the first.
+        if serials.contains(&config.serial) {
+            config.serial = format!("CSDRIVE{:04}", n + 1);
+            eprintln!("csdrive: note: drive {}: drive.serial = {}", n + 1, config.serial);
+        }
+        serials.push(config.serial.clone());
+        let socket = numbered(&arguments.socket, n);
+        let doorbells = match &*arguments.doorbells {
+            "mapped" => Doorbells::Mapped,
+            _ => Doorbells::Messages,
+        };
+        let workers = usize::from(arguments.workers);
+        let options = Options { config, socket: socket.clone(), workers, doorbells };
+        servers.push((socket, usage(Server::new(options).map_err(Into::into))?));
+    }
+    let spawn = |(socket, server): (PathBuf, Server)| {
+        let (stopper, name) = (server.stopper(), socket.display().to_string());
+        let thread = std::thread::Builder::new()
+            .name("drive".to_owned())
+            .spawn(move || server.run(|event| tell(&name, &event)))
+            .context("a thread for the drive")?;
+        Ok(Serving { socket, stopper, thread })
+    };
+    servers.into_iter().map(spawn).collect()
+}
+
+fn numbered(socket: &Path, n: usize) -> PathBuf {
+    match n {
+        0 => socket.to_owned(),
+        _ => {
+            let mut name = socket.as_os_str().to_owned();
+            name.push(format!("-{}", n + 1));
+            name.into()
+        }
+    }
+}
+
+fn tell(socket: &str, event: &Event) {
+    match event {
+        Event::Connected => eprintln!("csdrive: {socket}: connected"),
+        Event::Disconnected(why) => eprintln!("csdrive: {socket}: {why}"),
+        Event::Complaint(what) => eprintln!("csdrive: {socket}: {what}"),
+    }
+}
+
+/// A device of QEMU's for a drive.
+fn device(socket: &Path) -> Value {
+    json!({ "driver": "vfio-user-pci", "socket": { "type": "unix", "path": socket } })
+}
+
+fn announce(arguments: &Arguments, drives: &[Serving]) {
+    let sockets: Vec<&Path> = drives.iter().map(|drive| &*drive.socket).collect();
+    if arguments.json {
+        let drives: Vec<Value> = sockets
+            .iter()
+            .map(|socket| json!({ "socket": socket, "qemu_device": device(socket) }))
+            .collect();
+        say!(
+            "{}",
+            json!({ "format_version": 1, "event": "ready", "pid": std::process::id(), "drives": drives })
+        );
+    } else {
+        say!("QEMU (10.1 or newer), added to your own arguments; memory must be shared:");
+        say!("  -machine q35,memory-backend=ram0 -m 2G \\");
+        say!("  -object memory-backend-memfd,id=ram0,size=2G,share=on \\");
+        for (n, socket) in sockets.iter().enumerate() {
+            let end = if n + 1 < sockets.len() { " \\" } else { "" };
+            say!("  -device '{}'{end}", device(socket));
+        }
+        say!("Cloud Hypervisor:");
+        say!("  --memory size=2G,shared=on");
+        for socket in &sockets {
+            say!("  --user-device socket={}", socket.display());
+        }
+        say!("Serving until SIGTERM or Ctrl-C.");
+    }
+    // Whoever waits for this line reads a pipe; that it is closed is no reason to stop.
+    let _ = std::io::stdout().flush();
+}
+
+fn statistics_of(socket: &Path, statistics: &RealTimeStatistics) -> Value {
+    json!({
+        "socket": socket,
+        "completions": statistics.completions,
+        "late": statistics.late,
+        "late_max_ns": statistics.late_max_ns,
+        "interrupts": statistics.interrupts,
+        "sleeps": statistics.sleeps,
+    })
+}

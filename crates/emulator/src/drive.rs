@@ -1,0 +1,350 @@
+//! The drive as a PCI device in real time: registers, doorbells, memory, interrupts, programs.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use controller::{Config, ConfigError, Controller};
+use nvme_spec::{Csts, offset};
+use simtime::{Duration, Instant};
+use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
+
+use crate::clock::Clock;
+use crate::guest_memory::GuestMemory;
+use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELLS, Effect, bar_bytes};
+use crate::workers::{Waker, Workers};
+
+/// A completion that leaves so much after its modelled time is late.
+const LATE: Duration = Duration::from_us(3);
+
+/// A doorbell of the mapped page that nobody has rung since it was looked at: no queue has that many
+/// entries.
+const NOT_RUNG: u32 = u32::MAX;
+
+/// How clients ring doorbells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Doorbells {
+    /// By messages; clients that share doorbells in memory (shadow doorbells, as Linux does) send none while the
+    /// drive is awake.
+    #[default]
+    Messages,
+    /// In a page that clients map: no messages, but the drive has to look at it again and again.
+    Mapped,
+}
+
+/// Counters of a drive since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RealTimeStatistics {
+    /// Completions that were signalled, or could have been.
+    pub completions: u64,
+    /// Of these, those that left more than 3 us after their modelled time.
+    pub late: u64,
+    /// The latest of them.
+    pub late_max_ns: u64,
+    /// Interrupts signalled.
+    pub interrupts: u64,
+    /// Times the drive's thread slept.
+    pub sleeps: u64,
+}
+
+/// Why a drive cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("this machine has no room for the drive: {0}")]
+    Machine(#[from] std::io::Error),
+}
+
+/// A drive with its place in the world.
+#[derive(Debug)]
+pub(crate) struct Drive {
+    controller: Controller,
+    memory: GuestMemory,
+    config_space: ConfigSpace,
+    clock: Clock,
+    workers: Workers,
+    waker: Arc<Waker>,
+    doorbells: Option<(Mapping, OwnedFd)>,
+    /// Where interrupts are signalled, by vector.
+    eventfds: Vec<Option<OwnedFd>>,
+    /// Vectors to signal, each once.
+    raised: Vec<u16>,
+    /// Time of the last turn.
+    last: Instant,
+    pub(crate) statistics: RealTimeStatistics,
+}
+
+impl Drive {
+    pub(crate) fn new(
+        config: Config,
+        workers: usize,
+        doorbells: Doorbells,
+    ) -> Result<Self, StartError> {
+        let vectors = config.queue_pairs_max + 1;
+        let engine = config.engine;
+        let waker = Arc::new(Waker::new()?);
+        let doorbells = match doorbells {
+            Doorbells::Messages => None,
+            Doorbells::Mapped => Some(doorbell_page()?),
+        };
+        Ok(Self {
+            controller: Controller::new(config)?,
+            memory: GuestMemory::default(),
+            config_space: ConfigSpace::new(vectors),
+            clock: Clock::start(),
+            workers: Workers::start(workers, engine, &waker)?,
+            waker,
+            doorbells,
+            eventfds: (0..vectors).map(|_| None).collect(),
+            raised: Vec::new(),
+            last: Instant::ZERO,
+            statistics: RealTimeStatistics::default(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn waker(&self) -> &Arc<Waker> {
+        &self.waker
+    }
+
+    /// True if clients may ring doorbells without a message, so that they must be looked at.
+    pub(crate) fn must_look(&self) -> bool {
+        self.doorbells.is_some() && self.is_enabled()
+    }
+
+    /// True if the client has enabled the controller.
+    fn is_enabled(&self) -> bool {
+        Csts::from_bits(self.controller.register_read(offset::CSTS, 4) as u32).rdy()
+    }
+
+    /// What is wrong with the client's memory, once.
+    pub(crate) fn complaint(&mut self) -> Option<String> {
+        self.memory.complaint.take()
+    }
+
+    /// Does what is due: true if there was something.
+    #[inline]
+    pub(crate) fn turn(&mut self) -> bool {
+        let now = self.now();
+        let mut is_busy = self.look_at_doorbells();
+        while let Some(done) = self.workers.done() {
+            self.controller.work_done(now, done);
+            is_busy = true;
+        }
+        let due = self.controller.next_event();
+        self.controller.advance(now, &mut self.memory);
+        let posted = self.controller.outbox().interrupts.len() as u64;
+        if posted > 0 {
+            // What was in the future at the last turn has a time to keep.
+            let late =
+                due.filter(|due| *due > self.last).map_or(Duration::ZERO, |due| now.since(due));
+            self.statistics.completions += posted;
+            if late > LATE {
+                self.statistics.late += posted;
+                self.statistics.late_max_ns = self.statistics.late_max_ns.max(late.as_ns());
+            }
+            self.signal();
+        }
+        for item in std::mem::take(&mut self.controller.outbox().work) {
+            self.workers.run(item);
+            is_busy = true;
+        }
+        self.last = now;
+        is_busy || posted > 0 || due.is_some_and(|due| due <= now)
+    }
+
+    /// When something will be due.
+    #[inline]
+    pub(crate) fn next_event(&self) -> Option<Instant> {
+        self.controller.next_event()
+    }
+
+    /// Promises to sleep; false if there is something to do instead.
+    pub(crate) fn may_sleep(&mut self) -> bool {
+        self.waker.falls_asleep();
+        let armed = !self.controller.arm_doorbells(&mut self.memory);
+        armed && !self.turn()
+    }
+
+    fn look_at_doorbells(&mut self) -> bool {
+        let Some((page, _)) = &self.doorbells else { return false };
+        let mut rung = false;
+        let slots = 2 * (u64::from(self.controller.queue_last()) + 1);
+        for slot in 0..slots.min((DOORBELLS.end - DOORBELLS.start) / 4) {
+            let Some(word) = page.word(DOORBELLS.start + 4 * slot) else { continue };
+            if word.load(Ordering::Relaxed) != NOT_RUNG {
+                let value = word.swap(NOT_RUNG, Ordering::AcqRel);
+                self.controller.register_write(offset::DOORBELLS + 4 * slot, 4, value.into());
+                rung = true;
+            }
+        }
+        rung
+    }
+
+    /// Signals the interrupts that the controller wants, each vector once.
+    fn signal(&mut self) {
+        self.raised.clear();
+        std::mem::swap(&mut self.raised, &mut self.controller.outbox().interrupts);
+        self.raised.sort_unstable();
+        self.raised.dedup();
+        for &vector in &self.raised {
+            if let Some(Some(eventfd)) = self.eventfds.get(usize::from(vector)) {
+                // An eventfd that is full or no eventfd at all is the client's loss.
+                let _ = rustix::io::write(eventfd, &1u64.to_ne_bytes());
+                self.statistics.interrupts += 1;
+            }
+        }
+    }
+
+    /// Back to the state after power on, but for what is stored.
+    fn reset_function(&mut self) {
+        self.controller.advance(self.now(), &mut self.memory);
+        self.controller.register_write(offset::CC, 4, 0);
+        for at in [offset::AQA, offset::ASQ, offset::ASQ + 4, offset::ACQ, offset::ACQ + 4] {
+            self.controller.register_write(at, 4, 0);
+        }
+        self.forget_doorbells();
+    }
+
+    fn forget_doorbells(&mut self) {
+        if let Some((page, _)) = &self.doorbells {
+            let words = DOORBELLS.step_by(4).filter_map(|at| page.word(at));
+            words.for_each(|word| word.store(NOT_RUNG, Ordering::Release));
+        }
+    }
+
+    /// The client is gone, and its memory with it.
+    pub(crate) fn disconnected(&mut self) {
+        self.reset_function();
+        self.config_space.reset();
+        self.memory.clear();
+        self.eventfds.fill_with(|| None);
+    }
+
+    /// Lets what is under way in the flash end, as a normal shutdown does; gives up after a while.
+    pub(crate) fn shut_down(&mut self, patience: Duration) {
+        const NORMAL: u64 = 1 << 14;
+        const COMPLETE: u8 = 2;
+        self.turn();
+        let cc = self.controller.register_read(offset::CC, 4);
+        self.controller.register_write(offset::CC, 4, cc & !(0b11 << 14) | NORMAL);
+        let until = self.now() + patience;
+        let is_complete = |controller: &Controller| {
+            Csts::from_bits(controller.register_read(offset::CSTS, 4) as u32).shst() == COMPLETE
+        };
+        while !is_complete(&self.controller) && self.now() < until {
+            self.turn();
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A page of doorbells, none of them rung, at its place in a file as long as the registers before it.
+fn doorbell_page() -> std::io::Result<(Mapping, OwnedFd)> {
+    let (page, file) = Mapping::new("csdrive-doorbells", DOORBELLS.end as usize)?;
+    for at in DOORBELLS.step_by(4) {
+        page.word(at).expect("it was made just now").store(NOT_RUNG, Ordering::Release);
+    }
+    Ok((page, file))
+}
+
+/// Little-endian bytes of a register as a number.
+fn value_of(bytes: &[u8]) -> Option<u64> {
+    match *bytes {
+        [a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d]).into()),
+        [a, b, c, d, e, f, g, h] => Some(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
+        _ => None,
+    }
+}
+
+impl Device for Drive {
+    fn region_size(&self, region: u32) -> u64 {
+        match region {
+            vfio::BAR0 => bar_bytes(self.eventfds.len() as u16),
+            vfio::CONFIG => CONFIG_BYTES as u64,
+            _ => 0,
+        }
+    }
+
+    fn mappable(&self, region: u32) -> Option<Mappable> {
+        let (_, file) = self.doorbells.as_ref().filter(|_| region == vfio::BAR0)?;
+        // Without another descriptor it goes on by messages.
+        let file = file.try_clone().ok()?;
+        Some(Mappable { offset: DOORBELLS.start, size: DOORBELLS.end - DOORBELLS.start, file })
+    }
+
+    fn region_read(&mut self, region: u32, offset: u64, into: &mut [u8]) {
+        if region == vfio::CONFIG {
+            return self.config_space.read(offset, into);
+        }
+        // Registers as they are now: a controller that was enabled is ready.
+        self.turn();
+        for (n, part) in into.chunks_mut(8).enumerate() {
+            let size = if part.len() == 8 { 8 } else { 1 };
+            for (i, piece) in part.chunks_mut(size).enumerate() {
+                let at = offset + 8 * n as u64 + (size * i) as u64;
+                let value = match at {
+                    0..offset::DOORBELLS => self.controller.register_read(at, size),
+                    _ => 0,
+                };
+                piece.copy_from_slice(&value.to_le_bytes()[..size]);
+            }
+        }
+    }
+
+    fn region_write(&mut self, region: u32, at: u64, from: &[u8]) {
+        if region == vfio::CONFIG {
+            if self.config_space.write(at, from) == Effect::Reset {
+                self.reset_function();
+                self.config_space.reset();
+            }
+            return;
+        }
+        let last = offset::DOORBELLS + 8 * self.eventfds.len() as u64;
+        let Some(value) = value_of(from).filter(|_| at + from.len() as u64 <= last) else {
+            // The MSI-X table is the client's affair.
+            return;
+        };
+        let now = self.now();
+        self.controller.advance(now, &mut self.memory);
+        let was_enabled = self.is_enabled();
+        self.controller.register_write(at, from.len(), value);
+        if was_enabled && !self.is_enabled() {
+            self.forget_doorbells();
+        }
+    }
+
+    fn interrupts(&self, kind: u32) -> u32 {
+        if kind == vfio::MSIX { self.eventfds.len() as u32 } else { 0 }
+    }
+
+    fn set_interrupt(&mut self, _kind: u32, number: u32, eventfd: Option<OwnedFd>) {
+        if let Some(place) = self.eventfds.get_mut(number as usize) {
+            // A client must not make the drive wait for it.
+            let usable = eventfd.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
+            *place = usable;
+        }
+    }
+
+    fn map(&mut self, map: Map) -> Result<(), Errno> {
+        self.memory.map(map)
+    }
+
+    fn unmap(&mut self, address: u64, size: u64) -> Result<(), Errno> {
+        self.memory.unmap(address, size)
+    }
+
+    fn unmap_all(&mut self) {
+        self.memory.clear();
+    }
+
+    fn reset(&mut self) {
+        self.reset_function();
+        self.config_space.reset();
+    }
+}
