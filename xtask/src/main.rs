@@ -49,11 +49,12 @@ const LAYERS: &[(&str, &[&str])] = &[
 const EXAMPLES_CLANG: &str = "clang-14";
 
 /// Where sources of committed objects are.
-const PROGRAM_FOLDERS: [&str; 4] = [
+const PROGRAM_FOLDERS: [&str; 5] = [
     "examples/programs",
     "crates/simulator/tests/statuses",
     "crates/engine_bench/src",
     "crates/emulator/tests",
+    "crates/csdrive/src/bench",
 ];
 
 fn main() -> ExitCode {

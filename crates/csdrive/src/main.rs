@@ -80,6 +80,8 @@ enum BenchCommand {
         #[arg(long)]
         batches: u32,
     },
+    /// The drive behind its socket: latency and commands per second of a user-space driver
+    Device(bench::device::Arguments),
     /// Program engines against native code and a peer: nanoseconds per element of each kernel
     Engine(bench::engine::Arguments),
     /// Simulated commands per second of host time, on one core
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))
             .map(|()| Outcome::Success),
+        Command::Bench(BenchCommand::Device(arguments)) => bench::device::run(arguments),
         Command::Bench(BenchCommand::Engine(arguments)) => bench::engine::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
     };

@@ -1,4 +1,5 @@
 //! What the verifier refuses, with the text it gives; and what a loader must survive.
+#![expect(clippy::disallowed_methods, reason = "tests, not models")]
 
 use ebpf::isa::Instruction;
 use ebpf::{Engine, Invocation, Program, Range, SharedMemory, Worker, select_entry};

@@ -117,6 +117,11 @@ impl Drive {
         self.doorbells.is_some() && self.is_enabled()
     }
 
+    /// True if programs run, on threads that may need this one's processor.
+    pub(crate) fn waits_for_workers(&self) -> bool {
+        self.workers.are_busy()
+    }
+
     /// True if the client has enabled the controller.
     fn is_enabled(&self) -> bool {
         Csts::from_bits(self.controller.register_read(offset::CSTS, 4) as u32).rdy()

@@ -148,7 +148,13 @@ impl Server {
             }
             let next = self.drive.next_event();
             let is_soon = next.is_some_and(|next| next < now + WAKE_UP + SPIN_MIN);
-            if is_soon || now.since(active) < self.spin {
+            let spins = now.since(active) < self.spin && !self.drive.waits_for_workers();
+            if is_soon && self.drive.waits_for_workers() {
+                // There may be fewer processors than threads.
+                std::thread::yield_now();
+                continue;
+            }
+            if is_soon || spins {
                 std::hint::spin_loop();
                 continue;
             }

@@ -56,6 +56,8 @@ pub(crate) struct Workers {
     /// `None` only while it is dropped.
     work: Option<Sender<WorkItem>>,
     results: Receiver<WorkDone>,
+    /// Programs that run or wait for a thread.
+    under_way: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -78,19 +80,31 @@ impl Workers {
             })
         };
         let threads: std::io::Result<Vec<_>> = (0..count).map(start).collect();
-        Ok(Self { work: Some(work), results, threads: threads? })
+        Ok(Self { work: Some(work), results, under_way: 0, threads: threads? })
     }
 
     /// Has a program run by whoever is free next.
-    pub(crate) fn run(&self, item: WorkItem) {
+    pub(crate) fn run(&mut self, item: WorkItem) {
+        self.under_way += 1;
         let sender = self.work.as_ref().expect("only a drop takes it");
         sender.send(item).expect("the threads live as long as this");
     }
 
     /// A program that has run.
     #[inline]
-    pub(crate) fn done(&self) -> Option<WorkDone> {
-        self.results.try_recv().ok()
+    pub(crate) fn done(&mut self) -> Option<WorkDone> {
+        if self.under_way == 0 {
+            return None;
+        }
+        let done = self.results.try_recv().ok()?;
+        self.under_way -= 1;
+        Some(done)
+    }
+
+    /// True if a thread of this machine has something to do for the drive.
+    #[inline]
+    pub(crate) fn are_busy(&self) -> bool {
+        self.under_way > 0
     }
 }
 
