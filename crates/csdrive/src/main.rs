@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod serve;
 mod timeline;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Serve(serve::Arguments),
+    Vm(vm::Arguments),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -100,6 +102,8 @@ enum BenchCommand {
 enum Outcome {
     Success,
     ErrorStatus,
+    /// Exit with this: a guest's command did.
+    Status(u8),
 }
 
 /// Marks an error as wrong use.
@@ -121,6 +125,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Vm(arguments) => vm::run(arguments),
         Command::Config(command) => usage(configure(command)),
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))
@@ -132,6 +137,7 @@ fn main() -> ExitCode {
     match done {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::ErrorStatus) => ExitCode::from(1),
+        Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => {
             eprintln!("csdrive: {error:#}");
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })

@@ -41,17 +41,55 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Drives to serve.
+pub(crate) struct Request<'a> {
+    /// A configuration file for each; none = one drive of the default configuration.
+    pub(crate) configs: &'a [PathBuf],
+    /// Socket of the first.
+    pub(crate) socket: &'a Path,
+    pub(crate) set: &'a [String],
+    pub(crate) femu: &'a [String],
+    pub(crate) workers: usize,
+    pub(crate) doorbells: Doorbells,
+    /// Says nothing of clients that come and go.
+    pub(crate) is_quiet: bool,
+}
+
 /// A drive that is being served.
-struct Serving {
-    socket: PathBuf,
+pub(crate) struct Serving {
+    pub(crate) socket: PathBuf,
     stopper: Stopper,
     thread: JoinHandle<std::io::Result<RealTimeStatistics>>,
+}
+
+impl Serving {
+    /// Asks it to stop.
+    pub(crate) fn stop(&self) {
+        self.stopper.stop();
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) fn join(self) -> Result<RealTimeStatistics> {
+        let ended = self.thread.join().map_err(|_| anyhow!("{}: a bug", self.socket.display()))?;
+        ended.with_context(|| self.socket.display().to_string())
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     // Before any thread is there: they inherit who handles signals.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals")?;
-    let drives = start(arguments)?;
+    let drives = start(&Request {
+        configs: &arguments.config,
+        socket: &arguments.socket,
+        set: &arguments.set,
+        femu: &arguments.femu,
+        workers: arguments.workers.into(),
+        doorbells: match &*arguments.doorbells {
+            "mapped" => Doorbells::Mapped,
+            _ => Doorbells::Messages,
+        },
+        is_quiet: false,
+    })?;
     announce(arguments, &drives);
     let stoppers: Vec<Stopper> = drives.iter().map(|drive| drive.stopper.clone()).collect();
     std::thread::spawn(move || {
@@ -71,15 +109,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 /// Makes and starts all drives; if one cannot be made, none is served.
-fn start(arguments: &Arguments) -> Result<Vec<Serving>> {
-    let configs: Vec<Option<PathBuf>> = match &arguments.config[..] {
+pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
+    let configs: Vec<Option<PathBuf>> = match request.configs {
         [] => vec![None],
         files => files.iter().cloned().map(Some).collect(),
     };
     let mut servers = Vec::new();
     let mut serials = Vec::new();
     for (n, config) in configs.into_iter().enumerate() {
-        let sources = Sources { config, set: arguments.set.clone(), femu: arguments.femu.clone() };
+        let sources = Sources { config, set: request.set.to_vec(), femu: request.femu.to_vec() };
         let loaded = usage(sources.load().map_err(Into::into))?;
         loaded.print_notes();
         let mut config = loaded.config;
@@ -89,20 +127,23 @@ fn start(arguments: &Arguments) -> Result<Vec<Serving>> {
             eprintln!("csdrive: note: drive {}: drive.serial = {}", n + 1, config.serial);
         }
         serials.push(config.serial.clone());
-        let socket = numbered(&arguments.socket, n);
-        let doorbells = match &*arguments.doorbells {
-            "mapped" => Doorbells::Mapped,
-            _ => Doorbells::Messages,
-        };
-        let workers = usize::from(arguments.workers);
+        let socket = numbered(request.socket, n);
+        let Request { workers, doorbells, .. } = *request;
         let options = Options { config, socket: socket.clone(), workers, doorbells };
         servers.push((socket, usage(Server::new(options).map_err(Into::into))?));
     }
     let spawn = |(socket, server): (PathBuf, Server)| {
         let (stopper, name) = (server.stopper(), socket.display().to_string());
+        let is_quiet = request.is_quiet;
         let thread = std::thread::Builder::new()
             .name("drive".to_owned())
-            .spawn(move || server.run(|event| tell(&name, &event)))
+            .spawn(move || {
+                server.run(|event| {
+                    if !is_quiet || matches!(event, Event::Complaint(_)) {
+                        tell(&name, &event);
+                    }
+                })
+            })
             .context("a thread for the drive")?;
         Ok(Serving { socket, stopper, thread })
     };

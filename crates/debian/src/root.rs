@@ -1,5 +1,6 @@
 //! A folder that packages are unpacked into.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,9 @@ use std::process::Command;
 
 use crate::Error;
 use crate::archive::run;
+
+/// The dynamic loader of programs for this machine.
+const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
 
 /// A folder laid out as Debian's root: `usr/`, and links to what is in it.
 #[derive(Clone, Debug)]
@@ -50,12 +54,53 @@ impl Root {
         self.folder.join(inside)
     }
 
+    /// The libraries that a program needs, all of them in this folder; none for a static one.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn libraries(&self, program: &Path) -> Result<Vec<PathBuf>, Error> {
+        let loader = self.folder.join(LOADER);
+        let mut command = Command::new(&loader);
+        command.arg("--library-path").arg(self.library_path()).arg("--list").arg(program);
+        let output = command
+            .output()
+            .map_err(|source| Error::Program { program: "the unpacked loader", source })?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() || text.contains("not found") {
+            let message = String::from_utf8_lossy(&output.stderr);
+            if text.is_empty() && message.contains("not a dynamic executable")
+                || message.contains("statically linked")
+            {
+                return Ok(Vec::new());
+            }
+            let message = format!("{}: {text}{message}", program.display());
+            return Err(Error::Failed { program: "the unpacked loader", message });
+        }
+        // NAME => PATH (ADDRESS)
+        let path = |line: &str| {
+            let path = line.split_once("=> ")?.1.split(" (").next()?;
+            Some(PathBuf::from(path))
+        };
+        let mut libraries: Vec<PathBuf> = text.lines().filter_map(path).collect();
+        libraries.push(loader);
+        Ok(libraries)
+    }
+
+    fn library_path(&self) -> OsString {
+        let libraries = self.folder.join("usr/lib/x86_64-linux-gnu");
+        // Some packages keep private libraries beside the others.
+        let mut path = libraries.clone().into_os_string();
+        path.push(":");
+        path.push(libraries.join("ceph"));
+        path
+    }
+
     /// A command that runs a program of it, with the loader and the libraries in it.
     pub fn command(&self, program: &str) -> Command {
         let program = self.folder.join(program);
-        let mut command = Command::new(self.folder.join("usr/lib64/ld-linux-x86-64.so.2"));
+        let mut command = Command::new(self.folder.join(LOADER));
         command.arg("--argv0").arg(&program).arg("--library-path");
-        command.arg(self.folder.join("usr/lib/x86_64-linux-gnu")).arg(program);
+        command.arg(self.library_path()).arg(program);
         command
     }
 }

@@ -47,7 +47,7 @@ const POWER_CENTIWATTS: u16 = 2500;
 
 /// Time to look up the descriptors of each namespace after the first. Hosts scan namespaces in parallel and
 /// number block devices as they find them: so the NVM namespace is /dev/nvme0n1.
-const LOOK_UP: Duration = Duration::from_us(5000);
+const LOOK_UP: Duration = Duration::from_us(100_000);
 
 impl Identify {
     /// Time the firmware needs before it has the data structure, besides that of any command.

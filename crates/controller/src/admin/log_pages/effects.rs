@@ -8,6 +8,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::features::is_namespace_specific;
 
+/// The Zoned Namespace command set, which no namespace here has.
+const ZONED: CommandSet = CommandSet(0x02);
+
 const READS: u32 = EffectsLog::SUPPORTED | EffectsLog::SCOPE_NAMESPACE;
 const WRITES: u32 = READS | EffectsLog::CHANGES_CONTENT;
 
@@ -54,6 +57,9 @@ pub(super) fn commands(csi: CommandSet) -> Result<Vec<u8>, Status> {
         CommandSet::NVM => NvmOpcode::ALL.iter().map(|o| (o.0, nvm_effects(*o))).collect(),
         CommandSet::MEMORY => MemoryOpcode::ALL.iter().map(|o| (o.0, memory_effects(*o))).collect(),
         CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, WRITES)).collect(),
+        // None of its commands. `nvme effects-log` asks for it too wherever there is more than one set,
+        // and fails as a whole if it is refused.
+        ZONED => Vec::new(),
         _ => return Err(Status::INVALID_FIELD.with_dnr()),
     };
     for (opcode, effect) in io {

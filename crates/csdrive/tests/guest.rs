@@ -1,0 +1,170 @@
+//! The drive in a real guest: stock QEMU, stock kernel, stock tools (`csdrive vm run`).
+//!
+//! What is needed comes from Debian packages. Where they cannot be had, the tests are reported as ignored, with
+//! the reason in their names; CI fetches them first, and fails if it cannot.
+
+use std::process::{Command, Output, Stdio};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Seconds after which a guest is ended: emulated processors are slow, and machines busy.
+const PATIENCE: &str = "600";
+
+/// What stock tools do with the drive.
+const TOOLS: &str = r#"
+set -ex
+test "$(lsblk -dno NAME)" = nvme0n1
+test "$(nvme get-ns-id /dev/ng0n1 | sed 's/.*://')" = 1
+ls /dev/ng0n2 /dev/ng0n3
+nvme list
+nvme id-ctrl /dev/nvme0 > /dev/null
+nvme id-ns /dev/nvme0n1 > /dev/null
+nvme smart-log /dev/nvme0 > /dev/null
+nvme error-log /dev/nvme0 > /dev/null
+# Without a set it reads registers through sysfs, which Debian's kernels do not allow while a driver is bound.
+for set in 0 2 3 4; do nvme effects-log /dev/nvme0 --csi=$set > /dev/null; done
+nvme get-feature /dev/nvme0 -f 7
+nvme ns-descs /dev/nvme0 -n 2
+nvme cmdset-ind-id-ns /dev/nvme0 -n 3
+mkfs.ext4 -q /dev/nvme0n1
+mount /dev/nvme0n1 /mnt
+fio --name=a --directory=/mnt --size=4M --rw=randwrite --bs=4k --ioengine=libaio --iodepth=16 --direct=1 --verify=crc32c --minimal > /dev/null
+fio --name=b --directory=/mnt --size=4M --rw=randwrite --bs=16k --ioengine=io_uring --iodepth=8 --direct=1 --verify=crc32c --minimal > /dev/null
+echo kept > /mnt/file
+umount /mnt
+e2fsck -fn /dev/nvme0n1
+fio --name=c --filename=/dev/ng0n1 --offset=8G --size=4M --rw=randwrite --bs=4k --ioengine=io_uring_cmd --cmd_type=nvme --iodepth=8 --verify=crc32c --minimal > /dev/null
+nvme reset /dev/nvme0
+sleep 1
+D=$(basename $(readlink /sys/class/nvme/nvme0/device))
+echo $D > /sys/bus/pci/drivers/nvme/unbind
+test ! -e /dev/nvme0n1
+echo $D > /sys/bus/pci/drivers/nvme/bind
+n=0; while [ ! -b /dev/nvme0n1 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
+sleep 0.5
+mount /dev/nvme0n1 /mnt
+test "$(cat /mnt/file)" = kept
+umount /mnt
+blkdiscard /dev/nvme0n1
+test "$(head -c 1M /dev/nvme0n1 | tr -d '\0' | wc -c)" = 0
+"#;
+
+/// Two drives on a machine with two processors, 6 GiB, and a firmware that uses the drive first.
+const LARGE: &str = r#"
+set -ex
+test "$(nproc)" = 2
+test "$(lsblk -dno NAME | sort | tr '\n' ' ')" = "nvme0n1 nvme1n1 "
+test "$(cat /sys/class/nvme/nvme?/subsysnqn | sort -u | wc -l)" = 2
+for d in /dev/nvme0n1 /dev/nvme1n1; do
+    fio --name=v --filename=$d --size=4M --rw=randwrite --bs=4k --ioengine=io_uring --iodepth=16 --direct=1 --verify=crc32c --minimal > /dev/null
+done
+"#;
+
+fn csdrive(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("csdrive runs")
+}
+
+fn vm(machine: &[&str], command: &[&str]) -> Output {
+    csdrive(&[&["vm", "run", "--timeout", PATIENCE], machine, &["--"], command].concat())
+}
+
+fn expect(output: &Output, status: i32) -> Result<(), Failed> {
+    if output.status.code() == Some(status) {
+        return Ok(());
+    }
+    let [out, errors] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
+    let lines: Vec<&str> = out.lines().collect();
+    let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+    Err(format!("{}, not {status}\n{tail}\n{errors}", output.status).into())
+}
+
+fn stock_tools() -> Result<(), Failed> {
+    expect(&vm(&[], &["sh", "-c", TOOLS]), 0)
+}
+
+fn seabios_two_processors_two_drives_6_gib() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("small.toml");
+    std::fs::write(&file, "[drive]\ncapacity = \"1GiB\"\n")?;
+    let file = file.to_string_lossy();
+    let machine = [
+        "--firmware",
+        "seabios",
+        "--cpus",
+        "2",
+        "--memory",
+        "6G",
+        "--drive",
+        &file,
+        "--drive",
+        &file,
+    ];
+    expect(&vm(&machine, &["sh", "-c", LARGE]), 0)
+}
+
+fn a_program_with_stock_nvme_cli() -> Result<(), Failed> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let object = format!("{root}/programs/double.bpf.o");
+    let script = format!("{root}/guest/passthru.sh");
+    let output = vm(&["--file", &object, "--file", &script], &["sh", "passthru.sh"]);
+    expect(&output, 0)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in ["doubled 64 numbers", "copied a block", "Invalid Field in Command", "all done"] {
+        if !text.contains(line) {
+            return Err(format!("no '{line}' in\n{text}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Statuses, quotes and output come through as they are.
+fn status_and_output_of_a_command() -> Result<(), Failed> {
+    let output = vm(&[], &["sh", "-c", "printf 'a b\\n%s' \"$1\"; exit 42", "-", "it's $HOME"]);
+    expect(&output, 42)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !text.ends_with("a b\nit's $HOME") {
+        return Err(format!("{text:?}").into());
+    }
+    Ok(())
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Each takes what processors there are.
+    arguments.test_threads = Some(1);
+    let tests: [(&str, fn() -> Result<(), Failed>); 4] = [
+        ("status_and_output_of_a_command", status_and_output_of_a_command),
+        ("stock_tools", stock_tools),
+        ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
+        ("seabios_two_processors_two_drives_6_gib", seabios_two_processors_two_drives_6_gib),
+    ];
+    let why = if arguments.list { None } else { missing() };
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| match &why {
+            None => Trial::test(name, test),
+            Some(why) => {
+                Trial::test(format!("{name} (SKIPPED: {why})"), || Ok(())).with_ignored_flag(true)
+            }
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Why there can be no guest, if so.
+fn missing() -> Option<String> {
+    let output = vm(&[], &["true"]);
+    if output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let last = text.lines().last().unwrap_or("csdrive vm fails").to_owned();
+    // Only what cannot be fetched is an excuse.
+    let is_excuse = last.contains("apt-") || last.contains("mirror") || last.contains("Debian");
+    assert!(is_excuse, "{text}");
+    Some(last)
+}
