@@ -60,6 +60,9 @@ for d in /dev/nvme0n1 /dev/nvme1n1; do
 done
 "#;
 
+/// What a trial runs.
+type Test = fn() -> Result<(), Failed>;
+
 fn csdrive(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_csdrive"))
         .args(arguments)
@@ -136,7 +139,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn() -> Result<(), Failed>); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
