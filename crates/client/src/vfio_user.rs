@@ -116,7 +116,7 @@ impl VfioUser {
         let (_, area) = client.region(pci::BAR0)?;
         let doorbells = match area {
             Some(area) if area.offset == offset::DOORBELLS => {
-                let at = area.file_offset + area.offset;
+                let at = area.file_offset.saturating_add(area.offset);
                 Some(Mapping::of_peer(area.file, at, area.size, true).map_err(Error::Memory)?)
             }
             _ => None,

@@ -203,12 +203,6 @@ impl Controller {
         &self.config
     }
 
-    /// Highest identifier of an I/O submission queue since the last reset: no doorbell of one above it
-    /// means anything.
-    pub fn queue_last(&self) -> u16 {
-        self.queue_last
-    }
-
     /// Counters since the drive was made.
     pub fn statistics(&self) -> Statistics {
         Statistics {

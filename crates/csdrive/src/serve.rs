@@ -162,11 +162,13 @@ fn numbered(socket: &Path, n: usize) -> PathBuf {
 }
 
 fn tell(socket: &str, event: &Event) {
-    match event {
-        Event::Connected => eprintln!("csdrive: {socket}: connected"),
-        Event::Disconnected(why) => eprintln!("csdrive: {socket}: {why}"),
-        Event::Complaint(what) => eprintln!("csdrive: {socket}: {what}"),
-    }
+    let text = match event {
+        Event::Connected => "connected".to_owned(),
+        Event::Disconnected(why) => why.to_string(),
+        Event::Complaint(what) => what.clone(),
+    };
+    // The drive goes on, whether anybody reads this or not.
+    let _ = writeln!(std::io::stderr(), "csdrive: {socket}: {text}");
 }
 
 /// A device of QEMU's for a drive.

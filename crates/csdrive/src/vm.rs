@@ -42,7 +42,7 @@ enum VmCommand {
 #[derive(Debug, clap::Args)]
 struct Machine {
     /// Memory of the guest, for example 1G or 512M
-    #[arg(long, global = true, value_name = "SIZE", default_value = "1G")]
+    #[arg(long, global = true, value_name = "SIZE", default_value = "1G", value_parser = memory)]
     memory: String,
     /// Processors of the guest
     #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=255))]
@@ -88,8 +88,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         is_quiet: true,
     })?;
     let archive = folder.path().join("initramfs");
-    let guest =
-        Guest { command: &command, is_terminal, drives: drives.len(), files: &machine.file };
+    let guest = Guest {
+        command: &command,
+        is_terminal,
+        has_input: arguments.command.is_none(),
+        drives: drives.len(),
+        files: &machine.file,
+    };
     initramfs::write(&parts, &guest, &archive)?;
     let has_kvm = !machine.no_kvm && kvm_works(&parts)?;
     let mut qemu = qemu(&parts, machine, has_kvm, &archive, folder.path());
@@ -127,6 +132,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             tail("qemu"),
             tail("kernel")
         )),
+    }
+}
+
+/// QEMU reads a number without a unit as MiB in one place and as bytes in another.
+fn memory(text: &str) -> Result<String, String> {
+    let number = text.strip_suffix(['M', 'G']).unwrap_or_default();
+    match number.parse::<u32>() {
+        Ok(1..) => Ok(text.to_owned()),
+        _ => Err("write it as 512M or 2G".to_owned()),
     }
 }
 
@@ -206,7 +220,8 @@ fn kvm_works(parts: &Parts) -> Result<bool> {
     eprintln!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("initramfs");
-    let guest = Guest { command: "true", is_terminal: false, drives: 0, files: &[] };
+    let guest =
+        Guest { command: "true", is_terminal: false, has_input: false, drives: 0, files: &[] };
     initramfs::write(parts, &guest, &archive)?;
     let machine = Machine {
         memory: "512M".to_owned(),

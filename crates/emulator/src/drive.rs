@@ -1,11 +1,11 @@
 //! The drive as a PCI device in real time: registers, doorbells, memory, interrupts, programs.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use controller::{Config, ConfigError, Controller};
-use nvme_spec::{Csts, offset};
+use nvme_spec::{Csts, SUBSYSTEM_RESET, offset};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 
@@ -179,7 +179,7 @@ impl Drive {
     fn look_at_doorbells(&mut self) -> bool {
         let Some((page, _)) = &self.doorbells else { return false };
         let mut rung = false;
-        let slots = 2 * (u64::from(self.controller.queue_last()) + 1);
+        let slots = 2 * self.eventfds.len() as u64;
         for slot in 0..slots.min((DOORBELLS.end - DOORBELLS.start) / 4) {
             let Some(word) = page.word(DOORBELLS.start + 4 * slot) else { continue };
             if word.load(Ordering::Relaxed) != NOT_RUNG {
@@ -209,10 +209,11 @@ impl Drive {
     /// Back to the state after power on, but for what is stored.
     fn reset_function(&mut self) {
         self.controller.advance(self.now(), &mut self.memory);
-        self.controller.register_write(offset::CC, 4, 0);
-        for at in [offset::AQA, offset::ASQ, offset::ASQ + 4, offset::ACQ, offset::ACQ + 4] {
-            self.controller.register_write(at, 4, 0);
-        }
+        // It resets everything whether the controller is enabled or not, and then says that it did, which is
+        // no news to whoever resets the function.
+        self.controller.register_write(offset::NSSR, 4, SUBSYSTEM_RESET.into());
+        let occurred = Csts::new().with_nssro(true).into_bits();
+        self.controller.register_write(offset::CSTS, 4, occurred.into());
         self.forget_doorbells();
     }
 
@@ -229,6 +230,10 @@ impl Drive {
         self.config_space.reset();
         self.memory.clear();
         self.eventfds.fill_with(|| None);
+        // The client may still have the page: the next one gets another. Without one it rings by message.
+        if self.doorbells.is_some() {
+            self.doorbells = doorbell_page().ok();
+        }
     }
 
     /// Lets what is under way in the flash end, as a normal shutdown does; gives up after a while.
@@ -256,6 +261,12 @@ fn doorbell_page() -> std::io::Result<(Mapping, OwnedFd)> {
         page.word(at).expect("it was made just now").store(NOT_RUNG, Ordering::Release);
     }
     Ok((page, file))
+}
+
+/// True for an eventfd: anything else may do what it likes when it is written to.
+fn is_eventfd(fd: &OwnedFd) -> bool {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::read_link(link).is_ok_and(|to| to.as_os_str() == "anon_inode:[eventfd]")
 }
 
 /// Little-endian bytes of a register as a number.
@@ -319,7 +330,8 @@ impl Device for Drive {
         self.controller.advance(now, &mut self.memory);
         let was_enabled = self.is_enabled();
         self.controller.register_write(at, from.len(), value);
-        if was_enabled && !self.is_enabled() {
+        // What was rung before is nobody's.
+        if was_enabled != self.is_enabled() {
             self.forget_doorbells();
         }
     }
@@ -331,8 +343,8 @@ impl Device for Drive {
     fn set_interrupt(&mut self, _kind: u32, number: u32, eventfd: Option<OwnedFd>) {
         if let Some(place) = self.eventfds.get_mut(number as usize) {
             // A client must not make the drive wait for it.
-            let usable = eventfd.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
-            *place = usable;
+            let may_not_block = |fd: &OwnedFd| rustix::io::ioctl_fionbio(fd, true).is_ok();
+            *place = eventfd.filter(is_eventfd).filter(may_not_block);
         }
     }
 

@@ -3,10 +3,14 @@
 use std::cell::Cell;
 
 use controller::{HostMemory, HostMemoryError};
-use vfio_user::{Errno, Map, Mapping};
+use vfio_user::{Errno, Map, Mapping, wire::MAPS};
 
-/// Most pieces at a time; what the protocol assumes where a server says nothing.
-const MAPS_MAX: usize = 65_535;
+/// Most pieces at a time: a process has 65 530 mappings, and several drives may share it. Machines have some
+/// dozens.
+const MAPS_MAX: usize = MAPS as usize;
+
+/// Most pieces that are files read and written by system calls, each of which keeps a descriptor.
+const FILES_MAX: usize = 64;
 
 /// Pieces without a file are normal if they are small (firmware, memory of other devices); guest RAM is
 /// not.
@@ -61,6 +65,13 @@ impl GuestMemory {
                     self.complaint = Some(format!("memory at {:#x}: {error}", map.address));
                     Errno::INVAL
                 })?;
+                let files = || {
+                    let all = self.pieces.iter().filter_map(|piece| piece.mapping.as_ref());
+                    all.filter(|mapping| !mapping.is_mapped()).count()
+                };
+                if !mapping.is_mapped() && files() >= FILES_MAX {
+                    return Err(Errno::NOSPC);
+                }
                 if !mapping.is_mapped() && map.size >= RAM_BYTES {
                     self.complaint = Some(
                         "the guest's memory is a file that can become shorter, so each access to it is a \
@@ -200,7 +211,7 @@ mod tests {
         assert_eq!(memory.map(map), Err(Errno::INVAL));
         assert!(memory.complaint.take().unwrap().contains("shorter"));
         // A file that its owner cuts off afterwards.
-        let file = tempfile::tempfile().unwrap();
+        let file = tempfile::tempfile_in("/dev/shm").unwrap();
         file.set_len(0x1000).unwrap();
         let (_, mut map) = piece(0x1000, 0x1000);
         map.file = Some(file.try_clone().unwrap().into());

@@ -35,6 +35,9 @@ const WAKE_UP: Duration = Duration::from_us(70);
 /// Longest sleep of a drive whose doorbells come without a message.
 const LOOK_EVERY: Duration = Duration::from_us(1000);
 
+/// Before a client is accepted after all, when there were no descriptors left.
+const SHORTAGE_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// How long a shutdown may take.
 const PATIENCE: Duration = Duration::from_us(2_000_000);
 
@@ -163,6 +166,12 @@ impl Server {
                 active = now;
                 continue;
             }
+            // Whoever stops it wakes it only if it sleeps: what was set before shows here.
+            if self.stop.load(Ordering::SeqCst) {
+                continue;
+            }
+            // Looking once more may have begun something.
+            let (now, next) = (self.drive.now(), self.drive.next_event());
             self.sleep(now, next)?;
             self.drive.waker().is_awake();
             fruitless = 0;
@@ -194,6 +203,11 @@ impl Server {
                     ErrorKind::WouldBlock
                     | ErrorKind::Interrupted
                     | ErrorKind::ConnectionAborted => Ok(false),
+                    // Others use up this process's or machine's descriptors and memory: later.
+                    _ if is_shortage(&error) => {
+                        std::thread::sleep(SHORTAGE_PAUSE);
+                        Ok(false)
+                    }
                     _ => Err(error),
                 },
             };
@@ -250,6 +264,13 @@ impl Drop for Server {
         // Somebody may have removed it already.
         let _ = fs::remove_file(&self.socket);
     }
+}
+
+/// True if something of this machine or process has run out, which may pass.
+fn is_shortage(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    shortages.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Listens at a path; a socket that a server left behind there is replaced.

@@ -229,6 +229,10 @@ impl Client {
         self.channel.send(header, parts, files.map_err(Closed::from)?)?;
         let until = Instant::now() + self.patience;
         loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Silent { request, seconds: self.patience.as_secs() });
+            }
             if let Some(message) = self.channel.receive()? {
                 let reply = message.header;
                 if reply.message_id.get() != header.message_id.get()
@@ -244,10 +248,6 @@ impl Client {
                 return Ok((message.payload, message.descriptors));
             }
             self.channel.flush()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Silent { request, seconds: self.patience.as_secs() });
-            }
             let wanted = if self.channel.wants_to_send() {
                 PollFlags::IN | PollFlags::OUT
             } else {

@@ -50,6 +50,11 @@ impl Mapping {
     /// If the file is shorter, or cannot be mapped.
     pub fn of_peer(file: OwnedFd, offset: u64, len: u64, is_writable: bool) -> io::Result<Self> {
         let file = File::from(file);
+        // Only files in memory can be sealed at all. Any other may be a file system of the peer's own, which
+        // answers when it likes.
+        if rustix::fs::fcntl_get_seals(&file).is_err() {
+            return Err(io::Error::other("not a memfd or a file in shared memory (tmpfs)"));
+        }
         let end = offset.checked_add(len).ok_or_else(|| io::Error::other("beyond any file"))?;
         // Sealed first: then what the length is now, it remains.
         let is_sealed = is_sealed(&file);

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::channel::{Channel, Closed, Message};
 use crate::wire::{
-    DATA_MAX, DESCRIPTORS_MAX, DeviceInfo, DmaMap, DmaUnmap, Header, IrqInfo, RegionAccess,
+    DATA_MAX, DESCRIPTORS_MAX, DeviceInfo, DmaMap, DmaUnmap, Header, IrqInfo, MAPS, RegionAccess,
     RegionInfo, SetIrqs, SparseMap, VERSION, Version, command, flag, pci,
 };
 
@@ -201,6 +201,7 @@ fn version(payload: &[u8]) -> Result<Reply, String> {
     let capabilities = serde_json::json!({ "capabilities": {
         "max_msg_fds": DESCRIPTORS_MAX,
         "max_data_xfer_size": DATA_MAX,
+        "max_dma_maps": MAPS,
         "pgsizes": 4096,
     }});
     let answer = Version { major: VERSION.0.into(), minor: VERSION.1.min(minor).into() };

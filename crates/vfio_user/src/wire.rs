@@ -15,6 +15,9 @@ pub const MESSAGE_MAX: usize = DATA_MAX + 4096;
 /// Most file descriptors of a message.
 pub const DESCRIPTORS_MAX: usize = 16;
 
+/// Most pieces of memory that a device is given at a time.
+pub const MAPS: u32 = 4096;
+
 /// What a message asks for.
 pub mod command {
     #![expect(missing_docs, reason = "the specification's names")]

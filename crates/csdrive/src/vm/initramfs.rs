@@ -38,7 +38,7 @@ while [ $n -lt 300 ]; do
 done
 cd /root
 stty -F /dev/ttyS0 MODE 2>/dev/null
-setsid -c sh /command < /dev/ttyS0 > /dev/ttyS0 2>&1
+setsid -c sh /command < INPUT > /dev/ttyS0 2>&1
 echo "status $?" > /dev/ttyS1
 sync
 poweroff -f
@@ -50,6 +50,8 @@ pub(super) struct Guest<'a> {
     pub(super) command: &'a str,
     /// The command talks to a terminal, which the guest then looks after.
     pub(super) is_terminal: bool,
+    /// The command reads what is typed, or piped in.
+    pub(super) has_input: bool,
     /// Drives to wait for.
     pub(super) drives: usize,
     /// Files of the host, to be found in the folder where the command starts.
@@ -75,22 +77,10 @@ impl<W: Write> Archive<W> {
     }
 
     fn entry(&mut self, path: &str, mode: u32, bytes: &[u8]) -> std::io::Result<()> {
+        let size = u32::try_from(bytes.len())
+            .map_err(|_| std::io::Error::other(format!("{path}: 4 GiB or more")))?;
         // inode, mode, uid, gid, links, time, size, device and its device, both in two parts, name, check
-        let fields = [
-            self.inode,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            bytes.len() as u32,
-            0,
-            0,
-            0,
-            0,
-            path.len() as u32 + 1,
-            0,
-        ];
+        let fields = [self.inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, path.len() as u32 + 1, 0];
         self.inode += 1;
         let mut header = String::from("070701");
         fields.iter().for_each(|field| header.push_str(&format!("{field:08x}")));
@@ -193,7 +183,10 @@ pub(super) fn write(parts: &Parts, guest: &Guest<'_>, to: &Path) -> Result<()> {
         archive.file(&format!("root/{}", name.to_string_lossy()), PROGRAM, &read(file)?)?;
     }
     let mode = if guest.is_terminal { "sane" } else { "raw -echo" };
-    archive.file("init", PROGRAM, INIT.replace("MODE", mode).as_bytes())?;
+    // A serial line has no end of input: a command that is not typed gets none.
+    let input = if guest.has_input { "/dev/ttyS0" } else { "/dev/null" };
+    let init = INIT.replace("MODE", mode).replace("INPUT", input);
+    archive.file("init", PROGRAM, init.as_bytes())?;
     archive.file("command", 0o100_644, guest.command.as_bytes())?;
     archive.file("drives", 0o100_644, guest.drives.to_string().as_bytes())?;
     archive.finish()?;
