@@ -4,13 +4,23 @@
 //! where a signal handler finds it. It is counted down where paths join, at checks and before calls,
 //! not in every block.
 
+/// Where a field of the context is, from the base of the window.
+macro_rules! field {
+    ($name:ident) => {
+        CONTEXT + offset_of!(Context, $name) as i32
+    };
+}
+
+mod arithmetic;
+mod memory;
+
 use std::mem::offset_of;
 
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{
-    self, AbiParam, BlockArg, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature,
-    SourceLoc, TrapCode, Type, UserExternalName, UserFuncName, Value,
+    self, AbiParam, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, TrapCode,
+    UserExternalName, UserFuncName, Value,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
@@ -20,7 +30,6 @@ use super::interval::{self, Interval};
 use crate::code::{Code, Op, opcode};
 use crate::flow::{End, Flow, Function, Pending};
 use crate::isa::{CALL, CALL_REGISTER, FRAME_POINTER, FRAME_SIZE, LDDW, MAX_FRAMES, class};
-use crate::memory::Bounds;
 use crate::native::{CONTEXT, Context, FRAMES, Site, counter_offset, status};
 
 /// Trap codes that tell neighbouring sites apart.
@@ -50,12 +59,6 @@ pub(super) fn residue_of(code: TrapCode) -> Option<usize> {
 /// Memory of the runtime: always there.
 fn trusted() -> MemFlagsData {
     MemFlagsData::trusted()
-}
-
-macro_rules! field {
-    ($name:ident) => {
-        CONTEXT + offset_of!(Context, $name) as i32
-    };
 }
 
 /// Signature of every function: base of the window, r1 to r5; r0.
@@ -243,11 +246,10 @@ impl Translator<'_, '_> {
 
     /// Adds to a counter in memory: it must survive a trap.
     fn count(&mut self, counter: Option<usize>, times: u64) {
-        let kept = |counter: &usize| times > 0 && self.plan.is_kept(*counter);
-        let Some(counter) = counter.filter(kept) else { return };
-        let old = self.load_field(counter_offset(counter));
-        let new = self.b.ins().iadd_imm_s(old, times as i64);
-        self.store_field(counter_offset(counter), new);
+        if times > 0 {
+            let times = self.b.ins().iconst(I64, times as i64);
+            self.count_by(counter, times);
+        }
     }
 
     /// Takes instructions from the budget, or gives some back that were taken too early.
@@ -592,216 +594,6 @@ impl Translator<'_, '_> {
                 class::ALU | class::ALU64 => self.arithmetic(op),
                 _ => unreachable!("the verifier lets no opcode {:#04x} through", op.code),
             },
-        }
-    }
-
-    fn move_extended(&mut self, op: Op, from: Type, to: Type) {
-        let value = self.get(op.src);
-        let value = self.b.ins().ireduce(from, value);
-        let mut value = self.b.ins().sextend(to, value);
-        if to == I32 {
-            value = self.b.ins().uextend(I64, value);
-        }
-        self.set(op.dst, value);
-    }
-
-    fn arithmetic(&mut self, op: Op) {
-        let wide = op.code & 7 == class::ALU64;
-        if matches!(op.code, 0xD4 | 0xDC | 0xD7) {
-            return self.byte_order(op);
-        }
-        let mut b = self.operand(op);
-        // A move does not use what it overwrites: to ask for it would keep a dead value alive.
-        let mut a = if op.code & 0xF0 == 0xB0 { b } else { self.get(op.dst) };
-        if !wide {
-            (a, b) = (self.narrow(a), self.narrow(b));
-        }
-        let ins = self.b.ins();
-        let value = match op.code & 0xF0 {
-            0x00 => ins.iadd(a, b),
-            0x10 => ins.isub(a, b),
-            0x20 => ins.imul(a, b),
-            0x30 => self.divide(a, b, false),
-            0x40 => ins.bor(a, b),
-            0x50 => ins.band(a, b),
-            // Shift counts are taken modulo the width, as Cranelift has it.
-            0x60 => ins.ishl(a, b),
-            0x70 => ins.ushr(a, b),
-            0x80 => ins.ineg(a),
-            0x90 => self.remainder(a, b, false),
-            0xA0 => ins.bxor(a, b),
-            0xB0 => b,
-            0xC0 => ins.sshr(a, b),
-            0xE0 => self.divide(a, b, true),
-            0xF0 => self.remainder(a, b, true),
-            other => unreachable!("the verifier lets no operation {other:#04x} through"),
-        };
-        let value = if wide { value } else { self.b.ins().uextend(I64, value) };
-        self.set(op.dst, value);
-    }
-
-    /// A divisor that neither traps nor overflows, and what the real one was: zero, minus one.
-    fn safe_divisor(&mut self, b: Value, signed: bool) -> (Value, Value, Option<Value>) {
-        let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
-        let minus = signed.then(|| self.b.ins().icmp_imm_s(IntCC::Equal, b, -1));
-        let special = match minus {
-            Some(minus) => self.b.ins().bor(zero, minus),
-            None => zero,
-        };
-        let ty = self.b.func.dfg.value_type(b);
-        let one = self.b.ins().iconst(ty, 1);
-        (self.b.ins().select(special, one, b), zero, minus)
-    }
-
-    /// x / 0 = 0 and MIN / -1 = MIN (RFC 9669, section 4.1).
-    fn divide(&mut self, a: Value, b: Value, signed: bool) -> Value {
-        let ty = self.b.func.dfg.value_type(b);
-        let (divisor, zero, minus) = self.safe_divisor(b, signed);
-        let mut value =
-            if signed { self.b.ins().sdiv(a, divisor) } else { self.b.ins().udiv(a, divisor) };
-        if let Some(minus) = minus {
-            let negated = self.b.ins().ineg(a);
-            value = self.b.ins().select(minus, negated, value);
-        }
-        let nothing = self.b.ins().iconst(ty, 0);
-        self.b.ins().select(zero, nothing, value)
-    }
-
-    /// x % 0 = x and x % -1 = 0 (RFC 9669, section 4.1).
-    fn remainder(&mut self, a: Value, b: Value, signed: bool) -> Value {
-        // A divisor of one leaves nothing, as minus one does.
-        let (divisor, zero, _) = self.safe_divisor(b, signed);
-        let value =
-            if signed { self.b.ins().srem(a, divisor) } else { self.b.ins().urem(a, divisor) };
-        self.b.ins().select(zero, a, value)
-    }
-
-    fn byte_order(&mut self, op: Op) {
-        let value = self.get(op.dst);
-        let ty = match op.imm {
-            16 => I16,
-            32 => I32,
-            _ => I64,
-        };
-        let mut value = if ty == I64 { value } else { self.b.ins().ireduce(ty, value) };
-        if op.code != 0xD4 {
-            value = self.b.ins().bswap(value);
-        }
-        if ty != I64 {
-            value = self.b.ins().uextend(I64, value);
-        }
-        self.set(op.dst, value);
-    }
-
-    fn load(&mut self, at: usize, op: Op, copy: u8) {
-        let (address, flags, offset) = self.access(at, (op, op.src), copy, false);
-        let ins = self.b.ins();
-        let value = match op.code {
-            0x71 => ins.uload8(I64, flags, address, offset),
-            0x69 => ins.uload16(I64, flags, address, offset),
-            0x61 => ins.uload32(flags, address, offset),
-            0x91 => ins.sload8(I64, flags, address, offset),
-            0x89 => ins.sload16(I64, flags, address, offset),
-            0x81 => ins.sload32(flags, address, offset),
-            _ => ins.load(I64, flags, address, offset),
-        };
-        self.set(op.dst, value);
-    }
-
-    fn store(&mut self, at: usize, op: Op, copy: u8) {
-        let value = if op.code & 7 == class::ST {
-            self.b.ins().iconst(I64, op.imm as i64)
-        } else {
-            self.get(op.src)
-        };
-        let (address, flags, offset) = self.access(at, (op, op.dst), copy, true);
-        let ins = self.b.ins();
-        match op.access_size() {
-            1 => ins.istore8(flags, value, address, offset),
-            2 => ins.istore16(flags, value, address, offset),
-            4 => ins.istore32(flags, value, address, offset),
-            _ => ins.store(flags, value, address, offset),
-        };
-    }
-
-    /// A new site for an op.
-    fn site(&mut self, at: usize, copy: u8) -> usize {
-        self.sites.push(Site { op: at as u32, copy, ran: self.ran as u32 + 1 });
-        self.sites.len() - 1
-    }
-
-    /// The host address and offset of an access, and the flags that name its site.
-    fn access(
-        &mut self,
-        at: usize,
-        (op, register): (Op, u8),
-        copy: u8,
-        write: bool,
-    ) -> (Value, MemFlagsData, i32) {
-        let site = self.site(at, copy);
-        self.b.set_srcloc(SourceLoc::new(site as u32));
-        let flags = MemFlagsData::new().with_trap_code(trap_code(site - self.first_site));
-        let pointer = self.get(register);
-        if register == FRAME_POINTER {
-            // The verifier has seen that it is within the frame.
-            return (self.b.ins().iadd(self.base, pointer), flags, op.offset);
-        }
-        let Some((mask, bounds)) = self.bounds else {
-            let low = self.narrow(pointer);
-            let low = self.b.ins().uextend(I64, low);
-            return (self.b.ins().iadd(self.base, low), flags, op.offset);
-        };
-        let masked = self.b.ins().band(pointer, mask);
-        let address = self.b.ins().iadd_imm_s(masked, i64::from(op.offset));
-        let granule = self.b.ins().sshr_imm_s(address, 16);
-        let place = self.b.ins().imul_imm_s(granule, size_of::<Bounds>() as i64);
-        let entry = self.b.ins().iadd(bounds, place);
-        let size = if write { offset_of!(Bounds, writable) } else { offset_of!(Bounds, readable) };
-        let first = self.b.ins().load(I64, trusted(), entry, offset_of!(Bounds, first) as i32);
-        let size = self.b.ins().load(I64, trusted(), entry, size as i32);
-        // Before the segment the distance is negative, past its end what is left is.
-        let distance = self.b.ins().isub(address, first);
-        let end = self.b.ins().iadd_imm_s(distance, i64::from(op.access_size()));
-        let left = self.b.ins().isub(size, end);
-        let outside = self.b.ins().bor(distance, left);
-        let outside = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, outside, 0);
-        let refused = match self.refused {
-            Some(block) => block,
-            None => {
-                let block = self.cold_block();
-                self.b.append_block_param(block, I64);
-                self.b.append_block_param(block, I64);
-                *self.refused.insert(block)
-            }
-        };
-        let site = self.b.ins().iconst(I64, site as i64);
-        let go_on = self.b.create_block();
-        let arguments = [BlockArg::Value(site), BlockArg::Value(address)];
-        self.b.ins().brif(outside, refused, &arguments, go_on, &[]);
-        self.b.switch_to_block(go_on);
-        (self.b.ins().iadd(self.base, address), flags, 0)
-    }
-
-    fn finish_refused(&mut self) {
-        let Some(block) = self.refused else { return };
-        self.b.switch_to_block(block);
-        let params = self.b.block_params(block).to_vec();
-        self.store_field(field!(site), params[0]);
-        self.store_field(field!(address), params[1]);
-        self.end(status::REFUSED);
-    }
-
-    fn atomic(&mut self, at: usize, op: Op) {
-        let (pointer, operand, expected) = (self.get(op.dst), self.get(op.src), self.get(0));
-        let site = self.site(at, 0);
-        self.store_constant(field!(site), site as u64);
-        self.store_constant(field!(pc), at as u64);
-        let what = self.b.ins().iconst(I64, at as i64);
-        let arguments = [self.base, what, pointer, operand, expected];
-        self.call_runtime(field!(atomic), &arguments);
-        if let Some(register) = op.fetches_into() {
-            let old = self.load_field(field!(result));
-            self.set(register as u8, old);
         }
     }
 }

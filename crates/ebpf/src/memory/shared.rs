@@ -16,8 +16,9 @@ use super::PAGE;
 ///
 /// Known limit: the copies are plain ones. Two threads that touch the same bytes at once race in the
 /// sense of Rust's memory model, though all they can observe on the machines we support is torn
-/// data. The virtual-time shell runs one program at a time, on the drive's own thread; a shell with
-/// worker threads must make these copies atomic word by word first.
+/// data. The virtual-time shell runs one program at a time, on the drive's own thread; in the
+/// real-time shell, worker threads run programs while hosts read and write, so there it can happen.
+/// Making the copies atomic word by word would end that.
 #[derive(Debug)]
 pub struct SharedMemory {
     file: File,

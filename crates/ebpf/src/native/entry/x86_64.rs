@@ -23,13 +23,10 @@ pub(in crate::native) unsafe extern "C" fn call(base: *mut u8, entry: u64) {
         "mov r15, [rdi + {fuel}]",
         "call rsi",
         "pop rdi",
-        "pop rdi",
-        "mov [rdi + {fuel}], r15",
-        "add rsp, 8",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
-        "ret",
+        "jmp {land}",
         recovery = const CONTEXT + offset_of!(Context, recovery) as i32,
         fuel = const CONTEXT + offset_of!(Context, fuel) as i32,
+        land = sym land,
     )
 }
 
