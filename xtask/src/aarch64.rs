@@ -16,7 +16,8 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 
 /// The Debian release whose backports have a Rust as new as the workspace asks for.
-const SUITES: [&str; 2] = ["trixie", "trixie-backports"];
+const BACKPORTS: &str = "trixie-backports";
+const RELEASE: &str = "trixie";
 
 /// What rustc needs, and of which architecture; packages not listed are not unpacked.
 const COMPILER: [&str; 14] = [
@@ -89,18 +90,25 @@ fn parts(folder: &Path) -> Result<Parts> {
     let rustc = folder.join("rustc");
     let qemu = emulator.path("usr/bin/qemu-aarch64");
     if !rustc.exists() {
-        let archive = Archive::open(&folder.join("apt"), &SUITES, &["amd64", "arm64"])?;
+        let archive =
+            Archive::open(&folder.join("apt"), &[RELEASE, BACKPORTS], &["amd64", "arm64"])?;
         let packages = ["rustc", "libstd-rust-dev:arm64"];
-        for package in archive.download(&packages, &folder.join("debs/compiler"), &mut progress)? {
+        for package in archive.download(
+            (BACKPORTS, &packages),
+            &folder.join("debs/compiler"),
+            &mut progress,
+        )? {
             let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let needed = COMPILER.iter().any(|prefix| name.starts_with(prefix));
             if needed && (name.ends_with(NATIVE) || name.starts_with("libstd-rust-")) {
                 compiler.unpack(&package)?;
             }
         }
-        for package in
-            archive.download(&["qemu-user"], &folder.join("debs/emulator"), &mut progress)?
-        {
+        for package in archive.download(
+            (BACKPORTS, &["qemu-user"]),
+            &folder.join("debs/emulator"),
+            &mut progress,
+        )? {
             if package.to_string_lossy().contains("/qemu-user_") {
                 emulator.unpack(&package)?;
             }

@@ -1,10 +1,10 @@
 //! Submission queue entries of every command the drive knows, without data pointers.
 
 use nvme_spec::command::{
-    AbortCdw10, ActivationCdw10, CopyCdw12, CreateCqCdw11, CreateSqCdw11, DatasetCdw11,
-    ExecuteCdw2, FeaturesCdw10, FormatCdw10, GetLogCdw10, IdentifyCdw10, IdentifyCdw11,
-    LoadProgramCdw10, MemoryCopyCdw12, QueueCdw10, RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12,
-    SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
+    AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CreateCqCdw11, CreateSqCdw11,
+    DatasetCdw11, ExecuteCdw2, FeaturesCdw10, FormatCdw10, GetLogCdw10, IdentifyCdw10,
+    IdentifyCdw11, LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor, QueueCdw10,
+    RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -291,5 +291,25 @@ impl Execute {
         e.cdw12.set(self.param2 as u32);
         e.cdw13.set((self.param2 as u64 >> 32) as u32);
         e
+    }
+}
+
+/// A copy source entry (format 2h) for a true count of blocks.
+pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
+    CopySourceBlocks {
+        snsid: NVM_NSID.into(),
+        slba: first_block.into(),
+        nlb_z: ((count - 1) as u16).into(),
+        ..Default::default()
+    }
+}
+
+/// A memory range descriptor.
+pub fn memory_range(start: u64, len: u32) -> MemoryRangeDescriptor {
+    MemoryRangeDescriptor {
+        nsid: MEMORY_NSID.into(),
+        length: len.into(),
+        start: start.into(),
+        ..Default::default()
     }
 }

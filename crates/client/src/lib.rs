@@ -25,6 +25,6 @@ mod vfio_user;
 
 pub use self::vfio_user::{SharedRam, VfioUser, VfioUserOptions, Waiting};
 pub use driver::{Completion, Driver, DriverError, QueueId};
-pub use memory::{Buffer, DmaMemory};
+pub use memory::{Buffer, DmaMemory, PageAllocator};
 pub use port::Port;
 pub use queue::{CompletionQueueOptions, SubmissionQueueOptions};

@@ -1,5 +1,7 @@
 //! Host memory for transfers: buffers, and the lists that describe them to a controller.
 
+use std::collections::BTreeMap;
+
 use nvme_spec::{PAGE_SIZE, SglDescriptor, sgl_type};
 use zerocopy::IntoBytes;
 
@@ -17,6 +19,37 @@ pub struct Buffer {
 /// List pages that the largest transfer of a buffer can need.
 fn list_pages(pages: u64) -> u64 {
     (pages - 1).div_ceil(PAGE_SIZE / 8 - 1).max(1)
+}
+
+/// Hands out pages of memory that has an end or grows: freed pieces first, then what was never used.
+#[derive(Debug, Default)]
+pub struct PageAllocator {
+    /// Bytes that were ever handed out, from the memory's beginning.
+    used: u64,
+    /// Freed pieces by number of pages.
+    free: BTreeMap<u64, Vec<u64>>,
+}
+
+impl PageAllocator {
+    /// Takes pages; where they begin, from the memory's beginning.
+    pub fn take(&mut self, pages: u64) -> u64 {
+        if let Some(offset) = self.free.get_mut(&pages).and_then(Vec::pop) {
+            return offset;
+        }
+        let offset = self.used;
+        self.used += pages * PAGE_SIZE;
+        offset
+    }
+
+    /// Gives pages back.
+    pub fn give(&mut self, offset: u64, pages: u64) {
+        self.free.entry(pages).or_default().push(offset);
+    }
+
+    /// Bytes that were ever handed out: the memory must have as many.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
 }
 
 /// Memory that host and controller share.

@@ -1,6 +1,5 @@
 //! A controller behind a vfio-user socket, without a virtual machine: `csdrive serve` is the other side.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -11,7 +10,7 @@ use nvme_spec::{PAGE_SIZE, offset};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::time::Timespec;
 
-use crate::memory::DmaMemory;
+use crate::memory::{DmaMemory, PageAllocator};
 use crate::port::Port;
 
 /// Where the shared memory begins for the controller.
@@ -21,26 +20,20 @@ const BASE: u64 = 1 << 32;
 #[derive(Debug)]
 pub struct SharedRam {
     map: Mapping,
-    used: u64,
-    /// Freed pieces by number of pages.
-    free: BTreeMap<u64, Vec<u64>>,
+    pages: PageAllocator,
 }
 
 impl DmaMemory for SharedRam {
     /// # Panics
     /// If all of it is taken.
     fn take_pages(&mut self, pages: u64) -> u64 {
-        if let Some(address) = self.free.get_mut(&pages).and_then(Vec::pop) {
-            return address;
-        }
-        let address = BASE + self.used;
-        self.used += pages * PAGE_SIZE;
-        assert!(self.used <= self.map.len(), "all {} bytes are taken", self.map.len());
-        address
+        let offset = self.pages.take(pages);
+        assert!(self.pages.used() <= self.map.len(), "all {} bytes are taken", self.map.len());
+        BASE + offset
     }
 
     fn give_pages(&mut self, address: u64, pages: u64) {
-        self.free.entry(pages).or_default().push(address);
+        self.pages.give(address - BASE, pages);
     }
 
     #[inline]
@@ -97,7 +90,8 @@ pub struct VfioUser {
     doorbells: Option<Mapping>,
     eventfds: Vec<OwnedFd>,
     options: VfioUserOptions,
-    last_sign: Instant,
+    /// When it was first seen, since the last submission, that it takes long.
+    waits_since: Option<Instant>,
     failed: Option<Error>,
     looks: u32,
 }
@@ -134,11 +128,11 @@ impl VfioUser {
         }
         Ok(Self {
             client,
-            memory: SharedRam { map, used: 0, free: BTreeMap::new() },
+            memory: SharedRam { map, pages: PageAllocator::default() },
             doorbells,
             eventfds,
             options,
-            last_sign: Instant::now(),
+            waits_since: None,
             failed: None,
             looks: 0,
         })
@@ -155,14 +149,12 @@ impl VfioUser {
 
     /// Sleeps until an interrupt; false if there is none for too long, or the server is gone.
     fn sleep(&mut self) -> bool {
-        let timeout = Timespec {
-            tv_sec: self.options.patience.as_secs() as i64,
-            tv_nsec: self.options.patience.subsec_nanos().into(),
-        };
+        // Longer than a lifetime: for ever.
+        let timeout = Timespec::try_from(self.options.patience).ok();
         let mut fds: Vec<PollFd<'_>> =
             self.eventfds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         fds.push(PollFd::new(&self.client, PollFlags::IN));
-        let woken = rustix::event::poll(&mut fds, Some(&timeout));
+        let woken = rustix::event::poll(&mut fds, timeout.as_ref());
         let (socket, interrupts) = fds.split_last().expect("the socket is one");
         let is_interrupt = interrupts.iter().any(|fd| fd.revents().contains(PollFlags::IN));
         let is_socket = !socket.revents().is_empty();
@@ -210,7 +202,7 @@ impl Port for VfioUser {
     /// The drive works by itself.
     #[inline]
     fn settle(&mut self) {
-        self.last_sign = Instant::now();
+        self.waits_since = None;
     }
 
     fn wait(&mut self) -> bool {
@@ -224,7 +216,8 @@ impl Port for VfioUser {
         self.looks = self.looks.wrapping_add(1);
         // A look at clock and socket costs more than one at a queue.
         !self.looks.is_multiple_of(4096)
-            || self.last_sign.elapsed() < self.options.patience && self.client.is_connected()
+            || self.waits_since.get_or_insert_with(Instant::now).elapsed() < self.options.patience
+                && self.client.is_connected()
     }
 
     #[inline]

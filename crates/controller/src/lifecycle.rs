@@ -1,7 +1,9 @@
 //! The controller's life: enable, controller reset, subsystem reset, shutdown (Base 2.1, sections
 //! 3.5 to 3.7).
 
-use nvme_spec::{Cc, CompletionEntry, PAGE_SIZE, SUBSYSTEM_RESET, SubmissionEntry, offset};
+use nvme_spec::{
+    Cc, CompletionEntry, PAGE_SIZE, SUBSYSTEM_RESET, SubmissionEntry, offset, shutdown,
+};
 use ssd::{Lpn, Request, RequestKind};
 
 use crate::arbiter::{Arbiter, Class};
@@ -15,13 +17,6 @@ use crate::registers::{AMS_ROUND_ROBIN, AMS_WEIGHTED, CSS_ALL, CSS_NVM, Register
 fn shutdown_tag(number: u32) -> Tag {
     Tag(u64::from(number) << 32 | u64::from(u32::MAX))
 }
-
-/// CC.SHN: normal shutdown.
-const SHUTDOWN_NORMAL: u8 = 1;
-/// CSTS.SHST: shutdown in progress.
-const SHUTDOWN_RUNNING: u8 = 1;
-/// CSTS.SHST: shutdown complete.
-const SHUTDOWN_COMPLETE: u8 = 2;
 
 impl Controller {
     /// Reads 1, 2, 4 or 8 bytes of BAR0. What does not exist reads as zero; doorbells do.
@@ -144,11 +139,11 @@ impl Controller {
 
     /// Shutdown: a normal one is complete when the write buffer is in flash, an abrupt one at once.
     fn shut_down(&mut self, notification: u8) {
-        if notification != SHUTDOWN_NORMAL {
-            self.registers.csts.set_shst(SHUTDOWN_COMPLETE);
+        if notification != shutdown::NORMAL {
+            self.registers.csts.set_shst(shutdown::COMPLETE);
             return;
         }
-        self.registers.csts.set_shst(SHUTDOWN_RUNNING);
+        self.registers.csts.set_shst(shutdown::RUNNING);
         self.shutdowns = self.shutdowns.wrapping_add(1);
         let tag = shutdown_tag(self.shutdowns).0;
         self.ssd.submit(self.now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag });
@@ -159,8 +154,8 @@ impl Controller {
     #[cold]
     pub(crate) fn nobody_waits(&mut self, tag: Tag) {
         let is_current = tag == shutdown_tag(self.shutdowns);
-        if is_current && self.registers.csts.shst() == SHUTDOWN_RUNNING {
-            self.registers.csts.set_shst(SHUTDOWN_COMPLETE);
+        if is_current && self.registers.csts.shst() == shutdown::RUNNING {
+            self.registers.csts.set_shst(shutdown::COMPLETE);
         }
     }
 }

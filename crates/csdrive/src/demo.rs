@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 use client::commands::{self, Execute, with_data};
+use client::commands::{copy_source, memory_range};
 use client::{Buffer, Completion, DmaMemory, QueueId};
 use indicatif::{ProgressBar, ProgressStyle};
 use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor};
 use nvme_spec::{NvmOpcode, Status};
 use serde_json::{Value, json};
-use simulator::{Host, Session, copy_source, memory_range};
+use simulator::{Host, Session};
 use zerocopy::IntoBytes;
 
 use crate::lineitem::{self, COLUMNS, Table};

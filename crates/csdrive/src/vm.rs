@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 
 use crate::Outcome;
@@ -259,6 +259,5 @@ fn with_terminal<T>(is_terminal: bool, run: impl FnOnce() -> Result<T>) -> Resul
     rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &raw)?;
     let result = run();
     rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &before)?;
-    ensure!(rustix::termios::isatty(&stdin), "the terminal is gone");
     result
 }

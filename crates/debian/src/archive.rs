@@ -27,12 +27,10 @@ struct Wanted {
 #[derive(Debug)]
 pub struct Archive {
     folder: PathBuf,
-    preferred: String,
 }
 
 impl Archive {
-    /// Reads the package lists of the suites, the last of which is preferred, for architectures (the first
-    /// is the main one).
+    /// Reads the package lists of suites, for architectures (the first is the main one).
     ///
     /// # Errors
     /// If this is no Debian, its mirror cannot be reached or the folder not be written.
@@ -71,19 +69,19 @@ impl Archive {
             let file = folder.join(name);
             fs::write(&file, text).map_err(Error::file(file))?;
         }
-        let preferred = suites.last().copied().unwrap_or_default().to_owned();
-        let archive = Self { folder, preferred };
+        let archive = Self { folder };
         archive.run("apt-get", &["-qq", "update"])?;
         Ok(archive)
     }
 
-    /// Downloads packages and all they depend on into a folder; gives the files.
+    /// Downloads packages and all they depend on into a folder, from a suite as far as it has them; gives
+    /// the files.
     ///
     /// # Errors
     /// If there is no such package or it cannot be fetched.
     pub fn download(
         &self,
-        packages: &[&str],
+        (suite, packages): (&str, &[&str]),
         into: &Path,
         progress: Progress<'_>,
     ) -> Result<Vec<PathBuf>, Error> {
@@ -91,7 +89,7 @@ impl Archive {
         fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
         // Asked with an empty cache, apt names every file.
         let empty = tempfile::tempdir().map_err(Error::file("temporary folder"))?;
-        let wanted = self.wanted(packages, empty.path())?;
+        let wanted = self.wanted(&install((suite, packages), empty.path()))?;
         let total = wanted.iter().map(|file| file.bytes).sum();
         let there = || -> u64 {
             let size = |path: PathBuf| fs::metadata(path).map_or(0, |m| m.len());
@@ -102,7 +100,7 @@ impl Archive {
         };
         let mut child = self
             .command("apt-get")
-            .args(self.install(packages, into))
+            .args(install((suite, packages), into))
             .args(["-qq", "--download-only"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -143,9 +141,9 @@ impl Archive {
         )
     }
 
-    fn wanted(&self, packages: &[&str], cache: &Path) -> Result<Vec<Wanted>, Error> {
-        let arguments = self.install(packages, cache);
-        let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    /// The files that an installation asked for so would fetch.
+    fn wanted(&self, install: &[String]) -> Result<Vec<Wanted>, Error> {
+        let mut arguments: Vec<&str> = install.iter().map(String::as_str).collect();
         arguments.extend(["-qq", "--print-uris"]);
         let text = self.run("apt-get", &arguments)?;
         // 'URI' NAME BYTES HASH
@@ -154,12 +152,6 @@ impl Archive {
             Some(Wanted { name: words.next()?.to_owned(), bytes: words.next()?.parse().ok()? })
         };
         Ok(text.lines().filter(|line| line.starts_with('\'')).filter_map(file).collect())
-    }
-
-    fn install(&self, packages: &[&str], into: &Path) -> Vec<String> {
-        let into = format!("Dir::Cache::archives={}", into.display());
-        let fixed = ["-y", "-t", &self.preferred, "-o", &into, "install"];
-        fixed.iter().chain(packages).map(|&word| word.to_owned()).collect()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -171,6 +163,13 @@ impl Archive {
     fn run(&self, program: &'static str, arguments: &[&str]) -> Result<String, Error> {
         run(program, self.command(program).args(arguments))
     }
+}
+
+/// Arguments of apt-get that install packages, with a cache of one's own.
+fn install((suite, packages): (&str, &[&str]), into: &Path) -> Vec<String> {
+    let into = format!("Dir::Cache::archives={}", into.display());
+    let fixed = ["-y", "-t", suite, "-o", &into, "install"];
+    fixed.iter().chain(packages).map(|&word| word.to_owned()).collect()
 }
 
 /// Runs a command to its end; gives what it printed.

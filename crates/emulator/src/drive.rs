@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use controller::{Config, ConfigError, Controller};
-use nvme_spec::{Csts, SUBSYSTEM_RESET, offset};
+use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 
@@ -124,7 +124,11 @@ impl Drive {
 
     /// True if the client has enabled the controller.
     fn is_enabled(&self) -> bool {
-        Csts::from_bits(self.controller.register_read(offset::CSTS, 4) as u32).rdy()
+        self.status().rdy()
+    }
+
+    fn status(&self) -> Csts {
+        Csts::from_bits(self.controller.register_read(offset::CSTS, 4) as u32)
     }
 
     /// What is wrong with the client's memory, once.
@@ -238,16 +242,12 @@ impl Drive {
 
     /// Lets what is under way in the flash end, as a normal shutdown does; gives up after a while.
     pub(crate) fn shut_down(&mut self, patience: Duration) {
-        const NORMAL: u64 = 1 << 14;
-        const COMPLETE: u8 = 2;
         self.turn();
-        let cc = self.controller.register_read(offset::CC, 4);
-        self.controller.register_write(offset::CC, 4, cc & !(0b11 << 14) | NORMAL);
+        let cc = Cc::from_bits(self.controller.register_read(offset::CC, 4) as u32);
+        let cc = cc.with_shn(shutdown::NORMAL);
+        self.controller.register_write(offset::CC, 4, cc.into_bits().into());
         let until = self.now() + patience;
-        let is_complete = |controller: &Controller| {
-            Csts::from_bits(controller.register_read(offset::CSTS, 4) as u32).shst() == COMPLETE
-        };
-        while !is_complete(&self.controller) && self.now() < until {
+        while self.status().shst() != shutdown::COMPLETE && self.now() < until {
             self.turn();
             std::thread::yield_now();
         }
@@ -300,16 +300,8 @@ impl Device for Drive {
         }
         // Registers as they are now: a controller that was enabled is ready.
         self.turn();
-        for (n, part) in into.chunks_mut(8).enumerate() {
-            let size = if part.len() == 8 { 8 } else { 1 };
-            for (i, piece) in part.chunks_mut(size).enumerate() {
-                let at = offset + 8 * n as u64 + (size * i) as u64;
-                let value = match at {
-                    0..offset::DOORBELLS => self.controller.register_read(at, size),
-                    _ => 0,
-                };
-                piece.copy_from_slice(&value.to_le_bytes()[..size]);
-            }
+        for (at, byte) in (offset..).zip(into) {
+            *byte = self.controller.register_read(at, 1) as u8;
         }
     }
 

@@ -74,7 +74,6 @@ impl ConfigSpace {
         self.set16(0x06, 0x0010, 0);
         // Revision 1; mass storage, non-volatile memory, NVM Express.
         self.set32(0x08, 0x0108_0201, 0);
-        self.bytes[0x0C] = 0;
         self.writable[0x0C] = 0xFF;
         // BAR0 and BAR1: 64 bits, not prefetchable.
         let mask = !(bar_bytes(self.vectors) - 1);

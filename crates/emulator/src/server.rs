@@ -234,9 +234,8 @@ impl Server {
         if self.drive.must_look() {
             longest = Some(longest.map_or(LOOK_EVERY, |longest| longest.min(LOOK_EVERY)));
         }
-        let timeout = longest.map(|longest| Timespec {
-            tv_sec: (longest.as_ns() / 1_000_000_000) as i64,
-            tv_nsec: (longest.as_ns() % 1_000_000_000) as i64,
+        let timeout = longest.and_then(|longest| {
+            Timespec::try_from(std::time::Duration::from_nanos(longest.as_ns())).ok()
         });
         let waker = Arc::clone(self.drive.waker());
         let mut wanted = PollFlags::IN;

@@ -5,9 +5,8 @@ mod served;
 use std::time::{Duration, Instant};
 
 use client::{DmaMemory, Driver, Port, QueueId, VfioUser, VfioUserOptions, Waiting, commands};
-use controller::MEMORY_NSID;
 use emulator::Doorbells;
-use nvme_spec::command::{MemoryRangeDescriptor, program_type};
+use nvme_spec::command::program_type;
 use nvme_spec::{MemoryOpcode, NvmOpcode, Status};
 use served::{Served, immediate};
 use zerocopy::IntoBytes;
@@ -83,12 +82,7 @@ fn programs_run_on_worker_threads() {
     let write = commands::memory(MemoryOpcode::WRITE, 4096, 4096);
     assert!(host.execute(IO, commands::with_data(write, prps)).unwrap().status.is_success());
 
-    let range = |start: u64| MemoryRangeDescriptor {
-        nsid: MEMORY_NSID.into(),
-        length: 4096.into(),
-        start: start.into(),
-        ..Default::default()
-    };
+    let range = |start| commands::memory_range(start, 4096);
     let execute = commands::Execute {
         program_index: 1,
         rsid: 0,

@@ -137,6 +137,16 @@ pub struct Csts {
     __: u32,
 }
 
+/// Values of [`Cc::shn`] and [`Csts::shst`].
+pub mod shutdown {
+    /// SHN: normal shutdown.
+    pub const NORMAL: u8 = 1;
+    /// SHST: shutdown in progress.
+    pub const RUNNING: u8 = 1;
+    /// SHST: shutdown complete.
+    pub const COMPLETE: u8 = 2;
+}
+
 /// Admin queue attributes, AQA (Base 2.1, Figure 44).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]

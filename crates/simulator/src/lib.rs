@@ -19,7 +19,7 @@ use client::{Driver, DriverError};
 use controller::{Config, ConfigError};
 
 pub use memory::HostRam;
-pub use session::{CommandFailed, Session, SessionError, copy_source, memory_range};
+pub use session::{CommandFailed, Session, SessionError};
 pub use simulation::Simulation;
 
 /// A host of a simulated drive.

@@ -1,10 +1,7 @@
 //! Host memory of the simulation: one flat piece that grows, with a page allocator.
 
-use std::collections::BTreeMap;
-
-use client::DmaMemory;
+use client::{DmaMemory, PageAllocator};
 use controller::{HostMemory, HostMemoryError};
-use nvme_spec::PAGE_SIZE;
 
 /// First address of host memory: address 0 is never valid.
 const BASE: u64 = 0x10_0000;
@@ -13,8 +10,7 @@ const BASE: u64 = 0x10_0000;
 #[derive(Debug, Default)]
 pub struct HostRam {
     bytes: Vec<u8>,
-    /// Freed pieces by number of pages.
-    free: BTreeMap<u64, Vec<u64>>,
+    pages: PageAllocator,
 }
 
 impl HostRam {
@@ -30,16 +26,13 @@ impl HostRam {
 
 impl DmaMemory for HostRam {
     fn take_pages(&mut self, pages: u64) -> u64 {
-        if let Some(address) = self.free.get_mut(&pages).and_then(Vec::pop) {
-            return address;
-        }
-        let address = BASE + self.bytes.len() as u64;
-        self.bytes.resize(self.bytes.len() + (pages * PAGE_SIZE) as usize, 0);
-        address
+        let offset = self.pages.take(pages);
+        self.bytes.resize(self.pages.used() as usize, 0);
+        BASE + offset
     }
 
     fn give_pages(&mut self, address: u64, pages: u64) {
-        self.free.entry(pages).or_default().push(address);
+        self.pages.give(address - BASE, pages);
     }
 
     #[inline]

@@ -2,8 +2,8 @@
 
 use client::commands::{self, Execute};
 use client::{Buffer, Completion, DmaMemory, DriverError, QueueId};
-use controller::{COMPUTE_NSID, CommandRecord, Config, MEMORY_NSID, NVM_NSID};
-use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor, program_type};
+use controller::{COMPUTE_NSID, CommandRecord, Config};
+use nvme_spec::command::program_type;
 use nvme_spec::{CommandSet, IDENTIFY_SIZE, MemoryOpcode, NvmOpcode, Status, SubmissionEntry, lid};
 use zerocopy::IntoBytes;
 
@@ -163,7 +163,7 @@ impl Session {
             let stop = end.min(from + COPY_BYTES_MAX / self.block_bytes);
             while block < stop && list.len() < COPY_ENTRIES_MAX {
                 let n = (stop - block).min(COPY_ENTRY_BLOCKS_MAX);
-                list.push(copy_source(block, n));
+                list.push(commands::copy_source(block, n));
                 block += n;
             }
             let len = (block - from) * self.block_bytes;
@@ -242,7 +242,8 @@ impl Session {
     /// # Errors
     /// If the drive refuses.
     pub fn create_range_set(&mut self, ranges: &[(u64, u32)]) -> Result<u16> {
-        let list: Vec<_> = ranges.iter().map(|&(start, len)| memory_range(start, len)).collect();
+        let list: Vec<_> =
+            ranges.iter().map(|&(start, len)| commands::memory_range(start, len)).collect();
         let entry = commands::create_range_set(list.len() as u8);
         let done = self.send("Memory Range Set Management", ADMIN, entry, list.as_bytes())?;
         Ok(done.result as u16)
@@ -325,25 +326,5 @@ impl Session {
     /// Bytes of a logical block.
     pub fn block_bytes(&self) -> u64 {
         self.block_bytes
-    }
-}
-
-/// A copy source entry (format 2h) for a true count of blocks.
-pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
-    CopySourceBlocks {
-        snsid: NVM_NSID.into(),
-        slba: first_block.into(),
-        nlb_z: ((count - 1) as u16).into(),
-        ..Default::default()
-    }
-}
-
-/// A memory range descriptor.
-pub fn memory_range(start: u64, len: u32) -> MemoryRangeDescriptor {
-    MemoryRangeDescriptor {
-        nsid: MEMORY_NSID.into(),
-        length: len.into(),
-        start: start.into(),
-        ..Default::default()
     }
 }

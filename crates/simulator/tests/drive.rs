@@ -1,5 +1,6 @@
 //! The drive as a host sees it: commands and their statuses, queues, resets, logs.
 
+use client::commands::memory_range;
 use client::commands::{self, Execute, with_data};
 use client::{DmaMemory, QueueId};
 use controller::{COMPUTE_NSID, Config, MEMORY_NSID, NVM_NSID};
@@ -9,7 +10,7 @@ use nvme_spec::{
     IdentifyNamespacePrograms, NvmOpcode, SmartLog, Status, SubmissionEntry, cns, lid, offset,
 };
 use simtime::Prng;
-use simulator::{Session, memory_range};
+use simulator::Session;
 use zerocopy::{FromBytes, IntoBytes};
 
 const ADMIN: QueueId = QueueId(0);

@@ -253,10 +253,11 @@ impl Client {
             } else {
                 PollFlags::IN
             };
-            let timeout =
-                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            // Longer than a lifetime: for ever.
+            let timeout = Timespec::try_from(left).ok();
             // Whatever it says, the next look at the socket shows.
-            let _ = rustix::event::poll(&mut [PollFd::new(&self.channel, wanted)], Some(&timeout));
+            let _ =
+                rustix::event::poll(&mut [PollFd::new(&self.channel, wanted)], timeout.as_ref());
         }
     }
 }

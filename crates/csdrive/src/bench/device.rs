@@ -14,7 +14,6 @@ use nvme_spec::command::program_type;
 use nvme_spec::{NvmOpcode, SubmissionEntry};
 use serde_json::{Map, Value, json};
 use simtime::Prng;
-use simulator::copy_source;
 use zerocopy::IntoBytes;
 
 use crate::Outcome;
@@ -209,11 +208,11 @@ impl Load {
         while under_way > 0 {
             let done = self.host.next_completion().context("the drive has stopped")?;
             let slot = slot_of[usize::from(done.cid)];
-            let latency = begun[slot].elapsed();
+            let now = Instant::now();
+            let latency = now.duration_since(begun[slot]);
             ensure!(done.status.is_success(), "{}", done.status);
             latencies.push(latency.as_nanos().min(u128::from(u32::MAX)) as u32);
-            is_over |= latencies.len().is_multiple_of(16) && start.elapsed() >= time
-                || depth == 1 && start.elapsed() >= time;
+            is_over |= now.duration_since(start) >= time;
             if is_over {
                 under_way -= 1;
             } else {
@@ -239,7 +238,7 @@ impl Load {
     /// A command that copies blocks to device memory.
     fn copy(&mut self, slot: usize, bytes: u64) -> SubmissionEntry {
         let at = self.random_place(bytes);
-        let source = copy_source(at / BLOCK, bytes / BLOCK);
+        let source = commands::copy_source(at / BLOCK, bytes / BLOCK);
         let address = self.buffers[slot].address;
         self.host.port.memory().put(address, source.as_bytes());
         let entry = commands::memory_copy(slot as u64 * bytes, bytes, 1, 2);

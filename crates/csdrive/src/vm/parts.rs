@@ -8,8 +8,8 @@ use debian::{Archive, Root};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The Debian release of the guest; its backports have a QEMU with the vfio-user client (10.1).
-const SUITES: [&str; 2] = ["trixie-backports", "trixie"];
-const QEMU_SUITES: [&str; 2] = ["trixie", "trixie-backports"];
+const RELEASE: &str = "trixie";
+const BACKPORTS: &str = "trixie-backports";
 
 /// The guest's kernel: NVMe, ext4, FUSE, io_uring and serial ports are built in.
 const KERNEL: &str = "linux-image-cloud-amd64";
@@ -58,13 +58,13 @@ fn fetch(folder: &Path, qemu: &Root, guest: &Root) -> Result<()> {
          130 MB, unpacked to {}",
         folder.display()
     );
-    let archive = Archive::open(&folder.join("apt"), &QEMU_SUITES, &["amd64"])?;
-    download(&archive, "QEMU", &["qemu-system-x86"], &folder.join("debs-qemu"), qemu)?;
-    let archive = Archive::open(&folder.join("apt"), &SUITES, &["amd64"])?;
+    let archive = Archive::open(&folder.join("apt"), &[RELEASE, BACKPORTS], &["amd64"])?;
+    let packages = (BACKPORTS, &["qemu-system-x86"][..]);
+    download(&archive, "QEMU", packages, &folder.join("debs-qemu"), qemu)?;
     let kernel = archive.dependency(KERNEL, "linux-image-")?;
     let mut packages = GUEST.to_vec();
     packages.push(&kernel);
-    download(&archive, "guest", &packages, &folder.join("debs-guest"), guest)?;
+    download(&archive, "guest", (RELEASE, &packages), &folder.join("debs-guest"), guest)?;
     // What is unpacked is not needed again.
     for packed in ["debs-qemu", "debs-guest"] {
         fs::remove_dir_all(folder.join(packed)).with_context(|| packed.to_owned())?;
@@ -75,7 +75,7 @@ fn fetch(folder: &Path, qemu: &Root, guest: &Root) -> Result<()> {
 fn download(
     archive: &Archive,
     what: &'static str,
-    packages: &[&str],
+    packages: (&str, &[&str]),
     into: &Path,
     root: &Root,
 ) -> Result<()> {

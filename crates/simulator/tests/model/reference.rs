@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use client::commands::{self, Execute, read_write};
+use client::commands::{copy_source, memory_range};
 use nvme_spec::command::{CopySourceMemory, DatasetRange, copy_format, program_type};
 use nvme_spec::namespace::{ALL_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -11,7 +12,6 @@ use nvme_spec::{
     SubmissionEntry, cns, fid, lid, select,
 };
 use simtime::Prng;
-use simulator::{copy_source, memory_range};
 use zerocopy::IntoBytes;
 
 use crate::script::{CAPACITY, Command, Extent, Image, MEMORY, QUEUES, TRANSFER_MAX};

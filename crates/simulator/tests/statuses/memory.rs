@@ -1,10 +1,10 @@
 //! The Subsystem Local Memory command set.
 
+use client::commands::copy_source;
 use client::commands::{self, memory, memory_copy};
 use nvme_spec::command::{CopySourceBlocks, CopySourceMemory, copy_format};
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID};
 use nvme_spec::{MemoryOpcode, Status};
-use simulator::copy_source;
 use zerocopy::IntoBytes;
 
 use crate::{BLOCKS, MEMORY, Row, Scene};

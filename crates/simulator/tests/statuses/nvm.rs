@@ -1,10 +1,10 @@
 //! The NVM command set.
 
+use client::commands::copy_source;
 use client::commands::{self, read_write};
 use nvme_spec::command::{CopySourceBlocks, DatasetRange, copy_format};
 use nvme_spec::namespace::{COMPUTE_NSID, NVM_NSID};
 use nvme_spec::{HostBehavior, NvmOpcode, Status, fid};
-use simulator::copy_source;
 use zerocopy::IntoBytes;
 
 use crate::{ADMIN, BLOCKS, IO, Row, Scene};

@@ -1,11 +1,11 @@
 //! Program management and the Computational Programs command set.
 
+use client::commands::memory_range;
 use client::commands::{self, Execute};
 use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::command::program_type::{DECLARED, EBPF};
 use nvme_spec::namespace::NVM_NSID;
 use nvme_spec::{Status, SubmissionEntry};
-use simulator::memory_range;
 use zerocopy::IntoBytes;
 
 use crate::{ADMIN, DOUBLE, IO, MEMORY, Row, Scene};
