@@ -111,9 +111,26 @@ impl Compiled {
     fn tier2(&self, code: &Code) -> Result<&Native, &String> {
         let compile = || {
             tier2::check_size(code)?;
-            tier2::compile(code, self.flow(code))
+            let mut compiled = tier2::compile(&[(code, self.flow(code))])?;
+            compiled.pop().ok_or_else(|| "clang compiled nothing".to_owned())
         };
         self.tier2.get_or_init(compile).as_ref()
+    }
+
+    /// Compiles several programs for tier 2; see [`crate::Program::compile_together`].
+    pub(crate) fn prepare_together(programs: &[(&Code, &Self)]) -> Result<(), String> {
+        let missing = programs.iter().filter(|(_, own)| own.tier2.get().is_none());
+        let missing: Vec<_> = missing.collect();
+        for (code, _) in &missing {
+            // Before the flow is studied: that takes long for huge programs.
+            tier2::check_size(code)?;
+        }
+        let sources: Vec<_> = missing.iter().map(|(code, own)| (*code, own.flow(code))).collect();
+        for ((_, own), native) in missing.iter().zip(tier2::compile(&sources)?) {
+            // Another thread may have been first: its code does the same.
+            let _ = own.tier2.set(Ok(native));
+        }
+        Ok(())
     }
 
     /// Compiles now; see [`crate::Program::compile`].

@@ -359,6 +359,15 @@ impl Program {
         }
     }
 
+    /// Compiles programs for tier 2 with one start of clang, which for small programs takes most of the time.
+    ///
+    /// # Errors
+    /// If this machine or one of the programs cannot have it: none is compiled then.
+    pub fn compile_together(programs: &[Self]) -> Result<(), String> {
+        let parts = programs.iter().map(|Self { inner }| (&inner.code, &inner.compiled));
+        Compiled::prepare_together(&parts.collect::<Vec<_>>())
+    }
+
     /// Compiles for an engine now rather than at the first run.
     ///
     /// # Errors

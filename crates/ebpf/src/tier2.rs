@@ -76,26 +76,34 @@ pub(crate) fn is_worthwhile(code: &Code, flow: &Flow) -> bool {
     flow.functions.iter().any(counted)
 }
 
-/// Compiles a program for this machine.
+/// Compiles programs for this machine, with one start of clang.
 ///
 /// # Errors
-/// If there is no clang, or the program is too large.
-pub(crate) fn compile(code: &Code, flow: &Flow) -> Result<Native, String> {
+/// If there is no clang, or a program is too large.
+pub(crate) fn compile(programs: &[(&Code, &Flow)]) -> Result<Vec<Native>, String> {
     if !cfg!(target_arch = "x86_64") {
         return Err("tier 2 is for x86-64".to_owned());
     }
-    check_size(code)?;
-    // The source names every counter wherever a run may end.
-    let ends = code.ops.iter().filter(|op| op.is_memory_access() || op.ends_block()).count();
-    if flow.counters.saturating_mul(ends) > COUNTERS_TIMES_ENDS_MAX {
-        return Err("too many branches and memory accesses for tier 2".to_owned());
+    for (code, flow) in programs {
+        check_size(code)?;
+        // The source names every counter wherever a run may end.
+        let ends = code.ops.iter().filter(|op| op.is_memory_access() || op.ends_block()).count();
+        if flow.counters.saturating_mul(ends) > COUNTERS_TIMES_ENDS_MAX {
+            return Err("too many branches and memory accesses for tier 2".to_owned());
+        }
     }
     let timer = Timer::start();
-    let (source, sites) = emit::program(code, flow);
+    let mut source = emit::prelude();
+    let numbered = programs.iter().enumerate();
+    let sites: Vec<_> = numbered
+        .map(|(number, (code, flow))| emit::program(code, flow, number, &mut source))
+        .collect();
     let directory = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
     let library = build(&source, directory.path())?;
-    let library = Library::open(&library)?;
-    Ok(Native::from_library(library, sites, Convention::Plain, timer.elapsed()))
+    let entries = Library::open(&library, programs.len())?;
+    let time = timer.elapsed();
+    let native = |(entry, sites)| Native::from_library(entry, sites, Convention::Plain, time);
+    Ok(entries.into_iter().zip(sites).map(native).collect())
 }
 
 fn build(source: &str, directory: &Path) -> Result<std::path::PathBuf, String> {

@@ -2,8 +2,8 @@
 //!
 //! `PROGRAMS=n` sets how many, `SEED=s` where to begin. A tenth begins at a seed of the time of day:
 //! every run also tries programs that no run before has tried. A failure prints seed and program.
-//! Tier 2 starts clang for every program, so it takes part in one of [`TIER2_EVERY`] only
-//! (`TIER2_EVERY=1`: in all).
+//! Clang takes long even for a hundred programs in one file, so tier 2 takes part in one of [`TIER2_EVERY`]
+//! only (`TIER2_EVERY=1`: in all).
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test, not a model")]
 
 mod harness;
@@ -11,14 +11,17 @@ mod harness;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ebpf::isa::Instruction;
-use ebpf::{Engine, Loader, Worker};
+use ebpf::{Engine, Loader, Program, Worker};
 use harness::{BYTES, EXIT, Layout, PAGES, bytes_of, engines, insn, lddw, run_with};
 
 /// Programs of a run; continuous integration runs all of them.
 const PROGRAMS: u64 = 100_000;
 
 /// Programs of which one is compiled by tier 2, too.
-const TIER2_EVERY: u64 = 100;
+const TIER2_EVERY: u64 = 10;
+
+/// Programs that clang compiles at once.
+const TOGETHER: usize = 100;
 
 /// Where the first segment of a window is: programs make wild pointers near it.
 const MEMORY: u64 = 16 << 20;
@@ -284,11 +287,27 @@ struct Seen {
     instructions: u64,
 }
 
-fn check(seed: u64, workers: &mut [Worker], seen: &mut Seen) {
-    let mut random = Random(seed);
-    let code = generate(&mut random);
-    let program = Loader::default().instructions(&bytes_of(&code));
-    let program = program.unwrap_or_else(|e| panic!("seed {seed}: {e}\n{code:#?}"));
+/// A program, and what it is run with.
+struct Case {
+    seed: u64,
+    code: Vec<Instruction>,
+    program: Program,
+    /// Makes what follows the code.
+    random: Random,
+}
+
+impl Case {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let code = generate(&mut random);
+        let program = Loader::default().instructions(&bytes_of(&code));
+        let program = program.unwrap_or_else(|e| panic!("seed {seed}: {e}\n{code:#?}"));
+        Self { seed, code, program, random }
+    }
+}
+
+fn check(case: Case, workers: &mut [Worker], with_tier2: bool, seen: &mut Seen) {
+    let Case { seed, code, program, mut random } = case;
     let (layout, len) = match random.below(4) {
         0 => (PAGES, 4096),
         1 => (PAGES, 8192),
@@ -299,9 +318,8 @@ fn check(seed: u64, workers: &mut [Worker], seen: &mut Seen) {
     let contents: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
     let budget = random.of(&[0, 1, 10, 50, 333, 2000, 2000, 20_000]);
     let mut first = None;
-    let tier2_every = number("TIER2_EVERY").unwrap_or(TIER2_EVERY).max(1);
     for worker in workers {
-        if worker.engine() == Engine::Tier2 && !seed.is_multiple_of(tier2_every) {
+        if worker.engine() == Engine::Tier2 && !with_tier2 {
             continue;
         }
         let now = run_with(worker, &program, &contents, layout, budget);
@@ -329,6 +347,15 @@ fn check(seed: u64, workers: &mut [Worker], seen: &mut Seen) {
     }
 }
 
+/// Checks programs with all engines, and forgets them.
+fn check_together(cases: &mut Vec<Case>, workers: &mut [Worker], seen: &mut Seen) {
+    let programs: Vec<Program> = cases.iter().map(|case| case.program.clone()).collect();
+    if let Err(error) = Program::compile_together(&programs) {
+        panic!("{error}; seeds {:?}", cases.iter().map(|case| case.seed).collect::<Vec<_>>());
+    }
+    cases.drain(..).for_each(|case| check(case, workers, true, seen));
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -341,7 +368,9 @@ fn random_programs_do_the_same_on_every_engine() {
     let fresh = programs / 10;
     println!("{} programs from seed {seed}, {fresh} from seed {now}", programs - fresh);
     let engines = engines();
-    if !engines.contains(&Engine::Tier2) {
+    let tier2_every = number("TIER2_EVERY").unwrap_or(TIER2_EVERY).max(1);
+    let has_tier2 = engines.contains(&Engine::Tier2);
+    if !has_tier2 {
         println!("SKIPPED for tier 2: it needs clang (apt-get install clang) and x86-64");
     }
     let part = &|odd: u64| {
@@ -349,9 +378,19 @@ fn random_programs_do_the_same_on_every_engine() {
         let mut workers: Vec<Worker> = engines.iter().copied().map(Worker::new).collect();
         assert_eq!(workers[0].engine(), Engine::Interpreter);
         let mut seen = Seen::default();
-        for seed in seeds.filter(|seed| seed % 2 == odd) {
-            check(seed, &mut workers, &mut seen);
+        let mut waiting = Vec::new();
+        for (n, seed) in seeds.enumerate().filter(|(n, _)| *n as u64 % 2 == odd) {
+            let case = Case::new(seed);
+            if has_tier2 && (n as u64 / 2).is_multiple_of(tier2_every) {
+                waiting.push(case);
+            } else {
+                check(case, &mut workers, false, &mut seen);
+            }
+            if waiting.len() == TOGETHER {
+                check_together(&mut waiting, &mut workers, &mut seen);
+            }
         }
+        check_together(&mut waiting, &mut workers, &mut seen);
         seen
     };
     let parts = std::thread::scope(|scope| {

@@ -49,21 +49,27 @@ static __attribute__((noreturn, noinline, cold)) void end(u8 *base, u64 status) 
 }
 ";
 
-/// The C source of a program, and its sites.
-pub(super) fn program(code: &Code, flow: &Flow) -> (String, Vec<Site>) {
-    let mut emitter = Emitter { code, plan: flow, out: String::new(), sites: Vec::new() };
+/// What begins a source file.
+pub(super) fn prelude() -> String {
+    let mut out = String::new();
     for (name, offset) in [
         ("BOUNDS", offset_of!(Context, bounds)),
         ("STATUS", offset_of!(Context, status)),
         ("END", offset_of!(Context, end)),
     ] {
-        let _ = writeln!(emitter.out, "#define {name} {}", CONTEXT + offset as i32);
+        let _ = writeln!(out, "#define {name} {}", CONTEXT + offset as i32);
     }
-    emitter.out.push_str(PRELUDE);
+    out + PRELUDE
+}
+
+/// Appends a program to a source file, the `number`th in it; gives its sites.
+pub(super) fn program(code: &Code, flow: &Flow, number: usize, out: &mut String) -> Vec<Site> {
+    let mut emitter =
+        Emitter { code, plan: flow, number, out: std::mem::take(out), sites: Vec::new() };
     for n in 0..flow.functions.len() {
         let _ = writeln!(
             emitter.out,
-            "static u64 f{n}(u8 *base, u64 r1, u64 r2, u64 r3, u64 r4, u64 r5);"
+            "static u64 p{number}_f{n}(u8 *base, u64 r1, u64 r2, u64 r3, u64 r4, u64 r5);"
         );
     }
     for n in 0..flow.functions.len() {
@@ -74,12 +80,13 @@ pub(super) fn program(code: &Code, flow: &Flow) -> (String, Vec<Site>) {
     let arguments: Vec<String> = (1..6).map(|n| format!("C({})", register_place(n))).collect();
     let _ = writeln!(
         emitter.out,
-        "void {ENTRY}(u8 *base) {{ C({}) = f{entry}(base, {}); end(base, {}); }}",
+        "void {ENTRY}{number}(u8 *base) {{ C({}) = p{number}_f{entry}(base, {}); end(base, {}); }}",
         place(offset_of!(Context, result)),
         arguments.join(", "),
         status::DONE,
     );
-    (emitter.out, emitter.sites)
+    *out = emitter.out;
+    emitter.sites
 }
 
 fn place(offset: usize) -> i32 {
@@ -101,6 +108,8 @@ struct Group {
 struct Emitter<'a> {
     code: &'a Code,
     plan: &'a Flow,
+    /// Of the program in its file: the beginning of its functions' names.
+    number: usize,
     out: String,
     sites: Vec<Site>,
 }
@@ -115,7 +124,11 @@ macro_rules! line {
 impl Emitter<'_> {
     fn function(&mut self, index: usize) {
         let flow = &self.plan.functions[index];
-        line!(self, "static u64 f{index}(u8 *base, u64 r1, u64 r2, u64 r3, u64 r4, u64 r5) {{");
+        let number = self.number;
+        line!(
+            self,
+            "static u64 p{number}_f{index}(u8 *base, u64 r1, u64 r2, u64 r3, u64 r4, u64 r5) {{"
+        );
         line!(
             self,
             "u64 r0 = 0, r6 = 0, r7 = 0, r8 = 0, r9 = 0, mask = C({});",
@@ -345,6 +358,7 @@ impl Emitter<'_> {
             let callee = callee.expect("calls lead to verified functions");
             let depth = place(offset_of!(Context, depth));
             let (frames, size) = FRAMES;
+            let number = self.number;
             line!(
                 self,
                 "if (RARE(depth >= {})) {{ C({pc}) = {at}; end(base, {}); }}",
@@ -365,7 +379,7 @@ impl Emitter<'_> {
             }
             line!(
                 self,
-                "}} C({depth}) = depth + 1; r0 = f{callee}(base, r1, r2, r3, r4, r5); C({depth}) = depth;"
+                "}} C({depth}) = depth + 1; r0 = p{number}_f{callee}(base, r1, r2, r3, r4, r5); C({depth}) = depth;"
             );
             line!(self, "r1 = r2 = r3 = r4 = r5 = 0; fuel = C({fuel});");
             return;
