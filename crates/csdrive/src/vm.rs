@@ -2,23 +2,27 @@
 
 mod initramfs;
 mod parts;
+mod payload;
+mod qemu;
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::Outcome;
 use crate::serve::{self, Serving};
-use initramfs::Guest;
 use parts::Parts;
-
-/// How long a guest may take to start where KVM works; where it does not, QEMU hangs.
-const KVM_PATIENCE: Duration = Duration::from_secs(10);
+use payload::Payload;
+use qemu::{Disk, Ended, Hardware, Machine, Reason};
 
 /// Boot a Debian guest with the drive: a shell, or one command
 #[derive(Debug, clap::Args)]
@@ -26,7 +30,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<VmCommand>,
     #[command(flatten)]
-    machine: Machine,
+    machine: Options,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -40,7 +44,7 @@ enum VmCommand {
 }
 
 #[derive(Debug, clap::Args)]
-struct Machine {
+struct Options {
     /// Memory of the guest, for example 1G or 512M
     #[arg(long, global = true, value_name = "SIZE", default_value = "1G", value_parser = memory)]
     memory: String,
@@ -56,12 +60,27 @@ struct Machine {
     /// Copy a file of this machine to where the guest's command starts; repeatable
     #[arg(long, global = true, value_name = "PATH")]
     file: Vec<PathBuf>,
-    /// A kernel of your own, with NVMe and serial ports built in
+    /// Show a folder of this machine in the guest, as /share
+    #[arg(long, global = true, value_name = "DIR")]
+    share: Option<PathBuf>,
+    /// Keep the guest's own disk in a file, made if it is not there; without it every guest is fresh
+    #[arg(long, global = true, value_name = "FILE")]
+    disk: Option<PathBuf>,
+    /// Port of this machine that leads to the guest's ssh; 0 = none [default: 2222 for a shell, none for a command]
+    #[arg(long, global = true, value_name = "PORT")]
+    ssh_port: Option<u16>,
+    /// A kernel of your own: NVMe, ext4, virtio disks and serial ports built in, or in an initramfs of your own
     #[arg(long, global = true, value_name = "FILE")]
     kernel: Option<PathBuf>,
+    /// The initramfs of your own kernel; it finds root= and init= on the kernel's command line
+    #[arg(long, global = true, value_name = "FILE")]
+    initramfs: Option<PathBuf>,
     /// Firmware: qboot starts at once; seabios looks at the drive before the kernel does
     #[arg(long, global = true, default_value = "qboot", value_parser = ["qboot", "seabios"])]
     firmware: String,
+    /// Put each drive below a PCIe root port of its own
+    #[arg(long, global = true)]
+    root_ports: bool,
     /// Run on emulated processors even if KVM works
     #[arg(long, global = true)]
     no_kvm: bool,
@@ -70,68 +89,204 @@ struct Machine {
     timeout: Option<u64>,
 }
 
+/// ssh's port on this machine, for a guest with a shell.
+const SSH_PORT: u16 = 2222;
+
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
-    let machine = &arguments.machine;
+    let options = &arguments.machine;
+    let signal = Arc::new(AtomicUsize::new(0));
+    for number in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
+    }
+    let is_shell = arguments.command.is_none();
+    let is_terminal = is_shell && std::io::stdin().is_terminal();
+    let ssh = match options.ssh_port {
+        None if is_terminal => Some(SSH_PORT),
+        None | Some(0) => None,
+        Some(port) => Some(port),
+    };
+    if let Some(port) = ssh {
+        TcpListener::bind(("127.0.0.1", port))
+            .with_context(|| format!("port {port} for ssh; choose another with --ssh-port"))?;
+    }
     let parts = parts::find()?;
     let folder = tempfile::tempdir()?;
-    let (command, is_terminal) = match &arguments.command {
-        Some(VmCommand::Run { command }) => (quoted(command), false),
-        None => (SHELL.to_owned(), std::io::stdin().is_terminal()),
+    let command = match &arguments.command {
+        Some(VmCommand::Run { command }) => quoted(command),
+        None if is_terminal => SHELL.to_owned(),
+        None => {
+            let mut script = String::new();
+            std::io::stdin().read_to_string(&mut script).context("the script to run")?;
+            script
+        }
     };
     let drives = serve::start(&serve::Request {
-        configs: &machine.drive,
+        configs: &options.drive,
         socket: &folder.path().join("drive"),
-        set: &machine.set,
+        set: &options.set,
         femu: &[],
         workers: 1,
         doorbells: emulator::Doorbells::Messages,
         is_quiet: true,
     })?;
-    let archive = folder.path().join("initramfs");
-    let guest = Guest {
+    let keys = if ssh.is_some() { keys(&parts)? } else { String::new() };
+    let payload = folder.path().join("payload");
+    Payload {
         command: &command,
         is_terminal,
-        has_input: arguments.command.is_none(),
         drives: drives.len(),
-        files: &machine.file,
+        files: &options.file,
+        has_network: is_terminal || ssh.is_some(),
+        keys: &keys,
+        has_share: options.share.is_some(),
+    }
+    .write(&payload)?;
+    let hardware = Hardware {
+        memory: options.memory.clone(),
+        cpus: options.cpus,
+        has_kvm: !options.no_kvm && qemu::kvm_works(&parts, &parts.image())?,
+        has_seabios: options.firmware == "seabios",
+        kernel: options.kernel.as_deref().map(absolute).transpose()?,
+        initramfs: options.initramfs.as_deref().map(absolute).transpose()?,
     };
-    initramfs::write(&parts, &guest, &archive)?;
-    let has_kvm = !machine.no_kvm && kvm_works(&parts)?;
-    let mut qemu = qemu(&parts, machine, has_kvm, &archive, folder.path());
-    for drive in &drives {
-        qemu.arg("-device").arg(device(&drive.socket));
+    let mut machine = Machine::new(&parts, &hardware, folder.path(), &payload);
+    match &options.disk {
+        None => machine.disk(&parts.image(), Disk::Fresh),
+        Some(file) => machine.disk(&kept_disk(&parts, file)?, Disk::Kept),
     }
-    let log = fs::File::create(folder.path().join("qemu"))?;
-    qemu.arg("-serial").arg("stdio").stderr(log);
-    for port in ["status", "kernel"] {
-        qemu.arg("-serial").arg(format!("file:{}", folder.path().join(port).display()));
+    for (n, drive) in drives.iter().enumerate() {
+        machine.vfio_user(&drive.socket, options.root_ports.then_some(n));
     }
+    if is_terminal || ssh.is_some() {
+        machine.network(ssh);
+    }
+    let start_share = |shared| Share::start(&parts, shared, folder.path());
+    let share = options.share.as_deref().map(start_share).transpose()?;
+    if let Some(share) = &share {
+        machine.share(&share.socket);
+    }
+    machine.console_stdio();
+    if !is_terminal {
+        machine.no_input();
+    }
+    if let Some(port) = ssh {
+        eprintln!(
+            "csdrive: ssh -i {} -p {port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1",
+            parts.key().display()
+        );
+    }
+    let start = Instant::now();
+    let patience = options.timeout.map(Duration::from_secs);
     let ended = with_terminal(is_terminal, || {
-        let child = qemu.spawn().context("QEMU")?;
-        wait(child, machine.timeout.map(Duration::from_secs))
+        machine.run(&mut || match signal.load(Ordering::Relaxed) {
+            0 if patience.is_some_and(|patience| start.elapsed() > patience) => {
+                Some(Reason::TimedOut)
+            }
+            0 => None,
+            number => Some(Reason::Signal(number as i32)),
+        })
     });
+    drop(share);
     drives.iter().for_each(Serving::stop);
     for drive in drives {
         drive.join()?;
     }
-    let ended = ended?;
-    let status = fs::read_to_string(folder.path().join("status")).unwrap_or_default();
-    let status = status.trim().strip_prefix("status ").and_then(|text| text.parse::<u8>().ok());
-    let tail = |name: &str| {
-        let text = fs::read(folder.path().join(name)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(12)..].join("\n")
-    };
-    match (ended, status) {
-        (None, _) => bail!("the guest was ended after {} s", machine.timeout.unwrap_or_default()),
-        (Some(_), Some(0)) => Ok(Outcome::Success),
-        (Some(_), Some(status)) => Ok(Outcome::Status(status)),
-        (Some(code), None) => Err(anyhow!(
-            "the guest ended without a status ({code}); QEMU said:\n{}\nits kernel:\n{}",
-            tail("qemu"),
-            tail("kernel")
-        )),
+    match (ended?, machine.status()) {
+        (Ended::Told(Reason::TimedOut), _) => {
+            bail!("the guest was ended after {} s", options.timeout.unwrap_or_default())
+        }
+        // As shells do.
+        (Ended::Told(Reason::Signal(number)), _) => Ok(Outcome::Status(128 + number as u8)),
+        (Ended::Panicked, _) => Err(anyhow!("the guest's kernel panicked; {}", machine.messages())),
+        (Ended::Exited(_), Some(0)) => Ok(Outcome::Success),
+        (Ended::Exited(_), Some(status)) => Ok(Outcome::Status(status)),
+        // A shell may end its guest as it likes.
+        (Ended::Exited(code), None) if is_terminal && code.success() => Ok(Outcome::Success),
+        (Ended::Exited(code), None) => {
+            Err(anyhow!("the guest ended without a status ({code}); {}", machine.messages()))
+        }
+    }
+}
+
+/// QEMU runs in a folder of its own.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| path.display().to_string())
+}
+
+/// Public keys that may log in: csdrive's own, and those of the user.
+fn keys(parts: &Parts) -> Result<String> {
+    let own = parts.key().with_extension("pub");
+    let mut keys = fs::read_to_string(&own).with_context(|| own.display().to_string())?;
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    for entry in fs::read_dir(home.join(".ssh")).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|e| e == "pub")
+            && let Ok(key) = fs::read_to_string(entry.path())
+        {
+            let _ = writeln!(keys, "{}", key.trim());
+        }
+    }
+    Ok(keys)
+}
+
+/// A disk that its user keeps: a copy of the fresh one, the first time.
+fn kept_disk(parts: &Parts, file: &Path) -> Result<PathBuf> {
+    if !file.exists() {
+        let mut unfinished = file.as_os_str().to_owned();
+        unfinished.push(".unfinished");
+        let mut copy = parts.tools().command("usr/bin/qemu-img");
+        copy.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(parts.image()).arg(&unfinished);
+        let output = copy.output().context("qemu-img")?;
+        if !output.status.success() {
+            bail!("{}: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        fs::rename(unfinished, file).with_context(|| file.display().to_string())?;
+    }
+    absolute(file)
+}
+
+/// A folder of this machine, served by Debian's virtiofsd.
+struct Share {
+    server: Child,
+    socket: PathBuf,
+}
+
+impl Share {
+    fn start(parts: &Parts, shared: &Path, folder: &Path) -> Result<Self> {
+        if !shared.is_dir() {
+            bail!("--share {}: no such folder", shared.display());
+        }
+        let socket = folder.join("share");
+        let log = fs::File::create(folder.join("virtiofsd"))?;
+        let server = qemu::with_parent(&parts.tools().command("usr/libexec/virtiofsd"))
+            .arg("--socket-path")
+            .arg(&socket)
+            .arg("--shared-dir")
+            .arg(absolute(shared)?)
+            // It does what the user may do, and needs no root.
+            .args(["--sandbox", "none"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("virtiofsd")?;
+        let mut share = Self { server, socket };
+        let start = Instant::now();
+        while !share.socket.exists() {
+            let has_ended = share.server.try_wait()?.is_some();
+            if has_ended || start.elapsed() > Duration::from_secs(10) {
+                bail!("virtiofsd does not serve: {}", qemu::tail(&folder.join("virtiofsd")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // It ends by itself when QEMU does; if not, it is ended.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
     }
 }
 
@@ -146,105 +301,13 @@ fn memory(text: &str) -> Result<String, String> {
 
 /// What a guest without a command runs.
 const SHELL: &str = "echo 'The drive: /dev/nvme0n1 (blocks), /dev/ng0n1 to ng0n3. Ctrl-D ends the guest.'\n\
-                     nvme list\nexec sh -l\n";
+                     nvme list\nexec bash -l\n";
 
 /// A shell script that runs a command with its arguments as they are.
 fn quoted(command: &[String]) -> String {
     let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
     let words: Vec<String> = command.iter().map(quote).collect();
     format!("exec {}\n", words.join(" "))
-}
-
-fn device(socket: &Path) -> String {
-    // A stalled server (a debugger, say) must not lose its guest.
-    json!({
-        "driver": "vfio-user-pci",
-        "socket": { "type": "unix", "path": socket },
-        "x-msg-timeout": 60_000
-    })
-    .to_string()
-}
-
-fn qemu(parts: &Parts, machine: &Machine, has_kvm: bool, archive: &Path, folder: &Path) -> Command {
-    let mut qemu = parts.qemu.command("usr/bin/qemu-system-x86_64");
-    for data in ["usr/share/qemu", "usr/share/seabios"] {
-        qemu.arg("-L").arg(parts.qemu.path(data));
-    }
-    let memory = &machine.memory;
-    qemu.args(["-machine", "q35,memory-backend=ram0", "-m", memory, "-object"]);
-    qemu.arg(format!("memory-backend-memfd,id=ram0,size={memory},share=on"));
-    qemu.args(["-accel", if has_kvm { "kvm" } else { "tcg" }]);
-    qemu.args(["-cpu", if has_kvm { "host" } else { "max" }]);
-    qemu.args(["-smp", &machine.cpus.to_string()]);
-    qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    if machine.firmware == "qboot" {
-        qemu.args(["-bios", "qboot.rom"]);
-    }
-    qemu.arg("-kernel").arg(machine.kernel.as_ref().unwrap_or(&parts.kernel));
-    qemu.arg("-initrd").arg(archive);
-    qemu.args(["-append", "console=ttyS2 panic=-1 edd=off"]);
-    qemu.current_dir(folder);
-    qemu
-}
-
-/// Waits for QEMU; `None` if it took too long and was ended.
-fn wait(mut child: Child, patience: Option<Duration>) -> Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if patience.is_some_and(|patience| start.elapsed() > patience) {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// True if a guest starts with KVM. There are machines with a /dev/kvm on which QEMU hangs: found out once
-/// for each boot of this machine.
-fn kvm_works(parts: &Parts) -> Result<bool> {
-    let accessible = fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if !accessible {
-        return Ok(false);
-    }
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let noted = parts.folder.join("kvm");
-    if let Ok(text) = fs::read_to_string(&noted)
-        && let Some(answer) = text.strip_prefix(boot.trim())
-    {
-        return Ok(answer.trim() == "works");
-    }
-    eprintln!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
-    let folder = tempfile::tempdir()?;
-    let archive = folder.path().join("initramfs");
-    let guest =
-        Guest { command: "true", is_terminal: false, has_input: false, drives: 0, files: &[] };
-    initramfs::write(parts, &guest, &archive)?;
-    let machine = Machine {
-        memory: "512M".to_owned(),
-        cpus: 1,
-        drive: Vec::new(),
-        set: Vec::new(),
-        file: Vec::new(),
-        kernel: None,
-        firmware: "qboot".to_owned(),
-        no_kvm: false,
-        timeout: None,
-    };
-    let mut qemu = qemu(parts, &machine, true, &archive, folder.path());
-    let status = folder.path().join("status");
-    qemu.args(["-serial", "null", "-serial"]).arg(format!("file:{}", status.display()));
-    qemu.args(["-serial", "null"]);
-    qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let ended = wait(qemu.spawn().context("QEMU")?, Some(KVM_PATIENCE))?;
-    let works = ended.is_some() && fs::read_to_string(status).is_ok_and(|s| s.contains("status 0"));
-    let answer = if works { "works" } else { "does not work" };
-    eprintln!("csdrive: KVM {answer} here");
-    fs::write(noted, format!("{} {answer}", boot.trim()))?;
-    Ok(works)
 }
 
 /// Runs something while the terminal passes every key on, if there is one.

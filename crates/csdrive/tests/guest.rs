@@ -3,7 +3,10 @@
 //! What is needed comes from Debian packages. Where they cannot be had, the tests are reported as ignored, with
 //! the reason in their names; CI fetches them first, and fails if it cannot.
 
-use std::process::{Command, Output, Stdio};
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -13,7 +16,7 @@ const PATIENCE: &str = "600";
 /// What stock tools do with the drive.
 const TOOLS: &str = r#"
 set -ex
-test "$(lsblk -dno NAME)" = nvme0n1
+test "$(lsblk -dno NAME | grep nvme)" = nvme0n1
 test "$(nvme get-ns-id /dev/ng0n1 | sed 's/.*://')" = 1
 ls /dev/ng0n2 /dev/ng0n3
 nvme list
@@ -47,13 +50,41 @@ test "$(cat /mnt/file)" = kept
 umount /mnt
 blkdiscard /dev/nvme0n1
 test "$(head -c 1M /dev/nvme0n1 | tr -d '\0' | wc -c)" = 0
+mkfs.xfs -q /dev/nvme0n1
+mount /dev/nvme0n1 /mnt
+cp /usr/bin/python3 /mnt
+cmp /usr/bin/python3 /mnt/python3
+umount /mnt
+nvme subsystem-reset /dev/nvme0
+# Linux notices when a command takes 30 s.
+dd if=/dev/nvme0n1 of=/dev/null bs=4k count=1 iflag=direct
+"#;
+
+/// What the guest is besides its drive: packages as dpkg likes them, a compiler for programs, the host's folder.
+const SYSTEM: &str = r#"
+set -ex
+test -z "$(dpkg --audit)"
+printf 'unsigned long f(void *a) { return 7; }' > f.c
+clang -target bpf -O2 -c f.c -o f.o
+csdrive --version
+python3 -c 'print(2 ** 70)'
+cmp /share/from_host f.c
+cp f.o /share/from_guest
+"#;
+
+/// A guest that starts anew: the drive keeps what it has.
+const REBOOT: &str = r#"
+set -ex
+if [ "$(dd if=/dev/nvme0n1 bs=4k count=1 iflag=direct 2> /dev/null | head -c 5)" = again ]; then exit 9; fi
+printf again | dd of=/dev/nvme0n1 bs=4k conv=sync oflag=direct
+reboot
 "#;
 
 /// Two drives on a machine with two processors, 6 GiB, and a firmware that uses the drive first.
 const LARGE: &str = r#"
 set -ex
 test "$(nproc)" = 2
-test "$(lsblk -dno NAME | sort | tr '\n' ' ')" = "nvme0n1 nvme1n1 "
+test "$(lsblk -dno NAME | grep nvme | sort | tr '\n' ' ')" = "nvme0n1 nvme1n1 "
 test "$(cat /sys/class/nvme/nvme?/subsysnqn | sort -u | wc -l)" = 2
 for d in /dev/nvme0n1 /dev/nvme1n1; do
     fio --name=v --filename=$d --size=4M --rw=randwrite --bs=4k --ioengine=io_uring --iodepth=16 --direct=1 --verify=crc32c --minimal > /dev/null
@@ -89,12 +120,13 @@ fn stock_tools() -> Result<(), Failed> {
     expect(&vm(&[], &["sh", "-c", TOOLS]), 0)
 }
 
-fn seabios_two_processors_two_drives_6_gib() -> Result<(), Failed> {
+fn seabios_root_ports_two_processors_two_drives_6_gib() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("small.toml");
     std::fs::write(&file, "[drive]\ncapacity = \"1GiB\"\n")?;
     let file = file.to_string_lossy();
     let machine = [
+        "--root-ports",
         "--firmware",
         "seabios",
         "--cpus",
@@ -135,15 +167,121 @@ fn status_and_output_of_a_command() -> Result<(), Failed> {
     Ok(())
 }
 
+fn a_system_with_a_compiler_and_a_shared_folder() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("from_host"), "unsigned long f(void *a) { return 7; }")?;
+    let share = folder.path().to_string_lossy();
+    expect(&vm(&["--share", &share], &["sh", "-c", SYSTEM]), 0)?;
+    let object = std::fs::read(folder.path().join("from_guest"))?;
+    if !object.starts_with(b"\x7FELF") {
+        return Err("what the guest wrote is no object file".into());
+    }
+    Ok(())
+}
+
+fn reboot_of_the_guest() -> Result<(), Failed> {
+    expect(&vm(&[], &["sh", "-c", REBOOT]), 9)
+}
+
+/// A guest that sleeps, with a port for ssh; and QEMU's process.
+fn sleeping_guest() -> Result<(Child, u32), Failed> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let guest = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["vm", "run", "--timeout", PATIENCE, "--ssh-port", &port.to_string()])
+        .args(["--", "sh", "-c", "sleep 8; exit 3"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let start = Instant::now();
+    let mut hello = [0; 8];
+    while hello != *b"SSH-2.0-" {
+        if start.elapsed() > Duration::from_secs(120) {
+            return Err("no ssh in the guest".into());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            // An error means that it is not there yet.
+            let _ = stream.read_exact(&mut hello);
+        }
+    }
+    let id = guest.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+    let qemu = children.split_whitespace().next().ok_or("csdrive has no child")?.parse()?;
+    Ok((guest, qemu))
+}
+
+fn signal(process: u32, name: &str) -> Result<(), Failed> {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status()?;
+    if status.success() { Ok(()) } else { Err(format!("kill -{name}: {status}").into()) }
+}
+
+/// True once a process is gone.
+fn is_gone(process: u32) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z ") {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+fn a_stalled_guest_goes_on() -> Result<(), Failed> {
+    let (guest, qemu) = sleeping_guest()?;
+    signal(qemu, "STOP")?;
+    std::thread::sleep(Duration::from_secs(3));
+    signal(qemu, "CONT")?;
+    expect(&guest.wait_with_output()?, 3)
+}
+
+fn qemu_killed() -> Result<(), Failed> {
+    let (guest, qemu) = sleeping_guest()?;
+    signal(qemu, "KILL")?;
+    let output = guest.wait_with_output()?;
+    expect(&output, 1)?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !text.contains("ended without a status") {
+        return Err(text.into_owned().into());
+    }
+    Ok(())
+}
+
+fn csdrive_ended_or_killed_leaves_no_qemu() -> Result<(), Failed> {
+    for (name, status) in [("TERM", Some(143)), ("KILL", None)] {
+        let (guest, qemu) = sleeping_guest()?;
+        signal(guest.id(), name)?;
+        let output = guest.wait_with_output()?;
+        if output.status.code() != status || !is_gone(qemu) {
+            return Err(format!("{name}: {}; QEMU gone: {}", output.status, is_gone(qemu)).into());
+        }
+    }
+    Ok(())
+}
+
 fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 9] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
+        (
+            "a_system_with_a_compiler_and_a_shared_folder",
+            a_system_with_a_compiler_and_a_shared_folder,
+        ),
+        ("reboot_of_the_guest", reboot_of_the_guest),
+        ("a_stalled_guest_goes_on", a_stalled_guest_goes_on),
+        ("qemu_killed", qemu_killed),
+        ("csdrive_ended_or_killed_leaves_no_qemu", csdrive_ended_or_killed_leaves_no_qemu),
         ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
-        ("seabios_two_processors_two_drives_6_gib", seabios_two_processors_two_drives_6_gib),
+        (
+            "seabios_root_ports_two_processors_two_drives_6_gib",
+            seabios_root_ports_two_processors_two_drives_6_gib,
+        ),
     ];
     let why = if arguments.list { None } else { missing() };
     let trials = tests

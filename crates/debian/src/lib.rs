@@ -6,13 +6,15 @@
 //! hashes, and goes on with a download that was interrupted.
 //!
 //! Unpacked programs run through [`Root::command`]: by the unpacked loader, with the unpacked libraries,
-//! so the machine's own libc does not matter.
+//! so the machine's own libc does not matter. A [`System`] makes of packages a whole system that boots.
 
 mod archive;
 mod root;
+mod system;
 
 pub use archive::{Archive, Progress};
 pub use root::Root;
+pub use system::System;
 
 use std::path::PathBuf;
 

@@ -54,38 +54,6 @@ impl Root {
         self.folder.join(inside)
     }
 
-    /// The libraries that a program needs, all of them in this folder; none for a static one.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn libraries(&self, program: &Path) -> Result<Vec<PathBuf>, Error> {
-        let loader = self.folder.join(LOADER);
-        let mut command = Command::new(&loader);
-        command.arg("--library-path").arg(self.library_path()).arg("--list").arg(program);
-        let output = command
-            .output()
-            .map_err(|source| Error::Program { program: "the unpacked loader", source })?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() || text.contains("not found") {
-            let message = String::from_utf8_lossy(&output.stderr);
-            if text.is_empty() && message.contains("not a dynamic executable")
-                || message.contains("statically linked")
-            {
-                return Ok(Vec::new());
-            }
-            let message = format!("{}: {text}{message}", program.display());
-            return Err(Error::Failed { program: "the unpacked loader", message });
-        }
-        // NAME => PATH (ADDRESS)
-        let path = |line: &str| {
-            let path = line.split_once("=> ")?.1.split(" (").next()?;
-            Some(PathBuf::from(path))
-        };
-        let mut libraries: Vec<PathBuf> = text.lines().filter_map(path).collect();
-        libraries.push(loader);
-        Ok(libraries)
-    }
-
     fn library_path(&self) -> OsString {
         let libraries = self.folder.join("usr/lib/x86_64-linux-gnu");
         // Some packages keep private libraries beside the others.

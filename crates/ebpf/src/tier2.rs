@@ -27,7 +27,7 @@ const OPS_MAX: usize = 4096;
 /// Counters times places where a run may end: what the source grows with.
 const COUNTERS_TIMES_ENDS_MAX: usize = 200_000;
 
-/// How long clang may take.
+/// How long clang may take for a program.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Compilers that are tried, the newest first.
@@ -99,14 +99,14 @@ pub(crate) fn compile(programs: &[(&Code, &Flow)]) -> Result<Vec<Native>, String
         .map(|(number, (code, flow))| emit::program(code, flow, number, &mut source))
         .collect();
     let directory = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
-    let library = build(&source, directory.path())?;
+    let library = build(&source, directory.path(), PATIENCE * programs.len() as u32)?;
     let entries = Library::open(&library, programs.len())?;
     let time = timer.elapsed();
     let native = |(entry, sites)| Native::from_library(entry, sites, Convention::Plain, time);
     Ok(entries.into_iter().zip(sites).map(native).collect())
 }
 
-fn build(source: &str, directory: &Path) -> Result<std::path::PathBuf, String> {
+fn build(source: &str, directory: &Path, patience: Duration) -> Result<std::path::PathBuf, String> {
     let input = directory.join("program.c");
     let output = directory.join("program.so");
     std::fs::write(&input, source).map_err(|e| format!("{}: {e}", input.display()))?;
@@ -126,7 +126,7 @@ fn build(source: &str, directory: &Path) -> Result<std::path::PathBuf, String> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(format!("{compiler}: {error}")),
             Ok(child) => {
-                return match wait(child)? {
+                return match wait(child, patience)? {
                     true => Ok(output),
                     false => {
                         let text = std::fs::read_to_string(&log).unwrap_or_default();
@@ -141,16 +141,16 @@ fn build(source: &str, directory: &Path) -> Result<std::path::PathBuf, String> {
 }
 
 /// Waits for clang: true if it succeeded. It is ended when it takes too long.
-fn wait(mut child: Child) -> Result<bool, String> {
+fn wait(mut child: Child, patience: Duration) -> Result<bool, String> {
     let timer = Timer::start();
     loop {
         match child.try_wait().map_err(|e| e.to_string())? {
             Some(status) => return Ok(status.success()),
-            None if timer.elapsed() > PATIENCE => {
+            None if timer.elapsed() > patience => {
                 // Errors mean that it has just ended.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("clang took more than {} s", PATIENCE.as_secs()));
+                return Err(format!("clang took more than {} s", patience.as_secs()));
             }
             #[expect(
                 clippy::disallowed_methods,

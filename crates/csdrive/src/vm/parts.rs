@@ -1,35 +1,97 @@
-//! QEMU, a kernel and a guest's programs, from Debian packages, unpacked once into a cache folder.
+//! QEMU, a kernel and a guest's disk, from Debian packages, made once and kept in a cache folder.
 
 use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use anyhow::{Context, Result};
-use debian::{Archive, Root};
+use anyhow::{Context, Result, bail};
+use debian::{Archive, Root, System};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use super::initramfs;
+use super::payload::Payload;
+use super::qemu::{self, Hardware, Machine};
 
 /// The Debian release of the guest; its backports have a QEMU with the vfio-user client (10.1).
 const RELEASE: &str = "trixie";
 const BACKPORTS: &str = "trixie-backports";
 
-/// The guest's kernel: NVMe, ext4, FUSE, io_uring and serial ports are built in.
+/// The guest's kernel: NVMe, ext4, FUSE, virtiofs, io_uring and serial ports are built in.
 const KERNEL: &str = "linux-image-cloud-amd64";
 
-/// What the guest has besides the kernel.
-const GUEST: [&str; 5] = ["busybox-static", "fio", "nvme-cli", "e2fsprogs", "util-linux"];
+/// What runs on this machine besides QEMU: mke2fs and what it reads archives with, qemu-img, ...
+const TOOLS: [&str; 6] =
+    ["e2fsprogs", "libarchive13t64", "qemu-utils", "virtiofsd", "openssh-client", "busybox-static"];
 
-/// Raised when what is unpacked changes.
-const VERSION: &str = "vm-1";
+/// What the guest has: what every Debian has, and tools for a drive and its programs.
+const GUEST: [&str; 16] = [
+    "?essential",
+    "apt",
+    "ca-certificates",
+    "clang",
+    "e2fsprogs",
+    "fio",
+    "fuse3",
+    "iproute2",
+    "kmod",
+    "less",
+    "nano",
+    "nvme-cli",
+    "openssh-server",
+    "procps",
+    "python3-minimal",
+    "xfsprogs",
+];
+
+/// Raised when what is in the cache changes.
+const VERSION: &str = "vm-2";
+
+/// Size of the guest's disk: the file is as large as what is on it.
+const DISK: &str = "8G";
+
+/// The first program of the guest's disk.
+pub(super) const INIT_PATH: &str = "usr/lib/csdrive/init";
 
 /// What a guest is made of.
 pub(super) struct Parts {
     /// The cache folder.
-    pub(super) folder: PathBuf,
-    pub(super) qemu: Root,
-    pub(super) guest: Root,
+    folder: PathBuf,
+    qemu: Root,
+    tools: Root,
     pub(super) kernel: PathBuf,
 }
 
-/// Finds the parts, or fetches them.
+impl Parts {
+    pub(super) fn qemu(&self) -> &Root {
+        &self.qemu
+    }
+
+    pub(super) fn tools(&self) -> &Root {
+        &self.tools
+    }
+
+    pub(super) fn initramfs(&self) -> PathBuf {
+        self.folder.join("initramfs")
+    }
+
+    /// The guest's disk, which nothing writes to.
+    pub(super) fn image(&self) -> PathBuf {
+        self.folder.join("image")
+    }
+
+    /// The private key that guests accept.
+    pub(super) fn key(&self) -> PathBuf {
+        self.folder.join("key")
+    }
+
+    /// Where it is noted whether KVM works.
+    pub(super) fn kvm_note(&self) -> PathBuf {
+        self.folder.join("kvm")
+    }
+}
+
+/// Finds the parts, or makes them.
 pub(super) fn find() -> Result<Parts> {
     let folder = cache()?.join(VERSION);
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -37,13 +99,14 @@ pub(super) fn find() -> Result<Parts> {
     let lock = File::create(folder.join("lock")).with_context(|| folder.display().to_string())?;
     lock.lock().with_context(|| folder.display().to_string())?;
     let complete = folder.join("complete");
-    let (qemu, guest) = (Root::new(&folder.join("qemu"))?, Root::new(&folder.join("guest"))?);
+    let (qemu, tools) = (Root::new(&folder.join("qemu"))?, Root::new(&folder.join("tools"))?);
+    let mut parts = Parts { folder, qemu, tools, kernel: PathBuf::new() };
     if !complete.exists() {
-        fetch(&folder, &qemu, &guest)?;
+        make(&mut parts)?;
         fs::write(&complete, "").with_context(|| complete.display().to_string())?;
     }
-    let kernel = kernel_in(&guest.path("boot"))?;
-    Ok(Parts { folder, qemu, guest, kernel })
+    parts.kernel = newest(&parts.folder.join("kernel/boot"), "vmlinuz-")?;
+    Ok(parts)
 }
 
 fn cache() -> Result<PathBuf> {
@@ -52,24 +115,49 @@ fn cache() -> Result<PathBuf> {
     Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("csdrive"))
 }
 
-fn fetch(folder: &Path, qemu: &Root, guest: &Root) -> Result<()> {
+fn make(parts: &mut Parts) -> Result<()> {
+    let folder = parts.folder.clone();
     eprintln!(
-        "csdrive: the first virtual machine takes QEMU, a kernel and tools from Debian packages: about \
-         130 MB, unpacked to {}",
+        "csdrive: the first virtual machine takes QEMU, a kernel and a guest's disk from Debian packages: about \
+         240 MB to fetch; 1.6 GB in {} when done, in some minutes",
         folder.display()
     );
     let archive = Archive::open(&folder.join("apt"), &[RELEASE, BACKPORTS], &["amd64"])?;
-    let packages = (BACKPORTS, &["qemu-system-x86"][..]);
-    download(&archive, "QEMU", packages, &folder.join("debs-qemu"), qemu)?;
-    let kernel = archive.dependency(KERNEL, "linux-image-")?;
-    let mut packages = GUEST.to_vec();
-    packages.push(&kernel);
-    download(&archive, "guest", (RELEASE, &packages), &folder.join("debs-guest"), guest)?;
-    // What is unpacked is not needed again.
-    for packed in ["debs-qemu", "debs-guest"] {
-        fs::remove_dir_all(folder.join(packed)).with_context(|| packed.to_owned())?;
+    let fetch = |what: &'static str, suite, packages: &[&str]| {
+        download(&archive, what, (suite, packages), &folder.join("packages"))
+    };
+    let qemu = fetch("QEMU", BACKPORTS, &["qemu-system-x86"])?;
+    unpack("QEMU", &qemu, &parts.qemu)?;
+    let tools = fetch("tools", RELEASE, &TOOLS)?;
+    unpack("tools", &tools, &parts.tools)?;
+    // The kernel comes without what Debian starts it with: csdrive has its own.
+    let name = archive.dependency(KERNEL, "linux-image-")?;
+    let kernel_files = fetch("kernel", RELEASE, &[&name])?;
+    let is_kernel =
+        |path: &&PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&name));
+    let kernel = Root::new(&folder.join("kernel"))?;
+    unpack("kernel", &kernel_files.iter().filter(is_kernel).cloned().collect::<Vec<_>>(), &kernel)?;
+    parts.kernel = newest(&kernel.path("boot"), "vmlinuz-")?;
+    let modules = newest(&kernel.path("usr/lib/modules"), "")?;
+    initramfs::write(&parts.tools.path("usr/bin/busybox"), &modules, &parts.initramfs())?;
+    if !parts.key().exists() {
+        let mut command = parts.tools.command("usr/bin/ssh-keygen");
+        command.args(["-q", "-t", "ed25519", "-N", "", "-C", "csdrive", "-f"]).arg(parts.key());
+        let made = command.output().context("ssh-keygen")?;
+        if !made.status.success() {
+            bail!("ssh-keygen: {}", String::from_utf8_lossy(&made.stderr).trim());
+        }
     }
-    Ok(())
+    let guest = fetch("guest", RELEASE, &GUEST)?;
+    let image = folder.join("image.unfinished");
+    make_image(parts, &guest, &kernel.path("usr/lib/modules"), &image)?;
+    configure(parts, &image, guest.len() as u64)?;
+    fs::rename(&image, parts.image()).with_context(|| image.display().to_string())?;
+    // What is unpacked is not needed again.
+    let packed = folder.join("packages");
+    fs::remove_dir_all(&packed).with_context(|| packed.display().to_string())?;
+    let modules = kernel.path("usr/lib/modules");
+    fs::remove_dir_all(&modules).with_context(|| modules.display().to_string())
 }
 
 fn download(
@@ -77,11 +165,10 @@ fn download(
     what: &'static str,
     packages: (&str, &[&str]),
     into: &Path,
-    root: &Root,
-) -> Result<()> {
+) -> Result<Vec<PathBuf>> {
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template(
-        "{msg:>14} {bar:30} {bytes}/{total_bytes} {elapsed}",
+        "{msg:>16} {bar:30} {bytes}/{total_bytes} {elapsed}",
     )?);
     bar.set_message(format!("fetch {what}"));
     let files = archive.download(packages, into, &mut |done, total| {
@@ -89,10 +176,20 @@ fn download(
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
-    let bar = ProgressBar::new(files.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{msg:>14} {bar:30} {pos}/{len} {elapsed}")?);
-    bar.set_message(format!("unpack {what}"));
-    for file in &files {
+    Ok(files)
+}
+
+/// A bar that counts packages.
+fn counter(message: String, count: u64) -> Result<ProgressBar> {
+    let bar = ProgressBar::new(count);
+    bar.set_style(ProgressStyle::with_template("{msg:>16} {bar:30} {pos}/{len} {elapsed}")?);
+    bar.set_message(message);
+    Ok(bar)
+}
+
+fn unpack(what: &str, files: &[PathBuf], root: &Root) -> Result<()> {
+    let bar = counter(format!("unpack {what}"), files.len() as u64)?;
+    for file in files {
         root.unpack(file)?;
         bar.inc(1);
     }
@@ -100,12 +197,101 @@ fn download(
     Ok(())
 }
 
-fn kernel_in(boot: &Path) -> Result<PathBuf> {
-    let entries = fs::read_dir(boot).with_context(|| boot.display().to_string())?;
-    let mut kernels: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    kernels.retain(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
+/// Makes the guest's disk: a file system with all packages, not yet configured.
+fn make_image(parts: &Parts, packages: &[PathBuf], modules: &Path, image: &Path) -> Result<()> {
+    let bar = counter("unpack guest".to_owned(), packages.len() as u64)?;
+    // What is left of an attempt may be of any size.
+    let _ = fs::remove_file(image);
+    let mut mke2fs = parts.tools.command("usr/sbin/mke2fs");
+    // It reads the archive from its input, in which the owners are right without root.
+    mke2fs.args(["-q", "-F", "-t", "ext4", "-L", "csdrive", "-d", "-"]).arg(image).arg(DISK);
+    let mut child = mke2fs
+        .env("MKE2FS_CONFIG", parts.tools.path("etc/mke2fs.conf"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("mke2fs")?;
+    let input = child.stdin.take().context("mke2fs has no input")?;
+    let written = write_system(packages, modules, input, &bar);
+    let ended = child.wait_with_output().context("mke2fs")?;
+    bar.finish_and_clear();
+    if !ended.status.success() {
+        bail!("mke2fs, {}: {}", image.display(), String::from_utf8_lossy(&ended.stderr).trim());
+    }
+    written
+}
+
+fn write_system(
+    packages: &[PathBuf],
+    modules: &Path,
+    out: impl Write,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let mut system = System::new(BufWriter::with_capacity(1 << 20, out))?;
+    for package in packages {
+        system.package(package)?;
+        bar.inc(1);
+    }
+    system.tree(modules, Path::new("usr/lib/modules"))?;
+    system.file(Path::new(INIT_PATH), 0o755, include_bytes!("init.sh"))?;
+    for name in ["poweroff", "reboot"] {
+        let path = Path::new("usr/local/sbin").join(name);
+        system.file(&path, 0o755, include_bytes!("poweroff.sh"))?;
+    }
+    system.file(Path::new("etc/hostname"), 0o644, b"csdrive\n")?;
+    system.file(Path::new("etc/hosts"), 0o644, b"127.0.0.1 localhost csdrive\n")?;
+    system.file(Path::new("etc/fstab"), 0o644, b"")?;
+    let sources = format!(
+        "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {RELEASE} {BACKPORTS}\n\
+         Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+    );
+    let path = Path::new("etc/apt/sources.list.d/debian.sources");
+    system.file(path, 0o644, sources.as_bytes())?;
+    system.finish()?.flush()?;
+    Ok(())
+}
+
+/// Lets the guest run its packages' scripts.
+fn configure(parts: &Parts, image: &Path, packages: u64) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let payload = folder.path().join("payload");
+    Payload { command: include_str!("configure.sh"), ..Payload::default() }.write(&payload)?;
+    let hardware = Hardware {
+        memory: "1G".to_owned(),
+        cpus: 2,
+        has_kvm: qemu::kvm_works(parts, image)?,
+        ..Hardware::default()
+    };
+    let mut machine = Machine::new(parts, &hardware, folder.path(), &payload);
+    machine.disk(image, qemu::Disk::Making);
+    let out = folder.path().join("out");
+    machine.console_file(&out);
+    let bar = counter("configure guest".to_owned(), packages)?;
+    let ended = machine.run(&mut || {
+        let text = fs::read(&out).unwrap_or_default();
+        let done = String::from_utf8_lossy(&text).matches("Setting up ").count();
+        bar.set_position(done as u64);
+        None
+    })?;
+    bar.finish_and_clear();
+    match machine.status() {
+        Some(0) => Ok(()),
+        status => bail!(
+            "the guest could not be made ({ended:?}, status {status:?}); its last words:\n{}\nits kernel's:\n{}",
+            qemu::tail(&out),
+            machine.messages(),
+        ),
+    }
+}
+
+/// The last file of a folder whose name begins so.
+fn newest(folder: &Path, prefix: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
     });
-    kernels.sort();
-    kernels.pop().with_context(|| format!("no kernel in {}", boot.display()))
+    paths.sort();
+    paths.pop().with_context(|| format!("no {prefix}... in {}", folder.display()))
 }
