@@ -3,4 +3,5 @@
 pub(crate) mod data_path;
 pub(crate) mod device;
 pub(crate) mod engine;
+pub(crate) mod guest;
 pub(crate) mod simulation;

@@ -86,6 +86,8 @@ enum BenchCommand {
     Device(bench::device::Arguments),
     /// Program engines against native code and a peer: nanoseconds per element of each kernel
     Engine(bench::engine::Arguments),
+    /// The drive in a guest, beside QEMU's own NVMe device
+    Guest(bench::guest::Arguments),
     /// Simulated commands per second of host time, on one core
     Simulation {
         /// Commands of each measurement
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
             .map(|()| Outcome::Success),
         Command::Bench(BenchCommand::Device(arguments)) => bench::device::run(arguments),
         Command::Bench(BenchCommand::Engine(arguments)) => bench::engine::run(arguments),
+        Command::Bench(BenchCommand::Guest(arguments)) => bench::guest::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
     };
     match done {

@@ -81,6 +81,9 @@ struct Options {
     /// Put each drive below a PCIe root port of its own
     #[arg(long, global = true)]
     root_ports: bool,
+    /// One more argument for QEMU, as it is; repeatable
+    #[arg(long, global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    qemu: Vec<String>,
     /// Run on emulated processors even if KVM works
     #[arg(long, global = true)]
     no_kvm: bool,
@@ -165,6 +168,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     if let Some(share) = &share {
         machine.share(&share.socket);
     }
+    machine.arguments(&options.qemu);
     machine.console_stdio();
     if !is_terminal {
         machine.no_input();

@@ -39,7 +39,7 @@ const AREA: u64 = 64 << 20;
 const TARGETS_US: [u64; 4] = [0, 40, 200, 2000];
 
 /// Keys of a drive whose models take no time, as far as that goes.
-const IMMEDIATE: [&str; 12] = [
+pub(super) const IMMEDIATE: [&str; 12] = [
     "drive.block_size=512B",
     "drive.capacity=1GiB",
     "drive.command_time=0ns",

@@ -151,6 +151,11 @@ impl Machine {
         self.command.args(["-device", "vhost-user-fs-pci,chardev=share,tag=share"]);
     }
 
+    /// Arguments of its user's.
+    pub(super) fn arguments(&mut self, arguments: &[String]) {
+        self.command.args(arguments);
+    }
+
     /// The command's output goes to this process's, its input comes from there.
     pub(super) fn console_stdio(&mut self) {
         self.command.args(["-serial", "stdio"]);
