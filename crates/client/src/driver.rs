@@ -310,8 +310,13 @@ impl<P: Port> Driver<P> {
 
     /// True if there is such a queue with room for a command.
     pub fn has_room(&self, queue: QueueId) -> bool {
+        self.room(queue) > 0
+    }
+
+    /// Commands that a queue has room for; none if there is no such queue.
+    pub fn room(&self, queue: QueueId) -> usize {
         let queue = self.submission.get(usize::from(queue.0)).and_then(Option::as_ref);
-        queue.is_some_and(|queue| !queue.free_cids.is_empty())
+        queue.map_or(0, |queue| queue.free_cids.len())
     }
 
     /// True if there is such a submission queue.
@@ -398,6 +403,24 @@ impl<P: Port> Driver<P> {
         loop {
             if let Some(completion) = self.ready_completion() {
                 return Some(completion);
+            }
+            if !self.port.wait() {
+                return None;
+            }
+        }
+    }
+
+    /// The next completion of one of certain commands, known by queue and identifier; others are kept.
+    pub(crate) fn next_completion_of(
+        &mut self,
+        is_one: impl Fn(QueueId, u16) -> bool,
+    ) -> Option<Completion> {
+        loop {
+            self.collect();
+            let found = |Ready { completion, .. }: &Ready| is_one(completion.queue, completion.cid);
+            if let Some(at) = self.ready.iter().position(found) {
+                let ready = self.ready.remove(at)?;
+                return Some(self.hand_out(ready));
             }
             if !self.port.wait() {
                 return None;

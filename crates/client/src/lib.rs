@@ -1,8 +1,25 @@
-//! The host side of the drive: builds commands, owns queues, talks to a controller.
+//! The host side of the drive: programs, device memory and blocks, by whatever way leads to it.
 //!
 //! ```text
+//! Drive (programs, memory, blocks) -> Submit (commands with their data)
+//!                                       | Passthrough: io_uring on /dev/nvme0 and /dev/ng0n1, ...
+//!                                       | Direct: a Driver of one's own
 //! commands (any submission queue entry) -> Driver (queues, doorbells, completions) -> Port
 //!                                             | DmaMemory: buffers, PRP lists, SGLs
+//! ```
+//!
+//! [`Drive`] is what most want:
+//!
+//! ```no_run
+//! use client::{Drive, Invocation};
+//!
+//! let mut drive = Drive::open("/dev/nvme0".as_ref())?;
+//! drive.load_program(1, &std::fs::read("double.bpf.o").unwrap())?;
+//! drive.write_memory(4096, &[1, 0, 0, 0, 2, 0, 0, 0])?;
+//! let ranges = vec![(8192, 8), (4096, 8)];
+//! let result = drive.execute(&Invocation { program: 1, ranges, ..Default::default() })?;
+//! let doubled = drive.read_memory(8192, 8)?;
+//! # Ok::<(), client::DriveError>(())
 //! ```
 //!
 //! [`Port`] is the way to a controller: its registers, memory both sides reach, its interrupts. The
@@ -11,20 +28,29 @@
 //! it is given, so that tests can be hosts of every kind.
 //!
 //! Specification: NVM Express Base 2.1, sections 3.3 and 3.5.
-//!
-//! Not here yet: io_uring passthrough, programs and memory as objects.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod commands;
 
+mod direct;
+mod drive;
 mod driver;
 mod memory;
+mod passthrough;
 mod port;
 mod queue;
+mod transport;
 mod vfio_user;
 
 pub use self::vfio_user::{SharedRam, VfioUser, VfioUserOptions, Waiting};
+pub use direct::Direct;
+pub use drive::{
+    CommandFailed, Drive, DriveError, DriveResult, Geometry, Invocation, ProgramInfo, ProgramState,
+    RangeSetInfo,
+};
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};
+pub use passthrough::Passthrough;
 pub use port::Port;
 pub use queue::{CompletionQueueOptions, SubmissionQueueOptions};
+pub use transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};

@@ -96,17 +96,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let config = loaded.config;
     usage(fits(arguments.scale, &config))?;
     let units = config.compute.units as usize;
-    let mut session = usage(Session::new(config, 0, 1024).map_err(Into::into))?;
+    let mut session = usage(simulator::open(config, 0, 1024).map_err(Into::into))?;
     let table = generate(arguments.scale, arguments.json);
     let stored = store(&mut session, &table, arguments.json)?;
     drop(table);
     session.load_program(0, Q6)?;
-    while session.host.port.step() {}
+    while session.transport.driver.port.step() {}
     let device = measure(&mut session, |s| on_device(s, &stored, 2 * units, arguments.json))?;
-    while session.host.port.step() {}
+    while session.transport.driver.port.step() {}
     let host = measure(&mut session, |s| on_host(s, &stored, arguments.json))?;
     if arguments.json {
-        let trace_hash = session.host.port.drive.statistics().trace_hash;
+        let trace_hash = session.transport.driver.port.drive.statistics().trace_hash;
         say!("{:#}", to_json(&stored, &device, &host, trace_hash));
     } else {
         print(arguments, &session, &stored, &device, &host);
@@ -190,9 +190,11 @@ fn measure(
     session: &mut Session,
     answer: impl FnOnce(&mut Session) -> Result<i64>,
 ) -> Result<Measured> {
-    let (start, before) = (session.host.port.now(), session.host.port.drive.statistics());
+    let (start, before) =
+        (session.transport.driver.port.now(), session.transport.driver.port.drive.statistics());
     let revenue = answer(session)?;
-    let (end, after) = (session.host.port.now(), session.host.port.drive.statistics());
+    let (end, after) =
+        (session.transport.driver.port.now(), session.transport.driver.port.drive.statistics());
     Ok(Measured {
         revenue,
         time_ns: end.since(start).as_ns(),
@@ -226,8 +228,8 @@ struct Slot {
 /// units, so that copying and computing overlap.
 fn on_device(session: &mut Session, stored: &Stored, slots: usize, quiet: bool) -> Result<i64> {
     let bar = progress("Q6 on the drive", stored.rows, quiet);
-    let room = session.host.port.drive.config().memory_bytes / slot_bytes();
-    let host = &mut session.host;
+    let room = session.transport.driver.port.drive.config().memory_bytes / slot_bytes();
+    let host = &mut session.transport.driver;
     let slots: Vec<Slot> = (0..slots.min(room as usize).min(512))
         .map(|n| Slot { memory: n as u64 * slot_bytes(), list: host.port.ram.allocate(PAGE) })
         .collect();
@@ -317,8 +319,8 @@ struct Read {
 /// takes virtual time: the host's computing is not modelled, which favours the host.
 fn on_host(session: &mut Session, stored: &Stored, quiet: bool) -> Result<i64> {
     let bar = progress("Q6 on the host", stored.rows, quiet);
-    let max = session.host.port.drive.config().transfer_bytes_max;
-    let host = &mut session.host;
+    let max = session.transport.driver.port.drive.config().transfer_bytes_max;
+    let host = &mut session.transport.driver;
     let mut buffers: Vec<Buffer> = (0..HOST_DEPTH).map(|_| host.port.ram.allocate(max)).collect();
     let mut revenue = 0;
     // A few chunks at a time, so that the host's memory does not grow with the table.
@@ -430,7 +432,7 @@ fn print(
     device: &Measured,
     host: &Measured,
 ) {
-    let config = session.host.port.drive.config();
+    let config = session.transport.driver.port.drive.config();
     say!(
         "TPC-H Q6, scale {}: {} rows in fixed-width columns on a {} drive with {} compute units\n",
         arguments.scale,

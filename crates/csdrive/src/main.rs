@@ -8,6 +8,8 @@ mod bench;
 mod compile;
 mod config;
 mod demo;
+mod device;
+mod input;
 mod lineitem;
 mod report;
 mod run;
@@ -39,6 +41,16 @@ enum Command {
     Run(run::Arguments),
     Serve(serve::Arguments),
     Vm(vm::Arguments),
+    /// Programs of a drive: load, list, activate, deactivate, unload
+    #[command(subcommand)]
+    Program(device::program::Command),
+    /// Memory range sets of a drive: create, list, delete
+    #[command(subcommand)]
+    Ranges(device::ranges::Command),
+    /// Device memory of a drive: read, write, fill, copy from blocks
+    #[command(subcommand)]
+    Memory(device::memory::Command),
+    Exec(device::exec::Arguments),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -128,6 +140,10 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Vm(arguments) => vm::run(arguments),
+        Command::Program(command) => device::program::run(command),
+        Command::Ranges(command) => device::ranges::run(command),
+        Command::Memory(command) => device::memory::run(command),
+        Command::Exec(arguments) => device::exec::run(arguments),
         Command::Config(command) => usage(configure(command)),
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))

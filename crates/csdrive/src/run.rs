@@ -1,18 +1,18 @@
 //! `csdrive run`: one program, its inputs, one drive, virtual time.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use client::commands::Execute;
+use client::{CommandFailed, DriveError, Invocation};
 use controller::{CommandRecord, Config, Stages, Statistics};
-use ebpf::{Engine, LoadError};
+use ebpf::Engine;
 use nvme_spec::Status;
 use serde_json::{Value, json};
-use simulator::{CommandFailed, Session, SessionError};
+use simulator::Session;
 
 use crate::config::{self, parse_integer, parse_size};
+use crate::input::{data_buffer, read_at_most};
 use crate::report::say;
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
@@ -142,9 +142,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             "flash.keep_data = false: a program needs its input's contents; set it to true"
         );
     }
-    let object = compile::program_bytes(&arguments.program)?;
-    let program = select_function(object, arguments.function.as_deref(), &arguments.program)
-        .with_context(|| arguments.program.display().to_string())?;
+    let program = compile::program(&arguments.program, arguments.function.as_deref())?;
     if arguments.input.len() > INPUTS_MAX {
         anyhow::bail!(
             "{} inputs; at most {INPUTS_MAX} are possible: join some files",
@@ -176,52 +174,6 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         );
     }
     Ok(Prepared { program, inputs, data, layout })
-}
-
-/// Refuses what is no program, and names the entry function in the object if one was chosen: by
-/// name, or, among several, by the name of the file. What only the drive can judge is left to it.
-fn select_function(
-    object: Vec<u8>,
-    function: Option<&str>,
-    file: &Path,
-) -> Result<Vec<u8>, LoadError> {
-    use LoadError::{AmbiguousFunction, Malformed, NoFunction, NotElf, WrongMachine};
-    if let Some(name) = function {
-        return ebpf::select_entry(&object, name);
-    }
-    match ebpf::Program::load(&object, None) {
-        Err(ambiguous @ AmbiguousFunction { .. }) => {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let stem = name.split('.').next().unwrap_or_default();
-            ebpf::select_entry(&object, stem).map_err(|_| ambiguous)
-        }
-        Err(e @ (NotElf | WrongMachine(_) | Malformed(_) | NoFunction)) => Err(e),
-        _ => Ok(object),
-    }
-}
-
-/// Reads a file, but not much more than can be used of it: files without an end exist.
-fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn data_buffer(text: Option<&str>, most: u64) -> Result<Vec<u8>> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let Some(hex) = text.strip_prefix("hex:") else {
-        return read_at_most(Path::new(text), most).with_context(|| format!("--data {text}"));
-    };
-    let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    let byte = |pair: &[u8]| {
-        let digits = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
-        let pair = std::str::from_utf8(pair).ok().filter(|_| digits);
-        pair.and_then(|p| u8::from_str_radix(p, 16).ok())
-    };
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.with_context(|| {
-        format!("--data {text}: write bytes as pairs of hexadecimal digits, for example hex:00ff10")
-    })
 }
 
 /// Lays out device memory and blocks; tells what to change if it does not fit.
@@ -284,19 +236,19 @@ impl Files {
 }
 
 fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<(Report, Files)> {
-    let mut session = usage(Session::new(config, 0, 64).map_err(Into::into))?;
-    session.host.port.drive.set_recording(true);
+    let mut session = usage(simulator::open(config, 0, 64).map_err(Into::into))?;
+    session.transport.driver.port.drive.set_recording(true);
     let mut timeline = Timeline::default();
     let set = match set_up(&mut session, prepared) {
         Ok(set) => set,
-        Err(SessionError::Failed(failed)) => {
+        Err(DriveError::Failed(failed)) => {
             return Ok((Report::refused(&session, &failed), Files::default()));
         }
         Err(other) => return Err(other.into()),
     };
     let setup = collect(&mut session, &mut timeline);
-    let before = session.host.port.drive.statistics();
-    let start = session.host.port.now();
+    let before = session.transport.driver.port.drive.statistics();
+    let start = session.transport.driver.port.now();
     let done = run_job(&mut session, arguments, prepared, set);
     let output = match (&done, &arguments.output) {
         (Ok(_), Some(_)) => {
@@ -305,8 +257,8 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         }
         _ => None,
     };
-    let total_ns = session.host.port.now().since(start).as_ns();
-    let after = session.host.port.drive.statistics();
+    let total_ns = session.transport.driver.port.now().since(start).as_ns();
+    let after = session.transport.driver.port.drive.statistics();
     let job = collect(&mut session, &mut timeline);
     let records = &timeline.commands[setup..setup + job];
     let mut report = Report {
@@ -323,7 +275,7 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
     };
     match done {
         Ok(result) => report.result = Some(result),
-        Err(SessionError::Failed(failed)) => {
+        Err(DriveError::Failed(failed)) => {
             report.status = failed.status;
             report.error = Some(failed.detail.unwrap_or_else(|| failed.command.to_owned()));
         }
@@ -334,13 +286,13 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
 
 /// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges
 /// into a set. Then lets the drive come to rest.
-fn set_up(session: &mut Session, prepared: &Prepared) -> Result<u16, SessionError> {
+fn set_up(session: &mut Session, prepared: &Prepared) -> Result<u16, DriveError> {
     session.load_program(0, &prepared.program)?;
     for (input, &first) in prepared.inputs.iter().zip(&prepared.layout.blocks) {
         session.write_blocks(first, input)?;
     }
     session.flush()?;
-    while session.host.port.step() {}
+    while session.transport.driver.port.step() {}
     session.create_range_set(&prepared.layout.ranges)
 }
 
@@ -350,20 +302,24 @@ fn run_job(
     arguments: &Arguments,
     prepared: &Prepared,
     set: u16,
-) -> Result<u64, SessionError> {
+) -> Result<u64, DriveError> {
     let Layout { ranges, blocks } = &prepared.layout;
     for (&first, &(start, len)) in blocks.iter().zip(&ranges[1..]) {
         let count = u64::from(len).div_ceil(session.block_bytes());
         session.copy_blocks(first, count, start)?;
     }
-    let (param1, param2) = (arguments.param1, arguments.param2);
-    let command = Execute { program_index: 0, rsid: set, param1, param2, ..Default::default() };
-    session.execute(command, &prepared.data)
+    session.execute(&Invocation {
+        range_set: set,
+        param1: arguments.param1,
+        param2: arguments.param2,
+        data: prepared.data.clone(),
+        ..Default::default()
+    })
 }
 
 /// Moves new records to the timeline; returns the number of commands among them.
 fn collect(session: &mut Session, timeline: &mut Timeline) -> usize {
-    let drive = &mut session.host.port.drive;
+    let drive = &mut session.transport.driver.port.drive;
     let commands = drive.take_command_records();
     let count = commands.len();
     timeline.commands.extend(commands);
@@ -398,9 +354,9 @@ impl Report {
             instructions: 0,
             stages: Stages::default(),
             total_ns: 0,
-            setup_ns: session.host.port.now().as_ns(),
+            setup_ns: session.transport.driver.port.now().as_ns(),
             bytes: Bytes::default(),
-            trace_hash: session.host.port.drive.statistics().trace_hash,
+            trace_hash: session.transport.driver.port.drive.statistics().trace_hash,
             error: Some(failed.detail.clone().unwrap_or_else(|| failed.command.to_owned())),
             program_output: String::new(),
         }

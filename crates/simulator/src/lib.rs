@@ -6,7 +6,7 @@
 //!
 //! [`Host`] is the host's side: the driver of the `client` crate on this drive. It enables the
 //! controller, owns queues, and drives everything through queues in memory and doorbells.
-//! [`Session`] strings commands together to whole jobs.
+//! A [`Session`] strings commands together to whole jobs.
 #![forbid(unsafe_code)]
 
 pub mod hostile;
@@ -19,7 +19,7 @@ use client::{Driver, DriverError};
 use controller::{Config, ConfigError};
 
 pub use memory::HostRam;
-pub use session::{CommandFailed, Session, SessionError};
+pub use session::{Session, open};
 pub use simulation::Simulation;
 
 /// A host of a simulated drive.

@@ -25,7 +25,7 @@ fn config() -> Config {
 }
 
 fn session() -> Session {
-    Session::new(config(), 0, 64).unwrap()
+    simulator::open(config(), 0, 64).unwrap()
 }
 
 fn csts(host: &mut Host) -> Csts {
@@ -65,8 +65,8 @@ fn event(result: u64) -> (u8, u8, u8) {
 #[test]
 fn registers_of_a_drive_that_was_never_enabled() {
     let mut session = session();
-    session.host.disable();
-    let drive = &mut session.host.port.drive;
+    session.transport.driver.disable();
+    let drive = &mut session.transport.driver.port.drive;
     let cap = drive.register_read(offset::CAP, 8);
     assert_eq!(cap & 0xFFFF, 0xFFFF, "64 Ki entries");
     assert_eq!(cap >> 16 & 1, 1, "contiguous queues");
@@ -95,9 +95,9 @@ fn registers_of_a_drive_that_was_never_enabled() {
 #[test]
 fn enabling_with_what_does_not_exist_is_fatal_and_a_reset_mends_it() {
     let mut session = session();
-    session.host.disable();
+    session.transport.driver.disable();
     let good = Cc::new().with_en(true).with_css(0b110).with_iosqes(6).with_iocqes(4);
-    let drive = &mut session.host.port.drive;
+    let drive = &mut session.transport.driver.port.drive;
     let (asq, aqa) = (drive.register_read(offset::ASQ, 8), drive.register_read(offset::AQA, 4));
     for (cc, asq, aqa) in [
         (good.with_css(0b111), asq, aqa),
@@ -136,7 +136,7 @@ fn subsystem_reset_forgets_the_admin_queue_and_keeps_the_contents() {
     let mut session = session();
     session.write_blocks(0, &[5; 4096]).unwrap();
     session.write_memory(0, &[6; 4096]).unwrap();
-    let port = &mut session.host.port;
+    let port = &mut session.transport.driver.port;
     port.register_write(offset::NSSR, 4, 0x1234);
     assert_eq!(port.register_read(offset::CSTS, 4), 1, "only one value resets");
     port.register_write(offset::NSSR, 4, SUBSYSTEM_RESET.into());
@@ -147,9 +147,9 @@ fn subsystem_reset_forgets_the_admin_queue_and_keeps_the_contents() {
     assert_eq!(port.register_read(offset::ASQ, 8), 0);
     port.register_write(offset::CSTS, 4, 1 << 4);
     assert_eq!(port.register_read(offset::CSTS, 4), 0, "NSSRO is cleared by writing it");
-    session.host.forget_queues();
-    session.host.enable(Cc::new()).unwrap();
-    session.host.create_queue_pair(1, 64).unwrap();
+    session.transport.driver.forget_queues();
+    session.transport.driver.enable(Cc::new()).unwrap();
+    session.transport.driver.create_queue_pair(1, 64).unwrap();
     assert!(session.read_blocks(0, 1).unwrap() == [5; 4096]);
     assert!(session.read_memory(0, 4096).unwrap() == [6; 4096]);
 }
@@ -158,46 +158,51 @@ fn subsystem_reset_forgets_the_admin_queue_and_keeps_the_contents() {
 fn normal_shutdown_waits_for_the_write_buffer_and_an_abrupt_one_does_not() {
     let mut session = session();
     session.write_blocks(0, &vec![5; 1 << 20]).unwrap();
-    let cc = Cc::from_bits(session.host.port.register_read(offset::CC, 4) as u32);
+    let cc = Cc::from_bits(session.transport.driver.port.register_read(offset::CC, 4) as u32);
     let notify = |session: &mut Session, shn| {
         let cc = cc.with_shn(shn).into_bits();
-        session.host.port.register_write(offset::CC, 4, cc.into());
+        session.transport.driver.port.register_write(offset::CC, 4, cc.into());
     };
     notify(&mut session, 1);
-    assert_eq!(csts(&mut session.host).shst(), 1, "in progress");
-    let start = session.host.port.now();
-    while session.host.port.step() {}
-    assert_eq!(csts(&mut session.host).shst(), 2, "complete");
-    let took = session.host.port.now().since(start);
+    assert_eq!(csts(&mut session.transport.driver).shst(), 1, "in progress");
+    let start = session.transport.driver.port.now();
+    while session.transport.driver.port.step() {}
+    assert_eq!(csts(&mut session.transport.driver).shst(), 2, "complete");
+    let took = session.transport.driver.port.now().since(start);
     assert!(took >= Duration::from_us(200), "{took} is less than one program operation");
-    session.host.disable();
-    session.host.enable(Cc::new()).unwrap();
-    assert_eq!(csts(&mut session.host).shst(), 0);
+    session.transport.driver.disable();
+    session.transport.driver.enable(Cc::new()).unwrap();
+    assert_eq!(csts(&mut session.transport.driver).shst(), 0);
     notify(&mut session, 2);
-    assert_eq!(csts(&mut session.host).shst(), 2);
+    assert_eq!(csts(&mut session.transport.driver).shst(), 2);
 }
 
 #[test]
 fn shutdown_is_complete_when_its_own_flush_is_and_not_when_one_before_a_reset_is() {
     let mut session = session();
     let notify = |session: &mut Session| {
-        let cc = Cc::from_bits(session.host.port.register_read(offset::CC, 4) as u32);
-        session.host.port.register_write(offset::CC, 4, cc.with_shn(1).into_bits().into());
-        assert_eq!(csts(&mut session.host).shst(), 1, "in progress");
+        let cc = Cc::from_bits(session.transport.driver.port.register_read(offset::CC, 4) as u32);
+        session.transport.driver.port.register_write(
+            offset::CC,
+            4,
+            cc.with_shn(1).into_bits().into(),
+        );
+        assert_eq!(csts(&mut session.transport.driver).shst(), 1, "in progress");
     };
-    let programs = |session: &Session| session.host.port.drive.statistics().flash.flash_programs;
+    let programs =
+        |session: &Session| session.transport.driver.port.drive.statistics().flash.flash_programs;
     session.write_blocks(0, &vec![5; 1 << 20]).unwrap();
     notify(&mut session);
-    session.host.disable();
-    session.host.enable(Cc::new()).unwrap();
-    session.host.create_queue_pair(1, 64).unwrap();
+    session.transport.driver.disable();
+    session.transport.driver.enable(Cc::new()).unwrap();
+    session.transport.driver.create_queue_pair(1, 64).unwrap();
     session.write_blocks(1 << 10, &vec![6; 1 << 20]).unwrap();
     notify(&mut session);
-    while csts(&mut session.host).shst() == 1 {
-        let at = session.host.port.drive.next_event().expect("the flush goes on");
-        session.host.port.idle_until(at);
+    while csts(&mut session.transport.driver).shst() == 1 {
+        let at = session.transport.driver.port.drive.next_event().expect("the flush goes on");
+        session.transport.driver.port.idle_until(at);
     }
-    let left = session.host.port.drive.next_event();
+    let left = session.transport.driver.port.drive.next_event();
     assert_eq!((programs(&session), left), (512, None), "all is in flash");
 }
 
@@ -207,9 +212,9 @@ fn host_that_abandons_commands_again_and_again_leaves_nothing_to_wait_for() {
     let mut config = config();
     (config.flash.channels, config.flash.dies_per_channel) = (1, 1);
     config.flash.write_buffer_bytes = 1 << 20;
-    let mut session = Session::new(config, 0, 64).unwrap();
-    let data = session.host.port.ram.allocate(1 << 17);
-    let prps = session.host.port.ram.prps(&data, 1 << 17);
+    let mut session = simulator::open(config, 0, 64).unwrap();
+    let data = session.transport.driver.port.ram.allocate(1 << 17);
+    let prps = session.transport.driver.port.ram.prps(&data, 1 << 17);
     let abandon: [fn(&mut Host); 3] = [
         |host| {
             host.disable();
@@ -229,19 +234,22 @@ fn host_that_abandons_commands_again_and_again_leaves_nothing_to_wait_for() {
         for round in 0..200 {
             for n in 0..60 {
                 let opcode = [NvmOpcode::WRITE, NvmOpcode::READ][n as usize % 2];
-                session.host.submit(IO, with_data(read_write(opcode, 32 * n, 32), prps));
+                session
+                    .transport
+                    .driver
+                    .submit(IO, with_data(read_write(opcode, 32 * n, 32), prps));
             }
-            session.host.port.settle();
+            session.transport.driver.port.settle();
             for _ in 0..round % 30 {
-                session.host.port.step();
+                session.transport.driver.port.step();
             }
-            abandon(&mut session.host);
-            while session.host.ready_completion().is_some() {}
+            abandon(&mut session.transport.driver);
+            while session.transport.driver.ready_completion().is_some() {}
         }
-        let start = session.host.port.now();
+        let start = session.transport.driver.port.now();
         let write = with_data(read_write(NvmOpcode::WRITE, 0, 1), (data.address, 0));
-        must(&mut session.host, IO, write);
-        let took = session.host.port.now().since(start);
+        must(&mut session.transport.driver, IO, write);
+        let took = session.transport.driver.port.now().since(start);
         assert!(took < Duration::from_us(20_000), "a write waits {took} for nobody's work");
     }
 }
@@ -249,7 +257,7 @@ fn host_that_abandons_commands_again_and_again_leaves_nothing_to_wait_for() {
 #[test]
 fn keep_alive_stops_a_controller_whose_host_is_silent() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     set(host, fid::KEEP_ALIVE, 0, 1500);
     assert_eq!(must(host, ADMIN, commands::get_feature(fid::KEEP_ALIVE, 0, 0, 0)), 2000);
     let second = Duration::from_us(1_000_000);
@@ -275,7 +283,7 @@ fn keep_alive_stops_a_controller_whose_host_is_silent() {
 #[test]
 fn doorbells_written_wrongly_are_reported_and_logged() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let doorbell = |n: u64| offset::DOORBELLS + 4 * n;
     for _ in 0..4 {
         host.submit(ADMIN, commands::async_event_request());
@@ -288,7 +296,7 @@ fn doorbells_written_wrongly_are_reported_and_logged() {
     host.port.register_write(doorbell(2), 4, 64);
     assert_eq!(host.next_completion(), None);
     session.log(lid::ERROR, 0, 64).unwrap();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let done = host.next_completion().unwrap();
     assert_eq!(event(done.result), (event_type::ERROR, 1, lid::ERROR));
     let entries = session.log(lid::ERROR, 0, 128).unwrap();
@@ -296,7 +304,7 @@ fn doorbells_written_wrongly_are_reported_and_logged() {
     assert_eq!((newest.sqid.get(), newest.cid.get(), newest.error_count.get()), (1, 0xFFFF, 2));
     // Values that a queue cannot have: the same tail again, a head past the tail, past the end.
     for (register, value) in [(2, 0), (3, 1), (3, 64)] {
-        session.host.port.register_write(doorbell(register), 4, value);
+        session.transport.driver.port.register_write(doorbell(register), 4, value);
         let count = |s: &mut Session| {
             let smart = s.log(lid::SMART, 0, 512).unwrap();
             SmartLog::read_from_bytes(&smart).unwrap().error_log_entries.get()
@@ -304,17 +312,17 @@ fn doorbells_written_wrongly_are_reported_and_logged() {
         assert_eq!(count(&mut session), 3 + u128::from(register == 3) + u128::from(value == 64));
     }
     // Before it is ready a controller has no doorbells.
-    session.host.disable();
-    session.host.port.register_write(doorbell(2), 4, 5);
-    session.host.enable(Cc::new()).unwrap();
-    session.host.submit(ADMIN, commands::async_event_request());
-    assert_eq!(session.host.next_completion(), None);
+    session.transport.driver.disable();
+    session.transport.driver.port.register_write(doorbell(2), 4, 5);
+    session.transport.driver.enable(Cc::new()).unwrap();
+    session.transport.driver.submit(ADMIN, commands::async_event_request());
+    assert_eq!(session.transport.driver.next_completion(), None);
 }
 
 #[test]
 fn temperature_thresholds_raise_the_warning_and_its_event() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     host.submit(ADMIN, commands::async_event_request());
     set(host, fid::TEMPERATURE_THRESHOLD, 0, 300);
     assert_eq!(host.next_completion(), None, "nobody asked for it");
@@ -324,19 +332,19 @@ fn temperature_thresholds_raise_the_warning_and_its_event() {
     let warning = |s: &mut Session| s.log(lid::SMART, 0, 512).unwrap()[0];
     assert_eq!(warning(&mut session), 1 << 1);
     // The event comes when a threshold is crossed, not with every feature that is set meanwhile.
-    set(&mut session.host, fid::ARBITRATION, 0, 2);
-    session.host.submit(ADMIN, commands::async_event_request());
-    assert_eq!(session.host.next_completion(), None);
-    set(&mut session.host, fid::TEMPERATURE_THRESHOLD, 0, 343);
+    set(&mut session.transport.driver, fid::ARBITRATION, 0, 2);
+    session.transport.driver.submit(ADMIN, commands::async_event_request());
+    assert_eq!(session.transport.driver.next_completion(), None);
+    set(&mut session.transport.driver, fid::TEMPERATURE_THRESHOLD, 0, 343);
     assert_eq!(warning(&mut session), 0);
-    set(&mut session.host, fid::TEMPERATURE_THRESHOLD, 0, 1 << 20 | 310);
+    set(&mut session.transport.driver, fid::TEMPERATURE_THRESHOLD, 0, 1 << 20 | 310);
     assert_eq!(warning(&mut session), 1 << 1, "below the lower threshold");
 }
 
 #[test]
 fn event_requests_hold_no_place_in_the_completion_queue_and_can_be_aborted() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let cids: Vec<u16> =
         (0..4).map(|_| host.submit(ADMIN, commands::async_event_request())).collect();
     // 63 places: all of them are there for other commands.
@@ -359,7 +367,7 @@ fn event_requests_hold_no_place_in_the_completion_queue_and_can_be_aborted() {
 #[test]
 fn features_have_current_default_and_saved_values() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let get = |host: &mut Host, id, nsid, select| {
         must(host, ADMIN, commands::get_feature(id, nsid, select, 0))
     };
@@ -383,25 +391,25 @@ fn features_have_current_default_and_saved_values() {
 fn timestamp_goes_on_from_what_the_host_said() {
     let mut session = session();
     let read = |session: &mut Session| {
-        let host = &mut session.host;
+        let host = &mut session.transport.driver;
         let entry = with_buffer(host, commands::get_feature(fid::TIMESTAMP, 0, 0, 0), &[0; 8]);
         must(host, ADMIN, entry);
         let bytes = host.port.ram.view(entry.prp1.get(), 8);
         let timestamp = Timestamp::read_from_bytes(bytes).unwrap();
         (timestamp.ms(), timestamp.attributes)
     };
-    let then = session.host.port.now() + Duration::from_us(7_000_000);
-    session.host.port.idle_until(then);
+    let then = session.transport.driver.port.now() + Duration::from_us(7_000_000);
+    session.transport.driver.port.idle_until(then);
     assert_eq!(read(&mut session), (7000, 0), "milliseconds since the last reset");
     let now = Timestamp::new(1_700_000_000_000, 0);
     let entry = commands::set_feature(fid::TIMESTAMP, 0, 0, false);
-    let entry = with_buffer(&mut session.host, entry, now.as_bytes());
-    must(&mut session.host, ADMIN, entry);
-    let then = session.host.port.now() + Duration::from_us(250_000);
-    session.host.port.idle_until(then);
+    let entry = with_buffer(&mut session.transport.driver, entry, now.as_bytes());
+    must(&mut session.transport.driver, ADMIN, entry);
+    let then = session.transport.driver.port.now() + Duration::from_us(250_000);
+    session.transport.driver.port.idle_until(then);
     assert_eq!(read(&mut session), (1_700_000_000_250, 1 << 1), "origin: a host");
-    session.host.disable();
-    session.host.enable(Cc::new()).unwrap();
+    session.transport.driver.disable();
+    session.transport.driver.enable(Cc::new()).unwrap();
     assert_eq!(read(&mut session), (0, 0));
 }
 
@@ -409,14 +417,14 @@ fn timestamp_goes_on_from_what_the_host_said() {
 fn write_cache_switched_off_makes_writes_wait_for_flash() {
     let mut session = session();
     let mut timed = |cache: u32, fua: u32| {
-        set(&mut session.host, fid::VOLATILE_WRITE_CACHE, 0, cache);
-        let start = session.host.port.now();
+        set(&mut session.transport.driver, fid::VOLATILE_WRITE_CACHE, 0, cache);
+        let start = session.transport.driver.port.now();
         let mut write = read_write(NvmOpcode::WRITE, 0, 1);
         write.cdw12.set(write.cdw12.get() | fua << 30);
-        let write = with_buffer(&mut session.host, write, &[1; 4096]);
-        must(&mut session.host, IO, write);
-        let took = session.host.port.now().since(start);
-        while session.host.port.step() {}
+        let write = with_buffer(&mut session.transport.driver, write, &[1; 4096]);
+        must(&mut session.transport.driver, IO, write);
+        let took = session.transport.driver.port.now().since(start);
+        while session.transport.driver.port.step() {}
         took.as_ns()
     };
     let (buffered, through, fua) = (timed(1, 0), timed(0, 0), timed(1, 1));
@@ -429,13 +437,13 @@ fn reads_of_deallocated_blocks_are_errors_only_on_demand() {
     let mut session = session();
     session.write_blocks(0, &[7; 3 * 4096]).unwrap();
     let dulbe = |session: &mut Session, on: u32| {
-        set(&mut session.host, fid::ERROR_RECOVERY, NVM_NSID, on << 16);
+        set(&mut session.transport.driver, fid::ERROR_RECOVERY, NVM_NSID, on << 16);
     };
     let deallocate =
         nvme_spec::command::DatasetRange { nlb: 1.into(), slba: 1.into(), ..Default::default() };
     let entry = commands::dataset_management(1, true);
-    let entry = with_buffer(&mut session.host, entry, deallocate.as_bytes());
-    must(&mut session.host, IO, entry);
+    let entry = with_buffer(&mut session.transport.driver, entry, deallocate.as_bytes());
+    must(&mut session.transport.driver, IO, entry);
     let expected = [[7; 4096], [0; 4096], [7; 4096]].concat();
     assert!(session.read_blocks(0, 3).unwrap() == expected, "zeroes where it was");
     dulbe(&mut session, 1);
@@ -451,7 +459,7 @@ fn reads_of_deallocated_blocks_are_errors_only_on_demand() {
 fn format_changes_the_block_size_empties_the_namespace_and_is_announced() {
     let mut session = session();
     session.write_blocks(0, &[7; 8192]).unwrap();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     set(host, fid::ASYNC_EVENTS, 0, 1 << 8);
     host.submit(ADMIN, commands::async_event_request());
     let start = host.port.now();
@@ -471,16 +479,16 @@ fn format_changes_the_block_size_empties_the_namespace_and_is_announced() {
     let page = session.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
     let blocks = u64::from_le_bytes(page[..8].try_into().unwrap());
     assert_eq!((blocks, page[26] & 15), ((64 << 20) / 512, 0));
-    let buffer = session.host.port.ram.allocate(4096);
+    let buffer = session.transport.driver.port.ram.allocate(4096);
     let read = with_data(read_write(NvmOpcode::READ, 0, 8), (buffer.address, 0));
-    must(&mut session.host, IO, read);
-    assert!(session.host.port.ram.view(buffer.address, 4096) == [0; 4096]);
+    must(&mut session.transport.driver, IO, read);
+    assert!(session.transport.driver.port.ram.view(buffer.address, 4096) == [0; 4096]);
 }
 
 #[test]
 fn format_ends_commands_of_its_namespace_first() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let write = with_buffer(host, read_write(NvmOpcode::WRITE, 0, 1), &[1; 4096]);
     let cid = host.submit(IO, write);
     must(host, ADMIN, commands::format_nvm(NVM_NSID, 1, 0));
@@ -488,18 +496,18 @@ fn format_ends_commands_of_its_namespace_first() {
     assert!(done.cid == cid && done.status.same_code(Status::FORMAT_IN_PROGRESS));
     // A reset in the middle of a format leaves the namespace as it was.
     session.write_blocks(0, &[7; 4096]).unwrap();
-    session.host.submit(ADMIN, commands::format_nvm(NVM_NSID, 0, 1));
-    session.host.disable();
-    while session.host.port.step() {}
-    session.host.enable(Cc::new()).unwrap();
-    session.host.create_queue_pair(1, 64).unwrap();
+    session.transport.driver.submit(ADMIN, commands::format_nvm(NVM_NSID, 0, 1));
+    session.transport.driver.disable();
+    while session.transport.driver.port.step() {}
+    session.transport.driver.enable(Cc::new()).unwrap();
+    session.transport.driver.create_queue_pair(1, 64).unwrap();
     assert!(session.read_blocks(0, 1).unwrap() == [7; 4096]);
 }
 
 #[test]
 fn format_leaves_nothing_of_writes_that_wait_for_the_flash() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let data = host.port.ram.allocate(1 << 17);
     host.port.ram.put(data.address, &[9; 1 << 17]);
     let prps = host.port.ram.prps(&data, 1 << 17);
@@ -523,9 +531,10 @@ fn format_leaves_nothing_of_writes_that_wait_for_the_flash() {
 fn write_whose_data_ends_too_early_leaves_nothing() {
     let mut session = session();
     session.write_blocks(0, &[7; 8192]).unwrap();
-    let buffer = session.host.port.ram.allocate(4096);
+    let buffer = session.transport.driver.port.ram.allocate(4096);
     let write = read_write(NvmOpcode::WRITE, 0, 2);
-    let done = session.host.execute(IO, with_data(write, (buffer.address, 1 << 50))).unwrap();
+    let done =
+        session.transport.driver.execute(IO, with_data(write, (buffer.address, 1 << 50))).unwrap();
     assert!(done.status.same_code(Status::DATA_TRANSFER_ERROR), "{}", done.status);
     assert!(session.read_blocks(0, 2).unwrap() == [7; 8192]);
 }
@@ -540,22 +549,22 @@ fn sanitize_erases_flash_and_device_memory_over_a_reset_and_is_announced() {
     };
     let before = log(&mut session);
     assert_eq!((before.sprog.get(), before.sstat.get()), (0xFFFF, 0), "never, and data is there");
-    must(&mut session.host, ADMIN, commands::sanitize(3, 2));
-    session.host.disable();
-    session.host.enable(Cc::new()).unwrap();
-    session.host.submit(ADMIN, commands::async_event_request());
+    must(&mut session.transport.driver, ADMIN, commands::sanitize(3, 2));
+    session.transport.driver.disable();
+    session.transport.driver.enable(Cc::new()).unwrap();
+    session.transport.driver.submit(ADMIN, commands::async_event_request());
     assert_eq!(before.estimates[0].get(), 1, "seconds of an overwrite, rounded up");
-    let then = session.host.port.now() + Duration::from_us(200_000);
-    session.host.port.idle_until(then);
+    let then = session.transport.driver.port.now() + Duration::from_us(200_000);
+    session.transport.driver.port.idle_until(then);
     let during = log(&mut session);
     assert_eq!(during.sstat.get() & 7, 2, "in progress");
     assert!((10_000..60_000).contains(&during.sprog.get()), "{}", during.sprog.get());
-    let done = session.host.next_completion().unwrap();
+    let done = session.transport.driver.next_completion().unwrap();
     assert_eq!(event(done.result), (event_type::COMMAND_SET, 1, lid::SANITIZE_STATUS));
     let after = log(&mut session);
     assert_eq!((after.sprog.get(), after.sstat.get()), (0xFFFF, 1 << 8 | 2 << 3 | 1));
     assert_eq!(after.scdw10.get(), 2 << 4 | 3);
-    session.host.create_queue_pair(1, 64).unwrap();
+    session.transport.driver.create_queue_pair(1, 64).unwrap();
     assert!(session.read_blocks(0, 1).unwrap() == [0; 4096]);
     assert!(session.read_memory(0, 4096).unwrap() == [0; 4096]);
 }
@@ -567,25 +576,25 @@ fn self_tests_run_for_their_time_and_keep_their_results() {
         SelfTestLog::read_from_bytes(&session.log(lid::SELF_TEST, 0, 564).unwrap()).unwrap()
     };
     assert_eq!(log(&mut session).results[0].status, 0xF, "no result yet");
-    must(&mut session.host, ADMIN, commands::self_test(ALL_NSID, 1));
-    let then = session.host.port.now() + Duration::from_us(5_000_000);
-    session.host.port.idle_until(then);
+    must(&mut session.transport.driver, ADMIN, commands::self_test(ALL_NSID, 1));
+    let then = session.transport.driver.port.now() + Duration::from_us(5_000_000);
+    session.transport.driver.port.idle_until(then);
     let running = log(&mut session);
     assert_eq!((running.current_operation, running.completion / 10), (1, 5));
-    while session.host.port.step() {}
+    while session.transport.driver.port.step() {}
     assert_eq!(
         (log(&mut session).current_operation, log(&mut session).results[0].status),
         (0, 0x10)
     );
-    must(&mut session.host, ADMIN, commands::self_test(0, 2));
-    must(&mut session.host, ADMIN, commands::self_test(0, 0xF));
+    must(&mut session.transport.driver, ADMIN, commands::self_test(0, 2));
+    must(&mut session.transport.driver, ADMIN, commands::self_test(0, 0xF));
     assert_eq!(log(&mut session).results[0].status, 0x21, "aborted by command");
-    must(&mut session.host, ADMIN, commands::self_test(0, 1));
-    session.host.disable();
-    session.host.enable(Cc::new()).unwrap();
+    must(&mut session.transport.driver, ADMIN, commands::self_test(0, 1));
+    session.transport.driver.disable();
+    session.transport.driver.enable(Cc::new()).unwrap();
     assert_eq!(log(&mut session).results[0].status, 0x12, "aborted by reset");
-    must(&mut session.host, ADMIN, commands::self_test(0, 2));
-    must(&mut session.host, ADMIN, commands::format_nvm(NVM_NSID, 1, 0));
+    must(&mut session.transport.driver, ADMIN, commands::self_test(0, 2));
+    must(&mut session.transport.driver, ADMIN, commands::format_nvm(NVM_NSID, 1, 0));
     let results = log(&mut session).results;
     assert_eq!([0, 1, 2, 3, 4].map(|n| results[n].status), [0x24, 0x12, 0x21, 0x10, 0xF]);
 }
@@ -595,25 +604,25 @@ fn self_tests_run_for_their_time_and_keep_their_results() {
 #[test]
 fn shadow_doorbells_carry_commands_and_registers_are_written_only_when_asked() {
     let mut session = session();
-    session.host.enable_shadow_doorbells().unwrap();
+    session.transport.driver.enable_shadow_doorbells().unwrap();
     let data: Vec<u8> = (0..4096).map(|n| n as u8).collect();
     for block in 0..300 {
         session.write_blocks(block, &data).unwrap();
     }
     assert!(session.read_blocks(299, 1).unwrap() == data);
     // A queue made afterwards takes part; so does one whose completion queue fills up.
-    session.host.create_queue_pair(2, 4).unwrap();
-    let buffer = session.host.port.ram.allocate(4096);
+    session.transport.driver.create_queue_pair(2, 4).unwrap();
+    let buffer = session.transport.driver.port.ram.allocate(4096);
     for round in 0..50 {
         let mut sent = 0;
-        while session.host.has_room(QueueId(2)) {
+        while session.transport.driver.has_room(QueueId(2)) {
             let read = read_write(NvmOpcode::READ, round, 1);
-            session.host.submit(QueueId(2), with_data(read, (buffer.address, 0)));
+            session.transport.driver.submit(QueueId(2), with_data(read, (buffer.address, 0)));
             sent += 1;
         }
         assert!(sent > 0);
-        while session.host.outstanding(QueueId(2)) > 0 {
-            assert!(session.host.next_completion().unwrap().status.is_success());
+        while session.transport.driver.outstanding(QueueId(2)) > 0 {
+            assert!(session.transport.driver.next_completion().unwrap().status.is_success());
         }
     }
 }
@@ -698,7 +707,7 @@ fn queues_of_64_ki_entries_work() {
 #[test]
 fn queues_share_a_completion_queue() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     host.create_completion_queue(CompletionQueueOptions { id: 9, entries: 5, vector: Some(3) })
         .unwrap();
     for id in 20..24 {
@@ -721,9 +730,9 @@ fn queues_share_a_completion_queue() {
 #[test]
 fn weighted_round_robin_serves_queues_by_their_weights() {
     let mut session = session();
-    session.host.disable();
-    session.host.enable(Cc::new().with_ams(1)).unwrap();
-    let host = &mut session.host;
+    session.transport.driver.disable();
+    session.transport.driver.enable(Cc::new().with_ams(1)).unwrap();
+    let host = &mut session.transport.driver;
     let weights = Arbitration::new().with_ab(0).with_hpw_z(3).with_mpw_z(1).with_lpw_z(0);
     set(host, fid::ARBITRATION, 0, weights.into_bits());
     for (id, priority) in [(1, 3), (2, 2), (3, 1), (4, 0)] {
@@ -752,7 +761,7 @@ fn weighted_round_robin_serves_queues_by_their_weights() {
 #[test]
 fn interrupts_are_gathered_by_count_and_by_time() {
     let mut session = session();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let gather = InterruptCoalescing::new().with_thr_z(3).with_time(2);
     set(host, fid::INTERRUPT_COALESCING, 0, gather.into_bits());
     // Four completions raise one interrupt at once.
@@ -784,7 +793,7 @@ fn leases_end_when_the_worker_does_whatever_became_of_the_command() {
     let mut session = session();
     session.load_program(0, DOUBLE).unwrap();
     let set = session.create_range_set(&[(0, 4096), (8192, 4096)]).unwrap();
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     let execute = Execute { rsid: set, ..Default::default() }.entry();
     host.enqueue(IO, execute);
     // The shell of this test takes the work and sits on it.
@@ -805,7 +814,7 @@ fn leases_end_when_the_worker_does_whatever_became_of_the_command() {
     host.port.idle_until(then);
     let log = session.log(lid::SANITIZE_STATUS, 0, 512).unwrap();
     assert_eq!(log[2] & 7, 2, "still in progress: a program could write device memory");
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     for item in work {
         let done = item.run(&mut Worker::default());
         let now = host.port.now();
@@ -815,7 +824,7 @@ fn leases_end_when_the_worker_does_whatever_became_of_the_command() {
     host.port.idle_until(then);
     let log = session.log(lid::SANITIZE_STATUS, 0, 512).unwrap();
     assert_eq!(log[2] & 7, 1, "done");
-    let host = &mut session.host;
+    let host = &mut session.transport.driver;
     must(host, ADMIN, off);
     must(host, ADMIN, commands::unload_program(0));
     must(host, ADMIN, commands::delete_range_set(set));
@@ -827,11 +836,12 @@ fn leases_end_when_the_worker_does_whatever_became_of_the_command() {
 fn runs_are_a_function_of_the_script() {
     let run = |value: u32| {
         let mut session = session();
-        set(&mut session.host, fid::INTERRUPT_COALESCING, 0, 0x0203);
+        set(&mut session.transport.driver, fid::INTERRUPT_COALESCING, 0, 0x0203);
         session.write_blocks(3, &[9; 8192]).unwrap();
-        set(&mut session.host, fid::ARBITRATION, 0, value);
-        let _ = session.host.execute(ADMIN, commands::format_nvm(NVM_NSID, 0, 2)).unwrap();
-        session.host.port.drive.statistics().trace_hash
+        set(&mut session.transport.driver, fid::ARBITRATION, 0, value);
+        let _ =
+            session.transport.driver.execute(ADMIN, commands::format_nvm(NVM_NSID, 0, 2)).unwrap();
+        session.transport.driver.port.drive.statistics().trace_hash
     };
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));

@@ -24,20 +24,20 @@ fn config() -> Config {
 }
 
 fn session() -> Session {
-    Session::new(config(), 0, 64).unwrap()
+    simulator::open(config(), 0, 64).unwrap()
 }
 
 fn status(session: &mut Session, queue: QueueId, entry: SubmissionEntry) -> Status {
-    session.host.execute(queue, entry).unwrap().status
+    session.transport.driver.execute(queue, entry).unwrap().status
 }
 
 /// Runs a command with data for the drive; returns its status.
 fn send(session: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &[u8]) -> Status {
-    let buffer = session.host.port.ram.allocate(data.len().max(1) as u64);
-    session.host.port.ram.put(buffer.address, data);
-    let prps = session.host.port.ram.prps(&buffer, data.len() as u64);
+    let buffer = session.transport.driver.port.ram.allocate(data.len().max(1) as u64);
+    session.transport.driver.port.ram.put(buffer.address, data);
+    let prps = session.transport.driver.port.ram.prps(&buffer, data.len() as u64);
     let status = status(session, queue, with_data(entry, prps));
-    session.host.port.ram.release(buffer);
+    session.transport.driver.port.ram.release(buffer);
     status
 }
 
@@ -58,7 +58,7 @@ fn data_written_is_read_back_through_every_path() {
         let mut config = config();
         config.block_bytes = block_bytes;
         config.flash.page_bytes = page_bytes;
-        let mut session = Session::new(config, 0, 64).unwrap();
+        let mut session = simulator::open(config, 0, 64).unwrap();
         let mut data = vec![0; 3 << 20];
         Prng::new(1).fill(&mut data);
         let blocks = session.write_blocks(7, &data).unwrap();
@@ -120,12 +120,12 @@ fn program_life_cycle_enforces_what_is_in_use() {
     assert_eq!(set, 1);
     // While it runs, program and set stay.
     let busy = Execute { program_index: 5, rsid: set, ..Default::default() }.entry();
-    let cid = session.host.submit(IO, busy);
+    let cid = session.transport.driver.submit(IO, busy);
     assert_status(status(&mut session, ADMIN, activate(false)), Status::PROGRAM_IN_USE);
     let delete = commands::delete_range_set(set);
     // The admin command took 2 us, the job is 1024 elements long.
     assert_status(status(&mut session, ADMIN, delete), Status::MEMORY_RANGE_SET_IN_USE);
-    let done = session.host.next_completion().unwrap();
+    let done = session.transport.driver.next_completion().unwrap();
     assert_eq!((done.cid, done.result, done.status), (cid, 1024, Status::SUCCESS));
     assert_status(status(&mut session, ADMIN, delete), Status::SUCCESS);
     assert_status(status(&mut session, ADMIN, delete), Status::INVALID_MEMORY_RANGE_SET_ID);
@@ -264,13 +264,13 @@ fn reset_abandons_what_is_in_flight_and_keeps_the_namespaces() {
     session.write_blocks(0, &[5; 4096]).unwrap();
     session.load_program(0, DOUBLE).unwrap();
     let set = session.create_range_set(&[(0, 1 << 20), (1 << 20, 1 << 20)]).unwrap();
-    session.host.submit(IO, Execute { rsid: set, ..Default::default() }.entry());
-    let drive = &mut session.host.port.drive;
+    session.transport.driver.submit(IO, Execute { rsid: set, ..Default::default() }.entry());
+    let drive = &mut session.transport.driver.port.drive;
     drive.register_write(offset::CC, 4, 0);
     assert_eq!(drive.register_read(offset::CSTS, 4) & 1, 0);
-    while session.host.port.step() {}
+    while session.transport.driver.port.step() {}
     // A fresh host on the same drive: nothing of the old queues is left, everything else is.
-    let drive = &mut session.host.port.drive;
+    let drive = &mut session.transport.driver.port.drive;
     let cc = Cc::new().with_en(true).with_css(0b110).with_iosqes(6).with_iocqes(4);
     drive.register_write(offset::CC, 4, cc.into_bits().into());
     assert_eq!(drive.register_read(offset::CSTS, 4) & 3, 1, "ready, not fatal");
@@ -284,7 +284,7 @@ fn reset_abandons_what_is_in_flight_and_keeps_the_namespaces() {
 #[test]
 fn drive_taken_apart_with_commands_in_flight_says_nothing() {
     let mut session = session();
-    session.host.submit(IO, commands::flush());
+    session.transport.driver.submit(IO, commands::flush());
     drop(session);
 }
 
@@ -324,7 +324,7 @@ fn identify_and_logs_have_real_contents() {
         seen.push(page[4..12].to_vec());
         let page = session.identify(cns::INDEPENDENT_NAMESPACE, nsid, CommandSet::NVM).unwrap();
         assert_eq!(page[14], 1, "ready");
-        let effects = session.host.port.ram.allocate(4096);
+        let effects = session.transport.driver.port.ram.allocate(4096);
         let get = commands::get_log(lid::EFFECTS, 0, CommandSet(set), 0, 4096);
         assert_status(
             status(&mut session, ADMIN, with_data(get, (effects.address, 0))),

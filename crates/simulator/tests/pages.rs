@@ -15,7 +15,7 @@ const DOUBLE: &[u8] = include_bytes!("../../../examples/programs/double.bpf.o");
 fn session() -> Session {
     let mut config = Config { memory_bytes: 16 << 20, ..Config::default() };
     config.flash.capacity_bytes = 64 << 20;
-    Session::new(config, 0, 64).unwrap()
+    simulator::open(config, 0, 64).unwrap()
 }
 
 fn identify(session: &mut Session, cns: u8, nsid: u32, csi: u8) -> Vec<u8> {
@@ -26,12 +26,12 @@ fn identify(session: &mut Session, cns: u8, nsid: u32, csi: u8) -> Vec<u8> {
 
 fn log(session: &mut Session, lid: u8, nsid: u32, csi: u8, len: u64) -> Vec<u8> {
     let entry = commands::get_log(lid, nsid, CommandSet(csi), 0, len);
-    let buffer = session.host.port.ram.allocate(len);
-    session.host.port.ram.put(buffer.address, &vec![0xEE; len as usize]);
-    let prps = session.host.port.ram.prps(&buffer, len);
-    let done = session.host.execute(ADMIN, commands::with_data(entry, prps)).unwrap();
+    let buffer = session.transport.driver.port.ram.allocate(len);
+    session.transport.driver.port.ram.put(buffer.address, &vec![0xEE; len as usize]);
+    let prps = session.transport.driver.port.ram.prps(&buffer, len);
+    let done = session.transport.driver.execute(ADMIN, commands::with_data(entry, prps)).unwrap();
     assert!(done.status.is_success(), "log {lid:#x}: {}", done.status);
-    session.host.port.ram.view(buffer.address, len).to_vec()
+    session.transport.driver.port.ram.view(buffer.address, len).to_vec()
 }
 
 /// A field: first byte, length, name, value (little endian).
@@ -217,7 +217,7 @@ fn logs_of_support_errors_health_and_firmware() {
     );
 
     let read = commands::read_write(NvmOpcode::READ, 1 << 40, 1);
-    assert!(!s.host.execute(IO, read).unwrap().status.is_success());
+    assert!(!s.transport.driver.execute(IO, read).unwrap().status.is_success());
     let page = log(s, 0x01, 0, 0, 128);
     let status: u128 = (1 << 14 | 0x80) << 1;
     let fields = [
@@ -335,9 +335,9 @@ fn logs_of_self_tests_reachability_and_sanitize() {
     // Groups alone.
     let mut only = commands::get_log(0x1A, 0, CommandSet::NVM, 0, 112);
     only.cdw10.set(only.cdw10.get() | 1 << 8);
-    let buffer = s.host.port.ram.allocate(4096);
-    s.host.execute(ADMIN, commands::with_data(only, (buffer.address, 0))).unwrap();
-    let groups = s.host.port.ram.view(buffer.address, 112);
+    let buffer = s.transport.driver.port.ram.allocate(4096);
+    s.transport.driver.execute(ADMIN, commands::with_data(only, (buffer.address, 0))).unwrap();
+    let groups = s.transport.driver.port.ram.view(buffer.address, 112);
     check(groups, &[(8, 2, "NRGD", 3), (20, 4, "NNID", 0), (48, 4, "RGID", 2)]);
 
     let page = log(s, 0x81, 0, 0, 512);
@@ -391,7 +391,7 @@ fn logs_of_programs_and_ranges() {
     check_rest_is_zero(&page, &fields, &[]);
     // Pages are read in pieces, and end with zeroes.
     let tail = commands::get_log(0x83, 3, CommandSet::NVM, 92, 64);
-    let buffer = s.host.port.ram.allocate(4096);
-    s.host.execute(ADMIN, commands::with_data(tail, (buffer.address, 0))).unwrap();
-    check_rest_is_zero(s.host.port.ram.view(buffer.address, 64), &[], &[]);
+    let buffer = s.transport.driver.port.ram.allocate(4096);
+    s.transport.driver.execute(ADMIN, commands::with_data(tail, (buffer.address, 0))).unwrap();
+    check_rest_is_zero(s.transport.driver.port.ram.view(buffer.address, 64), &[], &[]);
 }

@@ -1,7 +1,7 @@
 //! The worked examples of `docs/timing.md`: modelled times against arithmetic.
 
 use client::commands::{self, Execute, with_data};
-use client::{DmaMemory, QueueId};
+use client::{DmaMemory, Invocation, QueueId};
 use controller::{Config, LinkConfig, RunTimeModel, Stages};
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{NvmOpcode, SubmissionEntry};
@@ -17,32 +17,32 @@ fn config() -> Config {
 }
 
 fn session(config: Config) -> Session {
-    let mut session = Session::new(config, 0, 256).unwrap();
-    session.host.port.drive.set_recording(true);
+    let mut session = simulator::open(config, 0, 256).unwrap();
+    session.transport.driver.port.drive.set_recording(true);
     session
 }
 
 /// Runs one command with a buffer and returns its time and its stages.
 fn timed(session: &mut Session, entry: SubmissionEntry, len: u64) -> (u64, Stages) {
-    let buffer = session.host.port.ram.allocate(len);
-    let prps = session.host.port.ram.prps(&buffer, len);
-    let start = session.host.port.now();
-    session.take_records();
-    let done = session.host.execute(IO, with_data(entry, prps)).unwrap();
+    let buffer = session.transport.driver.port.ram.allocate(len);
+    let prps = session.transport.driver.port.ram.prps(&buffer, len);
+    let start = session.transport.driver.port.now();
+    session.transport.driver.port.drive.take_command_records();
+    let done = session.transport.driver.execute(IO, with_data(entry, prps)).unwrap();
     assert!(done.status.is_success(), "{}", done.status);
-    let record = session.take_records()[0];
+    let record = session.transport.driver.port.drive.take_command_records()[0];
     let s = record.stages;
     let parts = [s.transfer, s.flash_read, s.flash_write, s.copy, s.queue, s.compute, s.command];
     let sum: u64 = parts.iter().map(|d| d.as_ns()).sum();
     assert_eq!(sum, record.completed.since(record.fetched).as_ns(), "stages add up to the whole");
-    (session.host.port.now().since(start).as_ns(), s)
+    (session.transport.driver.port.now().since(start).as_ns(), s)
 }
 
 /// Writes blocks and waits until they are in flash and the drive is idle.
 fn precondition(session: &mut Session, bytes: usize) {
     session.write_blocks(0, &vec![7; bytes]).unwrap();
     session.flush().unwrap();
-    while session.host.port.step() {}
+    while session.transport.driver.port.step() {}
 }
 
 #[test]
@@ -128,22 +128,22 @@ fn run_jobs(jobs: u32, units: u32) -> u64 {
     config.run_time = RunTimeModel::Declared;
     let mut session = session(config);
     let run_time = 100_000u64.to_le_bytes();
-    let buffer = session.host.port.ram.allocate(8);
-    session.host.port.ram.put(buffer.address, &run_time);
+    let buffer = session.transport.driver.port.ram.allocate(8);
+    session.transport.driver.port.ram.put(buffer.address, &run_time);
     let load = commands::load_program(0, program_type::DECLARED, 8, 0, 8);
     let load = with_data(load, (buffer.address, 0));
-    assert!(session.host.execute(QueueId(0), load).unwrap().status.is_success());
+    assert!(session.transport.driver.execute(QueueId(0), load).unwrap().status.is_success());
     let activate = commands::activate_program(0, true);
-    assert!(session.host.execute(QueueId(0), activate).unwrap().status.is_success());
-    let start = session.host.port.now();
+    assert!(session.transport.driver.execute(QueueId(0), activate).unwrap().status.is_success());
+    let start = session.transport.driver.port.now();
     for _ in 0..jobs {
-        session.host.enqueue(IO, Execute::default().entry());
+        session.transport.driver.enqueue(IO, Execute::default().entry());
     }
-    session.host.ring(IO);
+    session.transport.driver.ring(IO);
     for _ in 0..jobs {
-        assert!(session.host.next_completion().unwrap().status.is_success());
+        assert!(session.transport.driver.next_completion().unwrap().status.is_success());
     }
-    session.host.port.now().since(start).as_ns()
+    session.transport.driver.port.now().since(start).as_ns()
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn write_burst_that_fills_the_drive_forces_collection() {
     let data = vec![1; 1 << 20];
     let burst = |session: &mut Session, random: bool| {
         let mut prng = Prng::new(1);
-        let start = session.host.port.now();
+        let start = session.transport.driver.port.now();
         for n in 0..64u64 {
             for piece in 0..16u64 {
                 let place = if random { prng.below(1024) } else { n * 16 + piece };
@@ -174,9 +174,9 @@ fn write_burst_that_fills_the_drive_forces_collection() {
             }
         }
         session.flush().unwrap();
-        let bytes_per_s =
-            (64 << 20) as f64 / (session.host.port.now().since(start).as_ns() as f64 / 1e9);
-        (bytes_per_s, session.host.port.drive.statistics().flash)
+        let bytes_per_s = (64 << 20) as f64
+            / (session.transport.driver.port.now().since(start).as_ns() as f64 / 1e9);
+        (bytes_per_s, session.transport.driver.port.drive.statistics().flash)
     };
     let (fresh, statistics) = burst(&mut session, false);
     assert_eq!(statistics.gc_programs, 0, "an empty drive is filled without collection");
@@ -212,11 +212,14 @@ fn compute_time_follows_clock_and_memory_bandwidth() {
         config.cost.clock = simtime::Frequency::from_hz(hz).unwrap();
         let mut session = session(config);
         session.load_program(3, &object).unwrap();
-        session.take_records();
-        let command = Execute { program_index: 3, ..Default::default() };
-        assert_eq!(session.execute(command, &[]).unwrap(), 100);
+        session.transport.driver.port.drive.take_command_records();
+        let invocation = Invocation { program: 3, ..Default::default() };
+        assert_eq!(session.execute(&invocation).unwrap(), 100);
         // 101 x 0.5 + 2 cycles = 52.5 cycles.
-        assert_eq!(session.take_records()[0].stages.compute.as_ns(), expected_ns);
+        assert_eq!(
+            session.transport.driver.port.drive.take_command_records()[0].stages.compute.as_ns(),
+            expected_ns
+        );
     }
 }
 
@@ -266,16 +269,16 @@ fn elf_of(code: &[u8]) -> Vec<u8> {
 fn memory_copy_reads_flash_once_and_crosses_the_internal_link() {
     let mut session = session(config());
     precondition(&mut session, 1 << 20);
-    let before = session.host.port.drive.statistics();
-    session.take_records();
+    let before = session.transport.driver.port.drive.statistics();
+    session.transport.driver.port.drive.take_command_records();
     session.copy_blocks(0, 256, 8192).unwrap();
-    let after = session.host.port.drive.statistics();
+    let after = session.transport.driver.port.drive.statistics();
     assert_eq!(after.flash.flash_reads - before.flash.flash_reads, 256);
     assert_eq!(after.bytes_internal - before.bytes_internal, 1 << 20);
     let descriptors = size_of::<MemoryRangeDescriptor>() as u64;
     assert_eq!(after.bytes_from_host - before.bytes_from_host, descriptors, "one source entry");
     assert_eq!(after.bytes_to_host, before.bytes_to_host);
-    let stages = session.take_records()[0].stages;
+    let stages = session.transport.driver.port.drive.take_command_records()[0].stages;
     // The last page crosses 9.6 GB/s in 427 ns, then the latency of 500 ns; what arrived before
     // it may still be queued.
     assert!((927..30_000).contains(&stages.copy.as_ns()), "{stages:?}");

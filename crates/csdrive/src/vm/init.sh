@@ -54,6 +54,8 @@ while [ $n -lt 300 ]; do
 done
 
 cd /root
+# What nobody looks at needs no colours and no progress bars.
+[ "$INPUT" = /dev/null ] && export TERM=dumb
 stty -F /dev/ttyS0 $TERMINAL 2> /dev/null
 # The first terminal that the leader of a session opens is its own.
 setsid -w sh -c 'exec sh /run/csdrive/command < "$0" > /dev/ttyS0 2>&1' "$INPUT"

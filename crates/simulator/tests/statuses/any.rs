@@ -20,17 +20,17 @@ fn read() -> SubmissionEntry {
 
 /// A read whose SGL begins with a descriptor, behind which some others lie in memory.
 fn read_sgl(s: &mut Scene, first: fn(u64) -> SglDescriptor, rest: &[SglDescriptor]) -> Status {
-    let list = s.session.host.port.ram.allocate(4096).address;
-    s.session.host.port.ram.put(list, rest.as_bytes());
+    let list = s.session.transport.driver.port.ram.allocate(4096).address;
+    s.session.transport.driver.port.ram.put(list, rest.as_bytes());
     s.run(IO, with_sgl(read(), first(list)))
 }
 
 /// Resets the drive to the NVM command set alone.
 fn without_command_sets(s: &mut Scene) {
-    s.session.host.disable();
-    s.session.host.enable(Cc::new()).expect("it was enabled before");
+    s.session.transport.driver.disable();
+    s.session.transport.driver.enable(Cc::new()).expect("it was enabled before");
     // The driver selects all command sets; this host does not.
-    let port = &mut s.session.host.port;
+    let port = &mut s.session.transport.driver.port;
     let cc = Cc::from_bits(port.register_read(offset::CC, 4) as u32).with_css(0);
     port.register_write(offset::CC, 4, 0);
     port.register_write(offset::CC, 4, cc.into_bits().into());
@@ -60,9 +60,9 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::COMMAND_ID_CONFLICT,
             prove: |s| {
                 let request = commands::async_event_request();
-                s.session.host.enqueue_as_is(ADMIN, &request);
-                s.session.host.enqueue_as_is(ADMIN, &request);
-                s.session.host.ring(ADMIN);
+                s.session.transport.driver.enqueue_as_is(ADMIN, &request);
+                s.session.transport.driver.enqueue_as_is(ADMIN, &request);
+                s.session.transport.driver.ring(ADMIN);
                 s.next()
             },
         },
@@ -106,9 +106,9 @@ pub(crate) fn rows() -> Vec<Row> {
                 let write = read_write(NvmOpcode::WRITE, 0, 1);
                 for half in commands::fused(compare, write) {
                     let half = s.with_buffer(half, &[7; 4096]);
-                    s.session.host.enqueue(IO, half);
+                    s.session.transport.driver.enqueue(IO, half);
                 }
-                s.session.host.ring(IO);
+                s.session.transport.driver.ring(IO);
                 assert!(s.next().same_code(Status::COMPARE_FAILURE));
                 s.next()
             },
@@ -120,9 +120,9 @@ pub(crate) fn rows() -> Vec<Row> {
             prove: |s| {
                 for half in commands::fused(read(), read_write(NvmOpcode::WRITE, 0, 3)) {
                     let half = s.with_buffer(half, &[7; 12288]);
-                    s.session.host.enqueue(IO, half);
+                    s.session.transport.driver.enqueue(IO, half);
                 }
-                s.session.host.ring(IO);
+                s.session.transport.driver.ring(IO);
                 s.next()
             },
         },
@@ -165,7 +165,7 @@ pub(crate) fn rows() -> Vec<Row> {
             prove: |s| {
                 s.begin(ADMIN, commands::format_nvm(NVM_NSID, 1, 0), &[]);
                 let read = s.with_buffer(read(), &[0; 12288]);
-                s.session.host.submit(IO, read);
+                s.session.transport.driver.submit(IO, read);
                 s.next()
             },
         },
@@ -238,12 +238,12 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::INVALID_SGL_COUNT,
             prove: |s| {
                 let circle = |list| SglDescriptor::new(sgl_type::SEGMENT, list, 16);
-                let list = s.session.host.port.ram.allocate(4096).address;
-                s.session.host.port.ram.put(list, circle(list).as_bytes());
-                let pieces = s.session.host.port.ram.allocate(64 << 10).address;
+                let list = s.session.transport.driver.port.ram.allocate(4096).address;
+                s.session.transport.driver.port.ram.put(list, circle(list).as_bytes());
+                let pieces = s.session.transport.driver.port.ram.allocate(64 << 10).address;
                 let piece = |n: u64| SglDescriptor::new(sgl_type::DATA_BLOCK, pieces + 8 * n, 4);
                 let many: Vec<_> = (0..3072).map(piece).collect();
-                s.session.host.port.ram.put(pieces, many.as_bytes());
+                s.session.transport.driver.port.ram.put(pieces, many.as_bytes());
                 let many = SglDescriptor::new(sgl_type::LAST_SEGMENT, pieces, 3072 * 16);
                 for first in [circle(list), many] {
                     let status = s.run(IO, with_sgl(read(), first));
@@ -307,7 +307,11 @@ pub(crate) fn rows() -> Vec<Row> {
             status: Status::INVALID_NAMESPACE,
             prove: |s| {
                 without_command_sets(s);
-                s.session.host.create_queue_pair(1, 16).expect("queues are there as ever");
+                s.session
+                    .transport
+                    .driver
+                    .create_queue_pair(1, 16)
+                    .expect("queues are there as ever");
                 let opcode = nvme_spec::MemoryOpcode::READ;
                 s.io(commands::memory(opcode, 0, 4), &[0; 4])
             },

@@ -43,12 +43,12 @@ impl Scene {
     fn new() -> Self {
         let mut config = Config { memory_bytes: MEMORY, ..Config::default() };
         config.flash.capacity_bytes = 64 << 20;
-        Self { session: Session::new(config, 0, 64).expect("a sound configuration") }
+        Self { session: simulator::open(config, 0, 64).expect("a sound configuration") }
     }
 
     /// Runs a command without data.
     fn run(&mut self, queue: QueueId, entry: SubmissionEntry) -> Status {
-        self.session.host.execute(queue, entry).expect("every command completes").status
+        self.session.transport.driver.execute(queue, entry).expect("every command completes").status
     }
 
     /// Runs an admin command with data, or room for it.
@@ -68,7 +68,7 @@ impl Scene {
 
     /// The same command with its data pointer set to a buffer that holds `data`.
     fn with_buffer(&mut self, entry: SubmissionEntry, data: &[u8]) -> SubmissionEntry {
-        let ram = &mut self.session.host.port.ram;
+        let ram = &mut self.session.transport.driver.port.ram;
         let buffer = ram.allocate(data.len().max(4096) as u64);
         ram.put(buffer.address, data);
         let prps = ram.prps(&buffer, data.len() as u64);
@@ -78,12 +78,12 @@ impl Scene {
     /// Submits a command that is then under way; its identifier.
     fn begin(&mut self, queue: QueueId, entry: SubmissionEntry, data: &[u8]) -> u16 {
         let entry = self.with_buffer(entry, data);
-        self.session.host.submit(queue, entry)
+        self.session.transport.driver.submit(queue, entry)
     }
 
     /// The next completion's status.
     fn next(&mut self) -> Status {
-        self.session.host.next_completion().expect("a command is under way").status
+        self.session.transport.driver.next_completion().expect("a command is under way").status
     }
 
     /// A command must have succeeded before what the row is about.

@@ -129,7 +129,7 @@ pub(crate) fn rows() -> Vec<Row> {
             prove: |s| {
                 // Device memory must be large enough for the target to be inside.
                 let config = controller::Config { memory_bytes: 2 << 30, ..Default::default() };
-                s.session = simulator::Session::new(config, 0, 64).expect("sound");
+                s.session = simulator::open(config, 0, 64).expect("sound");
                 let too_much = (256 << 20) + 4096;
                 let status = s.run(crate::IO, memory(MemoryOpcode::FILL, 0, too_much as u32));
                 assert!(status.same_code(Status::COMMAND_SIZE_LIMIT_EXCEEDED), "{status}");

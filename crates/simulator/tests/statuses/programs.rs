@@ -172,7 +172,7 @@ fn load_rows() -> Vec<Row> {
                 running(s);
                 let status = s.run(ADMIN, commands::unload_program(0));
                 assert!(status.same_code(Status::PROGRAM_IN_USE), "{status}");
-                while s.session.host.next_completion().is_some() {}
+                while s.session.transport.driver.next_completion().is_some() {}
                 s.run(ADMIN, commands::unload_program(0))
             },
         },
@@ -386,7 +386,7 @@ fn execute_rows() -> Vec<Row> {
                     instruction_budget_per_byte: 0,
                     ..Default::default()
                 };
-                s.session = simulator::Session::new(config, 0, 64).expect("sound");
+                s.session = simulator::open(config, 0, 64).expect("sound");
                 execute(s, DOUBLE, &[memory_range(0, 4096), memory_range(4096, 4096)])
             },
         },

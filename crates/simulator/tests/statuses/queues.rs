@@ -10,20 +10,20 @@ const CREATE_CQ: &str = "Create I/O Completion Queue";
 const CREATE_SQ: &str = "Create I/O Submission Queue";
 
 fn cq(s: &mut Scene, id: u16, entries: u32, vector: u16) -> SubmissionEntry {
-    let base = s.session.host.port.ram.allocate(4096).address;
+    let base = s.session.transport.driver.port.ram.allocate(4096).address;
     let options = CompletionQueueOptions { id, entries, vector: Some(vector) };
     commands::create_completion_queue(&options, base)
 }
 
 fn sq(s: &mut Scene, id: u16, entries: u32, completion_queue: u16) -> SubmissionEntry {
-    let base = s.session.host.port.ram.allocate(4096).address;
+    let base = s.session.transport.driver.port.ram.allocate(4096).address;
     let options = SubmissionQueueOptions { id, entries, completion_queue, priority: 0 };
     commands::create_submission_queue(&options, base)
 }
 
 /// Sets CC.IOSQES and CC.IOCQES, which may change while the controller is enabled.
 fn set_entry_sizes(s: &mut Scene, submission: u8, completion: u8) {
-    let port = &mut s.session.host.port;
+    let port = &mut s.session.transport.driver.port;
     let cc = Cc::from_bits(port.register_read(offset::CC, 4) as u32);
     let cc = cc.with_iosqes(submission).with_iocqes(completion);
     port.register_write(offset::CC, 4, cc.into_bits().into());

@@ -1,0 +1,308 @@
+//! A drive as its user sees it: programs, device memory, blocks.
+
+mod programs;
+mod transfer;
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
+use nvme_spec::{
+    CommandSet, IDENTIFY_SIZE, IdentifyController, IdentifyNamespaceMemory, IdentifyNamespaceNvm,
+    PAGE_SIZE, Status, SubmissionEntry,
+};
+use zerocopy::FromBytes;
+
+use crate::commands;
+use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
+use crate::{Direct, Driver, Passthrough, VfioUser, VfioUserOptions};
+
+pub use programs::{Invocation, ProgramInfo, ProgramState, RangeSetInfo};
+
+/// A command the drive completed with an error status.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{command}: {status}{}{}", .detail.as_ref().map_or(String::new(), |d| format!(": {d}")), remedy(*.status))]
+pub struct CommandFailed {
+    /// The command's name.
+    pub command: &'static str,
+    /// Its status.
+    pub status: Status,
+    /// What the drive's diagnostics log says, for program commands.
+    pub detail: Option<String>,
+}
+
+/// What to do about a status, where that is known.
+fn remedy(status: Status) -> &'static str {
+    let known = [
+        (Status::NO_PROGRAM, "; `csdrive program list` shows what is loaded"),
+        (Status::PROGRAM_NOT_ACTIVATED, "; activate the program first"),
+        (Status::PROGRAM_IN_USE, "; deactivate it, and wait for executions to end"),
+        (Status::MEMORY_RANGE_SET_IN_USE, "; wait for executions to end"),
+        (Status::INVALID_MEMORY_RANGE_SET_ID, "; `csdrive ranges list` shows which there are"),
+        (Status::MAXIMUM_PROGRAMS_ACTIVATED, "; deactivate another program"),
+        (Status::MAXIMUM_PROGRAM_BYTES_EXCEEDED, "; unload another program"),
+        (Status::LBA_OUT_OF_RANGE, "; the namespace has fewer blocks"),
+        (Status::PROGRAM_BUDGET_EXCEEDED, "; the drive's compute.instruction_budget is the limit"),
+    ];
+    known.iter().find(|(other, _)| status.same_code(*other)).map_or("", |(_, text)| text)
+}
+
+/// Something that did not work out.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum DriveError {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Failed(#[from] CommandFailed),
+    #[error("{what}: {value} is not a multiple of {multiple}")]
+    Unaligned { what: &'static str, value: u64, multiple: u64 },
+    #[error("device memory {start:#x} to {end:#x}: the drive has {memory_bytes} bytes of it")]
+    BeyondMemory { start: u64, end: u64, memory_bytes: u64 },
+    #[error("{0} is beyond what a command can say")]
+    TooMuch(String),
+}
+
+impl From<crate::DriverError> for DriveError {
+    fn from(error: crate::DriverError) -> Self {
+        TransportError::from(error).into()
+    }
+}
+
+/// What drive functions return.
+pub type DriveResult<T> = Result<T, DriveError>;
+
+/// What a drive is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// Bytes of a logical block.
+    pub block_bytes: u64,
+    /// Blocks of the NVM namespace.
+    pub blocks: u64,
+    /// Bytes of device memory.
+    pub memory_bytes: u64,
+    /// Most bytes of data of a command.
+    pub transfer_bytes_max: u64,
+}
+
+/// A drive, by whatever way.
+#[derive(Debug)]
+pub struct Drive<T = Box<dyn Submit + Send>> {
+    /// The way to it.
+    pub transport: T,
+    geometry: Geometry,
+    /// Completions of commands that were started, and not asked for yet.
+    ready: VecDeque<Done>,
+}
+
+/// How many commands can be under way by the ways that [`Drive::open`] opens.
+const DEPTH: u16 = 256;
+
+impl Drive {
+    /// Opens a drive: `/dev/nvme0` or one of its namespaces, or the socket of `csdrive serve`.
+    ///
+    /// # Errors
+    /// If there is no such drive, it may not be used, or it is not a computational one.
+    pub fn open(path: &Path) -> DriveResult<Self> {
+        use std::os::unix::fs::FileTypeExt;
+        let name = path.display().to_string();
+        let metadata = std::fs::metadata(path)
+            .map_err(|cause| TransportError::Open { path: name.clone(), cause })?;
+        let kind = metadata.file_type();
+        let transport: Box<dyn Submit + Send> = if kind.is_socket() {
+            let port = VfioUser::connect(path, VfioUserOptions::default())
+                .map_err(|cause| TransportError::Socket { path: name.clone(), cause })?;
+            Box::new(Direct::new(Driver::new(port, 1, u32::from(DEPTH))?))
+        } else if kind.is_char_device() || kind.is_block_device() {
+            Box::new(Passthrough::open(path, DEPTH)?)
+        } else {
+            let reason = "neither a device nor a socket".to_owned();
+            return Err(TransportError::NoDrive { path: name, reason }.into());
+        };
+        let mut drive = Self::new(transport, UNKNOWN);
+        drive.geometry = drive.identify_geometry(&name)?;
+        Ok(drive)
+    }
+
+    /// Asks a drive what it is like, and whether it is one of these.
+    fn identify_geometry(&mut self, path: &str) -> DriveResult<Geometry> {
+        for (nsid, set) in [
+            (NVM_NSID, CommandSet::NVM),
+            (MEMORY_NSID, CommandSet::MEMORY),
+            (COMPUTE_NSID, CommandSet::PROGRAMS),
+        ] {
+            let found = self.command_set_of(nsid);
+            if found.as_ref().ok() != Some(&Some(set)) {
+                let found = match found {
+                    Err(DriveError::Failed(failed)) => failed.status.to_string(),
+                    Err(error) => return Err(error),
+                    Ok(Some(other)) => format!("command set {}", other.0),
+                    Ok(None) => "no command set".to_owned(),
+                };
+                let reason = format!(
+                    "namespace {nsid} is not of command set {} ({found}): not a computational storage drive",
+                    set.0
+                );
+                return Err(TransportError::NoDrive { path: path.to_owned(), reason }.into());
+            }
+        }
+        let page = self.identify(1, 0, CommandSet::NVM)?;
+        let (controller, _) =
+            IdentifyController::read_from_prefix(&page).expect("a page is enough");
+        // 2^MDTS pages; 0 = no limit.
+        let mdts = match controller.mdts {
+            0 => u64::MAX,
+            power => PAGE_SIZE.checked_shl(power.into()).unwrap_or(u64::MAX),
+        };
+        let page = self.identify(0, NVM_NSID, CommandSet::NVM)?;
+        let (nvm, _) = IdentifyNamespaceNvm::read_from_prefix(&page).expect("a page is enough");
+        let format = nvm.lbaf[usize::from(nvm.flbas & 0xF)];
+        let page = self.identify(5, MEMORY_NSID, CommandSet::MEMORY)?;
+        let (memory, _) =
+            IdentifyNamespaceMemory::read_from_prefix(&page).expect("a page is enough");
+        Ok(Geometry {
+            block_bytes: 1 << format.lbads.min(31),
+            blocks: nvm.nsze.get(),
+            memory_bytes: memory.nsze_bytes.get(),
+            transfer_bytes_max: mdts.min(self.transport.data_bytes_max()),
+        })
+    }
+
+    /// The command set of a namespace (Base 2.1, Figure 315: descriptor 4).
+    fn command_set_of(&mut self, nsid: u32) -> DriveResult<Option<CommandSet>> {
+        let list = self.identify(3, nsid, CommandSet::NVM)?;
+        let mut at = 0;
+        while let [kind, len, ..] = list[at..]
+            && kind != 0
+            && at + 4 + usize::from(len) < list.len()
+        {
+            if kind == 4 {
+                return Ok(Some(CommandSet(list[at + 4])));
+            }
+            at += 4 + usize::from(len);
+        }
+        Ok(None)
+    }
+}
+
+/// Of a drive that was not asked yet.
+const UNKNOWN: Geometry =
+    Geometry { block_bytes: 4096, blocks: 0, memory_bytes: 0, transfer_bytes_max: PAGE_SIZE };
+
+impl<T: Submit> Drive<T> {
+    /// A drive that is known to be like this.
+    pub fn new(transport: T, geometry: Geometry) -> Self {
+        Self { transport, geometry, ready: VecDeque::new() }
+    }
+
+    /// What the drive is like.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Bytes of a logical block.
+    pub fn block_bytes(&self) -> u64 {
+        self.geometry.block_bytes
+    }
+
+    /// Starts a command; waits for others while there is no room for it.
+    ///
+    /// # Errors
+    /// If the drive is gone.
+    pub fn start(&mut self, command: Command) -> DriveResult<Ticket> {
+        while self.transport.room(command.lane) == 0 {
+            let done = self.transport.wait()?;
+            self.ready.push_back(done);
+        }
+        Ok(self.transport.submit(command)?)
+    }
+
+    /// The next completion of a command that was started.
+    ///
+    /// # Errors
+    /// If there is none, or the drive is gone.
+    pub fn wait(&mut self) -> DriveResult<Done> {
+        match self.ready.pop_front() {
+            Some(done) => Ok(done),
+            None => Ok(self.transport.wait()?),
+        }
+    }
+
+    /// Waits for one command, and keeps what else completes.
+    ///
+    /// # Errors
+    /// If the drive is gone, or there is no such command.
+    pub fn wait_for(&mut self, ticket: Ticket) -> DriveResult<Done> {
+        if let Some(at) = self.ready.iter().position(|done| done.ticket == ticket)
+            && let Some(done) = self.ready.remove(at)
+        {
+            return Ok(done);
+        }
+        loop {
+            let done = self.transport.wait()?;
+            if done.ticket == ticket {
+                return Ok(done);
+            }
+            self.ready.push_back(done);
+        }
+    }
+
+    /// Runs a command and makes an error of an error status.
+    fn run(
+        &mut self,
+        name: &'static str,
+        lane: Lane,
+        entry: SubmissionEntry,
+        data: Data,
+    ) -> DriveResult<Done> {
+        let ticket = self.start(Command { name, lane, entry, data })?;
+        let done = self.wait_for(ticket)?;
+        if done.status.is_success() {
+            return Ok(done);
+        }
+        Err(CommandFailed { command: name, status: done.status, detail: None }.into())
+    }
+
+    /// Runs a command with data from the drive.
+    fn receive(
+        &mut self,
+        name: &'static str,
+        lane: Lane,
+        entry: SubmissionEntry,
+        len: u64,
+    ) -> DriveResult<Vec<u8>> {
+        Ok(self.run(name, lane, entry, Data::FromDrive(len as usize))?.data)
+    }
+
+    /// Reads the beginning of a log page; the length is a multiple of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn log(&mut self, id: u8, nsid: u32, len: u64) -> DriveResult<Vec<u8>> {
+        self.log_at(id, nsid, 0, len)
+    }
+
+    /// Reads a part of a log page; offset and length are multiples of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn log_at(&mut self, id: u8, nsid: u32, offset: u64, len: u64) -> DriveResult<Vec<u8>> {
+        let mut text = Vec::new();
+        while (text.len() as u64) < len {
+            let at = text.len() as u64;
+            let part = (len - at).min(self.geometry.transfer_bytes_max);
+            let entry = commands::get_log(id, nsid, CommandSet::NVM, offset + at, part);
+            text.extend(self.receive("Get Log Page", Lane::Admin, entry, part)?);
+        }
+        Ok(text)
+    }
+
+    /// Reads an Identify data structure.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn identify(&mut self, cns: u8, nsid: u32, csi: CommandSet) -> DriveResult<Vec<u8>> {
+        let entry = commands::identify(cns, nsid, csi);
+        self.receive("Identify", Lane::Admin, entry, IDENTIFY_SIZE as u64)
+    }
+}

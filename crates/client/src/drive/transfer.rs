@@ -1,0 +1,161 @@
+//! Blocks and device memory: whole transfers of any length, in as many commands as it takes.
+
+use nvme_spec::{MemoryOpcode, NvmOpcode};
+use zerocopy::IntoBytes;
+
+use super::{Drive, DriveError, DriveResult};
+use crate::commands;
+use crate::transport::{Data, Lane, Submit};
+
+/// Blocks of one copy source entry (its NLB field has 16 bits).
+const COPY_ENTRY_BLOCKS_MAX: u64 = 65_536;
+
+/// Source entries of one Memory Copy command.
+const COPY_ENTRIES_MAX: usize = 128;
+
+/// Bytes of one Memory Copy or Memory Fill command.
+const MEMORY_COMMAND_BYTES_MAX: u64 = 256 << 20;
+
+/// Hosts address device memory in dwords.
+const DWORD: u64 = 4;
+
+/// Refuses what is not a multiple.
+fn aligned(what: &'static str, value: u64, multiple: u64) -> DriveResult<()> {
+    if value.is_multiple_of(multiple) {
+        return Ok(());
+    }
+    Err(DriveError::Unaligned { what, value, multiple })
+}
+
+impl<T: Submit> Drive<T> {
+    /// Refuses what is not in device memory before any of it is done.
+    fn check_memory(&self, start: u64, len: u64) -> DriveResult<()> {
+        let memory_bytes = self.geometry.memory_bytes;
+        let end = start.saturating_add(len);
+        if end <= memory_bytes {
+            return Ok(());
+        }
+        Err(DriveError::BeyondMemory { start, end, memory_bytes })
+    }
+
+    /// Writes bytes to the NVM namespace from a block on; the last block is padded with zeroes.
+    /// Returns the number of blocks.
+    ///
+    /// # Errors
+    /// If the drive refuses, for example beyond its capacity.
+    pub fn write_blocks(&mut self, first_block: u64, data: &[u8]) -> DriveResult<u64> {
+        let block_bytes = self.geometry.block_bytes;
+        let mut block = first_block;
+        for piece in data.chunks(self.geometry.transfer_bytes_max as usize) {
+            let mut piece = piece.to_vec();
+            piece.resize(piece.len().next_multiple_of(block_bytes as usize), 0);
+            let count = piece.len() as u64 / block_bytes;
+            let entry = commands::read_write(NvmOpcode::WRITE, block, count as u32);
+            self.run("Write", Lane::Io, entry, Data::ToDrive(piece))?;
+            block += count;
+        }
+        Ok(block - first_block)
+    }
+
+    /// Reads blocks of the NVM namespace.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn read_blocks(&mut self, first_block: u64, count: u64) -> DriveResult<Vec<u8>> {
+        let block_bytes = self.geometry.block_bytes;
+        let mut data = Vec::new();
+        let step = self.geometry.transfer_bytes_max / block_bytes;
+        for at in (0..count).step_by(step as usize) {
+            let n = step.min(count - at);
+            let entry = commands::read_write(NvmOpcode::READ, first_block + at, n as u32);
+            data.extend(self.receive("Read", Lane::Io, entry, n * block_bytes)?);
+        }
+        Ok(data)
+    }
+
+    /// Flushes the NVM namespace.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn flush(&mut self) -> DriveResult<()> {
+        self.run("Flush", Lane::Io, commands::flush(), Data::None).map(drop)
+    }
+
+    /// Copies blocks into device memory, within the drive.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn copy_blocks(&mut self, first_block: u64, count: u64, target: u64) -> DriveResult<()> {
+        let block_bytes = self.geometry.block_bytes;
+        self.check_memory(target, count.saturating_mul(block_bytes))?;
+        let (mut block, mut target) = (first_block, target);
+        let end = first_block.saturating_add(count);
+        while block < end {
+            let mut list = Vec::new();
+            let from = block;
+            let stop = end.min(from + MEMORY_COMMAND_BYTES_MAX / block_bytes);
+            while block < stop && list.len() < COPY_ENTRIES_MAX {
+                let n = (stop - block).min(COPY_ENTRY_BLOCKS_MAX);
+                list.push(commands::copy_source(block, n));
+                block += n;
+            }
+            let len = (block - from) * block_bytes;
+            let entry = commands::memory_copy(target, len, list.len(), 2);
+            let data = Data::ToDrive(list.as_bytes().to_vec());
+            self.run("Memory Copy", Lane::Io, entry, data)?;
+            target += len;
+        }
+        Ok(())
+    }
+
+    /// Reads device memory; the start is a multiple of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn read_memory(&mut self, start: u64, len: u64) -> DriveResult<Vec<u8>> {
+        aligned("start of a read", start, DWORD)?;
+        self.check_memory(start, len)?;
+        let mut data = Vec::new();
+        for at in (0..len).step_by(self.geometry.transfer_bytes_max as usize) {
+            let n = self.geometry.transfer_bytes_max.min(len - at);
+            let rounded = n.next_multiple_of(DWORD);
+            let entry = commands::memory(MemoryOpcode::READ, start + at, rounded as u32);
+            let bytes = self.receive("Memory Read", Lane::Io, entry, rounded)?;
+            data.extend(&bytes[..n as usize]);
+        }
+        Ok(data)
+    }
+
+    /// Writes device memory; start and length are multiples of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn write_memory(&mut self, start: u64, data: &[u8]) -> DriveResult<()> {
+        aligned("start of a write", start, DWORD)?;
+        aligned("length of a write", data.len() as u64, DWORD)?;
+        self.check_memory(start, data.len() as u64)?;
+        let mut at = start;
+        for piece in data.chunks(self.geometry.transfer_bytes_max as usize) {
+            let entry = commands::memory(MemoryOpcode::WRITE, at, piece.len() as u32);
+            self.run("Memory Write", Lane::Io, entry, Data::ToDrive(piece.to_vec()))?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Zeroes device memory; start and length are multiples of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn fill_memory(&mut self, start: u64, len: u64) -> DriveResult<()> {
+        aligned("start of a fill", start, DWORD)?;
+        aligned("length of a fill", len, DWORD)?;
+        self.check_memory(start, len)?;
+        for at in (0..len).step_by(MEMORY_COMMAND_BYTES_MAX as usize) {
+            let n = MEMORY_COMMAND_BYTES_MAX.min(len - at);
+            let entry = commands::memory(MemoryOpcode::FILL, start + at, n as u32);
+            self.run("Memory Fill", Lane::Io, entry, Data::None)?;
+        }
+        Ok(())
+    }
+}

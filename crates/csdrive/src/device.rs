@@ -1,0 +1,77 @@
+//! Commands for a drive that is there: a device of this machine, or a socket of `csdrive serve`.
+
+pub(crate) mod exec;
+pub(crate) mod memory;
+pub(crate) mod program;
+pub(crate) mod ranges;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use client::{Drive, DriveError, DriveResult};
+use serde_json::{Value, json};
+
+use crate::report::say;
+use crate::{Outcome, Usage};
+
+/// Which drive, and how to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// The drive: /dev/nvme0, one of its namespaces, or the socket of csdrive serve
+    #[arg(value_name = "DEV")]
+    device: PathBuf,
+    /// How results are printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "normal", value_parser = ["normal", "json"])]
+    output_format: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Target {
+    fn open(&self) -> Result<Drive> {
+        Drive::open(&self.device).map_err(|error| Usage(error.into()).into())
+    }
+
+    fn is_json(&self) -> bool {
+        self.json || self.output_format == "json"
+    }
+
+    /// Opens the drive, does something with it, and prints what it gives.
+    fn perform<T>(
+        &self,
+        act: impl FnOnce(&mut Drive) -> DriveResult<T>,
+        document: impl FnOnce(&T) -> Value,
+        print: impl FnOnce(&T),
+    ) -> Result<Outcome> {
+        let mut drive = self.open()?;
+        let given = match act(&mut drive) {
+            Ok(given) => given,
+            Err(error) => return self.refused(error),
+        };
+        if self.is_json() {
+            let mut all = document(&given);
+            all["format_version"] = 1.into();
+            say!("{all:#}");
+        } else {
+            print(&given);
+        }
+        Ok(Outcome::Success)
+    }
+
+    /// An error status is a result, too.
+    fn refused(&self, error: DriveError) -> Result<Outcome> {
+        let DriveError::Failed(failed) = &error else { return Err(error.into()) };
+        if self.is_json() {
+            let status = json!({
+                "name": failed.status.name(), "sct": failed.status.sct(), "sc": failed.status.sc(),
+            });
+            let document = json!({
+                "format_version": 1, "command": failed.command, "status": status, "detail": failed.detail,
+            });
+            say!("{document:#}");
+        }
+        eprintln!("csdrive: {error}");
+        Ok(Outcome::ErrorStatus)
+    }
+}

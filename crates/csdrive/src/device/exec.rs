@@ -1,0 +1,111 @@
+//! `csdrive exec`: Execute Program, once or many times.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use client::{Drive, DriveResult, Invocation};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::Target;
+use crate::config::parse_integer;
+use crate::input::{data_buffer, parse_range};
+use crate::report::say;
+use crate::{Outcome, usage};
+
+/// Execute a program that is loaded and active
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Program index
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    program: u16,
+    /// A memory range, as START:LENGTH in bytes of device memory; repeatable, in the program's order
+    #[arg(short, long, value_name = "START:LENGTH", value_parser = parse_range, conflicts_with = "set")]
+    range: Vec<(u64, u32)>,
+    /// Identifier of a range set, instead of ranges
+    #[arg(short, long, value_name = "ID", default_value_t = 0)]
+    set: u16,
+    /// First parameter, decimal or 0x hexadecimal, may be negative
+    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
+    param1: i64,
+    /// Second parameter
+    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
+    param2: i64,
+    /// Data buffer: a file, or hex:BYTES
+    #[arg(long, value_name = "FILE|hex:BYTES")]
+    data: Option<String>,
+    /// Execute it so many times
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// So many at a time
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    depth: u64,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What many executions gave.
+struct Executed {
+    /// Of the last.
+    result: u64,
+    seconds: f64,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let target = &arguments.target;
+    let data = usage(data_buffer(arguments.data.as_deref(), u32::MAX.into()))?;
+    let invocation = Invocation {
+        program: arguments.program,
+        range_set: arguments.set,
+        ranges: arguments.range.clone(),
+        param1: arguments.param1,
+        param2: arguments.param2,
+        data,
+    };
+    let Arguments { count, depth, .. } = *arguments;
+    target.perform(
+        |drive| execute(drive, &invocation, count, depth),
+        |done| {
+            let mut document = json!({ "result": done.result });
+            if count > 1 {
+                document["count"] = count.into();
+                document["depth"] = depth.into();
+                document["seconds"] = done.seconds.into();
+                document["per_second"] = (count as f64 / done.seconds).into();
+            }
+            document
+        },
+        |done| {
+            say!("{}", done.result);
+            if count > 1 {
+                let (seconds, rate) = (done.seconds, count as f64 / done.seconds);
+                eprintln!("{count} executions, {depth} at a time: {seconds:.3} s, {rate:.0}/s");
+            }
+        },
+    )
+}
+
+fn execute(
+    drive: &mut Drive,
+    invocation: &Invocation,
+    count: u64,
+    depth: u64,
+) -> DriveResult<Executed> {
+    let bar = if count > 1 { ProgressBar::new(count) } else { ProgressBar::hidden() };
+    let start = Instant::now();
+    let (mut started, mut ended, mut result) = (0, 0, 0);
+    while ended < count {
+        while started < count && started - ended < depth {
+            drive.start_execute(invocation)?;
+            started += 1;
+        }
+        let done = drive.wait()?;
+        result = drive.executed(done)?;
+        ended += 1;
+        if ended % 64 == 0 {
+            bar.set_position(ended);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(Executed { result, seconds: start.elapsed().as_secs_f64() })
+}

@@ -1,0 +1,67 @@
+//! What commands are given: files, bytes, numbers.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::config::{parse_integer, parse_size};
+
+/// Reads a file, but not much more than can be used of it: files without an end exist.
+pub(crate) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A data buffer: a file, or `hex:BYTES`.
+pub(crate) fn data_buffer(text: Option<&str>, most: u64) -> Result<Vec<u8>> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let Some(hex) = text.strip_prefix("hex:") else {
+        return read_at_most(Path::new(text), most).with_context(|| format!("--data {text}"));
+    };
+    let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| {
+        let digits = pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit);
+        let pair = std::str::from_utf8(pair).ok().filter(|_| digits);
+        pair.and_then(|p| u8::from_str_radix(p, 16).ok())
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    bytes.with_context(|| {
+        format!("--data {text}: write bytes as pairs of hexadecimal digits, for example hex:00ff10")
+    })
+}
+
+/// A number of bytes or blocks: decimal, 0x hexadecimal, or with a unit.
+pub(crate) fn parse_number(text: &str) -> Result<u64, String> {
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return parse_integer(text).map(|value| value as u64);
+    }
+    parse_size(text).map_err(|_| "not a number; write it as 4096, 0x1000 or 4KiB".to_owned())
+}
+
+/// A memory range: `START:LENGTH`, in bytes of device memory.
+pub(crate) fn parse_range(text: &str) -> Result<(u64, u32), String> {
+    let (start, len) = text.split_once(':').ok_or("write it as START:LENGTH, as in 0x1000:4KiB")?;
+    let len = parse_number(len)?;
+    let len =
+        u32::try_from(len).map_err(|_| format!("{len} bytes: a range has less than 4 GiB"))?;
+    Ok((parse_number(start)?, len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_numbers() {
+        assert_eq!(parse_number("0x10"), Ok(16));
+        assert_eq!(parse_number("4KiB"), Ok(4096));
+        assert!(parse_number("-1").is_err() && parse_number("0xg").is_err());
+        assert_eq!(parse_range("0x1000:8"), Ok((4096, 8)));
+        assert_eq!(parse_range("1MiB:64k"), Ok((1 << 20, 65_536)));
+        for wrong in ["", "5", "5:", ":5", "0:4GiB", "a:b"] {
+            assert!(parse_range(wrong).is_err(), "{wrong}");
+        }
+    }
+}
