@@ -1,5 +1,6 @@
 //! Commands for a drive that is there: a device of this machine, or a socket of `csdrive serve`.
 
+pub(crate) mod check;
 pub(crate) mod exec;
 pub(crate) mod memory;
 pub(crate) mod program;

@@ -51,6 +51,7 @@ enum Command {
     #[command(subcommand)]
     Memory(device::memory::Command),
     Exec(device::exec::Arguments),
+    Check(device::check::Arguments),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -144,6 +145,7 @@ fn main() -> ExitCode {
         Command::Ranges(command) => device::ranges::run(command),
         Command::Memory(command) => device::memory::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
+        Command::Check(arguments) => device::check::run(arguments),
         Command::Config(command) => usage(configure(command)),
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))
