@@ -1,8 +1,9 @@
 //! House tasks. `cargo run -p xtask -- layers` checks the direction of dependencies between the
 //! workspace's crates; `examples` rebuilds the committed example objects; `aarch64` runs the engine's
-//! tests on an emulated aarch64.
+//! tests on an emulated aarch64; `install-library PREFIX` installs the C library.
 
 mod aarch64;
+mod library;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -20,6 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
     ("client", &["nvme_spec", "vfio_user"]),
+    // emulator, controller: its tests serve a drive.
+    ("libcsdrive", &["nvme_spec", "client", "emulator", "controller"]),
     ("engine_bench", &["ebpf"]),
     ("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"]),
     (
@@ -36,6 +39,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "emulator",
             "engine_bench",
             "debian",
+            // Its tests take the C library to a guest.
+            "libcsdrive",
         ],
     ),
     ("debian", &[]),
@@ -62,7 +67,11 @@ fn main() -> ExitCode {
         Some("layers") => layers(),
         Some("examples") => examples(),
         Some("aarch64") => aarch64::test(),
-        _ => Err(anyhow::anyhow!("usage: cargo run -p xtask -- layers|examples|aarch64")),
+        Some("install-library") => match std::env::args_os().nth(2) {
+            Some(prefix) => library::install(prefix.as_ref()),
+            None => Err(anyhow::anyhow!("where to? cargo xtask install-library /usr/local")),
+        },
+        _ => Err(anyhow::anyhow!("usage: cargo xtask layers|examples|aarch64|install-library")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,7 +49,7 @@ fn queue(lane: Lane) -> QueueId {
     }
 }
 
-impl<P: Port> Submit for Direct<P> {
+impl<P: Port + std::fmt::Debug> Submit for Direct<P> {
     fn submit(&mut self, command: Command) -> Result<Ticket, TransportError> {
         let queue = queue(command.lane);
         if !self.driver.has_room(queue) {

@@ -56,7 +56,7 @@ pub struct Done {
 ///
 /// Commands are given to it and come back complete, in any order. It owns their data meanwhile, so that whatever
 /// becomes of the caller, a drive never writes to memory that is used for something else.
-pub trait Submit {
+pub trait Submit: std::fmt::Debug {
     /// Gives a command to the drive, or keeps it until the next [`Self::wait`], so that many go together.
     ///
     /// # Errors

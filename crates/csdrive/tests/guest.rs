@@ -179,6 +179,45 @@ fn a_system_with_a_compiler_and_a_shared_folder() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What `csdrive` does to a drive by io_uring passthrough, and what it says when it may not.
+const DEVICE: &str = r#"
+set -ex
+csdrive check /dev/nvme0
+csdrive program load --index 3 double.bpf.o /dev/ng0n3
+csdrive program list -o json /dev/nvme0n1 | grep -q '"active": true'
+python3 -c 'import sys, struct; sys.stdout.buffer.write(struct.pack("<1000I", *range(1000)))' > numbers
+csdrive memory write --start 1MiB --file numbers /dev/nvme0
+test "$(csdrive exec -p 3 -r 0:4000 -r 1MiB:4000 /dev/nvme0)" = 1000
+csdrive memory read --start 0 --length 4000 --file doubled /dev/nvme0
+python3 -c 'import struct; d = open("doubled", "rb").read(); assert struct.unpack("<1000I", d) == tuple(range(0, 2000, 2))'
+set=$(csdrive ranges create -r 0:4000 -r 1MiB:4000 /dev/nvme0)
+csdrive exec -p 3 --set $set --count 10000 --depth 64 --json /dev/nvme0
+csdrive ranges delete --id $set /dev/nvme0
+! csdrive exec -p 9 /dev/nvme0 2> error
+grep 'No Program' error
+! setpriv --reuid 65534 csdrive exec /dev/nvme0 2> error
+grep 'CAP_SYS_ADMIN' error
+! csdrive exec /dev/vda 2> error
+grep 'no drive' error
+csdrive program deactivate --index 3 /dev/nvme0
+csdrive program unload --index 3 /dev/nvme0
+# The same from C.
+clang -O1 -Wall -Werror -I. double.c -o double -L. -lcsdrive -Wl,-rpath,.
+./double /dev/nvme0 double.bpf.o
+"#;
+
+fn device_commands_and_the_c_library() -> Result<(), Failed> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut folder = std::env::current_exe()?;
+    folder.pop();
+    let library = folder.join("libcsdrive.so").to_string_lossy().into_owned();
+    let header = format!("{root}/crates/libcsdrive/include/libcsdrive.h");
+    let object = format!("{root}/examples/programs/double.bpf.o");
+    let source = format!("{root}/examples/host/double.c");
+    let files = [&library, &header, &object, &source].map(|file| ["--file", file]);
+    expect(&vm(files.as_flattened(), &["sh", "-c", DEVICE]), 0)
+}
+
 fn reboot_of_the_guest() -> Result<(), Failed> {
     expect(&vm(&[], &["sh", "-c", REBOOT]), 9)
 }
@@ -266,13 +305,14 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
             "a_system_with_a_compiler_and_a_shared_folder",
             a_system_with_a_compiler_and_a_shared_folder,
         ),
+        ("device_commands_and_the_c_library", device_commands_and_the_c_library),
         ("reboot_of_the_guest", reboot_of_the_guest),
         ("a_stalled_guest_goes_on", a_stalled_guest_goes_on),
         ("qemu_killed", qemu_killed),

@@ -1,0 +1,115 @@
+/* libcsdrive: programs, device memory and executions of a computational storage drive.
+ *
+ *     cc host.c $(pkg-config --cflags --libs csdrive)
+ *
+ * A drive is /dev/nvme0 (a stock Linux kernel, by io_uring passthrough; root), or the socket of `csdrive serve`.
+ *
+ * Functions return 0, or what went wrong: a positive number is an NVMe status (status code type in bits 10:8, status
+ * code in 7:0), a negative one an errno. csdrive_error() says it in words.
+ *
+ * A drive may be used by several threads; they wait for each other. Different drives are independent.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef LIBCSDRIVE_H
+#define LIBCSDRIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A drive that is open. */
+typedef struct csdrive csdrive;
+
+/* What a drive is like. */
+typedef struct csdrive_geometry {
+    uint64_t block_bytes;        /* bytes of a logical block */
+    uint64_t blocks;             /* blocks of the NVM namespace */
+    uint64_t memory_bytes;       /* bytes of device memory */
+    uint64_t transfer_bytes_max; /* most bytes of one command; functions below split what is longer */
+} csdrive_geometry;
+
+/* A part of device memory. */
+typedef struct csdrive_range {
+    uint64_t start;  /* first byte */
+    uint32_t length; /* bytes */
+    uint32_t reserved;
+} csdrive_range;
+
+/* One execution of a program. All zeroes, but for what is needed. */
+typedef struct csdrive_execution {
+    uint16_t program;             /* program index */
+    uint16_t range_set;           /* identifier of a range set, or 0 */
+    uint32_t range_count;         /* number of ranges given here, if there is no set */
+    const csdrive_range *ranges;  /* mr_addr[0], mr_addr[1], ... of the program */
+    int64_t param1;               /* cparam1 of the program */
+    int64_t param2;               /* cparam2 */
+    const void *data;             /* data_buffer of the program, or NULL */
+    size_t data_length;           /* its bytes */
+} csdrive_execution;
+
+/* An execution that has ended. */
+typedef struct csdrive_done {
+    uint64_t ticket; /* which: csdrive_submit() gave it */
+    uint64_t result; /* what the program returned, if status is 0 */
+    int status;      /* 0, or an NVMe status as above */
+    int reserved;
+} csdrive_done;
+
+/* What went wrong last in this thread, with what to do about it. Valid until the next call in this thread. */
+const char *csdrive_error(void);
+
+/* The version of this library. */
+const char *csdrive_version(void);
+
+/* Opens a drive: "/dev/nvme0", one of its namespaces, or a socket of `csdrive serve`. */
+int csdrive_open(const char *path, csdrive **drive);
+
+/* Closes a drive; NULL is none. Executions that are under way are waited for. */
+void csdrive_close(csdrive *drive);
+
+int csdrive_get_geometry(csdrive *drive, csdrive_geometry *geometry);
+
+/* Loads a program (an object file of `clang -target bpf`) to an index, and activates it. */
+int csdrive_load(csdrive *drive, uint16_t index, const void *object, size_t length);
+int csdrive_load_file(csdrive *drive, uint16_t index, const char *path);
+
+/* Lets a program be executed (1), or no more (0). */
+int csdrive_activate(csdrive *drive, uint16_t index, int active);
+
+/* Removes a program that is not active. */
+int csdrive_unload(csdrive *drive, uint16_t index);
+
+/* Device memory. Starts are multiples of four, lengths of writes and fills, too. */
+int csdrive_memory_read(csdrive *drive, uint64_t start, void *buffer, size_t length);
+int csdrive_memory_write(csdrive *drive, uint64_t start, const void *buffer, size_t length);
+int csdrive_memory_fill(csdrive *drive, uint64_t start, uint64_t length);
+
+/* Blocks; the buffer holds count blocks. */
+int csdrive_read_blocks(csdrive *drive, uint64_t first, uint64_t count, void *buffer);
+int csdrive_write_blocks(csdrive *drive, uint64_t first, uint64_t count, const void *buffer);
+
+/* Copies blocks to device memory, within the drive. */
+int csdrive_copy_blocks(csdrive *drive, uint64_t first, uint64_t count, uint64_t start);
+
+/* Memory range sets. */
+int csdrive_ranges_create(csdrive *drive, const csdrive_range *ranges, size_t count, uint16_t *id);
+int csdrive_ranges_delete(csdrive *drive, uint16_t id);
+
+/* Executes a program and waits for its end. */
+int csdrive_execute(csdrive *drive, const csdrive_execution *execution, uint64_t *result);
+
+/* Starts an execution. What it points to is copied. The drive sees it at the next csdrive_wait(), at the latest. */
+int csdrive_submit(csdrive *drive, const csdrive_execution *execution, uint64_t *ticket);
+
+/* Waits until count executions have ended, in any order. */
+int csdrive_wait(csdrive *drive, csdrive_done *done, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,97 @@
+//! What goes wrong: numbers for C, and words.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_int};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use client::{DriveError, TransportError};
+use nvme_spec::Status;
+
+/// What a function of the library can fail by.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A pointer that must not be null.
+    Null(&'static str),
+    /// A file.
+    File {
+        path: PathBuf,
+        cause: io::Error,
+    },
+    Drive(DriveError),
+}
+
+impl From<DriveError> for Failure {
+    fn from(error: DriveError) -> Self {
+        Self::Drive(error)
+    }
+}
+
+impl Failure {
+    fn number(&self) -> c_int {
+        let of_system = |cause: &io::Error| -cause.raw_os_error().unwrap_or(libc::EIO);
+        match self {
+            Self::Null(_) => -libc::EINVAL,
+            Self::File { cause, .. } => of_system(cause),
+            Self::Drive(DriveError::Failed(failed)) => status_number(failed.status),
+            Self::Drive(DriveError::Unaligned { .. } | DriveError::BeyondMemory { .. }) => {
+                -libc::EINVAL
+            }
+            Self::Drive(DriveError::TooMuch(_)) => -libc::E2BIG,
+            Self::Drive(DriveError::Transport(error)) => match error {
+                TransportError::Open { cause, .. } | TransportError::Kernel { cause, .. } => {
+                    of_system(cause)
+                }
+                TransportError::NoDrive { .. } | TransportError::NoNamespace(_) => -libc::ENODEV,
+                TransportError::Full(_) => -libc::EAGAIN,
+                TransportError::Idle => -libc::ECHILD,
+                TransportError::Socket { .. } => -libc::ECONNREFUSED,
+                TransportError::Driver(_) | TransportError::Gone => -libc::EIO,
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Null(what) => format!("{what} is NULL"),
+            Self::File { path, cause } => format!("{}: {cause}", path.display()),
+            Self::Drive(error) => error.to_string(),
+        }
+    }
+}
+
+/// An NVMe status as C gets it: type and code.
+pub(crate) fn status_number(status: Status) -> c_int {
+    c_int::from(status.bits() & 0x7FF)
+}
+
+thread_local! {
+    static LAST: RefCell<CString> = RefCell::default();
+}
+
+/// The last failure of this thread, in words.
+pub(crate) fn last() -> *const c_char {
+    LAST.with_borrow(|text| text.as_ptr())
+}
+
+fn note(text: String) {
+    // Zeroes cannot be in it: they would end it.
+    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    LAST.set(text);
+}
+
+/// Runs a function of the library: its number, after its words are noted.
+pub(crate) fn guarded(act: impl FnOnce() -> Result<(), Failure>) -> c_int {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(failure)) => {
+            note(failure.text());
+            failure.number()
+        }
+        Err(_) => {
+            note("a bug in libcsdrive: please report what it printed".to_owned());
+            -libc::EIO
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! The C library: `include/libcsdrive.h` says what each function does.
+//!
+//! Everything is passed on to `client::Drive`. What comes from C is checked for null; the rest of a pointer's promise
+//! is the caller's. No panic gets out.
+#![expect(unsafe_code, reason = "the interface is C's; see the SAFETY comments")]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "all of a function's rest on the one promise of its caller"
+)]
+
+mod error;
+
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use client::{Drive, DriveError, Invocation};
+
+use error::{Failure, guarded, status_number};
+
+/// A drive that is open.
+#[derive(Debug)]
+#[expect(non_camel_case_types, reason = "C's name")]
+pub struct csdrive(Mutex<Drive>);
+
+/// `csdrive_geometry`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header documents them")]
+pub struct Geometry {
+    pub block_bytes: u64,
+    pub blocks: u64,
+    pub memory_bytes: u64,
+    pub transfer_bytes_max: u64,
+}
+
+/// `csdrive_range`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header documents them")]
+pub struct Range {
+    pub start: u64,
+    pub length: u32,
+    pub reserved: u32,
+}
+
+/// `csdrive_execution`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header documents them")]
+pub struct Execution {
+    pub program: u16,
+    pub range_set: u16,
+    pub range_count: u32,
+    pub ranges: *const Range,
+    pub param1: i64,
+    pub param2: i64,
+    pub data: *const c_void,
+    pub data_length: usize,
+}
+
+/// `csdrive_done`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the header documents them")]
+pub struct Done {
+    pub ticket: u64,
+    pub result: u64,
+    pub status: c_int,
+    pub reserved: c_int,
+}
+
+/// Bytes that a caller promises.
+///
+/// # Safety
+/// If the length is not 0, as many bytes are there and do not change meanwhile.
+unsafe fn bytes<'a, T>(at: *const T, count: usize, what: &'static str) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if at.is_null() {
+        return Err(Failure::Null(what));
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(at, count) })
+}
+
+/// Something that a caller wants filled in.
+///
+/// # Safety
+/// If it is not null, as many are there, and nobody else uses them meanwhile.
+unsafe fn places<'a, T>(
+    at: *mut T,
+    count: usize,
+    what: &'static str,
+) -> Result<&'a mut [T], Failure> {
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    if at.is_null() {
+        return Err(Failure::Null(what));
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts_mut(at, count) })
+}
+
+/// Text that a caller promises.
+///
+/// # Safety
+/// If it is not null, it ends with a zero.
+unsafe fn path<'a>(text: *const c_char, what: &'static str) -> Result<&'a Path, Failure> {
+    if text.is_null() {
+        return Err(Failure::Null(what));
+    }
+    // SAFETY: the caller's promise.
+    let text = unsafe { CStr::from_ptr(text) };
+    Ok(Path::new(OsStr::from_bytes(text.to_bytes())))
+}
+
+/// Does something with a drive.
+///
+/// # Safety
+/// If the drive is not null, `csdrive_open` gave it and it is not closed.
+unsafe fn with(
+    drive: *const csdrive,
+    act: impl FnOnce(&mut Drive) -> Result<(), Failure>,
+) -> c_int {
+    guarded(|| {
+        if drive.is_null() {
+            return Err(Failure::Null("drive"));
+        }
+        // SAFETY: the caller's promise.
+        let drive = unsafe { &*drive };
+        // A panic was reported already, and a drive has no state that one could spoil for good.
+        act(&mut drive.0.lock().unwrap_or_else(PoisonError::into_inner))
+    })
+}
+
+/// See the header.
+#[unsafe(no_mangle)]
+pub extern "C" fn csdrive_error() -> *const c_char {
+    error::last()
+}
+
+/// See the header.
+#[unsafe(no_mangle)]
+pub extern "C" fn csdrive_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// See the header.
+///
+/// # Safety
+/// `name` is a string, `drive` a place for a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_open(name: *const c_char, drive: *mut *mut csdrive) -> c_int {
+    guarded(|| {
+        // SAFETY: as above.
+        let (name, place) = unsafe { (path(name, "path")?, places(drive, 1, "drive")?) };
+        place[0] = std::ptr::null_mut();
+        let opened = Drive::open(name)?;
+        place[0] = Box::into_raw(Box::new(csdrive(Mutex::new(opened))));
+        Ok(())
+    })
+}
+
+/// See the header.
+///
+/// # Safety
+/// `csdrive_open` gave the drive, and nobody uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_close(drive: *mut csdrive) {
+    guarded(|| {
+        if !drive.is_null() {
+            // SAFETY: as above.
+            drop(unsafe { Box::from_raw(drive) });
+        }
+        Ok(())
+    });
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, `geometry` a place for one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_get_geometry(drive: *const csdrive, to: *mut Geometry) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let of = drive.geometry();
+            places(to, 1, "geometry")?[0] = Geometry {
+                block_bytes: of.block_bytes,
+                blocks: of.blocks,
+                memory_bytes: of.memory_bytes,
+                transfer_bytes_max: of.transfer_bytes_max,
+            };
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the object `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_load(
+    drive: *const csdrive,
+    index: u16,
+    object: *const c_void,
+    length: usize,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| Ok(drive.load_program(index, bytes(object.cast(), length, "object")?)?))
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the name a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_load_file(
+    drive: *const csdrive,
+    index: u16,
+    name: *const c_char,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let file = path(name, "path")?;
+            let object = std::fs::read(file)
+                .map_err(|cause| Failure::File { path: file.to_owned(), cause })?;
+            Ok(drive.load_program(index, &object)?)
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_activate(
+    drive: *const csdrive,
+    index: u16,
+    active: c_int,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.activate_program(index, active != 0)?)) }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_unload(drive: *const csdrive, index: u16) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.unload_program(index)?)) }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the buffer `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_memory_read(
+    drive: *const csdrive,
+    start: u64,
+    buffer: *mut c_void,
+    length: usize,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let place = places(buffer.cast::<u8>(), length, "buffer")?;
+            place.copy_from_slice(&drive.read_memory(start, length as u64)?);
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the buffer `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_memory_write(
+    drive: *const csdrive,
+    start: u64,
+    buffer: *const c_void,
+    length: usize,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| Ok(drive.write_memory(start, bytes(buffer.cast(), length, "buffer")?)?))
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_memory_fill(
+    drive: *const csdrive,
+    start: u64,
+    length: u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.fill_memory(start, length)?)) }
+}
+
+/// Bytes of so many blocks.
+fn block_bytes(drive: &Drive, count: u64) -> Result<usize, Failure> {
+    let len = drive.block_bytes().checked_mul(count).and_then(|len| usize::try_from(len).ok());
+    len.ok_or_else(|| DriveError::TooMuch(format!("{count} blocks")).into())
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the buffer holds the blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_read_blocks(
+    drive: *const csdrive,
+    first: u64,
+    count: u64,
+    buffer: *mut c_void,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let place = places(buffer.cast::<u8>(), block_bytes(drive, count)?, "buffer")?;
+            place.copy_from_slice(&drive.read_blocks(first, count)?);
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the buffer holds the blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_write_blocks(
+    drive: *const csdrive,
+    first: u64,
+    count: u64,
+    buffer: *const c_void,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let data = bytes(buffer.cast(), block_bytes(drive, count)?, "buffer")?;
+            drive.write_blocks(first, data)?;
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_copy_blocks(
+    drive: *const csdrive,
+    first: u64,
+    count: u64,
+    start: u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.copy_blocks(first, count, start)?)) }
+}
+
+fn pairs(ranges: &[Range]) -> Vec<(u64, u32)> {
+    ranges.iter().map(|range| (range.start, range.length)).collect()
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, there are `count` ranges, and `id` is a place for a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_ranges_create(
+    drive: *const csdrive,
+    ranges: *const Range,
+    count: usize,
+    id: *mut u16,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let place = places(id, 1, "id")?;
+            place[0] = drive.create_range_set(&pairs(bytes(ranges, count, "ranges")?))?;
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_ranges_delete(drive: *const csdrive, id: u16) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.delete_range_set(id)?)) }
+}
+
+/// An execution as Rust has it.
+///
+/// # Safety
+/// If it is not null, it is one, and what it points to is there.
+unsafe fn invocation(execution: *const Execution) -> Result<Invocation, Failure> {
+    // SAFETY: as above.
+    unsafe {
+        let of = &bytes(execution, 1, "execution")?[0];
+        let ranges = bytes(of.ranges, of.range_count as usize, "execution.ranges")?;
+        let data = bytes(of.data.cast::<u8>(), of.data_length, "execution.data")?;
+        Ok(Invocation {
+            program: of.program,
+            range_set: of.range_set,
+            ranges: pairs(ranges),
+            param1: of.param1,
+            param2: of.param2,
+            data: data.to_vec(),
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the execution sound, and `result` is null or a place for a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_execute(
+    drive: *const csdrive,
+    execution: *const Execution,
+    result: *mut u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let given = drive.execute(&invocation(execution)?)?;
+            // Who does not want the result gives no place for it.
+            places(result, usize::from(!result.is_null()), "result")?.fill(given);
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, the execution sound, and `ticket` is null or a place for a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_submit(
+    drive: *const csdrive,
+    execution: *const Execution,
+    ticket: *mut u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let given = drive.start_execute(&invocation(execution)?)?;
+            places(ticket, usize::from(!ticket.is_null()), "ticket")?.fill(given.0);
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, `done` has `count` places.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_wait(
+    drive: *const csdrive,
+    done: *mut Done,
+    count: usize,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            for place in places(done, count, "done")? {
+                let ended = drive.wait()?;
+                *place = Done {
+                    ticket: ended.ticket.0,
+                    result: ended.result,
+                    status: status_number(ended.status),
+                    reserved: 0,
+                };
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! C programs with the library: the example, and one that misuses it, on a drive that is served by the test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use controller::Config;
+use emulator::{Doorbells, Options, Server};
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Where the library was built: beside the test, or beside its folder.
+fn library() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("tests are files");
+    folder.pop();
+    let found =
+        [folder.clone(), folder.join("..")].into_iter().find(|f| f.join("libcsdrive.so").exists());
+    found.unwrap_or_else(|| panic!("no libcsdrive.so in {} or above", folder.display()))
+}
+
+fn compile(source: &Path, to: &Path, is_static: bool) {
+    let library = library();
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-I"]);
+    cc.arg(Path::new(REPOSITORY).join("crates/libcsdrive/include")).arg("-o").arg(to).arg(source);
+    if is_static {
+        cc.arg(library.join("libcsdrive.a")).args(["-lpthread", "-ldl", "-lm"]);
+    } else {
+        cc.arg("-L")
+            .arg(&library)
+            .arg("-lcsdrive")
+            .arg(format!("-Wl,-rpath,{}", library.display()));
+    }
+    let output = cc.output().expect("cc is installed: Rust links with it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs something while a drive is served.
+fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("drive");
+    let config = Config { memory_bytes: 4 << 20, ..Config::default() };
+    let options =
+        Options { config, socket: socket.clone(), workers: 1, doorbells: Doorbells::Messages };
+    let server = Server::new(options).expect("a drive");
+    let stopper = server.stopper();
+    let thread = std::thread::spawn(move || server.run(|_| {}));
+    let output = act(&socket);
+    stopper.stop();
+    thread.join().expect("no panic").expect("the drive was served");
+    let [out, errors] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
+    assert!(output.status.success(), "{}\n{out}\n{errors}", output.status);
+    out.into_owned()
+}
+
+#[test]
+fn the_example_works_with_either_library() {
+    let folder = tempfile::tempdir().unwrap();
+    for is_static in [false, true] {
+        let program = folder.path().join(format!("double-{is_static}"));
+        compile(&Path::new(REPOSITORY).join("examples/host/double.c"), &program, is_static);
+        let object = Path::new(REPOSITORY).join("examples/programs/double.bpf.o");
+        let run = |socket: &Path| Command::new(&program).arg(socket).arg(&object).output().unwrap();
+        let text = with_drive(run);
+        assert!(
+            text.starts_with("doubled 1024 numbers\n10000 executions, 64 at a time\n196h: "),
+            "{text}"
+        );
+        assert!(text.contains("No Program"), "{text}");
+    }
+}
+
+/// What must be refused, by number and in words.
+const MISUSE: &str = r#"
+#include <libcsdrive.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void expect(int number, int expected, const char *words)
+{
+    if (number != expected || !strstr(csdrive_error(), words))
+        printf("got %d (%s), not %d (%s)\n", number, csdrive_error(), expected, words);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    csdrive *drive = (csdrive *)1;
+    expect(csdrive_open(NULL, &drive), -EINVAL, "path is NULL");
+    expect(csdrive_open("/nowhere", NULL), -EINVAL, "drive is NULL");
+    expect(csdrive_open("/nowhere", &drive), -ENOENT, "csdrive serve");
+    if (drive)
+        puts("a drive that was not opened");
+    expect(csdrive_open("/dev/null", &drive), -ENODEV, "no drive");
+    expect(csdrive_load(NULL, 0, "", 0), -EINVAL, "drive is NULL");
+    csdrive_close(NULL);
+
+    expect(csdrive_open(argv[1], &drive), 0, "");
+    char buffer[16] = {0};
+    static char block[4096];
+    csdrive_geometry geometry;
+    expect(csdrive_get_geometry(drive, &geometry), 0, "");
+    if (geometry.memory_bytes != 4 << 20)
+        puts("another geometry");
+    expect(csdrive_memory_write(drive, 2, buffer, 4), -EINVAL, "not a multiple of 4");
+    expect(csdrive_memory_write(drive, geometry.memory_bytes, buffer, 4), -EINVAL, "4194304 bytes");
+    expect(csdrive_memory_read(drive, UINT64_MAX - 3, buffer, 8), -EINVAL, "4194304 bytes");
+    expect(csdrive_memory_read(drive, 0, NULL, 8), -EINVAL, "buffer is NULL");
+    expect(csdrive_memory_read(drive, 0, NULL, 0), 0, "");
+    expect(csdrive_read_blocks(drive, geometry.blocks, 1, block), 0x080, "LBA Out of Range");
+    expect(csdrive_read_blocks(drive, 0, UINT64_MAX, buffer), -E2BIG, "blocks");
+    expect(csdrive_load(drive, 0, "not a program", 13), 0x18e, "ELF");
+    expect(csdrive_load_file(drive, 0, "/nowhere.o"), -ENOENT, "/nowhere.o");
+    expect(csdrive_execute(drive, NULL, NULL), -EINVAL, "execution is NULL");
+    csdrive_execution execution = {.range_count = 3};
+    expect(csdrive_execute(drive, &execution, NULL), -EINVAL, "ranges is NULL");
+    csdrive_done done;
+    expect(csdrive_wait(drive, &done, 1), -ECHILD, "no command is under way");
+    csdrive_close(drive);
+    return 0;
+}
+"#;
+
+#[test]
+fn misuse_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("misuse.c");
+    std::fs::write(&source, MISUSE).unwrap();
+    let program = folder.path().join("misuse");
+    compile(&source, &program, false);
+    let text = with_drive(|socket| Command::new(&program).arg(socket).output().unwrap());
+    assert_eq!(text, "", "the program prints what is not as it should be");
+}
