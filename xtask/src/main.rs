@@ -21,6 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
     ("client", &["nvme_spec", "vfio_user"]),
+    // simulator, controller, simtime: its tests have a drive in their process.
+    ("fdmfs", &["client", "simulator", "controller", "simtime"]),
     // emulator, controller: its tests serve a drive.
     ("libcsdrive", &["nvme_spec", "client", "emulator", "controller"]),
     ("engine_bench", &["ebpf"]),
@@ -39,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "emulator",
             "engine_bench",
             "debian",
+            "fdmfs",
             // Its tests take the C library to a guest.
             "libcsdrive",
         ],

@@ -1,10 +1,11 @@
 //! Submission queue entries of every command the drive knows, without data pointers.
 
 use nvme_spec::command::{
-    AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CreateCqCdw11, CreateSqCdw11,
-    DatasetCdw11, ExecuteCdw2, FeaturesCdw10, FormatCdw10, GetLogCdw10, IdentifyCdw10,
-    IdentifyCdw11, LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor, QueueCdw10,
-    RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
+    AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CopySourceMemory, CreateCqCdw11,
+    CreateSqCdw11, DatasetCdw11, ExecuteCdw2, FeaturesCdw10, FormatCdw10, GetLogCdw10,
+    IdentifyCdw10, IdentifyCdw11, LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor,
+    QueueCdw10, RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10,
+    WriteZeroesCdw12,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -300,6 +301,16 @@ pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
         snsid: NVM_NSID.into(),
         slba: first_block.into(),
         nlb_z: ((count - 1) as u16).into(),
+        ..Default::default()
+    }
+}
+
+/// A copy source entry (format 4h) for bytes of device memory.
+pub fn copy_source_memory(start: u64, len: u32) -> CopySourceMemory {
+    CopySourceMemory {
+        snsid: MEMORY_NSID.into(),
+        saddr: start.into(),
+        nbyte: len.into(),
         ..Default::default()
     }
 }

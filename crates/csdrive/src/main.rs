@@ -52,6 +52,9 @@ enum Command {
     Memory(device::memory::Command),
     Exec(device::exec::Arguments),
     Check(device::check::Arguments),
+    /// A drive as a file system: device memory, programs, storage
+    #[command(subcommand)]
+    Fs(device::fs::Command),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -146,6 +149,7 @@ fn main() -> ExitCode {
         Command::Memory(command) => device::memory::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
+        Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))

@@ -108,6 +108,26 @@ impl<T: Submit> Drive<T> {
         Ok(())
     }
 
+    /// Copies device memory within the drive, to where it does not overlap; places and length are multiples of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn copy_memory(&mut self, from: u64, len: u64, to: u64) -> DriveResult<()> {
+        for (what, value) in [("source", from), ("length of a copy", len), ("target", to)] {
+            aligned(what, value, DWORD)?;
+        }
+        self.check_memory(from, len)?;
+        self.check_memory(to, len)?;
+        for at in (0..len).step_by(MEMORY_COMMAND_BYTES_MAX as usize) {
+            let n = MEMORY_COMMAND_BYTES_MAX.min(len - at);
+            let source = commands::copy_source_memory(from + at, n as u32);
+            let entry = commands::memory_copy(to + at, n, 1, 4);
+            let data = Data::ToDrive(source.as_bytes().to_vec());
+            self.run("Memory Copy", Lane::Io, entry, data)?;
+        }
+        Ok(())
+    }
+
     /// Reads device memory; the start is a multiple of four.
     ///
     /// # Errors

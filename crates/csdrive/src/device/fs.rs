@@ -1,0 +1,131 @@
+//! `csdrive fs`: a drive as a file system (FDMFS).
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+
+use anyhow::{Context, Result, bail};
+use client::Drive;
+use fdmfs::Options;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::report::say;
+use crate::{Outcome, Usage, usage};
+
+/// What the process that serves the file system says when it is there.
+const READY: &str = "mounted";
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Mount a drive: memory/, programs/, storage/, run
+    Mount(Mount),
+    /// Unmount it
+    Unmount {
+        /// Where it is mounted
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mount {
+    /// The drive: /dev/nvme0, one of its namespaces, or the socket of csdrive serve
+    #[arg(value_name = "DEV")]
+    device: PathBuf,
+    /// A folder to mount on
+    dir: PathBuf,
+    /// Show this folder of a mounted file system as storage/; copies to memory/ are made within the drive if it is there
+    #[arg(long, value_name = "PATH")]
+    storage: Option<PathBuf>,
+    /// Let other users in; permissions are checked
+    #[arg(long)]
+    allow_other: bool,
+    /// Do not go to the background
+    #[arg(long)]
+    foreground: bool,
+}
+
+pub(crate) fn run(command: &Command) -> Result<Outcome> {
+    match command {
+        Command::Mount(arguments) if arguments.foreground => serve(arguments),
+        Command::Mount(arguments) => start(arguments),
+        Command::Unmount { dir } => unmount(dir, false),
+    }
+}
+
+/// Lets another process serve the file system, and waits until it does.
+fn start(arguments: &Mount) -> Result<Outcome> {
+    let mut server = Process::new(std::env::current_exe().context("where csdrive is")?);
+    server.args(["fs", "mount", "--foreground"]);
+    if let Some(storage) = &arguments.storage {
+        server.arg("--storage").arg(storage);
+    }
+    if arguments.allow_other {
+        server.arg("--allow-other");
+    }
+    server.arg("--").arg(&arguments.device).arg(&arguments.dir);
+    // A group of its own: what ends the shell's job does not end it.
+    server.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut server = server.spawn()?;
+    let out = server.stdout.take().context("it says nothing")?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    if line.trim() == READY {
+        return Ok(Outcome::Success);
+    }
+    // It has said why.
+    let status = server.wait()?;
+    Ok(Outcome::Status(status.code().map_or(1, |code| code as u8)))
+}
+
+fn serve(arguments: &Mount) -> Result<Outcome> {
+    let dir = &arguments.dir;
+    // What is left of one whose server was killed is in the way.
+    if let Err(error) = std::fs::metadata(dir)
+        && error.kind() == std::io::ErrorKind::NotConnected
+    {
+        unmount(dir, true)?;
+    }
+    let drive = Drive::open(&arguments.device).map_err(|error| Usage(error.into()))?;
+    let name = arguments.device.file_name().unwrap_or_default().to_string_lossy();
+    let options = Options {
+        storage: arguments.storage.clone(),
+        drive: controller_of(&name),
+        allow_other: arguments.allow_other,
+    };
+    let mount = usage(
+        fdmfs::mount(drive, dir, &options).with_context(|| format!("mount on {}", dir.display())),
+    )?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let at = dir.clone();
+    std::thread::spawn(move || {
+        // Another signal tries again: files may have been open.
+        signals.forever().for_each(|_| drop(unmount(&at, false)));
+    });
+    say!("{READY}");
+    mount.wait().with_context(|| dir.display().to_string())?;
+    Ok(Outcome::Success)
+}
+
+/// `nvme0` of any of its devices.
+fn controller_of(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("nvme").or_else(|| name.strip_prefix("ng"))?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    (!digits.is_empty()).then(|| format!("nvme{digits}"))
+}
+
+fn unmount(dir: &Path, lazily: bool) -> Result<Outcome> {
+    let lazy: &[&str] = if lazily { &["-l"] } else { &[] };
+    let mut said = String::new();
+    for (program, arguments) in [("umount", lazy), ("fusermount3", &["-u"])] {
+        let Ok(output) = Process::new(program).args(arguments).arg(dir).output() else { continue };
+        if output.status.success() {
+            return Ok(Outcome::Success);
+        }
+        said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if said.contains("not mounted") {
+            break;
+        }
+    }
+    bail!("{}: {said}", dir.display())
+}

@@ -1,0 +1,803 @@
+//! The file system as FUSE sees it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use client::Submit;
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+use crate::nodes::{Kind, Node, ProgramFile, fixed};
+use crate::space::PAGE;
+use crate::state::{Done, Handle, State};
+
+/// Attributes are asked for anew: programs and other users of the storage folder change files.
+const TTL: Duration = Duration::ZERO;
+
+/// Most bytes of a copy, whose answer has 32 bits.
+const COPY_MAX: u64 = 1 << 30;
+
+/// Largest write.
+const WRITE_MAX: u32 = 1 << 20;
+
+/// `fallocate`'s modes (linux/falloc.h).
+const KEEP_SIZE: i32 = 1;
+const PUNCH_HOLE: i32 = 2;
+const ZERO_RANGE: i32 = 16;
+
+/// `renameat2`'s RENAME_NOREPLACE.
+const NO_REPLACE: u32 = 1;
+
+/// The file system.
+#[derive(Debug)]
+pub(crate) struct Fdmfs<T> {
+    state: Mutex<State<T>>,
+    owner: (u32, u32),
+    mounted: SystemTime,
+}
+
+impl<T: Submit> Fdmfs<T> {
+    pub(crate) fn new(state: State<T>) -> Self {
+        let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        Self { state: Mutex::new(state), owner, mounted: SystemTime::now() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // A panic ended the request it was in; each request leaves a state that others can go on with.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Attributes of something of ours.
+    fn own(&self, ino: u64, kind: FileType, perm: u16, size: u64) -> FileAttr {
+        FileAttr {
+            ino: INodeNo(ino),
+            size,
+            blocks: size.div_ceil(512),
+            atime: self.mounted,
+            mtime: self.mounted,
+            ctime: self.mounted,
+            crtime: self.mounted,
+            kind,
+            perm,
+            nlink: if kind == FileType::Directory { 2 } else { 1 },
+            uid: self.owner.0,
+            gid: self.owner.1,
+            rdev: 0,
+            blksize: PAGE as u32,
+            flags: 0,
+        }
+    }
+
+    fn attributes(&self, state: &State<T>, ino: u64, handle: Option<u64>) -> Done<FileAttr> {
+        let (file, folder) = (FileType::RegularFile, FileType::Directory);
+        match ino {
+            fixed::ROOT => return Ok(self.own(ino, folder, 0o555, 0)),
+            fixed::MEMORY | fixed::PROGRAMS => return Ok(self.own(ino, folder, 0o755, 0)),
+            fixed::RUN => return Ok(self.own(ino, file, 0o600, state.answer.len() as u64)),
+            fixed::STATISTICS => {
+                return Ok(self.own(ino, file, 0o444, state.statistics().len() as u64));
+            }
+            _ => {}
+        }
+        if let Some(Handle::Storage(open)) = handle.and_then(|handle| state.handles.get(&handle)) {
+            return Ok(storage_attributes(ino, &open.metadata()?));
+        }
+        if let Some(path) = state.nodes.storage_path(ino) {
+            let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            return Ok(storage_attributes(ino, &fs::symlink_metadata(storage.path(&path))?));
+        }
+        let node = state.nodes.get(ino).ok_or(Errno::ENOENT)?;
+        let size = match &node.kind {
+            Kind::Memory(id) => state.files.place(*id)?.size,
+            Kind::Program(ProgramFile::Written(bytes)) => bytes.len() as u64,
+            Kind::Program(program) => State::<T>::program_text(program).len() as u64,
+            Kind::Storage(_) => return Err(Errno::ENOENT),
+        };
+        let (uid, gid) = node.owner;
+        let changed = node.changed;
+        let of = self.own(ino, file, node.mode, size);
+        Ok(FileAttr { uid, gid, mtime: changed, ctime: changed, ..of })
+    }
+
+    fn find(&self, parent: u64, name: &OsStr) -> Done<FileAttr> {
+        let mut state = self.state();
+        let ino = match (parent, name.to_str()) {
+            (fixed::ROOT, Some("memory")) => fixed::MEMORY,
+            (fixed::ROOT, Some("programs")) => fixed::PROGRAMS,
+            (fixed::ROOT, Some("storage")) if state.storage.is_some() => fixed::STORAGE,
+            (fixed::ROOT, Some("run")) => fixed::RUN,
+            (fixed::ROOT, Some("statistics")) => fixed::STATISTICS,
+            (fixed::ROOT, _) => return Err(Errno::ENOENT),
+            _ => match state.nodes.names(parent) {
+                Some(names) => *names.get(name).ok_or(Errno::ENOENT)?,
+                None => return self.find_storage(&mut state, parent, name),
+            },
+        };
+        self.attributes(&state, ino, None)
+    }
+
+    fn find_storage(&self, state: &mut State<T>, parent: u64, name: &OsStr) -> Done<FileAttr> {
+        let path = state.nodes.storage_path(parent).ok_or(Errno::ENOTDIR)?.join(name);
+        let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+        let metadata = fs::symlink_metadata(storage.path(&path))?;
+        let ino = state.nodes.storage(path);
+        Ok(storage_attributes(ino, &metadata))
+    }
+
+    /// Makes a file in a folder of ours and opens it.
+    fn create_own(&self, state: &mut State<T>, folder: u64, name: &OsStr, node: Node) -> Done<u64> {
+        if state.nodes.names(folder).ok_or(Errno::EPERM)?.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
+        Ok(state.nodes.add(folder, name, node))
+    }
+
+    fn new_node(
+        &self,
+        state: &mut State<T>,
+        request: &Request,
+        folder: u64,
+        mode: u32,
+    ) -> Done<Node> {
+        let kind = match folder {
+            fixed::MEMORY => Kind::Memory(state.files.create()),
+            fixed::PROGRAMS => Kind::Program(ProgramFile::Written(Vec::new())),
+            _ => return Err(Errno::EPERM),
+        };
+        Ok(Node {
+            kind,
+            mode: (mode & 0o7777) as u16,
+            owner: (request.uid(), request.gid()),
+            changed: SystemTime::now(),
+            opened: 1,
+            is_linked: true,
+        })
+    }
+
+    fn create_in(
+        &self,
+        request: &Request,
+        parent: u64,
+        name: &OsStr,
+        mode: u32,
+        flags: i32,
+    ) -> Done<(FileAttr, u64)> {
+        let mut state = self.state();
+        if let Some(folder) = state.nodes.storage_path(parent) {
+            let path = folder.join(name);
+            let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            let full = storage.path(&path);
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .mode(mode)
+                .custom_flags(flags & libc_exclusive())
+                .open(&full)?;
+            own(&full, request)?;
+            let ino = state.nodes.storage(path);
+            let attributes = storage_attributes(ino, &file.metadata()?);
+            let handle = state.open_handle(Handle::Storage(file));
+            return Ok((attributes, handle));
+        }
+        let node = self.new_node(&mut state, request, parent, mode)?;
+        let ino = self.create_own(&mut state, parent, name, node)?;
+        let attributes = self.attributes(&state, ino, None)?;
+        Ok((attributes, state.open_handle(Handle::Own)))
+    }
+
+    fn open_file(&self, ino: u64, flags: OpenFlags) -> Done<u64> {
+        let mut state = self.state();
+        if let Some(path) = state.nodes.storage_path(ino) {
+            let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            let access = flags.acc_mode();
+            let reads = access != fuser::OpenAccMode::O_WRONLY;
+            let writes = access != fuser::OpenAccMode::O_RDONLY;
+            // Copies read what is opened for writing only, too.
+            let file = File::options().read(true).write(writes).open(storage.path(&path));
+            let file = match file {
+                Err(_) if !reads => File::options().write(true).open(storage.path(&path))?,
+                other => other?,
+            };
+            return Ok(state.open_handle(Handle::Storage(file)));
+        }
+        if let Some(node) = state.nodes.get_mut(ino) {
+            node.opened += 1;
+        }
+        Ok(state.open_handle(Handle::Own))
+    }
+
+    fn read_at(&self, ino: u64, handle: u64, offset: u64, size: u32) -> Done<Vec<u8>> {
+        let mut state = self.state();
+        if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
+            let mut bytes = vec![0; size as usize];
+            let mut filled = 0;
+            while filled < bytes.len() {
+                match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            bytes.truncate(filled);
+            return Ok(bytes);
+        }
+        let text = match ino {
+            fixed::RUN => state.answer.clone(),
+            fixed::STATISTICS => state.statistics(),
+            _ => match state.nodes.get(ino).map(|node| &node.kind) {
+                Some(Kind::Memory(id)) => {
+                    let id = *id;
+                    return Ok(state.files.read(id, offset, size.into())?);
+                }
+                Some(Kind::Program(program)) => State::<T>::program_text(program),
+                _ => return Err(Errno::EBADF),
+            },
+        };
+        let from = (offset as usize).min(text.len());
+        let to = (from + size as usize).min(text.len());
+        Ok(text.as_bytes()[from..to].to_vec())
+    }
+
+    fn write_at(&self, ino: u64, handle: u64, offset: u64, data: &[u8]) -> Done<()> {
+        let mut state = self.state();
+        if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
+            return Ok(file.write_all_at(data, offset)?);
+        }
+        match (ino, state.nodes.get(ino).map(|node| &node.kind)) {
+            (fixed::RUN, _) => {
+                let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+                state.run(text)
+            }
+            (_, Some(Kind::Memory(id))) => {
+                let id = *id;
+                state.files.write(id, offset, data)?;
+                state.touch(ino);
+                Ok(())
+            }
+            (_, Some(Kind::Program(_))) => state.write_program(ino, offset, data),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    fn set_size(&self, state: &mut State<T>, ino: u64, handle: Option<u64>, size: u64) -> Done<()> {
+        if let Some(Handle::Storage(file)) = handle.and_then(|handle| state.handles.get(&handle)) {
+            return Ok(file.set_len(size)?);
+        }
+        if let Some(path) = state.nodes.storage_path(ino) {
+            let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            return Ok(File::options().write(true).open(storage.path(&path))?.set_len(size)?);
+        }
+        match state.nodes.get(ino).map(|node| node.kind.clone()) {
+            Some(Kind::Memory(id)) => {
+                state.files.truncate(id, size)?;
+                state.touch(ino);
+            }
+            // It is about to be written anew.
+            Some(Kind::Program(program)) if size == 0 => {
+                state.unload_program(&program)?;
+                if let Some(node) = state.nodes.get_mut(ino) {
+                    node.kind = Kind::Program(ProgramFile::Written(Vec::new()));
+                }
+            }
+            Some(Kind::Program(_)) => return Err(Errno::EINVAL),
+            _ if ino == fixed::RUN => {}
+            _ => return Err(Errno::EPERM),
+        }
+        Ok(())
+    }
+
+    fn list(&self, ino: u64) -> Done<Vec<(u64, FileType, std::ffi::OsString)>> {
+        let mut state = self.state();
+        let (file, folder) = (FileType::RegularFile, FileType::Directory);
+        let mut list = vec![(ino, folder, ".".into()), (fixed::ROOT, folder, "..".into())];
+        if ino == fixed::ROOT {
+            for (ino, kind, name) in [
+                (fixed::MEMORY, folder, "memory"),
+                (fixed::PROGRAMS, folder, "programs"),
+                (fixed::RUN, file, "run"),
+                (fixed::STATISTICS, file, "statistics"),
+            ] {
+                list.push((ino, kind, name.into()));
+            }
+            if state.storage.is_some() {
+                list.push((fixed::STORAGE, folder, "storage".into()));
+            }
+        } else if let Some(names) = state.nodes.names(ino) {
+            list.extend(names.iter().map(|(name, ino)| (*ino, file, name.clone())));
+        } else {
+            let path = state.nodes.storage_path(ino).ok_or(Errno::ENOTDIR)?;
+            let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            let entries: Vec<_> = fs::read_dir(storage.path(&path))?.collect::<io::Result<_>>()?;
+            for entry in entries {
+                let kind = entry.file_type().map_or(file, file_type);
+                let ino = state.nodes.storage(path.join(entry.file_name()));
+                list.push((ino, kind, entry.file_name()));
+            }
+        }
+        Ok(list)
+    }
+
+    /// Does something to a path in the storage folder.
+    fn in_storage<U>(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        act: impl FnOnce(&mut State<T>, &Path, &Path) -> Done<U>,
+    ) -> Done<U> {
+        let mut state = self.state();
+        let path = state.nodes.storage_path(parent).ok_or(Errno::EPERM)?.join(name);
+        let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.path(&path);
+        act(&mut state, &path, &full)
+    }
+
+    fn rename_in(
+        &self,
+        (parent, name): (u64, &OsStr),
+        (new_parent, new_name): (u64, &OsStr),
+        flags: RenameFlags,
+    ) -> Done<()> {
+        let mut state = self.state();
+        let may_replace = match flags.bits() {
+            0 => true,
+            NO_REPLACE => false,
+            _ => return Err(Errno::EINVAL),
+        };
+        let [from, to] = [parent, new_parent].map(|folder| state.nodes.storage_path(folder));
+        match (from, to) {
+            (Some(from), Some(to)) => {
+                let (from, to) = (from.join(name), to.join(new_name));
+                let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+                let (old, new) = (storage.path(&from), storage.path(&to));
+                if !may_replace && new.symlink_metadata().is_ok() {
+                    return Err(Errno::EEXIST);
+                }
+                fs::rename(old, new)?;
+                state.nodes.storage_renamed(&from, &to);
+                Ok(())
+            }
+            (None, None) if parent == new_parent => {
+                state.rename(parent, name, new_name, may_replace)
+            }
+            _ => Err(Errno::EXDEV),
+        }
+    }
+
+    fn allocate(&self, ino: u64, handle: u64, offset: u64, len: u64, mode: i32) -> Done<()> {
+        let mut state = self.state();
+        if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
+            let flags = rustix::fs::FallocateFlags::from_bits_retain(mode as u32);
+            return rustix::fs::fallocate(file, flags, offset, len)
+                .map_err(|error| Errno::from(io::Error::from(error)));
+        }
+        let id = state.memory_file(ino)?;
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        let size = state.files.place(id)?.size;
+        match mode {
+            0 => state.files.truncate(id, size.max(end))?,
+            KEEP_SIZE => state.files.reserve(id, end)?,
+            punch if punch == PUNCH_HOLE | KEEP_SIZE => state.files.punch(id, offset, len)?,
+            ZERO_RANGE => {
+                state.files.truncate(id, size.max(end))?;
+                state.files.punch(id, offset, len)?;
+            }
+            _ => return Err(Errno::EOPNOTSUPP),
+        }
+        state.touch(ino);
+        Ok(())
+    }
+
+    fn copy_range(
+        &self,
+        (from, from_handle, from_offset): (u64, u64, u64),
+        (to, to_handle, to_offset): (u64, u64, u64),
+        len: u64,
+    ) -> Done<u64> {
+        let mut state = self.state();
+        let len = len.min(COPY_MAX);
+        let is_storage = |handle: u64, state: &State<T>| {
+            matches!(state.handles.get(&handle), Some(Handle::Storage(_)))
+        };
+        let (in_storage, to_storage) =
+            (is_storage(from_handle, &state), is_storage(to_handle, &state));
+        let copied = match (in_storage, to_storage) {
+            (true, true) => return Err(Errno::EOPNOTSUPP),
+            (true, false) => {
+                let id = state.memory_file(to).map_err(|_| Errno::EOPNOTSUPP)?;
+                state.copy_in((from_handle, from_offset), (id, to_offset), len)?
+            }
+            (false, true) => {
+                let id = state.memory_file(from).map_err(|_| Errno::EOPNOTSUPP)?;
+                state.copy_out((id, from_offset), (to_handle, to_offset), len)?
+            }
+            (false, false) => {
+                let [source, target] = [from, to].map(|ino| state.memory_file(ino));
+                let (Ok(source), Ok(target)) = (source, target) else {
+                    return Err(Errno::EOPNOTSUPP);
+                };
+                let (copied, through_host) =
+                    state.files.copy((source, from_offset), (target, to_offset), len)?;
+                state.copied.in_drive += copied - through_host;
+                state.copied.through_host += through_host;
+                copied
+            }
+        };
+        state.touch(to);
+        Ok(copied)
+    }
+}
+
+/// O_EXCL, which a server must pass on: between its kernel's look and the creation, others may be there.
+fn libc_exclusive() -> i32 {
+    rustix::fs::OFlags::EXCL.bits() as i32
+}
+
+/// Files are of those who make them, not of the server.
+fn own(path: &Path, request: &Request) -> Done<()> {
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::lchown(path, Some(request.uid()), Some(request.gid()))?;
+    }
+    Ok(())
+}
+
+fn file_type(kind: fs::FileType) -> FileType {
+    use std::os::unix::fs::FileTypeExt;
+    match kind {
+        kind if kind.is_dir() => FileType::Directory,
+        kind if kind.is_symlink() => FileType::Symlink,
+        kind if kind.is_fifo() => FileType::NamedPipe,
+        kind if kind.is_socket() => FileType::Socket,
+        kind if kind.is_block_device() => FileType::BlockDevice,
+        kind if kind.is_char_device() => FileType::CharDevice,
+        _ => FileType::RegularFile,
+    }
+}
+
+fn storage_attributes(ino: u64, of: &fs::Metadata) -> FileAttr {
+    let time = |seconds: i64, nanoseconds: i64| {
+        let since = Duration::new(seconds.max(0) as u64, nanoseconds as u32);
+        SystemTime::UNIX_EPOCH + since
+    };
+    FileAttr {
+        ino: INodeNo(ino),
+        size: of.size(),
+        blocks: of.blocks(),
+        atime: time(of.atime(), of.atime_nsec()),
+        mtime: time(of.mtime(), of.mtime_nsec()),
+        ctime: time(of.ctime(), of.ctime_nsec()),
+        crtime: time(of.ctime(), of.ctime_nsec()),
+        kind: file_type(of.file_type()),
+        perm: (of.mode() & 0o7777) as u16,
+        nlink: of.nlink() as u32,
+        uid: of.uid(),
+        gid: of.gid(),
+        rdev: of.rdev() as u32,
+        blksize: of.blksize() as u32,
+        flags: 0,
+    }
+}
+
+/// Answers with what came out, or the error.
+macro_rules! answer {
+    ($reply:ident, $done:expr, $value:pat => $good:expr) => {
+        match $done {
+            Ok($value) => $good,
+            Err(error) => $reply.error(error),
+        }
+    };
+}
+
+impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Older kernels refuse shared mappings instead.
+        let _ = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
+        let _ = config.set_max_write(WRITE_MAX);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        answer!(reply, self.find(parent.0, name), of => reply.entry(&TTL, &of, Generation(0)));
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let state = self.state();
+        let attributes = self.attributes(&state, ino.0, fh.map(|fh| fh.0));
+        answer!(reply, attributes, of => reply.attr(&TTL, &of));
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mut state = self.state();
+        let handle = fh.map(|fh| fh.0);
+        let set = |state: &mut State<T>| -> Done<FileAttr> {
+            if let Some(size) = size {
+                self.set_size(state, ino.0, handle, size)?;
+            }
+            if let Some(path) = state.nodes.storage_path(ino.0) {
+                let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.path(&path);
+                if let Some(mode) = mode {
+                    fs::set_permissions(&full, fs::Permissions::from_mode(mode & 0o7777))?;
+                }
+                if uid.is_some() || gid.is_some() {
+                    std::os::unix::fs::lchown(&full, uid, gid)?;
+                }
+                if let Some(time) = mtime {
+                    let time = moment(time);
+                    File::options().write(true).open(&full)?.set_modified(time)?;
+                }
+            } else if let Some(node) = state.nodes.get_mut(ino.0) {
+                node.mode = mode.map_or(node.mode, |mode| (mode & 0o7777) as u16);
+                node.owner = (uid.unwrap_or(node.owner.0), gid.unwrap_or(node.owner.1));
+                node.changed = mtime.map_or(node.changed, moment);
+            }
+            self.attributes(state, ino.0, handle)
+        };
+        answer!(reply, set(&mut state), of => reply.attr(&TTL, &of));
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        let state = self.state();
+        let read = || -> Done<Vec<u8>> {
+            let path = state.nodes.storage_path(ino.0).ok_or(Errno::EINVAL)?;
+            let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.path(&path);
+            Ok(fs::read_link(full)?.into_os_string().into_encoded_bytes())
+        };
+        answer!(reply, read(), target => reply.data(&target));
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let made = self.in_storage(parent.0, name, |_, _, full| {
+            fs::create_dir(full)?;
+            fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?;
+            own(full, request)
+        });
+        let made = made.and_then(|()| self.find(parent.0, name));
+        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let made = self.in_storage(parent.0, name, |_, _, full| {
+            std::os::unix::fs::symlink(target, full)?;
+            own(full, request)
+        });
+        let made = made.and_then(|()| self.find(parent.0, name));
+        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let is_own = matches!(parent.0, fixed::MEMORY | fixed::PROGRAMS);
+        let done = if is_own {
+            self.state().unlink(parent.0, name)
+        } else {
+            self.in_storage(parent.0, name, |state, path, full| {
+                fs::remove_file(full)?;
+                state.nodes.storage_removed(path);
+                Ok(())
+            })
+        };
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.in_storage(parent.0, name, |state, path, full| {
+            fs::remove_dir(full)?;
+            state.nodes.storage_removed(path);
+            Ok(())
+        });
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let done = self.rename_in((parent.0, name), (newparent.0, newname), flags);
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let made = self.create_in(request, parent.0, name, mode & !umask, flags);
+        answer!(reply, made, (of, handle) => {
+            reply.created(&TTL, &of, Generation(0), FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+        });
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        // What programs write must be seen at once: nothing is cached.
+        let direct = FopenFlags::FOPEN_DIRECT_IO;
+        answer!(reply, self.open_file(ino.0, flags), handle => {
+            reply.opened(FileHandle(handle), direct);
+        });
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        answer!(reply, self.read_at(ino.0, fh.0, offset, size), data => reply.data(&data));
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let done = self.write_at(ino.0, fh.0, offset, data);
+        answer!(reply, done, () => reply.written(data.len() as u32));
+    }
+
+    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        answer!(reply, self.state().load_program(ino.0), () => reply.ok());
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        let mut state = self.state();
+        if let Some(Handle::Own) = state.handles.remove(&fh.0) {
+            state.closed(ino.0);
+        }
+        reply.ok();
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, data: bool, reply: ReplyEmpty) {
+        let state = self.state();
+        let done = match state.handles.get(&fh.0) {
+            Some(Handle::Storage(file)) if data => file.sync_data(),
+            Some(Handle::Storage(file)) => file.sync_all(),
+            // Device memory is written when a write returns.
+            _ => Ok(()),
+        };
+        answer!(reply, done.map_err(Errno::from), () => reply.ok());
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        match self.list(ino.0) {
+            Ok(list) => {
+                for (n, (ino, kind, name)) in list.iter().enumerate().skip(offset as usize) {
+                    if reply.add(INodeNo(*ino), n as u64 + 1, *kind, name) {
+                        break;
+                    }
+                }
+                reply.ok();
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let state = self.state();
+        if let Some(path) = state.nodes.storage_path(ino.0)
+            && let Some(storage) = &state.storage
+            && let Ok(of) = rustix::fs::statvfs(storage.path(&path))
+        {
+            let (bsize, frsize) = (of.f_bsize as u32, of.f_frsize as u32);
+            let (blocks, free, available) = (of.f_blocks, of.f_bfree, of.f_bavail);
+            reply.statfs(blocks, free, available, of.f_files, of.f_ffree, bsize, 255, frsize);
+            return;
+        }
+        let (total, free) = state.files.capacity();
+        let (total, free) = (total / PAGE, free / PAGE);
+        reply.statfs(total, free, free, 1 << 20, 1 << 20, PAGE as u32, 255, PAGE as u32);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        answer!(reply, self.allocate(ino.0, fh.0, offset, length, mode), () => reply.ok());
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let from = (ino_in.0, fh_in.0, offset_in);
+        let done = self.copy_range(from, (ino_out.0, fh_out.0, offset_out), len);
+        answer!(reply, done, copied => reply.written(copied as u32));
+    }
+}
+
+fn moment(time: TimeOrNow) -> SystemTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    }
+}

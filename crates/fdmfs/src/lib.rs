@@ -1,0 +1,86 @@
+//! A drive's memory, storage and programs as one file system.
+//!
+//! ```text
+//! memory/      files that live in device memory; a program gets one as a memory range
+//! programs/    copy an object file in: it is loaded and activated; reading it shows its state
+//! storage/     the files of a file system on the drive's blocks
+//! run          write "PROGRAM FILE... [param1=N] [param2=N] [data=TEXT]", read what came out
+//! statistics   bytes copied within the drive and through the host, as JSON
+//! ```
+//!
+//! Copies between `storage/` and `memory/` (`copy_file_range`, which is what `cp` does) become Memory Copy commands
+//! where the file system says where the file is on the drive; the rest goes through the host, and is counted.
+//!
+//! [`MemoryFiles`] are the files in device memory, without a file system around them.
+#![deny(unsafe_code)]
+
+mod filesystem;
+mod memory;
+mod nodes;
+mod run;
+mod space;
+mod state;
+mod storage;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use client::{Drive, Submit};
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+
+use filesystem::Fdmfs;
+pub use memory::{FileError, FileId, MemoryFiles, Place};
+use state::State;
+use storage::Storage;
+
+/// How to mount.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A folder of a file system that is shown as `storage/`.
+    pub storage: Option<PathBuf>,
+    /// The kernel's name of the drive (`nvme0`), to know whether that file system is on it.
+    pub drive: Option<String>,
+    /// Let other users in; permissions are checked.
+    pub allow_other: bool,
+}
+
+/// A mounted file system.
+#[derive(Debug)]
+pub struct Mount {
+    session: BackgroundSession,
+}
+
+/// Mounts a drive. Its memory is the file system's from then on.
+///
+/// # Errors
+/// If the folder cannot be mounted on (fusermount3 is needed, or root), or the storage folder is not there.
+pub fn mount<T: Submit + Send + 'static>(
+    drive: Drive<T>,
+    folder: &Path,
+    options: &Options,
+) -> io::Result<Mount> {
+    let storage = options.storage.as_deref();
+    let storage = storage.map(|root| Storage::new(root, options.drive.as_deref())).transpose()?;
+    let state = State::new(MemoryFiles::new(drive), storage);
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName("csdrive".to_owned()),
+        MountOption::Subtype("fdmfs".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoDev,
+        MountOption::NoSuid,
+    ];
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    let session = fuser::spawn_mount(Fdmfs::new(state), folder, &config)?;
+    Ok(Mount { session })
+}
+
+impl Mount {
+    /// Waits until the file system is unmounted.
+    ///
+    /// # Errors
+    /// If the connection to the kernel broke.
+    pub fn wait(self) -> io::Result<()> {
+        self.session.join()
+    }
+}

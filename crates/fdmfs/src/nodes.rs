@@ -1,0 +1,170 @@
+//! What has an inode number.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::memory::FileId;
+
+/// Inode numbers that are always there.
+pub(crate) mod fixed {
+    pub(crate) const ROOT: u64 = 1;
+    pub(crate) const MEMORY: u64 = 2;
+    pub(crate) const PROGRAMS: u64 = 3;
+    pub(crate) const STORAGE: u64 = 4;
+    pub(crate) const RUN: u64 = 5;
+    pub(crate) const STATISTICS: u64 = 6;
+    /// The first that is given to a file.
+    pub(crate) const FIRST: u64 = 16;
+}
+
+/// A program that was copied in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ProgramFile {
+    /// It is being written.
+    Written(Vec<u8>),
+    /// It is on the drive.
+    Loaded { index: u16, bytes: usize },
+    /// The drive did not want it.
+    Refused(String),
+}
+
+/// What an inode number stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Memory(FileId),
+    Program(ProgramFile),
+    /// A path in the storage folder.
+    Storage(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) mode: u16,
+    pub(crate) owner: (u32, u32),
+    pub(crate) changed: SystemTime,
+    /// How often it is open.
+    pub(crate) opened: u32,
+    /// It has a name.
+    pub(crate) is_linked: bool,
+}
+
+/// Names in a folder.
+pub(crate) type Names = BTreeMap<OsString, u64>;
+
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    nodes: HashMap<u64, Node>,
+    pub(crate) memory: Names,
+    pub(crate) programs: Names,
+    storage: HashMap<PathBuf, u64>,
+    next: u64,
+}
+
+impl Nodes {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: HashMap::new(),
+            memory: Names::new(),
+            programs: Names::new(),
+            storage: HashMap::new(),
+            next: fixed::FIRST,
+        }
+    }
+
+    pub(crate) fn get(&self, ino: u64) -> Option<&Node> {
+        self.nodes.get(&ino)
+    }
+
+    pub(crate) fn get_mut(&mut self, ino: u64) -> Option<&mut Node> {
+        self.nodes.get_mut(&ino)
+    }
+
+    /// The names of a folder of ours.
+    pub(crate) fn names(&mut self, folder: u64) -> Option<&mut Names> {
+        match folder {
+            fixed::MEMORY => Some(&mut self.memory),
+            fixed::PROGRAMS => Some(&mut self.programs),
+            _ => None,
+        }
+    }
+
+    /// Gives a new file a number, and a name in one of our folders.
+    pub(crate) fn add(&mut self, folder: u64, name: &OsStr, node: Node) -> u64 {
+        let ino = self.next;
+        self.next += 1;
+        self.nodes.insert(ino, node);
+        if let Some(names) = self.names(folder) {
+            names.insert(name.to_owned(), ino);
+        }
+        ino
+    }
+
+    /// Forgets a number.
+    pub(crate) fn remove(&mut self, ino: u64) -> Option<Node> {
+        self.nodes.remove(&ino)
+    }
+
+    /// The number of a path in the storage folder.
+    pub(crate) fn storage(&mut self, path: PathBuf) -> u64 {
+        if path.as_os_str().is_empty() {
+            return fixed::STORAGE;
+        }
+        if let Some(ino) = self.storage.get(&path) {
+            return *ino;
+        }
+        let node = Node {
+            kind: Kind::Storage(path.clone()),
+            mode: 0,
+            owner: (0, 0),
+            changed: SystemTime::UNIX_EPOCH,
+            opened: 0,
+            is_linked: true,
+        };
+        let ino = self.next;
+        self.next += 1;
+        self.nodes.insert(ino, node);
+        self.storage.insert(path, ino);
+        ino
+    }
+
+    /// The path of a number in the storage folder.
+    pub(crate) fn storage_path(&self, ino: u64) -> Option<PathBuf> {
+        if ino == fixed::STORAGE {
+            return Some(PathBuf::new());
+        }
+        match &self.nodes.get(&ino)?.kind {
+            Kind::Storage(path) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// A path in the storage folder, and all below it, has another name now.
+    pub(crate) fn storage_renamed(&mut self, from: &Path, to: &Path) {
+        self.storage_removed(to);
+        let moved: Vec<(PathBuf, u64)> = self
+            .storage
+            .iter()
+            .filter(|(path, _)| path.starts_with(from))
+            .map(|(path, ino)| (path.clone(), *ino))
+            .collect();
+        for (path, ino) in moved {
+            self.storage.remove(&path);
+            let rest = path.strip_prefix(from).unwrap_or(Path::new(""));
+            let path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+            if let Some(node) = self.nodes.get_mut(&ino) {
+                node.kind = Kind::Storage(path.clone());
+            }
+            self.storage.insert(path, ino);
+        }
+    }
+
+    /// A path in the storage folder is no more.
+    pub(crate) fn storage_removed(&mut self, path: &Path) {
+        if let Some(ino) = self.storage.remove(path) {
+            self.nodes.remove(&ino);
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! What a mounted file system is made of, and what its operations do, without FUSE's forms.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
+
+use client::{DriveError, Invocation, Submit};
+use fuser::Errno;
+
+use crate::memory::{FileError, FileId, MemoryFiles};
+use crate::nodes::{Kind, Node, Nodes, ProgramFile};
+use crate::run;
+use crate::storage::Storage;
+
+/// Largest program that can be copied in.
+const PROGRAM_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes moved at a time when the host moves them.
+const PIECE: u64 = 1 << 20;
+
+/// What is open.
+#[derive(Debug)]
+pub(crate) enum Handle {
+    /// A file of ours: what it is says its inode number.
+    Own,
+    Storage(File),
+}
+
+/// Bytes of copies between files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Copied {
+    /// Within the drive.
+    pub(crate) in_drive: u64,
+    /// Through the host.
+    pub(crate) through_host: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct State<T> {
+    pub(crate) files: MemoryFiles<T>,
+    pub(crate) nodes: Nodes,
+    pub(crate) handles: HashMap<u64, Handle>,
+    next_handle: u64,
+    pub(crate) storage: Option<Storage>,
+    /// What the last request to run something gave.
+    pub(crate) answer: String,
+    pub(crate) copied: Copied,
+}
+
+/// What an operation returns.
+pub(crate) type Done<U> = Result<U, Errno>;
+
+impl From<FileError> for Errno {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::NoSpace { .. } => Self::ENOSPC,
+            FileError::TooLarge(_) => Self::EFBIG,
+            FileError::NoFile => Self::ENOENT,
+            FileError::Drive(_) => Self::EIO,
+        }
+    }
+}
+
+impl<T: Submit> State<T> {
+    pub(crate) fn new(files: MemoryFiles<T>, storage: Option<Storage>) -> Self {
+        Self {
+            files,
+            nodes: Nodes::new(),
+            handles: HashMap::new(),
+            next_handle: 1,
+            storage,
+            answer: String::new(),
+            copied: Copied::default(),
+        }
+    }
+
+    pub(crate) fn open_handle(&mut self, handle: Handle) -> u64 {
+        let number = self.next_handle;
+        self.next_handle += 1;
+        self.handles.insert(number, handle);
+        number
+    }
+
+    /// The statistics as text.
+    pub(crate) fn statistics(&self) -> String {
+        let (total, free) = self.files.capacity();
+        let Copied { in_drive, through_host } = self.copied;
+        let on_drive = self.storage.as_ref().is_some_and(Storage::is_on_drive);
+        format!(
+            "{{\"format_version\": 1, \"memory_bytes\": {total}, \"memory_free_bytes\": {free}, \
+             \"storage_on_drive\": {on_drive}, \"copied_in_drive_bytes\": {in_drive}, \
+             \"copied_through_host_bytes\": {through_host}}}\n"
+        )
+    }
+
+    /// What a program's file says.
+    pub(crate) fn program_text(program: &ProgramFile) -> String {
+        match program {
+            ProgramFile::Written(_) => "being written\n".to_owned(),
+            ProgramFile::Loaded { index, bytes } => {
+                format!("loaded and active\nindex {index}\nbytes {bytes}\n")
+            }
+            ProgramFile::Refused(why) => format!("refused\n{why}\n"),
+        }
+    }
+
+    /// Writes to a program that is being copied in.
+    pub(crate) fn write_program(&mut self, ino: u64, offset: u64, data: &[u8]) -> Done<()> {
+        let node = self.nodes.get_mut(ino).ok_or(Errno::ENOENT)?;
+        let Kind::Program(ProgramFile::Written(bytes)) = &mut node.kind else {
+            // Whole programs are replaced, not changed.
+            return Err(Errno::EBUSY);
+        };
+        let offset = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
+        let end = offset.checked_add(data.len()).filter(|end| *end <= PROGRAM_BYTES_MAX);
+        let end = end.ok_or(Errno::EFBIG)?;
+        bytes.resize(bytes.len().max(end), 0);
+        bytes[offset..end].copy_from_slice(data);
+        Ok(())
+    }
+
+    /// A program was written: now it is loaded.
+    pub(crate) fn load_program(&mut self, ino: u64) -> Done<()> {
+        let Some(Kind::Program(ProgramFile::Written(bytes))) =
+            self.nodes.get(ino).map(|node| &node.kind)
+        else {
+            return Ok(());
+        };
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let bytes = bytes.clone();
+        let (state, done) = match self.put_program(&bytes) {
+            Ok(index) => (ProgramFile::Loaded { index, bytes: bytes.len() }, Ok(())),
+            Err(error @ DriveError::Failed(_)) => {
+                (ProgramFile::Refused(error.to_string()), Err(Errno::EINVAL))
+            }
+            Err(error) => (ProgramFile::Refused(error.to_string()), Err(Errno::EIO)),
+        };
+        if let Some(node) = self.nodes.get_mut(ino) {
+            node.kind = Kind::Program(state);
+        }
+        done
+    }
+
+    fn put_program(&mut self, object: &[u8]) -> Result<u16, DriveError> {
+        let drive = &mut self.files.drive;
+        let taken = drive.programs()?;
+        let free = (1..u16::MAX).find(|index| taken.iter().all(|program| program.index != *index));
+        let index = free.ok_or_else(|| DriveError::TooMuch("another program".to_owned()))?;
+        drive.load_program(index, object)?;
+        Ok(index)
+    }
+
+    /// A program is no longer wanted.
+    pub(crate) fn unload_program(&mut self, program: &ProgramFile) -> Done<()> {
+        if let ProgramFile::Loaded { index, .. } = program {
+            let drive = &mut self.files.drive;
+            // It may have been deactivated by others.
+            let _ = drive.activate_program(*index, false);
+            drive.unload_program(*index).map_err(|_| Errno::EBUSY)?;
+        }
+        Ok(())
+    }
+
+    /// Does what a request says; the answer can be read afterwards.
+    pub(crate) fn run(&mut self, text: &str) -> Done<()> {
+        let (answer, done) = match self.answer_to(text) {
+            Ok(result) => (format!("result {result}\n"), Ok(())),
+            Err((why, errno)) => (format!("error {why}\n"), Err(errno)),
+        };
+        self.answer = answer;
+        done
+    }
+
+    fn answer_to(&mut self, text: &str) -> Result<u64, (String, Errno)> {
+        let request = run::parse(text).map_err(|why| (why, Errno::EINVAL))?;
+        let find = |names: &crate::nodes::Names, folder: &str, name: &str| {
+            let found = names.get(OsStr::new(name)).copied();
+            found.ok_or_else(|| (format!("there is no {folder}/{name}"), Errno::ENOENT))
+        };
+        let ino = find(&self.nodes.programs, "programs", request.program)?;
+        let program = match self.nodes.get(ino).map(|node| &node.kind) {
+            Some(Kind::Program(ProgramFile::Loaded { index, .. })) => *index,
+            _ => {
+                return Err((format!("programs/{} is not loaded", request.program), Errno::EINVAL));
+            }
+        };
+        let mut ranges = Vec::new();
+        for name in request.files {
+            let ino = find(&self.nodes.memory, "memory", name)?;
+            let id = self.memory_file(ino).map_err(|errno| (name.to_owned(), errno))?;
+            let place = self.files.place(id).map_err(|error| (error.to_string(), Errno::ENOENT))?;
+            let len = u32::try_from(place.size).map_err(|_| {
+                (format!("memory/{name}: a range has less than 4 GiB"), Errno::EFBIG)
+            })?;
+            ranges.push((place.start, len));
+        }
+        let invocation = Invocation {
+            program,
+            range_set: 0,
+            ranges,
+            param1: request.param1,
+            param2: request.param2,
+            data: request.data.as_bytes().to_vec(),
+        };
+        self.files.drive.execute(&invocation).map_err(|error| {
+            let errno = match &error {
+                DriveError::Failed(_) => Errno::EINVAL,
+                _ => Errno::EIO,
+            };
+            (error.to_string(), errno)
+        })
+    }
+
+    /// The file in device memory that an inode number stands for.
+    pub(crate) fn memory_file(&self, ino: u64) -> Done<FileId> {
+        match self.nodes.get(ino).map(|node| &node.kind) {
+            Some(Kind::Memory(id)) => Ok(*id),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Something was written to a file.
+    pub(crate) fn touch(&mut self, ino: u64) {
+        if let Some(node) = self.nodes.get_mut(ino) {
+            node.changed = SystemTime::now();
+        }
+    }
+
+    /// A file is closed once: if it has no name any more, that was its end.
+    pub(crate) fn closed(&mut self, ino: u64) {
+        let Some(node) = self.nodes.get_mut(ino) else { return };
+        node.opened = node.opened.saturating_sub(1);
+        if let Kind::Memory(id) = node.kind
+            && node.opened == 0
+        {
+            if node.is_linked {
+                self.files.trim(id);
+            } else {
+                self.nodes.remove(ino);
+                self.files.remove(id);
+            }
+        }
+    }
+
+    /// A file of ours loses its name.
+    pub(crate) fn unlink(&mut self, folder: u64, name: &OsStr) -> Done<()> {
+        let ino = *self.nodes.names(folder).ok_or(Errno::EPERM)?.get(name).ok_or(Errno::ENOENT)?;
+        if let Some(Node { kind: Kind::Program(program), .. }) = self.nodes.get(ino) {
+            let program = program.clone();
+            self.unload_program(&program)?;
+        }
+        if let Some(names) = self.nodes.names(folder) {
+            names.remove(name);
+        }
+        let Some(node) = self.nodes.get_mut(ino) else { return Ok(()) };
+        node.is_linked = false;
+        if node.opened == 0
+            && let Some(Node { kind: Kind::Memory(id), .. }) = self.nodes.remove(ino)
+        {
+            self.files.remove(id);
+        }
+        Ok(())
+    }
+
+    /// A file of ours gets another name; what had it is no more.
+    pub(crate) fn rename(
+        &mut self,
+        folder: u64,
+        name: &OsStr,
+        new_name: &OsStr,
+        may_replace: bool,
+    ) -> Done<()> {
+        let names = self.nodes.names(folder).ok_or(Errno::EPERM)?;
+        let ino = *names.get(name).ok_or(Errno::ENOENT)?;
+        if name == new_name {
+            return Ok(());
+        }
+        if names.contains_key(new_name) {
+            if !may_replace {
+                return Err(Errno::EEXIST);
+            }
+            self.unlink(folder, new_name)?;
+        }
+        if let Some(names) = self.nodes.names(folder) {
+            names.remove(name);
+            names.insert(OsString::from(new_name), ino);
+        }
+        Ok(())
+    }
+
+    /// Copies from storage to device memory, within the drive as far as it can be done.
+    pub(crate) fn copy_in(
+        &mut self,
+        (handle, offset): (u64, u64),
+        (id, target_offset): (FileId, u64),
+        len: u64,
+    ) -> Done<u64> {
+        let Some(Handle::Storage(file)) = self.handles.get(&handle) else {
+            return Err(Errno::EBADF);
+        };
+        let file = file.try_clone().map_err(Errno::from)?;
+        let size = file.metadata().map_err(Errno::from)?.len();
+        let len = len.min(size.saturating_sub(offset));
+        if len == 0 {
+            return Ok(0);
+        }
+        let target = self.files.prepare(id, target_offset, len)?;
+        let storage = self.storage.as_ref().ok_or(Errno::EIO)?;
+        let map = storage.map(&file, offset, len);
+        let mut in_drive = 0;
+        let block = self.files.drive.block_bytes();
+        for extent in map.iter().flatten() {
+            let at = target + (extent.offset - offset);
+            in_drive += match extent.place {
+                Some(place) => {
+                    self.copy_extent(&file, extent.offset, place, extent.len, at, block)?
+                }
+                None => {
+                    let inside = target_offset + (extent.offset - offset);
+                    self.files.punch(id, inside, extent.len)?;
+                    extent.len
+                }
+            };
+        }
+        let storage = self.storage.as_ref().ok_or(Errno::EIO)?;
+        // Blocks that moved meanwhile may have been others' when they were copied.
+        let is_sure = map.is_some() && storage.map(&file, offset, len) == map;
+        if !is_sure {
+            self.copy_by_host(&file, offset, target, len)?;
+            in_drive = 0;
+        }
+        self.copied.in_drive += in_drive;
+        self.copied.through_host += len - in_drive;
+        Ok(len)
+    }
+
+    /// Copies an extent: its whole blocks within the drive, what is before and after them by the host. Gives the
+    /// bytes of the former.
+    fn copy_extent(
+        &mut self,
+        file: &File,
+        offset: u64,
+        place: u64,
+        len: u64,
+        target: u64,
+        block: u64,
+    ) -> Done<u64> {
+        let first = place.next_multiple_of(block);
+        let last = (place + len) / block * block;
+        let head = first - place;
+        if first >= last || !(target + head).is_multiple_of(4) {
+            self.copy_by_host(file, offset, target, len)?;
+            return Ok(0);
+        }
+        let whole = last - first;
+        let copied = self.files.drive.copy_blocks(first / block, whole / block, target + head);
+        copied.map_err(|_| Errno::EIO)?;
+        if head > 0 {
+            self.copy_by_host(file, offset, target, head)?;
+        }
+        let tail = len - head - whole;
+        if tail > 0 {
+            self.copy_by_host(file, offset + head + whole, target + head + whole, tail)?;
+        }
+        Ok(whole)
+    }
+
+    fn copy_by_host(&mut self, file: &File, offset: u64, target: u64, len: u64) -> Done<()> {
+        let mut bytes = vec![0; PIECE.min(len) as usize];
+        let mut done = 0;
+        while done < len {
+            let n = PIECE.min(len - done);
+            let piece = &mut bytes[..n as usize];
+            // A file that became shorter meanwhile reads as zeroes from there on.
+            let mut filled = 0;
+            while filled < piece.len() {
+                let at = offset + done + filled as u64;
+                match file.read_at(&mut piece[filled..], at).map_err(Errno::from)? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            piece[filled..].fill(0);
+            self.files.put(target + done, piece)?;
+            done += n;
+        }
+        Ok(())
+    }
+
+    /// Copies from device memory to storage, through the host: where a file's bytes will be, its file system decides
+    /// when they are written.
+    pub(crate) fn copy_out(
+        &mut self,
+        (id, offset): (FileId, u64),
+        (handle, target): (u64, u64),
+        len: u64,
+    ) -> Done<u64> {
+        let Some(Handle::Storage(file)) = self.handles.get(&handle) else {
+            return Err(Errno::EBADF);
+        };
+        let file = file.try_clone().map_err(Errno::from)?;
+        let mut done = 0;
+        while done < len {
+            let piece = self.files.read(id, offset + done, PIECE.min(len - done))?;
+            if piece.is_empty() {
+                break;
+            }
+            file.write_all_at(&piece, target + done).map_err(Errno::from)?;
+            done += piece.len() as u64;
+        }
+        self.copied.through_host += done;
+        Ok(done)
+    }
+}
