@@ -218,6 +218,16 @@ fn device_commands_and_the_c_library() -> Result<(), Failed> {
     expect(&vm(files.as_flattened(), &["sh", "-c", DEVICE]), 0)
 }
 
+fn the_drive_as_a_file_system() -> Result<(), Failed> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"));
+    let [script, exerciser] =
+        ["fdmfs.sh", "fsx.py"].map(|name| format!("{root}/tests/guest/{name}"));
+    let object = format!("{root}/../../examples/programs/double.bpf.o");
+    let files = [&script, &exerciser, &object].map(|file| ["--file", file]);
+    let machine = [&["--set", "memory.size=128MiB"], files.as_flattened()].concat();
+    expect(&vm(&machine, &["bash", "fdmfs.sh"]), 0)
+}
+
 fn reboot_of_the_guest() -> Result<(), Failed> {
     expect(&vm(&[], &["sh", "-c", REBOOT]), 9)
 }
@@ -305,7 +315,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 11] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -313,6 +323,7 @@ fn main() {
             a_system_with_a_compiler_and_a_shared_folder,
         ),
         ("device_commands_and_the_c_library", device_commands_and_the_c_library),
+        ("the_drive_as_a_file_system", the_drive_as_a_file_system),
         ("reboot_of_the_guest", reboot_of_the_guest),
         ("a_stalled_guest_goes_on", a_stalled_guest_goes_on),
         ("qemu_killed", qemu_killed),

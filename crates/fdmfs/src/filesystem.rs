@@ -23,6 +23,9 @@ use crate::state::{Done, Handle, State};
 /// Attributes are asked for anew: programs and other users of the storage folder change files.
 const TTL: Duration = Duration::ZERO;
 
+/// What programs are told to read and write at a time: each time is a request, and commands.
+const BLOCK_SIZE: u32 = 128 << 10;
+
 /// Most bytes of a copy, whose answer has 32 bits.
 const COPY_MAX: u64 = 1 << 30;
 
@@ -72,7 +75,7 @@ impl<T: Submit> Fdmfs<T> {
             uid: self.owner.0,
             gid: self.owner.1,
             rdev: 0,
-            blksize: PAGE as u32,
+            blksize: BLOCK_SIZE,
             flags: 0,
         }
     }

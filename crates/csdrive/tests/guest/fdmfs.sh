@@ -1,0 +1,71 @@
+# The drive as a file system, in a guest.
+set -ex
+mkfs.ext4 -q /dev/nvme0n1
+mkdir -p /mnt/s /mnt/f
+mount /dev/nvme0n1 /mnt/s
+head -c 64M /dev/urandom > /mnt/s/big
+csdrive fs mount /dev/nvme0 /mnt/f --storage /mnt/s
+cd /mnt/f
+grep '"storage_on_drive": true' statistics
+
+# Copies are made within the drive; also of fragmented and sparse files, and of one that is appended to.
+cp storage/big memory/big
+grep '"copied_in_drive_bytes": 67108864, "copied_through_host_bytes": 0}' statistics
+cmp /mnt/s/big memory/big
+rm memory/big
+truncate -s 10M /mnt/s/sparse
+for i in 1 3 5 7; do
+    dd if=/dev/urandom of=/mnt/s/sparse bs=1000 count=333 seek=$((i * 1000)) conv=notrunc,fsync status=none
+done
+cp --sparse=never storage/sparse memory/sparse
+cmp /mnt/s/sparse memory/sparse
+cp memory/sparse storage/back
+cmp /mnt/s/sparse /mnt/s/back
+cp memory/sparse memory/two
+cmp /mnt/s/sparse memory/two
+(set +x; for i in $(seq 50); do head -c 100000 /dev/urandom >> /mnt/s/log; done) &
+sleep 0.3
+cp storage/log memory/log
+wait
+cmp -n "$(stat -c %s memory/log)" /mnt/s/log memory/log
+rm memory/*
+
+# A program: copied in, run by a line of text.
+cp /root/double.bpf.o programs/double
+grep active programs/double
+python3 -c 'import sys, struct; sys.stdout.buffer.write(struct.pack("<1000I", *range(1000)))' > memory/in
+truncate -s 4000 memory/out
+echo "double out in" > run
+grep 'result 1000' run
+python3 -c 'import struct; d = open("memory/out", "rb").read(); assert struct.unpack("<1000I", d) == tuple(range(0, 2000, 2))'
+! sh -c 'echo "double out nothing" > run'
+grep 'no memory/nothing' run
+! cp /etc/passwd programs/bad
+grep 'not an ELF file' programs/bad
+rm programs/double programs/bad
+
+# What others do with files.
+python3 /root/fsx.py memory/fsx 20000
+python3 -c '
+import mmap
+f = open("memory/in", "r+b"); m = mmap.mmap(f.fileno(), 0); m[0:4] = b"WXYZ"; m.close()
+assert open("memory/in", "rb").read(5) == b"WXYZ\1"'
+fio --name=v --directory=memory --size=8M --rw=randwrite --bs=4k --ioengine=psync --verify=crc32c --minimal > /dev/null
+! dd if=/dev/zero of=memory/too_big bs=1M count=200 2> /root/error
+grep 'No space left' /root/error
+rm memory/*
+cd /
+
+# A server that is killed, a drive that vanishes: errors, and the next command works.
+kill -9 "$(pidof csdrive)"
+! ls /mnt/f/memory
+csdrive fs mount /dev/nvme0 /mnt/f
+echo hello > /mnt/f/memory/hello
+umount /mnt/s
+D=$(basename "$(readlink /sys/class/nvme/nvme0/device)")
+echo "$D" > /sys/bus/pci/drivers/nvme/unbind
+! timeout 30 cat /mnt/f/memory/hello
+csdrive fs unmount /mnt/f
+echo "$D" > /sys/bus/pci/drivers/nvme/bind
+n=0; while [ ! -c /dev/ng0n3 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+csdrive check /dev/nvme0
