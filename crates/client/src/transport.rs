@@ -104,7 +104,7 @@ pub enum TransportError {
     NoDrive { path: String, reason: String },
     #[error("{command}: the kernel did not take it: {cause}{}", remedy(.cause))]
     Kernel { command: &'static str, cause: std::io::Error },
-    #[error("{path}: {cause}")]
+    #[error("{path}: {cause}; is it a socket of csdrive serve, and no other client connected?")]
     Socket { path: String, cause: vfio_user::Error },
     #[error(transparent)]
     Driver(#[from] crate::DriverError),
