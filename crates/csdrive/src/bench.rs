@@ -5,3 +5,4 @@ pub(crate) mod device;
 pub(crate) mod engine;
 pub(crate) mod guest;
 pub(crate) mod simulation;
+pub(crate) mod transport;

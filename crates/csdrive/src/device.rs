@@ -7,7 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod ranges;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use client::{Drive, DriveError, DriveResult};
@@ -30,12 +30,20 @@ pub(crate) struct Target {
     json: bool,
 }
 
+/// Instead of a device, where a command says so: a drive in this process.
+pub(crate) const SIMULATED: &str = "simulated";
+
 impl Target {
-    fn open(&self) -> Result<Drive> {
+    /// True if this is the device.
+    pub(crate) fn is(&self, device: &Path) -> bool {
+        self.device == device
+    }
+
+    pub(crate) fn open(&self) -> Result<Drive> {
         Drive::open(&self.device).map_err(|error| Usage(error.into()).into())
     }
 
-    fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.json || self.output_format == "json"
     }
 

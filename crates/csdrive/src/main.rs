@@ -104,6 +104,8 @@ enum BenchCommand {
     Engine(bench::engine::Arguments),
     /// The drive in a guest, beside QEMU's own NVMe device
     Guest(bench::guest::Arguments),
+    /// A way to a drive: executions, copies, transfers
+    Transport(bench::transport::Arguments),
     /// Simulated commands per second of host time, on one core
     Simulation {
         /// Commands of each measurement
@@ -157,6 +159,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Device(arguments)) => bench::device::run(arguments),
         Command::Bench(BenchCommand::Engine(arguments)) => bench::engine::run(arguments),
         Command::Bench(BenchCommand::Guest(arguments)) => bench::guest::run(arguments),
+        Command::Bench(BenchCommand::Transport(arguments)) => bench::transport::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
     };
     match done {

@@ -222,9 +222,10 @@ fn the_drive_as_a_file_system() -> Result<(), Failed> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"));
     let [script, exerciser] =
         ["fdmfs.sh", "fsx.py"].map(|name| format!("{root}/tests/guest/{name}"));
-    let object = format!("{root}/../../examples/programs/double.bpf.o");
-    let files = [&script, &exerciser, &object].map(|file| ["--file", file]);
-    let machine = [&["--set", "memory.size=128MiB"], files.as_flattened()].concat();
+    let examples = format!("{root}/../../examples");
+    let files = [&script, &exerciser].map(|file| ["--file", file]);
+    let drive = ["--set", "memory.size=128MiB", "--share", &examples];
+    let machine = [&drive, files.as_flattened()].concat();
     expect(&vm(&machine, &["bash", "fdmfs.sh"]), 0)
 }
 

@@ -1,12 +1,14 @@
 //! `csdrive check`: the same exercises for a drive, whatever way leads to it.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use client::{Drive, DriveError, Invocation, ProgramState, Submit};
 use nvme_spec::Status;
 use serde_json::json;
 use simtime::Prng;
 
-use super::Target;
+use super::{SIMULATED, Target};
 use crate::Outcome;
 use crate::report::say;
 
@@ -15,9 +17,6 @@ const DOUBLE: &[u8] = include_bytes!("../../../../examples/programs/double.bpf.o
 
 /// Where programs are put: at the end, out of the way of others.
 const INDEX: u16 = 1023;
-
-/// Instead of a device: a drive in this process.
-const SIMULATED: &str = "simulated";
 
 /// Device memory that is overwritten, from its beginning.
 const AREA: u64 = 4 << 20;
@@ -36,7 +35,7 @@ type Exercise<T> = (&'static str, fn(&mut Drive<T>) -> Result<()>);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let target = &arguments.target;
-    let results = if target.device.as_os_str() == SIMULATED {
+    let results = if target.is(Path::new(SIMULATED)) {
         exercise(&mut simulator::open(controller::Config::default(), 0, 256)?)
     } else {
         exercise(&mut target.open()?)

@@ -31,7 +31,7 @@ cmp -n "$(stat -c %s memory/log)" /mnt/s/log memory/log
 rm memory/*
 
 # A program: copied in, run by a line of text.
-cp /root/double.bpf.o programs/double
+cp /share/programs/double.bpf.o programs/double
 grep active programs/double
 python3 -c 'import sys, struct; sys.stdout.buffer.write(struct.pack("<1000I", *range(1000)))' > memory/in
 truncate -s 4000 memory/out
@@ -43,13 +43,16 @@ grep 'no memory/nothing' run
 ! cp /etc/passwd programs/bad
 grep 'not an ELF file' programs/bad
 rm programs/double programs/bad
+python3 /share/host/examples.py /mnt/f /share/programs
+rm memory/*
 
 # What others do with files.
 python3 /root/fsx.py memory/fsx 20000
+cp memory/fsx memory/in
 python3 -c '
 import mmap
 f = open("memory/in", "r+b"); m = mmap.mmap(f.fileno(), 0); m[0:4] = b"WXYZ"; m.close()
-assert open("memory/in", "rb").read(5) == b"WXYZ\1"'
+assert open("memory/in", "rb").read(4) == b"WXYZ"'
 fio --name=v --directory=memory --size=8M --rw=randwrite --bs=4k --ioengine=psync --verify=crc32c --minimal > /dev/null
 ! dd if=/dev/zero of=memory/too_big bs=1M count=200 2> /root/error
 grep 'No space left' /root/error
