@@ -1,36 +1,25 @@
-//! The file system as FUSE sees it.
+//! What requests do to a mounted file system.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use client::Submit;
-use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
-};
+use fuser::{Errno, FileAttr, FileType, INodeNo, OpenFlags, RenameFlags, Request};
+use rustix::fs::OFlags;
 
 use crate::nodes::{Kind, Node, ProgramFile, fixed};
-use crate::space::PAGE;
 use crate::state::{Done, Handle, State};
-
-/// Attributes are asked for anew: programs and other users of the storage folder change files.
-const TTL: Duration = Duration::ZERO;
 
 /// What programs are told to read and write at a time: each time is a request, and commands.
 const BLOCK_SIZE: u32 = 128 << 10;
 
 /// Most bytes of a copy, whose answer has 32 bits.
 const COPY_MAX: u64 = 1 << 30;
-
-/// Largest write.
-const WRITE_MAX: u32 = 1 << 20;
 
 /// `fallocate`'s modes (linux/falloc.h).
 const KEEP_SIZE: i32 = 1;
@@ -54,7 +43,7 @@ impl<T: Submit> Fdmfs<T> {
         Self { state: Mutex::new(state), owner, mounted: SystemTime::now() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
         // A panic ended the request it was in; each request leaves a state that others can go on with.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +69,12 @@ impl<T: Submit> Fdmfs<T> {
         }
     }
 
-    fn attributes(&self, state: &State<T>, ino: u64, handle: Option<u64>) -> Done<FileAttr> {
+    pub(crate) fn attributes(
+        &self,
+        state: &State<T>,
+        ino: u64,
+        handle: Option<u64>,
+    ) -> Done<FileAttr> {
         let (file, folder) = (FileType::RegularFile, FileType::Directory);
         match ino {
             fixed::ROOT => return Ok(self.own(ino, folder, 0o555, 0)),
@@ -96,14 +90,14 @@ impl<T: Submit> Fdmfs<T> {
         }
         if let Some(path) = state.nodes.storage_path(ino) {
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-            return Ok(storage_attributes(ino, &fs::symlink_metadata(storage.path(&path))?));
+            return Ok(storage_attributes(ino, &fs::symlink_metadata(&*storage.entry(&path)?)?));
         }
         let node = state.nodes.get(ino).ok_or(Errno::ENOENT)?;
         let size = match &node.kind {
             Kind::Memory(id) => state.files.place(*id)?.size,
             Kind::Program(ProgramFile::Written(bytes)) => bytes.len() as u64,
             Kind::Program(program) => State::<T>::program_text(program).len() as u64,
-            Kind::Storage(_) => return Err(Errno::ENOENT),
+            Kind::Storage(_) | Kind::Gone => return Err(Errno::ESTALE),
         };
         let (uid, gid) = node.owner;
         let changed = node.changed;
@@ -111,7 +105,7 @@ impl<T: Submit> Fdmfs<T> {
         Ok(FileAttr { uid, gid, mtime: changed, ctime: changed, ..of })
     }
 
-    fn find(&self, parent: u64, name: &OsStr) -> Done<FileAttr> {
+    pub(crate) fn find(&self, parent: u64, name: &OsStr) -> Done<FileAttr> {
         let mut state = self.state();
         let ino = match (parent, name.to_str()) {
             (fixed::ROOT, Some("memory")) => fixed::MEMORY,
@@ -131,8 +125,8 @@ impl<T: Submit> Fdmfs<T> {
     fn find_storage(&self, state: &mut State<T>, parent: u64, name: &OsStr) -> Done<FileAttr> {
         let path = state.nodes.storage_path(parent).ok_or(Errno::ENOTDIR)?.join(name);
         let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-        let metadata = fs::symlink_metadata(storage.path(&path))?;
-        let ino = state.nodes.storage(path);
+        let metadata = fs::symlink_metadata(&*storage.entry(&path)?)?;
+        let ino = state.nodes.storage_looked_up(path);
         Ok(storage_attributes(ino, &metadata))
     }
 
@@ -163,10 +157,11 @@ impl<T: Submit> Fdmfs<T> {
             changed: SystemTime::now(),
             opened: 1,
             is_linked: true,
+            lookups: 0,
         })
     }
 
-    fn create_in(
+    pub(crate) fn create_in(
         &self,
         request: &Request,
         parent: u64,
@@ -178,16 +173,13 @@ impl<T: Submit> Fdmfs<T> {
         if let Some(folder) = state.nodes.storage_path(parent) {
             let path = folder.join(name);
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-            let full = storage.path(&path);
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .mode(mode)
-                .custom_flags(flags & libc_exclusive())
-                .open(&full)?;
-            own(&full, request)?;
-            let ino = state.nodes.storage(path);
+            // Between the kernel's look and this, others may have made it.
+            let exclusive = OFlags::from_bits_retain(flags as u32) & OFlags::EXCL;
+            let mut options = File::options();
+            options.read(true).write(true).create(true).mode(mode);
+            let file = storage.open(&path, &mut options, exclusive)?;
+            own(&storage.entry(&path)?, request)?;
+            let ino = state.nodes.storage_looked_up(path);
             let attributes = storage_attributes(ino, &file.metadata()?);
             let handle = state.open_handle(Handle::Storage(file));
             return Ok((attributes, handle));
@@ -198,17 +190,19 @@ impl<T: Submit> Fdmfs<T> {
         Ok((attributes, state.open_handle(Handle::Own)))
     }
 
-    fn open_file(&self, ino: u64, flags: OpenFlags) -> Done<u64> {
+    pub(crate) fn open_file(&self, ino: u64, flags: OpenFlags) -> Done<u64> {
         let mut state = self.state();
         if let Some(path) = state.nodes.storage_path(ino) {
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
             let access = flags.acc_mode();
             let reads = access != fuser::OpenAccMode::O_WRONLY;
             let writes = access != fuser::OpenAccMode::O_RDONLY;
+            // What is appended goes to the end, wherever others have put it meanwhile.
+            let append = OFlags::from_bits_retain(flags.0 as u32) & OFlags::APPEND;
             // Copies read what is opened for writing only, too.
-            let file = File::options().read(true).write(writes).open(storage.path(&path));
+            let file = storage.open(&path, File::options().read(true).write(writes), append);
             let file = match file {
-                Err(_) if !reads => File::options().write(true).open(storage.path(&path))?,
+                Err(_) if !reads => storage.open(&path, File::options().write(true), append)?,
                 other => other?,
             };
             return Ok(state.open_handle(Handle::Storage(file)));
@@ -219,7 +213,7 @@ impl<T: Submit> Fdmfs<T> {
         Ok(state.open_handle(Handle::Own))
     }
 
-    fn read_at(&self, ino: u64, handle: u64, offset: u64, size: u32) -> Done<Vec<u8>> {
+    pub(crate) fn read_at(&self, ino: u64, handle: u64, offset: u64, size: u32) -> Done<Vec<u8>> {
         let mut state = self.state();
         if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
             let mut bytes = vec![0; size as usize];
@@ -250,7 +244,7 @@ impl<T: Submit> Fdmfs<T> {
         Ok(text.as_bytes()[from..to].to_vec())
     }
 
-    fn write_at(&self, ino: u64, handle: u64, offset: u64, data: &[u8]) -> Done<()> {
+    pub(crate) fn write_at(&self, ino: u64, handle: u64, offset: u64, data: &[u8]) -> Done<()> {
         let mut state = self.state();
         if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
             return Ok(file.write_all_at(data, offset)?);
@@ -271,13 +265,20 @@ impl<T: Submit> Fdmfs<T> {
         }
     }
 
-    fn set_size(&self, state: &mut State<T>, ino: u64, handle: Option<u64>, size: u64) -> Done<()> {
+    pub(crate) fn set_size(
+        &self,
+        state: &mut State<T>,
+        ino: u64,
+        handle: Option<u64>,
+        size: u64,
+    ) -> Done<()> {
         if let Some(Handle::Storage(file)) = handle.and_then(|handle| state.handles.get(&handle)) {
             return Ok(file.set_len(size)?);
         }
         if let Some(path) = state.nodes.storage_path(ino) {
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-            return Ok(File::options().write(true).open(storage.path(&path))?.set_len(size)?);
+            let file = storage.open(&path, File::options().write(true), OFlags::empty())?;
+            return Ok(file.set_len(size)?);
         }
         match state.nodes.get(ino).map(|node| node.kind.clone()) {
             Some(Kind::Memory(id)) => {
@@ -298,7 +299,7 @@ impl<T: Submit> Fdmfs<T> {
         Ok(())
     }
 
-    fn list(&self, ino: u64) -> Done<Vec<(u64, FileType, std::ffi::OsString)>> {
+    pub(crate) fn list(&self, ino: u64) -> Done<Vec<(u64, FileType, std::ffi::OsString)>> {
         let mut state = self.state();
         let (file, folder) = (FileType::RegularFile, FileType::Directory);
         let mut list = vec![(ino, folder, ".".into()), (fixed::ROOT, folder, "..".into())];
@@ -319,18 +320,18 @@ impl<T: Submit> Fdmfs<T> {
         } else {
             let path = state.nodes.storage_path(ino).ok_or(Errno::ENOTDIR)?;
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-            let entries: Vec<_> = fs::read_dir(storage.path(&path))?.collect::<io::Result<_>>()?;
-            for entry in entries {
+            for entry in fs::read_dir(&*storage.folder(&path)?)? {
+                let entry = entry?;
                 let kind = entry.file_type().map_or(file, file_type);
-                let ino = state.nodes.storage(path.join(entry.file_name()));
-                list.push((ino, kind, entry.file_name()));
+                // Only what is looked up gets a number of ours.
+                list.push((entry.ino(), kind, entry.file_name()));
             }
         }
         Ok(list)
     }
 
     /// Does something to a path in the storage folder.
-    fn in_storage<U>(
+    pub(crate) fn in_storage<U>(
         &self,
         parent: u64,
         name: &OsStr,
@@ -338,11 +339,11 @@ impl<T: Submit> Fdmfs<T> {
     ) -> Done<U> {
         let mut state = self.state();
         let path = state.nodes.storage_path(parent).ok_or(Errno::EPERM)?.join(name);
-        let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.path(&path);
+        let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.entry(&path)?;
         act(&mut state, &path, &full)
     }
 
-    fn rename_in(
+    pub(crate) fn rename_in(
         &self,
         (parent, name): (u64, &OsStr),
         (new_parent, new_name): (u64, &OsStr),
@@ -359,11 +360,11 @@ impl<T: Submit> Fdmfs<T> {
             (Some(from), Some(to)) => {
                 let (from, to) = (from.join(name), to.join(new_name));
                 let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-                let (old, new) = (storage.path(&from), storage.path(&to));
+                let (old, new) = (storage.entry(&from)?, storage.entry(&to)?);
                 if !may_replace && new.symlink_metadata().is_ok() {
                     return Err(Errno::EEXIST);
                 }
-                fs::rename(old, new)?;
+                fs::rename(&*old, &*new)?;
                 state.nodes.storage_renamed(&from, &to);
                 Ok(())
             }
@@ -374,7 +375,14 @@ impl<T: Submit> Fdmfs<T> {
         }
     }
 
-    fn allocate(&self, ino: u64, handle: u64, offset: u64, len: u64, mode: i32) -> Done<()> {
+    pub(crate) fn allocate(
+        &self,
+        ino: u64,
+        handle: u64,
+        offset: u64,
+        len: u64,
+        mode: i32,
+    ) -> Done<()> {
         let mut state = self.state();
         if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
             let flags = rustix::fs::FallocateFlags::from_bits_retain(mode as u32);
@@ -398,7 +406,7 @@ impl<T: Submit> Fdmfs<T> {
         Ok(())
     }
 
-    fn copy_range(
+    pub(crate) fn copy_range(
         &self,
         (from, from_handle, from_offset): (u64, u64, u64),
         (to, to_handle, to_offset): (u64, u64, u64),
@@ -438,13 +446,8 @@ impl<T: Submit> Fdmfs<T> {
     }
 }
 
-/// O_EXCL, which a server must pass on: between its kernel's look and the creation, others may be there.
-fn libc_exclusive() -> i32 {
-    rustix::fs::OFlags::EXCL.bits() as i32
-}
-
 /// Files are of those who make them, not of the server.
-fn own(path: &Path, request: &Request) -> Done<()> {
+pub(crate) fn own(path: &Path, request: &Request) -> Done<()> {
     if rustix::process::getuid().is_root() {
         std::os::unix::fs::lchown(path, Some(request.uid()), Some(request.gid()))?;
     }
@@ -485,322 +488,5 @@ fn storage_attributes(ino: u64, of: &fs::Metadata) -> FileAttr {
         rdev: of.rdev() as u32,
         blksize: of.blksize() as u32,
         flags: 0,
-    }
-}
-
-/// Answers with what came out, or the error.
-macro_rules! answer {
-    ($reply:ident, $done:expr, $value:pat => $good:expr) => {
-        match $done {
-            Ok($value) => $good,
-            Err(error) => $reply.error(error),
-        }
-    };
-}
-
-impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
-    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Older kernels refuse shared mappings instead.
-        let _ = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
-        let _ = config.set_max_write(WRITE_MAX);
-        Ok(())
-    }
-
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        answer!(reply, self.find(parent.0, name), of => reply.entry(&TTL, &of, Generation(0)));
-    }
-
-    fn getattr(&self, _: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        let state = self.state();
-        let attributes = self.attributes(&state, ino.0, fh.map(|fh| fh.0));
-        answer!(reply, attributes, of => reply.attr(&TTL, &of));
-    }
-
-    fn setattr(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        mode: Option<u32>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        size: Option<u64>,
-        _: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-        _: Option<SystemTime>,
-        fh: Option<FileHandle>,
-        _: Option<SystemTime>,
-        _: Option<SystemTime>,
-        _: Option<SystemTime>,
-        _: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        let mut state = self.state();
-        let handle = fh.map(|fh| fh.0);
-        let set = |state: &mut State<T>| -> Done<FileAttr> {
-            if let Some(size) = size {
-                self.set_size(state, ino.0, handle, size)?;
-            }
-            if let Some(path) = state.nodes.storage_path(ino.0) {
-                let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.path(&path);
-                if let Some(mode) = mode {
-                    fs::set_permissions(&full, fs::Permissions::from_mode(mode & 0o7777))?;
-                }
-                if uid.is_some() || gid.is_some() {
-                    std::os::unix::fs::lchown(&full, uid, gid)?;
-                }
-                if let Some(time) = mtime {
-                    let time = moment(time);
-                    File::options().write(true).open(&full)?.set_modified(time)?;
-                }
-            } else if let Some(node) = state.nodes.get_mut(ino.0) {
-                node.mode = mode.map_or(node.mode, |mode| (mode & 0o7777) as u16);
-                node.owner = (uid.unwrap_or(node.owner.0), gid.unwrap_or(node.owner.1));
-                node.changed = mtime.map_or(node.changed, moment);
-            }
-            self.attributes(state, ino.0, handle)
-        };
-        answer!(reply, set(&mut state), of => reply.attr(&TTL, &of));
-    }
-
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        let state = self.state();
-        let read = || -> Done<Vec<u8>> {
-            let path = state.nodes.storage_path(ino.0).ok_or(Errno::EINVAL)?;
-            let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.path(&path);
-            Ok(fs::read_link(full)?.into_os_string().into_encoded_bytes())
-        };
-        answer!(reply, read(), target => reply.data(&target));
-    }
-
-    fn mkdir(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        reply: ReplyEntry,
-    ) {
-        let made = self.in_storage(parent.0, name, |_, _, full| {
-            fs::create_dir(full)?;
-            fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?;
-            own(full, request)
-        });
-        let made = made.and_then(|()| self.find(parent.0, name));
-        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
-    }
-
-    fn symlink(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        target: &Path,
-        reply: ReplyEntry,
-    ) {
-        let made = self.in_storage(parent.0, name, |_, _, full| {
-            std::os::unix::fs::symlink(target, full)?;
-            own(full, request)
-        });
-        let made = made.and_then(|()| self.find(parent.0, name));
-        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
-    }
-
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let is_own = matches!(parent.0, fixed::MEMORY | fixed::PROGRAMS);
-        let done = if is_own {
-            self.state().unlink(parent.0, name)
-        } else {
-            self.in_storage(parent.0, name, |state, path, full| {
-                fs::remove_file(full)?;
-                state.nodes.storage_removed(path);
-                Ok(())
-            })
-        };
-        answer!(reply, done, () => reply.ok());
-    }
-
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.in_storage(parent.0, name, |state, path, full| {
-            fs::remove_dir(full)?;
-            state.nodes.storage_removed(path);
-            Ok(())
-        });
-        answer!(reply, done, () => reply.ok());
-    }
-
-    fn rename(
-        &self,
-        _: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        newparent: INodeNo,
-        newname: &OsStr,
-        flags: RenameFlags,
-        reply: ReplyEmpty,
-    ) {
-        let done = self.rename_in((parent.0, name), (newparent.0, newname), flags);
-        answer!(reply, done, () => reply.ok());
-    }
-
-    fn create(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        flags: i32,
-        reply: ReplyCreate,
-    ) {
-        let made = self.create_in(request, parent.0, name, mode & !umask, flags);
-        answer!(reply, made, (of, handle) => {
-            reply.created(&TTL, &of, Generation(0), FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
-        });
-    }
-
-    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        // What programs write must be seen at once: nothing is cached.
-        let direct = FopenFlags::FOPEN_DIRECT_IO;
-        answer!(reply, self.open_file(ino.0, flags), handle => {
-            reply.opened(FileHandle(handle), direct);
-        });
-    }
-
-    fn read(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        answer!(reply, self.read_at(ino.0, fh.0, offset, size), data => reply.data(&data));
-    }
-
-    fn write(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        data: &[u8],
-        _: WriteFlags,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyWrite,
-    ) {
-        let done = self.write_at(ino.0, fh.0, offset, data);
-        answer!(reply, done, () => reply.written(data.len() as u32));
-    }
-
-    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        answer!(reply, self.state().load_program(ino.0), () => reply.ok());
-    }
-
-    fn release(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        _: bool,
-        reply: ReplyEmpty,
-    ) {
-        let mut state = self.state();
-        if let Some(Handle::Own) = state.handles.remove(&fh.0) {
-            state.closed(ino.0);
-        }
-        reply.ok();
-    }
-
-    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, data: bool, reply: ReplyEmpty) {
-        let state = self.state();
-        let done = match state.handles.get(&fh.0) {
-            Some(Handle::Storage(file)) if data => file.sync_data(),
-            Some(Handle::Storage(file)) => file.sync_all(),
-            // Device memory is written when a write returns.
-            _ => Ok(()),
-        };
-        answer!(reply, done.map_err(Errno::from), () => reply.ok());
-    }
-
-    fn readdir(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        match self.list(ino.0) {
-            Ok(list) => {
-                for (n, (ino, kind, name)) in list.iter().enumerate().skip(offset as usize) {
-                    if reply.add(INodeNo(*ino), n as u64 + 1, *kind, name) {
-                        break;
-                    }
-                }
-                reply.ok();
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        let state = self.state();
-        if let Some(path) = state.nodes.storage_path(ino.0)
-            && let Some(storage) = &state.storage
-            && let Ok(of) = rustix::fs::statvfs(storage.path(&path))
-        {
-            let (bsize, frsize) = (of.f_bsize as u32, of.f_frsize as u32);
-            let (blocks, free, available) = (of.f_blocks, of.f_bfree, of.f_bavail);
-            reply.statfs(blocks, free, available, of.f_files, of.f_ffree, bsize, 255, frsize);
-            return;
-        }
-        let (total, free) = state.files.capacity();
-        let (total, free) = (total / PAGE, free / PAGE);
-        reply.statfs(total, free, free, 1 << 20, 1 << 20, PAGE as u32, 255, PAGE as u32);
-    }
-
-    fn fallocate(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        length: u64,
-        mode: i32,
-        reply: ReplyEmpty,
-    ) {
-        answer!(reply, self.allocate(ino.0, fh.0, offset, length, mode), () => reply.ok());
-    }
-
-    fn copy_file_range(
-        &self,
-        _: &Request,
-        ino_in: INodeNo,
-        fh_in: FileHandle,
-        offset_in: u64,
-        ino_out: INodeNo,
-        fh_out: FileHandle,
-        offset_out: u64,
-        len: u64,
-        _: CopyFileRangeFlags,
-        reply: ReplyWrite,
-    ) {
-        let from = (ino_in.0, fh_in.0, offset_in);
-        let done = self.copy_range(from, (ino_out.0, fh_out.0, offset_out), len);
-        answer!(reply, done, copied => reply.written(copied as u32));
-    }
-}
-
-fn moment(time: TimeOrNow) -> SystemTime {
-    match time {
-        TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
     }
 }

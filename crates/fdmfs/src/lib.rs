@@ -15,6 +15,7 @@
 #![deny(unsafe_code)]
 
 mod filesystem;
+mod fuse;
 mod memory;
 mod nodes;
 mod run;

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Program(ProgramFile),
     /// A path in the storage folder.
     Storage(PathBuf),
+    /// Something of the storage folder that has no name any more.
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) opened: u32,
     /// It has a name.
     pub(crate) is_linked: bool,
+    /// How often the kernel was told of it and did not forget it again, if it is in the storage folder.
+    pub(crate) lookups: u64,
 }
 
 /// Names in a folder.
@@ -107,13 +111,17 @@ impl Nodes {
         self.nodes.remove(&ino)
     }
 
-    /// The number of a path in the storage folder.
-    pub(crate) fn storage(&mut self, path: PathBuf) -> u64 {
+    /// The number of a path in the storage folder, of which the kernel is told now.
+    pub(crate) fn storage_looked_up(&mut self, path: PathBuf) -> u64 {
         if path.as_os_str().is_empty() {
             return fixed::STORAGE;
         }
-        if let Some(ino) = self.storage.get(&path) {
-            return *ino;
+        let known = self.storage.get(&path).copied();
+        if let Some(ino) = known
+            && let Some(node) = self.nodes.get_mut(&ino)
+        {
+            node.lookups += 1;
+            return ino;
         }
         let node = Node {
             kind: Kind::Storage(path.clone()),
@@ -122,12 +130,28 @@ impl Nodes {
             changed: SystemTime::UNIX_EPOCH,
             opened: 0,
             is_linked: true,
+            lookups: 1,
         };
         let ino = self.next;
         self.next += 1;
         self.nodes.insert(ino, node);
         self.storage.insert(path, ino);
         ino
+    }
+
+    /// The kernel forgets a number of the storage folder, so many times.
+    pub(crate) fn storage_forgotten(&mut self, ino: u64, count: u64) {
+        let Some(node) = self.nodes.get_mut(&ino) else { return };
+        if !matches!(node.kind, Kind::Storage(_) | Kind::Gone) {
+            return;
+        }
+        node.lookups = node.lookups.saturating_sub(count);
+        if node.lookups == 0 {
+            if let Kind::Storage(path) = &node.kind {
+                self.storage.remove(path);
+            }
+            self.nodes.remove(&ino);
+        }
     }
 
     /// The path of a number in the storage folder.
@@ -161,10 +185,12 @@ impl Nodes {
         }
     }
 
-    /// A path in the storage folder is no more.
+    /// A path in the storage folder is no more; its number is until the kernel forgets it.
     pub(crate) fn storage_removed(&mut self, path: &Path) {
-        if let Some(ino) = self.storage.remove(path) {
-            self.nodes.remove(&ino);
+        if let Some(ino) = self.storage.remove(path)
+            && let Some(node) = self.nodes.get_mut(&ino)
+        {
+            node.kind = Kind::Gone;
         }
     }
 }

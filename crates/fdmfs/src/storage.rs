@@ -2,17 +2,25 @@
 
 mod extents;
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 pub(crate) use extents::Map;
 
 /// A folder of a file system, maybe on the drive.
+///
+/// Its server may do more than those it serves: no path leads out of the folder, and none through a symbolic link
+/// that somebody puts in its way (the kernel follows links itself, with its caller's rights).
 #[derive(Debug)]
 pub(crate) struct Storage {
-    root: PathBuf,
+    root: OwnedFd,
     /// First block, in bytes, of the file system's device on the drive; `None` if it is elsewhere.
     base: Option<u64>,
     device: u64,
@@ -21,8 +29,9 @@ pub(crate) struct Storage {
 impl Storage {
     /// A folder, and the drive that it may be on (`nvme0`).
     pub(crate) fn new(root: &Path, drive: Option<&str>) -> io::Result<Self> {
-        let root = root.canonicalize()?;
-        let device = fs::metadata(&root)?.st_dev();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let device = fs::metadata(root)?.st_dev();
+        let root = rustix::fs::open(root, flags, Mode::empty())?;
         let base = drive.and_then(|drive| device_base(device, drive));
         Ok(Self { root, base, device })
     }
@@ -32,9 +41,34 @@ impl Storage {
         self.base.is_some()
     }
 
-    /// A file in it.
-    pub(crate) fn path(&self, inside: &Path) -> PathBuf {
-        self.root.join(inside)
+    /// A folder in it, by a path that holds as long as this does.
+    pub(crate) fn folder(&self, inside: &Path) -> io::Result<Held> {
+        let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let folder = rustix::fs::openat2(self.root.as_fd(), inside, flags, Mode::empty(), resolve)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
+        Ok(Held { _folder: folder, path })
+    }
+
+    /// Something in it, by a path whose last part is a name in a folder that is held.
+    pub(crate) fn entry(&self, inside: &Path) -> io::Result<Held> {
+        let Some(name) = inside.file_name() else { return self.folder(inside) };
+        let mut held = self.folder(inside.parent().unwrap_or(Path::new("")))?;
+        held.path.push(name);
+        Ok(held)
+    }
+
+    /// Opens a file in it.
+    pub(crate) fn open(
+        &self,
+        inside: &Path,
+        options: &mut OpenOptions,
+        flags: OFlags,
+    ) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW;
+        options.custom_flags(flags.bits() as i32).open(&*self.entry(inside)?)
     }
 
     /// Where a part of a file is on the drive, if its file system says so and can be trusted.
@@ -46,6 +80,21 @@ impl Storage {
         // What is in the page cache only is not on the drive.
         file.sync_data().ok()?;
         extents::map(file, base, offset, len).ok()?
+    }
+}
+
+/// A path that nobody can bend.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _folder: OwnedFd,
+    path: PathBuf,
+}
+
+impl Deref for Held {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -1,0 +1,352 @@
+//! FUSE's requests, each handed to the file system.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use client::Submit;
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+use rustix::fs::OFlags;
+
+use crate::filesystem::{Fdmfs, own};
+use crate::nodes::fixed;
+use crate::space::PAGE;
+use crate::state::{Done, Handle, State};
+
+/// Attributes are asked for anew: programs and other users of the storage folder change files.
+const TTL: Duration = Duration::ZERO;
+
+/// Largest write.
+const WRITE_MAX: u32 = 1 << 20;
+
+/// Answers with what came out, or the error.
+macro_rules! answer {
+    ($reply:ident, $done:expr, $value:pat => $good:expr) => {
+        match $done {
+            Ok($value) => $good,
+            Err(error) => $reply.error(error),
+        }
+    };
+}
+
+impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Older kernels refuse shared mappings instead.
+        let _ = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
+        let _ = config.set_max_write(WRITE_MAX);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        answer!(reply, self.find(parent.0, name), of => reply.entry(&TTL, &of, Generation(0)));
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        self.state().nodes.storage_forgotten(ino.0, count);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let state = self.state();
+        let attributes = self.attributes(&state, ino.0, fh.map(|fh| fh.0));
+        answer!(reply, attributes, of => reply.attr(&TTL, &of));
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mut state = self.state();
+        let handle = fh.map(|fh| fh.0);
+        let set = |state: &mut State<T>| -> Done<FileAttr> {
+            if let Some(size) = size {
+                self.set_size(state, ino.0, handle, size)?;
+            }
+            if let Some(path) = state.nodes.storage_path(ino.0) {
+                let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+                // Links have no permissions and times that anybody sets.
+                let open = || storage.open(&path, File::options().read(true), OFlags::NONBLOCK);
+                if let Some(mode) = mode {
+                    open()?.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+                }
+                if uid.is_some() || gid.is_some() {
+                    std::os::unix::fs::lchown(&*storage.entry(&path)?, uid, gid)?;
+                }
+                if let Some(time) = mtime {
+                    open()?.set_modified(moment(time))?;
+                }
+            } else if let Some(node) = state.nodes.get_mut(ino.0) {
+                node.mode = mode.map_or(node.mode, |mode| (mode & 0o7777) as u16);
+                node.owner = (uid.unwrap_or(node.owner.0), gid.unwrap_or(node.owner.1));
+                node.changed = mtime.map_or(node.changed, moment);
+            }
+            self.attributes(state, ino.0, handle)
+        };
+        answer!(reply, set(&mut state), of => reply.attr(&TTL, &of));
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        let state = self.state();
+        let read = || -> Done<Vec<u8>> {
+            let path = state.nodes.storage_path(ino.0).ok_or(Errno::EINVAL)?;
+            let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.entry(&path)?;
+            Ok(fs::read_link(&*full)?.into_os_string().into_encoded_bytes())
+        };
+        answer!(reply, read(), target => reply.data(&target));
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let made = self.in_storage(parent.0, name, |_, _, full| {
+            fs::create_dir(full)?;
+            fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?;
+            own(full, request)
+        });
+        let made = made.and_then(|()| self.find(parent.0, name));
+        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let made = self.in_storage(parent.0, name, |_, _, full| {
+            std::os::unix::fs::symlink(target, full)?;
+            own(full, request)
+        });
+        let made = made.and_then(|()| self.find(parent.0, name));
+        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let is_own = matches!(parent.0, fixed::MEMORY | fixed::PROGRAMS);
+        let done = if is_own {
+            self.state().unlink(parent.0, name)
+        } else {
+            self.in_storage(parent.0, name, |state, path, full| {
+                fs::remove_file(full)?;
+                state.nodes.storage_removed(path);
+                Ok(())
+            })
+        };
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.in_storage(parent.0, name, |state, path, full| {
+            fs::remove_dir(full)?;
+            state.nodes.storage_removed(path);
+            Ok(())
+        });
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let done = self.rename_in((parent.0, name), (newparent.0, newname), flags);
+        answer!(reply, done, () => reply.ok());
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let made = self.create_in(request, parent.0, name, mode & !umask, flags);
+        answer!(reply, made, (of, handle) => {
+            reply.created(&TTL, &of, Generation(0), FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+        });
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        // What programs write must be seen at once: nothing is cached.
+        let direct = FopenFlags::FOPEN_DIRECT_IO;
+        answer!(reply, self.open_file(ino.0, flags), handle => {
+            reply.opened(FileHandle(handle), direct);
+        });
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        answer!(reply, self.read_at(ino.0, fh.0, offset, size), data => reply.data(&data));
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let done = self.write_at(ino.0, fh.0, offset, data);
+        answer!(reply, done, () => reply.written(data.len() as u32));
+    }
+
+    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        answer!(reply, self.state().load_program(ino.0), () => reply.ok());
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        let mut state = self.state();
+        if let Some(Handle::Own) = state.handles.remove(&fh.0) {
+            state.closed(ino.0);
+        }
+        reply.ok();
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, data: bool, reply: ReplyEmpty) {
+        let state = self.state();
+        let done = match state.handles.get(&fh.0) {
+            Some(Handle::Storage(file)) if data => file.sync_data(),
+            Some(Handle::Storage(file)) => file.sync_all(),
+            // Device memory is written when a write returns.
+            _ => Ok(()),
+        };
+        answer!(reply, done.map_err(Errno::from), () => reply.ok());
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        match self.list(ino.0) {
+            Ok(list) => {
+                for (n, (ino, kind, name)) in list.iter().enumerate().skip(offset as usize) {
+                    if reply.add(INodeNo(*ino), n as u64 + 1, *kind, name) {
+                        break;
+                    }
+                }
+                reply.ok();
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let state = self.state();
+        if let Some(path) = state.nodes.storage_path(ino.0)
+            && let Some(storage) = &state.storage
+            && let Ok(entry) = storage.entry(&path)
+            && let Ok(of) = rustix::fs::statvfs(&*entry)
+        {
+            let (bsize, frsize) = (of.f_bsize as u32, of.f_frsize as u32);
+            let (blocks, free, available) = (of.f_blocks, of.f_bfree, of.f_bavail);
+            reply.statfs(blocks, free, available, of.f_files, of.f_ffree, bsize, 255, frsize);
+            return;
+        }
+        let (total, free) = state.files.capacity();
+        let (total, free) = (total / PAGE, free / PAGE);
+        reply.statfs(total, free, free, 1 << 20, 1 << 20, PAGE as u32, 255, PAGE as u32);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        answer!(reply, self.allocate(ino.0, fh.0, offset, length, mode), () => reply.ok());
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let from = (ino_in.0, fh_in.0, offset_in);
+        let done = self.copy_range(from, (ino_out.0, fh_out.0, offset_out), len);
+        answer!(reply, done, copied => reply.written(copied as u32));
+    }
+}
+
+fn moment(time: TimeOrNow) -> SystemTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    }
+}
