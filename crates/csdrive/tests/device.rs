@@ -1,0 +1,119 @@
+//! Commands for a drive that is there: the same exercises in this process and by a socket, and what goes wrong.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const CSDRIVE: &str = env!("CARGO_BIN_EXE_csdrive");
+
+/// A drive that `csdrive serve` serves.
+struct Served {
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Served {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("drive");
+        let mut process = Command::new(CSDRIVE)
+            .args(["serve", "--json", "--set", "memory.size=16MiB", "--socket"])
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("ready"), "{line}");
+        Self { process, folder }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("drive")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(CSDRIVE).args(arguments).arg(self.socket()).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have been killed by the test.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn refused(output: &Output, status: i32, words: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
+fn every_way_passes_the_same_exercises() {
+    let simulated = Command::new(CSDRIVE).args(["check", "simulated"]).output().unwrap();
+    assert!(simulated.status.success(), "{}", String::from_utf8_lossy(&simulated.stdout));
+    let checked = Served::new().json(&["check"]);
+    assert_eq!(checked["passed"], true, "{checked:#}");
+    assert_eq!(checked["exercises"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn wrong_uses_say_what_is_wrong() {
+    let served = Served::new();
+    refused(&served.run(&["exec", "--program", "9"]), 1, "No Program (SCT 1h SC 96h)");
+    let failed = served.json(&["exec", "--program", "9"]);
+    assert_eq!(failed["status"]["name"], "No Program");
+    let beyond = ["memory", "read", "--start", "16MiB", "--length", "4"];
+    refused(&served.run(&beyond), 1, "16777216 bytes");
+    let odd = ["memory", "fill", "--start", "2", "--length", "4"];
+    refused(&served.run(&odd), 1, "not a multiple of 4");
+    refused(&served.run(&["ranges", "create", "--range", "1:2:3"]), 2, "not a number");
+    refused(
+        &served.run(&["ranges", "delete", "--id", "5"]),
+        1,
+        "Invalid Memory Range Set Identifier",
+    );
+    let file = served.folder.path().join("text.o");
+    std::fs::write(&file, "text").unwrap();
+    refused(&served.run(&["program", "load", &file.to_string_lossy()]), 2, "not an ELF file");
+    let nowhere = Command::new(CSDRIVE).args(["exec", "/nowhere/nvme0"]).output().unwrap();
+    refused(&nowhere, 2, "csdrive serve");
+    let file = Command::new(CSDRIVE).args(["exec", file.to_str().unwrap()]).output().unwrap();
+    refused(&file, 2, "neither a device nor a socket");
+}
+
+#[test]
+fn a_server_that_is_gone_is_an_error() {
+    let mut served = Served::new();
+    served.process.kill().unwrap();
+    served.process.wait().unwrap();
+    refused(&served.run(&["exec"]), 2, "csdrive serve");
+}
+
+#[test]
+fn what_a_way_costs_is_a_document() {
+    let costs = Served::new().json(&["bench", "transport", "--milliseconds", "20"]);
+    for (name, key) in [
+        ("execute_empty", "qd1_median_ns"),
+        ("execute_empty", "qd64_per_second"),
+        ("memory_copy", "bytes_per_second"),
+        ("memory_write", "bytes_per_second"),
+        ("memory_read", "bytes_per_second"),
+    ] {
+        assert!(
+            costs[name][key].as_u64().is_some_and(|value| value > 0),
+            "{name}.{key}: {costs:#}"
+        );
+    }
+}
