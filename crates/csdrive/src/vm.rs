@@ -97,10 +97,6 @@ const SSH_PORT: u16 = 2222;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let options = &arguments.machine;
-    let signal = Arc::new(AtomicUsize::new(0));
-    for number in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
-    }
     let is_shell = arguments.command.is_none();
     let is_terminal = is_shell && std::io::stdin().is_terminal();
     let ssh = match options.ssh_port {
@@ -123,6 +119,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             script
         }
     };
+    // From here on there is a machine to be ended; until here a signal just ends this process.
+    let signal = Arc::new(AtomicUsize::new(0));
+    for number in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
+    }
     let drives = serve::start(&serve::Request {
         configs: &options.drive,
         socket: &folder.path().join("drive"),
@@ -195,7 +196,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     for drive in drives {
         drive.join()?;
     }
-    match (ended?, machine.status()) {
+    let ended = match (ended?, signal.load(Ordering::Relaxed)) {
+        // QEMU had the signal, too, if it came from a terminal.
+        (Ended::Exited(_), number @ 1..) => Ended::Told(Reason::Signal(number as i32)),
+        (ended, _) => ended,
+    };
+    outcome(ended, &machine, options, is_terminal)
+}
+
+/// What has become of a guest.
+fn outcome(
+    ended: Ended,
+    machine: &Machine,
+    options: &Options,
+    is_terminal: bool,
+) -> Result<Outcome> {
+    match (ended, machine.status()) {
         (Ended::Told(Reason::TimedOut), _) => {
             bail!("the guest was ended after {} s", options.timeout.unwrap_or_default())
         }
