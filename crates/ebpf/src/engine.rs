@@ -121,6 +121,9 @@ impl Compiled {
     pub(crate) fn prepare_together(programs: &[(&Code, &Self)]) -> Result<(), String> {
         let missing = programs.iter().filter(|(_, own)| own.tier2.get().is_none());
         let missing: Vec<_> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
         for (code, _) in &missing {
             // Before the flow is studied: that takes long for huge programs.
             tier2::check_size(code)?;
