@@ -69,6 +69,9 @@ D=$(basename "$(readlink /sys/class/nvme/nvme0/device)")
 echo "$D" > /sys/bus/pci/drivers/nvme/unbind
 ! timeout 30 cat /mnt/f/memory/hello
 csdrive fs unmount /mnt/f
+# As long as somebody has the old one open, Linux gives the new one another number.
 echo "$D" > /sys/bus/pci/drivers/nvme/bind
-n=0; while [ ! -c /dev/ng0n3 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-csdrive check /dev/nvme0
+set +x
+n=0; while ! ls /dev/ng*n3 > /dev/null 2>&1 && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
+set -x
+csdrive check /dev/nvme?
