@@ -99,7 +99,7 @@ impl<P: Port + std::fmt::Debug> Submit for Direct<P> {
             self.driver.port.memory().release(buffer);
         }
         let (status, result) = (completion.status, completion.result);
-        Ok(Done { ticket, status, result, data })
+        Ok(Done { ticket, status, kernel_error: None, result, data })
     }
 
     fn room(&self, lane: Lane) -> usize {

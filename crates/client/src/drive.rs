@@ -185,6 +185,18 @@ impl Drive {
     }
 }
 
+/// Makes an error of a command that failed.
+fn succeeded(command: &'static str, done: Done) -> DriveResult<Done> {
+    if let Some(number) = done.kernel_error {
+        let cause = std::io::Error::from_raw_os_error(number);
+        return Err(TransportError::Kernel { command, cause }.into());
+    }
+    if done.status.is_success() {
+        return Ok(done);
+    }
+    Err(CommandFailed { command, status: done.status, detail: None }.into())
+}
+
 /// Of a drive that was not asked yet.
 const UNKNOWN: Geometry =
     Geometry { block_bytes: 4096, blocks: 0, memory_bytes: 0, transfer_bytes_max: PAGE_SIZE };
@@ -256,11 +268,7 @@ impl<T: Submit> Drive<T> {
         data: Data,
     ) -> DriveResult<Done> {
         let ticket = self.start(Command { name, lane, entry, data })?;
-        let done = self.wait_for(ticket)?;
-        if done.status.is_success() {
-            return Ok(done);
-        }
-        Err(CommandFailed { command: name, status: done.status, detail: None }.into())
+        succeeded(name, self.wait_for(ticket)?)
     }
 
     /// Runs a command with data from the drive.

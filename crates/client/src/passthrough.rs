@@ -5,7 +5,6 @@ mod kernel;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +21,6 @@ const DATA_BYTES_MAX: u64 = 64 * PAGE_SIZE;
 #[derive(Debug)]
 struct UnderWay {
     ticket: Ticket,
-    name: &'static str,
     buffer: Vec<u8>,
     /// The buffer is for the command's caller.
     receives: bool,
@@ -133,7 +131,7 @@ impl Submit for Passthrough {
             .map_err(|cause| TransportError::Kernel { command: name, cause })?;
         self.next += 1;
         let ticket = Ticket(number);
-        self.under_way.insert(number, UnderWay { ticket, name, buffer, receives });
+        self.under_way.insert(number, UnderWay { ticket, buffer, receives });
         Ok(ticket)
     }
 
@@ -144,17 +142,14 @@ impl Submit for Passthrough {
         let gone = |cause| TransportError::Kernel { command: "waiting", cause };
         let completion = self.ring.wait().map_err(gone)?;
         let known = self.under_way.remove(&completion.user_data);
-        let UnderWay { ticket, name, buffer, receives } = known.ok_or(TransportError::Gone)?;
+        let UnderWay { ticket, buffer, receives } = known.ok_or(TransportError::Gone)?;
         // Positive numbers are NVMe statuses, negative ones the kernel's errors.
-        let status = match u16::try_from(completion.result) {
-            Ok(status) => Status::from_bits(status),
-            Err(_) => {
-                let cause = io::Error::from_raw_os_error(completion.result.saturating_neg());
-                return Err(TransportError::Kernel { command: name, cause });
-            }
+        let (status, kernel_error) = match u16::try_from(completion.result) {
+            Ok(status) => (Status::from_bits(status), None),
+            Err(_) => (Status::INTERNAL_ERROR, Some(completion.result.saturating_neg())),
         };
         let data = if receives { buffer } else { Vec::new() };
-        Ok(Done { ticket, status, result: completion.value, data })
+        Ok(Done { ticket, status, kernel_error, result: completion.value, data })
     }
 
     fn room(&self, _: Lane) -> usize {

@@ -44,8 +44,10 @@ pub struct Ticket(pub u64);
 pub struct Done {
     /// Of the command.
     pub ticket: Ticket,
-    /// Its status.
+    /// Its status; of no account if the kernel failed it.
     pub status: Status,
+    /// The system's error number, if the kernel failed it and the drive did not answer.
+    pub kernel_error: Option<i32>,
     /// Dwords 0 and 1 of its completion.
     pub result: u64,
     /// What came from the drive.

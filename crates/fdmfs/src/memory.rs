@@ -93,12 +93,7 @@ impl<T: Submit> MemoryFiles<T> {
         if len == 0 {
             return Ok(Vec::new());
         }
-        let from = place.start + offset;
-        let aligned = from / DWORD * DWORD;
-        let skipped = from - aligned;
-        let mut bytes = self.drive.read_memory(aligned, len + skipped)?;
-        bytes.drain(..skipped as usize);
-        Ok(bytes)
+        self.get(place.start + offset, len)
     }
 
     /// Writes bytes; what is between the old end and them becomes zero.
@@ -172,7 +167,7 @@ impl<T: Submit> MemoryFiles<T> {
     ///
     /// # Errors
     /// If there is no room, or the drive refuses.
-    pub fn prepare(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, FileError> {
+    pub(crate) fn prepare(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, FileError> {
         let end = offset.checked_add(len).ok_or(FileError::TooLarge(offset))?;
         let place = self.make_room(id, end)?;
         if offset > place.size {
@@ -197,9 +192,22 @@ impl<T: Submit> MemoryFiles<T> {
         if len == 0 {
             return Ok((0, 0));
         }
+        let size = self.place(to)?.size;
         let target = self.prepare(to, to_offset, len)?;
         // Only now: what grows may move.
         let source = self.place(from)?.start + from_offset;
+        match self.copy_bytes(source, target, len) {
+            Ok(through_host) => Ok((len, through_host)),
+            Err(error) => {
+                // What was made room for holds whatever was there before.
+                self.set_end(to, size);
+                Err(error)
+            }
+        }
+    }
+
+    /// Copies bytes; gives how many went through the host.
+    fn copy_bytes(&mut self, source: u64, target: u64, len: u64) -> Result<u64, FileError> {
         let is_apart = source + len <= target || target + len <= source;
         let is_even = (source % DWORD, target % DWORD) == (0, 0);
         let whole = if is_apart && is_even { len / DWORD * DWORD } else { 0 };
@@ -207,10 +215,15 @@ impl<T: Submit> MemoryFiles<T> {
             self.drive.copy_memory(source, whole, target)?;
         }
         if whole < len {
-            let rest = self.read(from, from_offset + whole, len - whole)?;
+            let rest = self.get(source + whole, len - whole)?;
             self.put(target + whole, &rest)?;
         }
-        Ok((len, len - whole))
+        Ok(len - whole)
+    }
+
+    /// Takes back what [`Self::prepare`] made longer.
+    pub(crate) fn undo(&mut self, id: FileId, size: u64) {
+        self.set_end(id, size);
     }
 
     fn set_end(&mut self, id: FileId, size: u64) {
@@ -249,6 +262,15 @@ impl<T: Submit> MemoryFiles<T> {
         let moved = Place { start, size: place.size, capacity };
         self.files.insert(id, moved);
         Ok(moved)
+    }
+
+    /// Reads bytes anywhere.
+    fn get(&mut self, at: u64, len: u64) -> Result<Vec<u8>, FileError> {
+        let aligned = at / DWORD * DWORD;
+        let skipped = at - aligned;
+        let mut bytes = self.drive.read_memory(aligned, len + skipped)?;
+        bytes.drain(..skipped as usize);
+        Ok(bytes)
     }
 
     /// Writes bytes anywhere.

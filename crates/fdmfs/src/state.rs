@@ -308,16 +308,33 @@ impl<T: Submit> State<T> {
         if len == 0 {
             return Ok(0);
         }
+        let old_size = self.files.place(id)?.size;
         let target = self.files.prepare(id, target_offset, len)?;
+        let done = self.copy_file(&file, offset, (id, target_offset, target), len);
+        if done.is_err() {
+            // What was made room for holds whatever was there before.
+            self.files.undo(id, old_size);
+        }
+        done.map(|()| len)
+    }
+
+    /// Copies a part of a file to where there is room for it.
+    fn copy_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        (id, target_offset, target): (FileId, u64, u64),
+        len: u64,
+    ) -> Done<()> {
         let storage = self.storage.as_ref().ok_or(Errno::EIO)?;
-        let map = storage.map(&file, offset, len);
+        let map = storage.map(file, offset, len);
         let mut in_drive = 0;
         let block = self.files.drive.block_bytes();
         for extent in map.iter().flatten() {
             let at = target + (extent.offset - offset);
             in_drive += match extent.place {
                 Some(place) => {
-                    self.copy_extent(&file, extent.offset, place, extent.len, at, block)?
+                    self.copy_extent(file, extent.offset, place, extent.len, at, block)?
                 }
                 None => {
                     let inside = target_offset + (extent.offset - offset);
@@ -328,14 +345,14 @@ impl<T: Submit> State<T> {
         }
         let storage = self.storage.as_ref().ok_or(Errno::EIO)?;
         // Blocks that moved meanwhile may have been others' when they were copied.
-        let is_sure = map.is_some() && storage.map(&file, offset, len) == map;
+        let is_sure = map.is_some() && storage.map(file, offset, len) == map;
         if !is_sure {
-            self.copy_by_host(&file, offset, target, len)?;
+            self.copy_by_host(file, offset, target, len)?;
             in_drive = 0;
         }
         self.copied.in_drive += in_drive;
         self.copied.through_host += len - in_drive;
-        Ok(len)
+        Ok(())
     }
 
     /// Copies an extent: its whole blocks within the drive, what is before and after them by the host. Gives the

@@ -55,7 +55,7 @@ typedef struct csdrive_execution {
 typedef struct csdrive_done {
     uint64_t ticket; /* which: csdrive_submit() gave it */
     uint64_t result; /* what the program returned, if status is 0 */
-    int status;      /* 0, or an NVMe status as above */
+    int status;      /* 0, or an NVMe status or a negative errno as above */
     int reserved;
 } csdrive_done;
 
@@ -105,7 +105,8 @@ int csdrive_execute(csdrive *drive, const csdrive_execution *execution, uint64_t
 /* Starts an execution. What it points to is copied. The drive sees it at the next csdrive_wait(), at the latest. */
 int csdrive_submit(csdrive *drive, const csdrive_execution *execution, uint64_t *ticket);
 
-/* Waits until count executions have ended, in any order. */
+/* Waits until count executions have ended, in any order. It fails only if none is under way any more (then fewer were
+ * than asked for), or if the drive is gone: wait for one at a time if you must know how many were filled in. */
 int csdrive_wait(csdrive *drive, csdrive_done *done, size_t count);
 
 #ifdef __cplusplus

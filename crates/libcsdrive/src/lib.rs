@@ -493,7 +493,10 @@ pub unsafe extern "C" fn csdrive_wait(
                 *place = Done {
                     ticket: ended.ticket.0,
                     result: ended.result,
-                    status: status_number(ended.status),
+                    status: match ended.kernel_error {
+                        Some(number) => -number,
+                        None => status_number(ended.status),
+                    },
                     reserved: 0,
                 };
             }

@@ -7,7 +7,7 @@ use nvme_spec::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{CommandFailed, Drive, DriveError, DriveResult};
+use super::{Drive, DriveError, DriveResult};
 use crate::commands::{self, Execute};
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket};
 
@@ -216,11 +216,8 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refused or stopped the program; the detail says why.
     pub fn executed(&mut self, done: Done) -> DriveResult<u64> {
-        if done.status.is_success() {
-            return Ok(done.result);
-        }
-        let failed = CommandFailed { command: EXECUTE, status: done.status, detail: None };
-        self.with_detail(Err(failed.into()))
+        let done = self.with_detail(super::succeeded(EXECUTE, done))?;
+        Ok(done.result)
     }
 
     /// Adds the drive's diagnostics to the failure of a program command.
