@@ -7,6 +7,27 @@ use anyhow::{Context, Result};
 
 use crate::config::{parse_integer, parse_size};
 
+/// What a program is given besides its ranges.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Parameters {
+    /// First parameter, decimal or 0x hexadecimal, may be negative
+    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
+    pub(crate) param1: i64,
+    /// Second parameter
+    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
+    pub(crate) param2: i64,
+    /// Data buffer: a file, or hex:BYTES
+    #[arg(long, value_name = "FILE|hex:BYTES")]
+    data: Option<String>,
+}
+
+impl Parameters {
+    /// The data buffer, of at most about so many bytes.
+    pub(crate) fn data(&self, most: u64) -> Result<Vec<u8>> {
+        data_buffer(self.data.as_deref(), most)
+    }
+}
+
 /// Reads a file, but not much more than can be used of it: files without an end exist.
 pub(crate) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -15,7 +36,7 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// A data buffer: a file, or `hex:BYTES`.
-pub(crate) fn data_buffer(text: Option<&str>, most: u64) -> Result<Vec<u8>> {
+fn data_buffer(text: Option<&str>, most: u64) -> Result<Vec<u8>> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let Some(hex) = text.strip_prefix("hex:") else {
         return read_at_most(Path::new(text), most).with_context(|| format!("--data {text}"));

@@ -11,8 +11,8 @@ use nvme_spec::Status;
 use serde_json::{Value, json};
 use simulator::Session;
 
-use crate::config::{self, parse_integer, parse_size};
-use crate::input::{data_buffer, read_at_most};
+use crate::config::{self, parse_size};
+use crate::input::{Parameters, read_at_most};
 use crate::report::say;
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
@@ -39,15 +39,8 @@ pub(crate) struct Arguments {
     /// Size of range 0; default: the sum of the inputs
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]
     output_size: Option<u64>,
-    /// First parameter, decimal or 0x hexadecimal, may be negative
-    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
-    param1: i64,
-    /// Second parameter
-    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
-    param2: i64,
-    /// Data buffer: a file, or hex:BYTES
-    #[arg(long, value_name = "FILE|hex:BYTES")]
-    data: Option<String>,
+    #[command(flatten)]
+    parameters: Parameters,
     #[command(flatten)]
     sources: config::Sources,
     /// What runs the program; sets compute.engine
@@ -165,7 +158,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
     // Files that report no size (pipes) are placed by what was read.
     let sizes: Vec<u64> = inputs.iter().map(|i| i.len() as u64).collect();
     let layout = place(&sizes, arguments.output_size, config)?;
-    let data = data_buffer(arguments.data.as_deref(), config.transfer_bytes_max)?;
+    let data = arguments.parameters.data(config.transfer_bytes_max)?;
     if data.len() as u64 > config.transfer_bytes_max {
         let max = report::bytes(config.transfer_bytes_max);
         anyhow::bail!(
@@ -310,8 +303,8 @@ fn run_job(
     }
     session.execute(&Invocation {
         range_set: set,
-        param1: arguments.param1,
-        param2: arguments.param2,
+        param1: arguments.parameters.param1,
+        param2: arguments.parameters.param2,
         data: prepared.data.clone(),
         ..Default::default()
     })

@@ -8,8 +8,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Target;
-use crate::config::parse_integer;
-use crate::input::{data_buffer, parse_range};
+use crate::input::{Parameters, parse_range};
 use crate::report::say;
 use crate::{Outcome, usage};
 
@@ -25,15 +24,8 @@ pub(crate) struct Arguments {
     /// Identifier of a range set, instead of ranges
     #[arg(short, long, value_name = "ID", default_value_t = 0)]
     set: u16,
-    /// First parameter, decimal or 0x hexadecimal, may be negative
-    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
-    param1: i64,
-    /// Second parameter
-    #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
-    param2: i64,
-    /// Data buffer: a file, or hex:BYTES
-    #[arg(long, value_name = "FILE|hex:BYTES")]
-    data: Option<String>,
+    #[command(flatten)]
+    parameters: Parameters,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -53,13 +45,13 @@ struct Executed {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let target = &arguments.target;
-    let data = usage(data_buffer(arguments.data.as_deref(), u32::MAX.into()))?;
+    let data = usage(arguments.parameters.data(u32::MAX.into()))?;
     let invocation = Invocation {
         program: arguments.program,
         range_set: arguments.set,
         ranges: arguments.range.clone(),
-        param1: arguments.param1,
-        param2: arguments.param2,
+        param1: arguments.parameters.param1,
+        param2: arguments.parameters.param2,
         data,
     };
     let Arguments { count, depth, .. } = *arguments;
