@@ -59,6 +59,10 @@ pub enum DriveError {
     Unaligned { what: &'static str, value: u64, multiple: u64 },
     #[error("device memory {start:#x} to {end:#x}: the drive has {memory_bytes} bytes of it")]
     BeyondMemory { start: u64, end: u64, memory_bytes: u64 },
+    #[error("{0} has no bytes")]
+    Empty(&'static str),
+    #[error("blocks {first} and {count} more: the drive has {blocks}")]
+    BeyondBlocks { first: u64, count: u64, blocks: u64 },
     #[error("{0} is beyond what a command can say")]
     TooMuch(String),
 }
@@ -110,7 +114,10 @@ impl Drive {
             .map_err(|cause| TransportError::Open { path: name.clone(), cause })?;
         let kind = metadata.file_type();
         let transport: Box<dyn Submit + Send> = if kind.is_socket() {
-            let port = VfioUser::connect(path, VfioUserOptions::default())
+            // As much as all commands under way can need; the machine provides what is used of it.
+            let memory_bytes = 2 << 30;
+            let options = VfioUserOptions { memory_bytes, ..VfioUserOptions::default() };
+            let port = VfioUser::connect(path, options)
                 .map_err(|cause| TransportError::Socket { path: name.clone(), cause })?;
             Box::new(Direct::new(Driver::new(port, 1, u32::from(DEPTH))?))
         } else if kind.is_char_device() || kind.is_block_device() {
@@ -157,11 +164,15 @@ impl Drive {
         let page = self.identify(0, NVM_NSID, CommandSet::NVM)?;
         let (nvm, _) = IdentifyNamespaceNvm::read_from_prefix(&page).expect("a page is enough");
         let format = nvm.lbaf[usize::from(nvm.flbas & 0xF)];
+        if !(9..=16).contains(&format.lbads) {
+            let reason = format!("blocks of 2^{} bytes are none", format.lbads);
+            return Err(TransportError::NoDrive { path: path.to_owned(), reason }.into());
+        }
         let page = self.identify(5, MEMORY_NSID, CommandSet::MEMORY)?;
         let (memory, _) =
             IdentifyNamespaceMemory::read_from_prefix(&page).expect("a page is enough");
         Ok(Geometry {
-            block_bytes: 1 << format.lbads.min(31),
+            block_bytes: 1 << format.lbads,
             blocks: nvm.nsze.get(),
             memory_bytes: memory.nsze_bytes.get(),
             transfer_bytes_max: mdts.min(self.transport.data_bytes_max()),

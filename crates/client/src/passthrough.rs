@@ -87,12 +87,15 @@ fn open(path: &Path) -> Result<File, TransportError> {
     opened.map_err(|cause| TransportError::Open { path: path.display().to_string(), cause })
 }
 
-/// The N of nvmeN, nvmeNn1, nvmeNn1p1 or ngNn1.
+/// The N of nvmeN, nvmeNn1 or ngNn1. A partition is none: its blocks are not numbered as the drive's are.
 fn controller_number(path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?;
     let rest = name.strip_prefix("nvme").or_else(|| name.strip_prefix("ng"))?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    let namespace = &rest[digits.len()..];
+    let is_whole = namespace.is_empty()
+        || namespace.strip_prefix('n').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    if is_whole { digits.parse().ok() } else { None }
 }
 
 /// The generic devices of a controller.
@@ -187,7 +190,7 @@ mod tests {
         for (name, number) in [
             ("/dev/nvme0", Some(0)),
             ("/dev/nvme12n1", Some(12)),
-            ("/dev/nvme3n1p2", Some(3)),
+            ("/dev/nvme3n1p2", None),
             ("/dev/ng4n2", Some(4)),
             ("/dev/sda", None),
             ("/dev/nvme", None),

@@ -44,7 +44,7 @@ impl<T: Submit> Fdmfs<T> {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
-        // A panic ended the request it was in; each request leaves a state that others can go on with.
+        // Whoever panicked has ended its thread; what is left for others to do is to say so.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,7 +85,9 @@ impl<T: Submit> Fdmfs<T> {
             }
             _ => {}
         }
-        if let Some(Handle::Storage(open)) = handle.and_then(|handle| state.handles.get(&handle)) {
+        if let Some(Handle::Storage { file: open, .. }) =
+            handle.and_then(|handle| state.handles.get(&handle))
+        {
             return Ok(storage_attributes(ino, &open.metadata()?));
         }
         if let Some(path) = state.nodes.storage_path(ino) {
@@ -97,7 +99,14 @@ impl<T: Submit> Fdmfs<T> {
             Kind::Memory(id) => state.files.place(*id)?.size,
             Kind::Program(ProgramFile::Written(bytes)) => bytes.len() as u64,
             Kind::Program(program) => State::<T>::program_text(program).len() as u64,
-            Kind::Storage(_) | Kind::Gone => return Err(Errno::ESTALE),
+            Kind::Storage(_) | Kind::Gone => {
+                // Without a name, but open.
+                let open = state.handles.values().find_map(|handle| match handle {
+                    Handle::Storage { ino: of, file } if *of == ino => Some(file),
+                    _ => None,
+                });
+                return Ok(storage_attributes(ino, &open.ok_or(Errno::ESTALE)?.metadata()?));
+            }
         };
         let (uid, gid) = node.owner;
         let changed = node.changed;
@@ -173,15 +182,14 @@ impl<T: Submit> Fdmfs<T> {
         if let Some(folder) = state.nodes.storage_path(parent) {
             let path = folder.join(name);
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-            // Between the kernel's look and this, others may have made it.
-            let exclusive = OFlags::from_bits_retain(flags as u32) & OFlags::EXCL;
             let mut options = File::options();
-            options.read(true).write(true).create(true).mode(mode);
-            let file = storage.open(&path, &mut options, exclusive)?;
+            // The kernel has found none: what is there now is somebody else's.
+            options.read(true).write(true).create_new(true).mode(mode);
+            let file = storage.open(&path, &mut options, passed_on(flags))?;
             own(&storage.entry(&path)?, request)?;
             let ino = state.nodes.storage_looked_up(path);
             let attributes = storage_attributes(ino, &file.metadata()?);
-            let handle = state.open_handle(Handle::Storage(file));
+            let handle = state.open_handle(Handle::Storage { ino, file });
             return Ok((attributes, handle));
         }
         let node = self.new_node(&mut state, request, parent, mode)?;
@@ -197,15 +205,14 @@ impl<T: Submit> Fdmfs<T> {
             let access = flags.acc_mode();
             let reads = access != fuser::OpenAccMode::O_WRONLY;
             let writes = access != fuser::OpenAccMode::O_RDONLY;
-            // What is appended goes to the end, wherever others have put it meanwhile.
-            let append = OFlags::from_bits_retain(flags.0 as u32) & OFlags::APPEND;
+            let append = passed_on(flags.0);
             // Copies read what is opened for writing only, too.
             let file = storage.open(&path, File::options().read(true).write(writes), append);
             let file = match file {
                 Err(_) if !reads => storage.open(&path, File::options().write(true), append)?,
                 other => other?,
             };
-            return Ok(state.open_handle(Handle::Storage(file)));
+            return Ok(state.open_handle(Handle::Storage { ino, file }));
         }
         if let Some(node) = state.nodes.get_mut(ino) {
             node.opened += 1;
@@ -215,7 +222,7 @@ impl<T: Submit> Fdmfs<T> {
 
     pub(crate) fn read_at(&self, ino: u64, handle: u64, offset: u64, size: u32) -> Done<Vec<u8>> {
         let mut state = self.state();
-        if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
+        if let Some(Handle::Storage { file, .. }) = state.handles.get(&handle) {
             let mut bytes = vec![0; size as usize];
             let mut filled = 0;
             while filled < bytes.len() {
@@ -246,7 +253,7 @@ impl<T: Submit> Fdmfs<T> {
 
     pub(crate) fn write_at(&self, ino: u64, handle: u64, offset: u64, data: &[u8]) -> Done<()> {
         let mut state = self.state();
-        if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
+        if let Some(Handle::Storage { file, .. }) = state.handles.get(&handle) {
             return Ok(file.write_all_at(data, offset)?);
         }
         match (ino, state.nodes.get(ino).map(|node| &node.kind)) {
@@ -272,12 +279,14 @@ impl<T: Submit> Fdmfs<T> {
         handle: Option<u64>,
         size: u64,
     ) -> Done<()> {
-        if let Some(Handle::Storage(file)) = handle.and_then(|handle| state.handles.get(&handle)) {
+        if let Some(Handle::Storage { file, .. }) =
+            handle.and_then(|handle| state.handles.get(&handle))
+        {
             return Ok(file.set_len(size)?);
         }
         if let Some(path) = state.nodes.storage_path(ino) {
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-            let file = storage.open(&path, File::options().write(true), OFlags::empty())?;
+            let file = storage.open(&path, File::options().write(true), OFlags::NONBLOCK)?;
             return Ok(file.set_len(size)?);
         }
         match state.nodes.get(ino).map(|node| node.kind.clone()) {
@@ -384,7 +393,7 @@ impl<T: Submit> Fdmfs<T> {
         mode: i32,
     ) -> Done<()> {
         let mut state = self.state();
-        if let Some(Handle::Storage(file)) = state.handles.get(&handle) {
+        if let Some(Handle::Storage { file, .. }) = state.handles.get(&handle) {
             let flags = rustix::fs::FallocateFlags::from_bits_retain(mode as u32);
             return rustix::fs::fallocate(file, flags, offset, len)
                 .map_err(|error| Errno::from(io::Error::from(error)));
@@ -415,7 +424,7 @@ impl<T: Submit> Fdmfs<T> {
         let mut state = self.state();
         let len = len.min(COPY_MAX);
         let is_storage = |handle: u64, state: &State<T>| {
-            matches!(state.handles.get(&handle), Some(Handle::Storage(_)))
+            matches!(state.handles.get(&handle), Some(Handle::Storage { .. }))
         };
         let (in_storage, to_storage) =
             (is_storage(from_handle, &state), is_storage(to_handle, &state));
@@ -444,6 +453,13 @@ impl<T: Submit> Fdmfs<T> {
         state.touch(to);
         Ok(copied)
     }
+}
+
+/// Flags of an open file that mean something to its file system: what is appended goes to the end wherever others
+/// have put it meanwhile; what is to be on stable storage must be. Nobody waits for the other end of a pipe.
+fn passed_on(flags: i32) -> OFlags {
+    let flags = OFlags::from_bits_retain(flags as u32);
+    flags & (OFlags::APPEND | OFlags::SYNC | OFlags::DSYNC) | OFlags::NONBLOCK
 }
 
 /// Files are of those who make them, not of the server.

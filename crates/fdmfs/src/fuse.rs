@@ -266,33 +266,57 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, data: bool, reply: ReplyEmpty) {
         let state = self.state();
         let done = match state.handles.get(&fh.0) {
-            Some(Handle::Storage(file)) if data => file.sync_data(),
-            Some(Handle::Storage(file)) => file.sync_all(),
+            Some(Handle::Storage { file, .. }) if data => file.sync_data(),
+            Some(Handle::Storage { file, .. }) => file.sync_all(),
             // Device memory is written when a write returns.
             _ => Ok(()),
         };
         answer!(reply, done.map_err(Errno::from), () => reply.ok());
     }
 
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // Read once: a position in it stays what it is when files come and go.
+        answer!(reply, self.list(ino.0), list => {
+            let handle = self.state().open_handle(Handle::Folder(list));
+            reply.opened(FileHandle(handle), FopenFlags::empty());
+        });
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.state().handles.remove(&fh.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        let state = self.state();
+        let sync = || -> Done<()> {
+            if let Some(path) = state.nodes.storage_path(ino.0) {
+                let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+                File::open(&*storage.folder(&path)?)?.sync_all()?;
+            }
+            Ok(())
+        };
+        answer!(reply, sync(), () => reply.ok());
+    }
+
     fn readdir(
         &self,
         _: &Request,
-        ino: INodeNo,
-        _: FileHandle,
+        _: INodeNo,
+        fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        match self.list(ino.0) {
-            Ok(list) => {
-                for (n, (ino, kind, name)) in list.iter().enumerate().skip(offset as usize) {
-                    if reply.add(INodeNo(*ino), n as u64 + 1, *kind, name) {
-                        break;
-                    }
-                }
-                reply.ok();
+        let state = self.state();
+        let Some(Handle::Folder(list)) = state.handles.get(&fh.0) else {
+            return reply.error(Errno::EBADF);
+        };
+        for (n, (ino, kind, name)) in list.iter().enumerate().skip(offset as usize) {
+            if reply.add(INodeNo(*ino), n as u64 + 1, *kind, name) {
+                break;
             }
-            Err(error) => reply.error(error),
         }
+        reply.ok();
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {

@@ -9,6 +9,9 @@ use crate::space::{PAGE, Space};
 /// Hosts address device memory in dwords.
 const DWORD: u64 = 4;
 
+/// Bytes that the host moves at a time.
+const PIECE: u64 = 1 << 20;
+
 /// Names a file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FileId(u64);
@@ -214,9 +217,14 @@ impl<T: Submit> MemoryFiles<T> {
         if whole > 0 {
             self.drive.copy_memory(source, whole, target)?;
         }
-        if whole < len {
-            let rest = self.get(source + whole, len - whole)?;
-            self.put(target + whole, &rest)?;
+        // What overlaps is copied in one piece, all of it read first.
+        let step = if is_apart { PIECE } else { len };
+        let mut done = whole;
+        while done < len {
+            let n = step.min(len - done);
+            let piece = self.get(source + done, n)?;
+            self.put(target + done, &piece)?;
+            done += n;
         }
         Ok(len - whole)
     }
@@ -255,7 +263,10 @@ impl<T: Submit> MemoryFiles<T> {
         if kept > 0
             && let Err(error) = self.drive.copy_memory(place.start, kept, start)
         {
-            self.space.give(start, capacity);
+            // A drive that did not answer may still be at it: its target stays taken.
+            if matches!(error, DriveError::Failed(_)) {
+                self.space.give(start, capacity);
+            }
             return Err(error.into());
         }
         self.space.give(place.start, place.capacity);

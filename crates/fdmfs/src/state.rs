@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
 use client::{DriveError, Invocation, Submit};
-use fuser::Errno;
+use fuser::{Errno, FileType};
 
 use crate::memory::{FileError, FileId, MemoryFiles};
 use crate::nodes::{Kind, Node, Nodes, ProgramFile};
@@ -25,7 +25,12 @@ const PIECE: u64 = 1 << 20;
 pub(crate) enum Handle {
     /// A file of ours: what it is says its inode number.
     Own,
-    Storage(File),
+    Storage {
+        ino: u64,
+        file: File,
+    },
+    /// A folder, as it was when it was opened.
+    Folder(Vec<(u64, FileType, OsString)>),
 }
 
 /// Bytes of copies between files.
@@ -123,9 +128,9 @@ impl<T: Submit> State<T> {
 
     /// A program was written: now it is loaded.
     pub(crate) fn load_program(&mut self, ino: u64) -> Done<()> {
-        let Some(Kind::Program(ProgramFile::Written(bytes))) =
-            self.nodes.get(ino).map(|node| &node.kind)
-        else {
+        // One that has lost its name is not wanted any more.
+        let node = self.nodes.get(ino).filter(|node| node.is_linked);
+        let Some(Kind::Program(ProgramFile::Written(bytes))) = node.map(|node| &node.kind) else {
             return Ok(());
         };
         if bytes.is_empty() {
@@ -150,7 +155,10 @@ impl<T: Submit> State<T> {
         let taken = drive.programs()?;
         let free = (1..u16::MAX).find(|index| taken.iter().all(|program| program.index != *index));
         let index = free.ok_or_else(|| DriveError::TooMuch("another program".to_owned()))?;
-        drive.load_program(index, object)?;
+        drive.load_program(index, object).inspect_err(|_| {
+            // What cannot be activated is of no use; if it was not even loaded, there is nothing to unload.
+            let _ = drive.unload_program(index);
+        })?;
         Ok(index)
     }
 
@@ -234,15 +242,15 @@ impl<T: Submit> State<T> {
     pub(crate) fn closed(&mut self, ino: u64) {
         let Some(node) = self.nodes.get_mut(ino) else { return };
         node.opened = node.opened.saturating_sub(1);
-        if let Kind::Memory(id) = node.kind
-            && node.opened == 0
-        {
-            if node.is_linked {
-                self.files.trim(id);
-            } else {
-                self.nodes.remove(ino);
-                self.files.remove(id);
-            }
+        if node.opened > 0 {
+            return;
+        }
+        let (is_linked, kind) = (node.is_linked, node.kind.clone());
+        if !is_linked {
+            self.nodes.remove(ino);
+        }
+        if let Kind::Memory(id) = kind {
+            if is_linked { self.files.trim(id) } else { self.files.remove(id) }
         }
     }
 
@@ -299,7 +307,7 @@ impl<T: Submit> State<T> {
         (id, target_offset): (FileId, u64),
         len: u64,
     ) -> Done<u64> {
-        let Some(Handle::Storage(file)) = self.handles.get(&handle) else {
+        let Some(Handle::Storage { file, .. }) = self.handles.get(&handle) else {
             return Err(Errno::EBADF);
         };
         let file = file.try_clone().map_err(Errno::from)?;
@@ -416,7 +424,7 @@ impl<T: Submit> State<T> {
         (handle, target): (u64, u64),
         len: u64,
     ) -> Done<u64> {
-        let Some(Handle::Storage(file)) = self.handles.get(&handle) else {
+        let Some(Handle::Storage { file, .. }) = self.handles.get(&handle) else {
             return Err(Errno::EBADF);
         };
         let file = file.try_clone().map_err(Errno::from)?;

@@ -68,7 +68,7 @@ const char *csdrive_version(void);
 /* Opens a drive: "/dev/nvme0", one of its namespaces, or a socket of `csdrive serve`. */
 int csdrive_open(const char *path, csdrive **drive);
 
-/* Closes a drive; NULL is none. Executions that are under way are waited for. */
+/* Closes a drive; NULL is none. What is under way is given up; by io_uring, it is waited for. */
 void csdrive_close(csdrive *drive);
 
 int csdrive_get_geometry(csdrive *drive, csdrive_geometry *geometry);

@@ -35,9 +35,12 @@ impl Failure {
             Self::Null(_) => -libc::EINVAL,
             Self::File { cause, .. } => of_system(cause),
             Self::Drive(DriveError::Failed(failed)) => status_number(failed.status),
-            Self::Drive(DriveError::Unaligned { .. } | DriveError::BeyondMemory { .. }) => {
-                -libc::EINVAL
-            }
+            Self::Drive(
+                DriveError::Unaligned { .. }
+                | DriveError::BeyondMemory { .. }
+                | DriveError::BeyondBlocks { .. }
+                | DriveError::Empty(_),
+            ) => -libc::EINVAL,
             Self::Drive(DriveError::TooMuch(_)) => -libc::E2BIG,
             Self::Drive(DriveError::Transport(error)) => match error {
                 TransportError::Open { cause, .. } | TransportError::Kernel { cause, .. } => {

@@ -75,6 +75,9 @@ impl<T: Submit> Drive<T> {
     pub fn download_program(&mut self, index: u16, object: &[u8]) -> DriveResult<()> {
         let total = u32::try_from(object.len())
             .map_err(|_| DriveError::TooMuch(format!("a program of {} bytes", object.len())))?;
+        if object.is_empty() {
+            return Err(DriveError::Empty("a program"));
+        }
         let mut offset = 0;
         // Pieces are whole dwords, but for the last.
         for piece in object.chunks(self.geometry.transfer_bytes_max as usize) {
@@ -196,6 +199,11 @@ impl<T: Submit> Drive<T> {
     pub fn start_execute(&mut self, invocation: &Invocation) -> DriveResult<Ticket> {
         let mut data = descriptors(&invocation.ranges);
         data.extend(&invocation.data);
+        let most = self.geometry.transfer_bytes_max;
+        if data.len() as u64 > most {
+            let what = format!("ranges and data of {} bytes (at most {most})", data.len());
+            return Err(DriveError::TooMuch(what));
+        }
         let mut execute = Execute {
             program_index: invocation.program,
             rsid: invocation.range_set,

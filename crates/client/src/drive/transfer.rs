@@ -38,6 +38,14 @@ impl<T: Submit> Drive<T> {
         Err(DriveError::BeyondMemory { start, end, memory_bytes })
     }
 
+    /// Refuses numbers of blocks that no drive has; what this one has, it knows itself.
+    fn check_blocks(&self, first: u64, count: u64) -> DriveResult<()> {
+        if first.checked_add(count).is_some() {
+            return Ok(());
+        }
+        Err(DriveError::BeyondBlocks { first, count, blocks: self.geometry.blocks })
+    }
+
     /// Writes bytes to the NVM namespace from a block on; the last block is padded with zeroes.
     /// Returns the number of blocks.
     ///
@@ -45,6 +53,8 @@ impl<T: Submit> Drive<T> {
     /// If the drive refuses, for example beyond its capacity.
     pub fn write_blocks(&mut self, first_block: u64, data: &[u8]) -> DriveResult<u64> {
         let block_bytes = self.geometry.block_bytes;
+        let count = (data.len() as u64).div_ceil(block_bytes);
+        self.check_blocks(first_block, count)?;
         let mut block = first_block;
         for piece in data.chunks(self.geometry.transfer_bytes_max as usize) {
             let mut piece = piece.to_vec();
@@ -63,6 +73,7 @@ impl<T: Submit> Drive<T> {
     /// If the drive refuses.
     pub fn read_blocks(&mut self, first_block: u64, count: u64) -> DriveResult<Vec<u8>> {
         let block_bytes = self.geometry.block_bytes;
+        self.check_blocks(first_block, count)?;
         let mut data = Vec::new();
         let step = self.geometry.transfer_bytes_max / block_bytes;
         for at in (0..count).step_by(step as usize) {
@@ -87,9 +98,10 @@ impl<T: Submit> Drive<T> {
     /// If the drive refuses.
     pub fn copy_blocks(&mut self, first_block: u64, count: u64, target: u64) -> DriveResult<()> {
         let block_bytes = self.geometry.block_bytes;
+        self.check_blocks(first_block, count)?;
         self.check_memory(target, count.saturating_mul(block_bytes))?;
         let (mut block, mut target) = (first_block, target);
-        let end = first_block.saturating_add(count);
+        let end = first_block + count;
         while block < end {
             let mut list = Vec::new();
             let from = block;

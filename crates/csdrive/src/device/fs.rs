@@ -1,6 +1,7 @@
 //! `csdrive fs`: a drive as a file system (FDMFS).
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
@@ -86,11 +87,20 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
     {
         unmount(dir, true)?;
     }
+    if arguments.allow_other && arguments.storage.is_some() {
+        // Between the kernel's check of a file and its use by a server with more rights, others could put another.
+        return usage(Err(anyhow::anyhow!("--allow-other and --storage do not go together")));
+    }
     let drive = Drive::open(&arguments.device).map_err(|error| Usage(error.into()))?;
+    // Only of a device the kernel's name says where file systems are; a socket may have any.
+    let metadata = std::fs::metadata(&arguments.device)?.file_type();
+    let is_device = metadata.is_char_device() || metadata.is_block_device();
     let name = arguments.device.file_name().unwrap_or_default().to_string_lossy();
+    let controller = if is_device { controller_of(&name) } else { None };
+    let _lock = controller.as_deref().map(lock).transpose()?;
     let options = Options {
         storage: arguments.storage.clone(),
-        drive: controller_of(&name),
+        drive: controller,
         allow_other: arguments.allow_other,
     };
     let mount = usage(
@@ -105,6 +115,21 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
     say!("{READY}");
     mount.wait().with_context(|| dir.display().to_string())?;
     Ok(Outcome::Success)
+}
+
+/// Keeps others from mounting a drive: each mount takes all of its memory.
+fn lock(controller: &str) -> Result<std::fs::File> {
+    let path = Path::new("/dev").join(controller);
+    let file = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            usage(Err(anyhow::anyhow!("{}: mounted already; unmount it first", path.display())))
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+    }
 }
 
 /// `nvme0` of any of its devices.
