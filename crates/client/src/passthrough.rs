@@ -40,6 +40,17 @@ pub struct Passthrough {
 }
 
 impl Passthrough {
+    /// The N of nvmeN, nvmeNn1 or ngNn1. A partition is none: its blocks are not numbered as the drive's are.
+    pub fn controller_number(path: &Path) -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        let rest = name.strip_prefix("nvme").or_else(|| name.strip_prefix("ng"))?;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let namespace = &rest[digits.len()..];
+        let is_whole = namespace.is_empty()
+            || namespace.strip_prefix('n').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        if is_whole { digits.parse().ok() } else { None }
+    }
+
     /// Opens a drive by the name of its controller (`/dev/nvme0`) or any of its namespaces, for so many commands
     /// at a time.
     ///
@@ -51,8 +62,8 @@ impl Passthrough {
             path: name.clone(),
             reason: reason.to_owned(),
         };
-        let number =
-            controller_number(path).ok_or_else(|| no_drive("not the name of an NVMe device"))?;
+        let number = Self::controller_number(path)
+            .ok_or_else(|| no_drive("not the name of an NVMe device"))?;
         let folder = path.parent().unwrap_or(Path::new("/dev"));
         let controller = open(&folder.join(format!("nvme{number}")))?;
         let mut namespaces = HashMap::new();
@@ -85,17 +96,6 @@ impl Passthrough {
 fn open(path: &Path) -> Result<File, TransportError> {
     let opened = File::options().read(true).write(true).open(path);
     opened.map_err(|cause| TransportError::Open { path: path.display().to_string(), cause })
-}
-
-/// The N of nvmeN, nvmeNn1 or ngNn1. A partition is none: its blocks are not numbered as the drive's are.
-fn controller_number(path: &Path) -> Option<u32> {
-    let name = path.file_name()?.to_str()?;
-    let rest = name.strip_prefix("nvme").or_else(|| name.strip_prefix("ng"))?;
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    let namespace = &rest[digits.len()..];
-    let is_whole = namespace.is_empty()
-        || namespace.strip_prefix('n').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    if is_whole { digits.parse().ok() } else { None }
 }
 
 /// The generic devices of a controller.
@@ -197,7 +197,7 @@ mod tests {
             ("/dev/nvme99999999999", None),
             ("/", None),
         ] {
-            assert_eq!(controller_number(Path::new(name)), number, "{name}");
+            assert_eq!(Passthrough::controller_number(Path::new(name)), number, "{name}");
         }
     }
 

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use crate::nodes::{Kind, Node, ProgramFile, fixed};
 use crate::state::{Done, Handle, State};
+use crate::storage::read_full;
 
 /// What programs are told to read and write at a time: each time is a request, and commands.
 const BLOCK_SIZE: u32 = 128 << 10;
@@ -224,13 +225,7 @@ impl<T: Submit> Fdmfs<T> {
         let mut state = self.state();
         if let Some(Handle::Storage { file, .. }) = state.handles.get(&handle) {
             let mut bytes = vec![0; size as usize];
-            let mut filled = 0;
-            while filled < bytes.len() {
-                match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
-                    0 => break,
-                    read => filled += read,
-                }
-            }
+            let filled = read_full(file, &mut bytes, offset)?;
             bytes.truncate(filled);
             return Ok(bytes);
         }

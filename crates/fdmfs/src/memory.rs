@@ -109,9 +109,7 @@ impl<T: Submit> MemoryFiles<T> {
         }
         let end = offset.checked_add(data.len() as u64).ok_or(FileError::TooLarge(offset))?;
         let place = self.make_room(id, end)?;
-        if offset > place.size {
-            self.zero(place.start + place.size, offset - place.size)?;
-        }
+        self.zero_up_to(place, offset)?;
         self.put(place.start + offset, data)?;
         self.set_end(id, place.size.max(end));
         Ok(())
@@ -123,9 +121,7 @@ impl<T: Submit> MemoryFiles<T> {
     /// If there is no room, or the drive refuses.
     pub fn truncate(&mut self, id: FileId, size: u64) -> Result<(), FileError> {
         let place = self.make_room(id, size)?;
-        if size > place.size {
-            self.zero(place.start + place.size, size - place.size)?;
-        }
+        self.zero_up_to(place, size)?;
         self.set_end(id, size);
         if size < place.size {
             self.trim(id);
@@ -173,9 +169,7 @@ impl<T: Submit> MemoryFiles<T> {
     pub(crate) fn prepare(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, FileError> {
         let end = offset.checked_add(len).ok_or(FileError::TooLarge(offset))?;
         let place = self.make_room(id, end)?;
-        if offset > place.size {
-            self.zero(place.start + place.size, offset - place.size)?;
-        }
+        self.zero_up_to(place, offset)?;
         self.set_end(id, place.size.max(end));
         Ok(place.start + offset)
     }
@@ -229,12 +223,8 @@ impl<T: Submit> MemoryFiles<T> {
         Ok(len - whole)
     }
 
-    /// Takes back what [`Self::prepare`] made longer.
-    pub(crate) fn undo(&mut self, id: FileId, size: u64) {
-        self.set_end(id, size);
-    }
-
-    fn set_end(&mut self, id: FileId, size: u64) {
+    /// Says how long a file is, whatever its bytes are.
+    pub(crate) fn set_end(&mut self, id: FileId, size: u64) {
         if let Some(place) = self.files.get_mut(&id) {
             place.size = size;
         }
@@ -303,6 +293,14 @@ impl<T: Submit> MemoryFiles<T> {
         }
         bytes[skipped..skipped + data.len()].copy_from_slice(data);
         Ok(self.drive.write_memory(first, &bytes)?)
+    }
+
+    /// Makes what is between a file's end and an offset beyond it zero.
+    fn zero_up_to(&mut self, place: Place, offset: u64) -> Result<(), FileError> {
+        if offset > place.size {
+            self.zero(place.start + place.size, offset - place.size)?;
+        }
+        Ok(())
     }
 
     /// Makes bytes anywhere zero.

@@ -12,7 +12,7 @@ use fuser::{Errno, FileType};
 use crate::memory::{FileError, FileId, MemoryFiles};
 use crate::nodes::{Kind, Node, Nodes, ProgramFile};
 use crate::run;
-use crate::storage::Storage;
+use crate::storage::{Storage, read_full};
 
 /// Largest program that can be copied in.
 const PROGRAM_BYTES_MAX: usize = 16 << 20;
@@ -321,7 +321,7 @@ impl<T: Submit> State<T> {
         let done = self.copy_file(&file, offset, (id, target_offset, target), len);
         if done.is_err() {
             // What was made room for holds whatever was there before.
-            self.files.undo(id, old_size);
+            self.files.set_end(id, old_size);
         }
         done.map(|()| len)
     }
@@ -401,14 +401,7 @@ impl<T: Submit> State<T> {
             let n = PIECE.min(len - done);
             let piece = &mut bytes[..n as usize];
             // A file that became shorter meanwhile reads as zeroes from there on.
-            let mut filled = 0;
-            while filled < piece.len() {
-                let at = offset + done + filled as u64;
-                match file.read_at(&mut piece[filled..], at).map_err(Errno::from)? {
-                    0 => break,
-                    read => filled += read,
-                }
-            }
+            let filled = read_full(file, piece, offset + done)?;
             piece[filled..].fill(0);
             self.files.put(target + done, piece)?;
             done += n;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
 use anyhow::{Context, Result, bail};
-use client::Drive;
+use client::{Drive, Passthrough};
 use fdmfs::Options;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -95,8 +95,8 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
     // Only of a device the kernel's name says where file systems are; a socket may have any.
     let metadata = std::fs::metadata(&arguments.device)?.file_type();
     let is_device = metadata.is_char_device() || metadata.is_block_device();
-    let name = arguments.device.file_name().unwrap_or_default().to_string_lossy();
-    let controller = if is_device { controller_of(&name) } else { None };
+    let number = Passthrough::controller_number(&arguments.device).filter(|_| is_device);
+    let controller = number.map(|number| format!("nvme{number}"));
     let _lock = controller.as_deref().map(lock).transpose()?;
     let options = Options {
         storage: arguments.storage.clone(),
@@ -130,13 +130,6 @@ fn lock(controller: &str) -> Result<std::fs::File> {
             Err(error).with_context(|| path.display().to_string())
         }
     }
-}
-
-/// `nvme0` of any of its devices.
-fn controller_of(name: &str) -> Option<String> {
-    let rest = name.strip_prefix("nvme").or_else(|| name.strip_prefix("ng"))?;
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    (!digits.is_empty()).then(|| format!("nvme{digits}"))
 }
 
 fn unmount(dir: &Path, lazily: bool) -> Result<Outcome> {
