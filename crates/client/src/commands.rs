@@ -2,10 +2,10 @@
 
 use nvme_spec::command::{
     AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CopySourceMemory, CreateCqCdw11,
-    CreateSqCdw11, DatasetCdw11, ExecuteCdw2, FeaturesCdw10, FormatCdw10, GetLogCdw10,
-    IdentifyCdw10, IdentifyCdw11, LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor,
-    QueueCdw10, RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10,
-    WriteZeroesCdw12,
+    CreateSqCdw11, DatasetCdw11, ExecuteCdw2, ExecuteCdw14, FeaturesCdw10, FormatCdw10,
+    GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11, LoadProgramCdw10,
+    MemoryCopyCdw12, MemoryRangeDescriptor, QueueCdw10, RangeSetCdw10, RangeSetCdw11,
+    ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -263,6 +263,28 @@ pub fn delete_range_set(rsid: u16) -> SubmissionEntry {
     e
 }
 
+/// Job Group Management (vendor): create a group of this weight.
+pub fn create_group(weight: u16) -> SubmissionEntry {
+    job_group(JobGroupCdw10::new(), weight)
+}
+
+/// Job Group Management (vendor): delete a group.
+pub fn delete_group(group: u16) -> SubmissionEntry {
+    job_group(JobGroupCdw10::new().with_sel(1).with_group(group), 0)
+}
+
+/// Job Group Management (vendor): give a group another weight.
+pub fn change_group(group: u16, weight: u16) -> SubmissionEntry {
+    job_group(JobGroupCdw10::new().with_sel(2).with_group(group), weight)
+}
+
+fn job_group(cdw10: JobGroupCdw10, weight: u16) -> SubmissionEntry {
+    let mut e = entry(AdminOpcode::JOB_GROUP.0, COMPUTE_NSID);
+    e.cdw10.set(cdw10.into_bits());
+    e.cdw11.set(JobGroupCdw11::new().with_weight(weight).into_bits());
+    e
+}
+
 /// Execute Program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Execute {
@@ -278,6 +300,8 @@ pub struct Execute {
     pub param1: i64,
     /// Second parameter.
     pub param2: i64,
+    /// Job group, 0 = none.
+    pub group: u8,
 }
 
 impl Execute {
@@ -291,6 +315,7 @@ impl Execute {
         set_cdw10_11(&mut e, self.param1 as u64);
         e.cdw12.set(self.param2 as u32);
         e.cdw13.set((self.param2 as u64 >> 32) as u32);
+        e.cdw14.set(ExecuteCdw14::new().with_group(self.group).into_bits());
         e
     }
 }

@@ -1,5 +1,6 @@
 //! A drive as its user sees it: programs, device memory, blocks.
 
+mod groups;
 mod programs;
 mod transfer;
 
@@ -17,6 +18,7 @@ use crate::commands;
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
 use crate::{Direct, Driver, Passthrough, VfioUser, VfioUserOptions};
 
+pub use groups::GroupInfo;
 pub use programs::{Invocation, ProgramInfo, ProgramState, RangeSetInfo};
 
 /// A command the drive completed with an error status.
@@ -39,6 +41,9 @@ fn remedy(status: Status) -> &'static str {
         (Status::PROGRAM_IN_USE, "; deactivate it, and wait for executions to end"),
         (Status::MEMORY_RANGE_SET_IN_USE, "; wait for executions to end"),
         (Status::INVALID_MEMORY_RANGE_SET_ID, "; `csdrive ranges list` shows which there are"),
+        (Status::INVALID_JOB_GROUP, "; `csdrive group list` shows which there are"),
+        (Status::JOB_GROUP_IN_USE, "; wait for its executions to end"),
+        (Status::MAXIMUM_JOB_GROUPS_EXCEEDED, "; delete another group"),
         (Status::MAXIMUM_PROGRAMS_ACTIVATED, "; deactivate another program"),
         (Status::MAXIMUM_PROGRAM_BYTES_EXCEEDED, "; unload another program"),
         (Status::LBA_OUT_OF_RANGE, "; the namespace has fewer blocks"),

@@ -1,10 +1,13 @@
 //! What every [`Policy`] must do: a suite for policies of this crate and of anyone else.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use simtime::Prng;
+use simtime::{Duration, Prng};
 
-use crate::policy::{JobId, Policy, UnitId};
+use crate::policy::{GroupId, JobId, Policy, UnitId};
+
+/// Groups of the suite's jobs.
+const GROUPS: u64 = 3;
 
 /// Runs the suite on policies made by `new`.
 ///
@@ -13,26 +16,44 @@ use crate::policy::{JobId, Policy, UnitId};
 pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
     for seed in 0..32 {
         let (mut policy, mut prng) = (new(), Prng::new(seed));
-        let mut waiting = BTreeSet::new();
+        for group in 1..GROUPS {
+            policy.set_weight(GroupId(group as u8), 1 + prng.below(1000) as u16);
+        }
+        let (mut waiting, mut running) = (BTreeMap::new(), Vec::new());
         let mut next = 0;
         for _ in 0..2000 {
-            match prng.below(5) {
+            match prng.below(7) {
                 0 | 1 => {
-                    policy.enqueue(JobId(next));
-                    waiting.insert(JobId(next));
+                    let group = GroupId(prng.below(GROUPS) as u8);
+                    policy.enqueue(JobId(next), group);
+                    waiting.insert(JobId(next), group);
                     next += 1;
                 }
                 2 | 3 => {
                     let picked = policy.pick(UnitId(prng.below(4) as u32));
                     assert_eq!(picked.is_some(), !waiting.is_empty(), "a job waits: one is picked");
                     if let Some(job) = picked {
-                        assert!(waiting.remove(&job), "{job:?} was picked but did not wait");
+                        let group = waiting.remove(&job);
+                        let group = group.unwrap_or_else(|| {
+                            panic!("{job:?} was picked but did not wait");
+                        });
+                        running.push((job, group));
+                    }
+                }
+                4 | 5 if !running.is_empty() => {
+                    let (job, group) =
+                        running.swap_remove(prng.below(running.len() as u64) as usize);
+                    policy.left(group, Duration::from_ns(prng.below(1_000_000)));
+                    if prng.below(2) == 0 {
+                        policy.enqueue(job, group);
+                        waiting.insert(job, group);
                     }
                 }
                 _ => {
                     let job = JobId(prng.below(next + 1));
-                    let was = waiting.remove(&job);
-                    assert_eq!(policy.remove(job), was, "remove says whether the job waited");
+                    let group = waiting.remove(&job);
+                    let was = policy.remove(job, group.unwrap_or(GroupId::NONE));
+                    assert_eq!(was, group.is_some(), "remove says whether the job waited");
                 }
             }
             assert_eq!(policy.waiting(), waiting.len(), "waiting() counts the jobs that wait");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant};
 
-use crate::policy::{Fifo, JobId, Policy, RoundRobin, UnitId};
+use crate::groups::{GroupError, GroupRecord, Groups};
+use crate::policy::{GroupId, JobId, Policy, UnitId};
+use crate::shares::Shares;
 
 /// Scheduling policies by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +70,7 @@ pub struct UnitRecord {
 
 #[derive(Debug)]
 struct Job {
+    group: GroupId,
     submitted: Instant,
     /// Total unit time needed; unknown until the functional run says.
     cost: Option<Duration>,
@@ -94,6 +97,7 @@ pub struct Engine {
     units: Vec<Unit>,
     jobs: BTreeMap<JobId, Job>,
     policy: Box<dyn Policy>,
+    groups: Groups,
     context_switch_time: Duration,
     /// Earliest look at any unit. Units hold their own times, so that plans that change leave
     /// nothing behind.
@@ -105,8 +109,8 @@ impl Engine {
     /// An idle engine.
     pub fn new(config: &Config) -> Self {
         let policy: Box<dyn Policy> = match config.policy {
-            PolicyKind::Fifo => Box::new(Fifo::default()),
-            PolicyKind::RoundRobin => Box::new(RoundRobin::new(config.time_slice)),
+            PolicyKind::Fifo => Box::new(Shares::fifo()),
+            PolicyKind::RoundRobin => Box::new(Shares::round_robin(config.time_slice)),
         };
         Self::with_policy(config, policy)
     }
@@ -117,6 +121,7 @@ impl Engine {
             units: (0..config.units).map(|_| Unit::default()).collect(),
             jobs: BTreeMap::new(),
             policy,
+            groups: Groups::default(),
             context_switch_time: config.context_switch_time,
             next: Instant::NEVER,
             records: None,
@@ -126,11 +131,12 @@ impl Engine {
     /// Adds a job. Its cost may come later, with [`Self::set_cost`].
     ///
     /// # Panics
-    /// If the engine already has a job of that name.
-    pub fn submit(&mut self, now: Instant, job: JobId, cost: Option<Duration>) {
-        let state = Job { submitted: now, cost, consumed: Duration::ZERO, unit: None };
+    /// If the engine already has a job of that name, or has no such group.
+    pub fn submit(&mut self, now: Instant, job: JobId, group: GroupId, cost: Option<Duration>) {
+        let state = Job { group, submitted: now, cost, consumed: Duration::ZERO, unit: None };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
-        self.policy.enqueue(job);
+        self.groups.job_came(group);
+        self.policy.enqueue(job, group);
         self.dispatch(now);
         // A job that waits limits the slices of those that run.
         for unit in 0..self.units.len() {
@@ -154,13 +160,53 @@ impl Engine {
         let Some(state) = self.jobs.remove(&job) else { return false };
         match state.unit {
             Some(unit) => {
-                self.leave(now, unit);
+                self.leave(now, unit, state.group);
                 self.dispatch(now);
                 self.refresh();
             }
-            None => assert!(self.policy.remove(job), "a job neither runs nor waits"),
+            None => {
+                assert!(self.policy.remove(job, state.group), "a job neither runs nor waits");
+            }
         }
+        self.groups.job_went(state.group, false);
         true
+    }
+
+    /// Makes a group of this weight (not 0); `None` if there are as many as there can be.
+    pub fn create_group(&mut self, weight: u16) -> Option<GroupId> {
+        let group = self.groups.create(weight)?;
+        self.policy.set_weight(group, weight);
+        Some(group)
+    }
+
+    /// Gives a group, also the one of jobs of no group, another weight (not 0).
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn set_group_weight(&mut self, group: GroupId, weight: u16) -> Result<(), GroupError> {
+        self.groups.set_weight(group, weight)?;
+        self.policy.set_weight(group, weight);
+        Ok(())
+    }
+
+    /// Removes a group.
+    ///
+    /// # Errors
+    /// If there is no such group, or it has jobs.
+    pub fn delete_group(&mut self, group: GroupId) -> Result<(), GroupError> {
+        self.groups.delete(group)?;
+        self.policy.remove_group(group);
+        Ok(())
+    }
+
+    /// True if there is such a group.
+    pub fn has_group(&self, group: GroupId) -> bool {
+        self.groups.contains(group)
+    }
+
+    /// The groups, and what their jobs did.
+    pub fn groups(&self) -> impl Iterator<Item = GroupRecord> + '_ {
+        self.groups.records()
     }
 
     /// Runs every event due at or before `now`, appending finished jobs.
@@ -251,23 +297,29 @@ impl Engine {
             let ran = state.cost.unwrap_or(consumed);
             let waited = now.since(state.submitted) - ran;
             finished.push(Finished { job, at: now, ran, waited });
+            let group = state.group;
             self.jobs.remove(&job);
-            self.leave(now, id);
+            self.leave(now, id, group);
+            self.groups.job_went(group, true);
         } else if unit.slice_end.is_some_and(|end| end <= now) && self.policy.waiting() > 0 {
             state.consumed = consumed;
             state.unit = None;
-            self.leave(now, id);
+            let group = state.group;
+            self.leave(now, id, group);
             self.units[id.0 as usize].switch_due = true;
-            self.policy.enqueue(job);
+            self.policy.enqueue(job, group);
         } else {
             return self.plan(now, id);
         }
         self.dispatch(now);
     }
 
-    fn leave(&mut self, now: Instant, id: UnitId) {
+    fn leave(&mut self, now: Instant, id: UnitId, group: GroupId) {
         let unit = &mut self.units[id.0 as usize];
         let job = unit.job.take().expect("only a job that runs can leave");
+        let ran = now.since(unit.since);
+        self.policy.left(group, ran);
+        self.groups.job_ran(group, ran);
         if let Some(records) = &mut self.records {
             records.push(UnitRecord { unit: id, job, start: unit.since, end: now });
         }

@@ -8,15 +8,21 @@
 //! A unit that interrupted a job pays the context-switch time before it runs the next one; an idle
 //! unit, or one whose job finished, pays nothing.
 //!
+//! Jobs may be in groups, which share the units' time by their weights.
+//!
 //! A pure state machine: it is given the time, and knows neither NVMe nor eBPF.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
 
 mod engine;
+mod groups;
 mod policy;
 mod runtime;
+mod shares;
 
 pub use engine::{Config, Engine, Finished, PolicyKind, UnitRecord};
-pub use policy::{Fifo, JobId, Policy, RoundRobin, UnitId};
+pub use groups::{GroupError, GroupRecord};
+pub use policy::{GroupId, JobId, Policy, UnitId};
 pub use runtime::{CostTable, Work, WorkClass};
+pub use shares::{DEFAULT_WEIGHT, Shares};

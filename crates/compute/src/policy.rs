@@ -1,7 +1,5 @@
 //! Scheduling policies: which waiting job a unit takes, and how long it may keep the unit.
 
-use std::collections::VecDeque;
-
 use simtime::Duration;
 
 /// A job known to the engine.
@@ -12,88 +10,42 @@ pub struct JobId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct UnitId(pub u32);
 
-/// Decides the order of jobs. The engine calls it; it knows no time and no costs.
+/// A group of jobs. Groups share the units' time by their weights.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupId(pub u8);
+
+impl GroupId {
+    /// The jobs that are in no group: they are one, too, which is always there.
+    pub const NONE: Self = Self(0);
+}
+
+/// Decides the order of jobs. The engine calls it; it knows neither the time nor what jobs cost.
 ///
 /// Contract: every job given to `enqueue` comes out of `pick` exactly once per `enqueue`, unless
-/// `remove` took it back; `pick` returns a job whenever one waits. `crate::conformance` checks it.
+/// `remove` took it back; `pick` returns a job whenever one waits. For every `pick` there is one
+/// `left`, when the job leaves its unit. `crate::conformance` checks it.
 pub trait Policy: core::fmt::Debug + Send {
     /// A job became runnable: it is new, or its time slice ended.
-    fn enqueue(&mut self, job: JobId);
+    fn enqueue(&mut self, job: JobId, group: GroupId);
 
     /// The next job for an idle unit.
     fn pick(&mut self, unit: UnitId) -> Option<JobId>;
 
+    /// A job of this group left its unit, which it had for so long.
+    fn left(&mut self, group: GroupId, ran: Duration);
+
     /// Forgets a waiting job; false if it does not wait here.
-    fn remove(&mut self, job: JobId) -> bool;
+    fn remove(&mut self, job: JobId, group: GroupId) -> bool;
 
     /// Number of waiting jobs.
     fn waiting(&self) -> usize;
 
     /// Longest time a job keeps its unit while others wait; `None` = until it finishes.
     fn time_slice(&self) -> Option<Duration>;
-}
 
-/// First in, first out; a job keeps its unit until it finishes.
-#[derive(Debug, Default)]
-pub struct Fifo {
-    queue: VecDeque<JobId>,
-}
+    /// A group has this weight from now on; it may be new. Weights are not 0.
+    fn set_weight(&mut self, group: GroupId, weight: u16);
 
-impl Policy for Fifo {
-    fn enqueue(&mut self, job: JobId) {
-        self.queue.push_back(job);
-    }
-
-    fn pick(&mut self, _unit: UnitId) -> Option<JobId> {
-        self.queue.pop_front()
-    }
-
-    fn remove(&mut self, job: JobId) -> bool {
-        let position = self.queue.iter().position(|&j| j == job);
-        position.is_some_and(|p| self.queue.remove(p).is_some())
-    }
-
-    fn waiting(&self) -> usize {
-        self.queue.len()
-    }
-
-    fn time_slice(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// Round robin: as [`Fifo`], but a job whose slice ended while others wait goes to the end.
-#[derive(Debug)]
-pub struct RoundRobin {
-    order: Fifo,
-    slice: Duration,
-}
-
-impl RoundRobin {
-    /// Round robin with the given time slice.
-    pub fn new(slice: Duration) -> Self {
-        Self { order: Fifo::default(), slice }
-    }
-}
-
-impl Policy for RoundRobin {
-    fn enqueue(&mut self, job: JobId) {
-        self.order.enqueue(job);
-    }
-
-    fn pick(&mut self, unit: UnitId) -> Option<JobId> {
-        self.order.pick(unit)
-    }
-
-    fn remove(&mut self, job: JobId) -> bool {
-        self.order.remove(job)
-    }
-
-    fn waiting(&self) -> usize {
-        self.order.waiting()
-    }
-
-    fn time_slice(&self) -> Option<Duration> {
-        Some(self.slice)
-    }
+    /// There is no such group any more. It has no jobs.
+    fn remove_group(&mut self, group: GroupId);
 }

@@ -1,6 +1,8 @@
 //! Schedules that arithmetic predicts, and invariants of random ones.
 
-use compute::{Config, Engine, Fifo, Finished, JobId, PolicyKind, RoundRobin, conformance};
+use compute::{
+    Config, Engine, Finished, GroupError, GroupId, JobId, PolicyKind, Shares, conformance,
+};
 use proptest::prelude::*;
 use simtime::{Duration, Instant};
 
@@ -19,15 +21,15 @@ fn drain(engine: &mut Engine) -> Vec<Finished> {
 fn ends(config: &Config, costs_us: &[u64]) -> Vec<(u64, u64)> {
     let mut engine = Engine::new(config);
     for (n, &cost) in costs_us.iter().enumerate() {
-        engine.submit(Instant::ZERO, JobId(n as u64), Some(us(cost)));
+        engine.submit(Instant::ZERO, JobId(n as u64), GroupId::NONE, Some(us(cost)));
     }
     drain(&mut engine).iter().map(|f| (f.job.0, f.at.as_ns())).collect()
 }
 
 #[test]
 fn policies_conform() {
-    conformance::check(|| Box::new(Fifo::default()));
-    conformance::check(|| Box::new(RoundRobin::new(us(1))));
+    conformance::check(|| Box::new(Shares::fifo()));
+    conformance::check(|| Box::new(Shares::round_robin(us(1))));
 }
 
 #[test]
@@ -65,8 +67,8 @@ fn round_robin_slices_and_pays_for_switches() {
 #[test]
 fn unit_waits_for_a_cost_that_comes_late() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
-    engine.submit(Instant::ZERO, JobId(1), None);
-    engine.submit(Instant::ZERO, JobId(2), Some(us(5)));
+    engine.submit(Instant::ZERO, JobId(1), GroupId::NONE, None);
+    engine.submit(Instant::ZERO, JobId(2), GroupId::NONE, Some(us(5)));
     assert_eq!(engine.next_event(), None);
     engine.set_cost(Instant::from_ns(30_000), JobId(1), us(10));
     let finished = drain(&mut engine);
@@ -78,7 +80,7 @@ fn unit_waits_for_a_cost_that_comes_late() {
 fn cancel_frees_the_unit_and_forgets_waiting_jobs() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
     for job in 0..3 {
-        engine.submit(Instant::ZERO, JobId(job), Some(us(100)));
+        engine.submit(Instant::ZERO, JobId(job), GroupId::NONE, Some(us(100)));
     }
     assert!(engine.cancel(Instant::from_ns(1_000), JobId(0)));
     assert!(engine.cancel(Instant::from_ns(1_000), JobId(2)));
@@ -87,8 +89,91 @@ fn cancel_frees_the_unit_and_forgets_waiting_jobs() {
     assert_eq!((finished.len(), finished[0].job, finished[0].at.as_ns()), (1, JobId(1), 101_000));
 }
 
+/// Groups that always have jobs waiting: how much unit time each has had after some.
+fn shares_of(policy: PolicyKind, units: u32, weights: &[u16]) -> Vec<f64> {
+    let mut engine = Engine::new(&Config { units, policy, ..Config::default() });
+    let groups: Vec<_> = weights.iter().map(|w| engine.create_group(*w).unwrap()).collect();
+    let mut next = 0;
+    // The first group's jobs are long, the others' are short: what counts is time.
+    let mut refill = |engine: &mut Engine, now| {
+        for (n, group) in groups.iter().enumerate() {
+            let jobs = |e: &Engine| e.groups().find(|g| g.group == *group).unwrap().jobs;
+            while jobs(engine) < 2 * units {
+                engine.submit(now, JobId(next), *group, Some(us(if n == 0 { 700 } else { 70 })));
+                next += 1;
+            }
+        }
+    };
+    refill(&mut engine, Instant::ZERO);
+    let mut finished = Vec::new();
+    while let Some(at) = engine.next_event().filter(|at| at.as_ns() < 1_000_000_000) {
+        engine.advance(at, &mut finished);
+        refill(&mut engine, at);
+    }
+    let ran: Vec<_> = groups
+        .iter()
+        .map(|group| engine.groups().find(|g| g.group == *group).unwrap().ran.as_ns() as f64)
+        .collect();
+    let total: f64 = ran.iter().sum();
+    ran.iter().map(|ran| ran / total).collect()
+}
+
+#[test]
+fn groups_share_unit_time_by_weight() {
+    for policy in [PolicyKind::Fifo, PolicyKind::RoundRobin] {
+        for units in [1, 4] {
+            for weights in [&[100, 100][..], &[1, 3], &[600, 300, 100], &[1, 1000]] {
+                let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+                for (share, weight) in shares_of(policy, units, weights).iter().zip(weights) {
+                    let expected = f64::from(*weight) / total;
+                    assert!(
+                        (share - expected).abs() < 0.01,
+                        "{policy:?}, {units} units, {weights:?}: {share} instead of {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
+    let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
+    let [busy, idle] = [100, 100].map(|weight| engine.create_group(weight).unwrap());
+    for job in 0..20 {
+        engine.submit(Instant::ZERO, JobId(job), busy, Some(us(10)));
+    }
+    let mut finished = Vec::new();
+    // Half of them are done, one after the other: the other group's time was theirs.
+    engine.advance(Instant::from_ns(100_000), &mut finished);
+    assert_eq!(finished.len(), 10);
+    // From now on they take turns; the newcomer has no more than its share.
+    for job in 20..30 {
+        engine.submit(Instant::from_ns(100_000), JobId(job), idle, Some(us(10)));
+    }
+    let order: Vec<bool> = drain(&mut engine).iter().map(|f| f.job.0 < 20).collect();
+    assert!(order[1..].windows(2).take(17).all(|pair| pair[0] != pair[1]), "{order:?}");
+}
+
+#[test]
+fn groups_come_and_go() {
+    let mut engine = Engine::new(&Config::default());
+    let all: Vec<_> = (1..=255).map(|n| (engine.create_group(n), Some(GroupId(n as u8)))).collect();
+    assert!(all.iter().all(|(given, expected)| given == expected));
+    assert_eq!(engine.create_group(1), None);
+    engine.submit(Instant::ZERO, JobId(1), GroupId(7), Some(us(1)));
+    assert_eq!(engine.delete_group(GroupId(7)), Err(GroupError::InUse));
+    assert!(engine.cancel(Instant::ZERO, JobId(1)));
+    assert_eq!(engine.delete_group(GroupId(7)), Ok(()));
+    assert_eq!(engine.delete_group(GroupId(7)), Err(GroupError::Unknown));
+    assert_eq!(engine.set_group_weight(GroupId(7), 5), Err(GroupError::Unknown));
+    assert_eq!(engine.delete_group(GroupId::NONE), Err(GroupError::Unknown));
+    assert_eq!(engine.set_group_weight(GroupId::NONE, 5), Ok(()));
+    assert_eq!(engine.create_group(9), Some(GroupId(7)), "the lowest free name");
+}
+
 proptest! {
-    /// No job is lost, each runs for exactly its cost, units do not overlap, and no unit idles
+    /// No job is lost, whatever its group, each runs for exactly its cost, units do not overlap, and no unit idles
     /// while a job waits.
     #[test]
     fn random_schedules_keep_the_invariants(
@@ -96,6 +181,7 @@ proptest! {
         round_robin in any::<bool>(),
         slice_us in 1u64..50,
         switch_ns in 0u64..3000,
+        weights in prop::collection::vec(1u16..1000, 0..4),
         jobs in prop::collection::vec((0u64..200_000, 1u64..300_000), 1..60),
     ) {
         let policy = if round_robin { PolicyKind::RoundRobin } else { PolicyKind::Fifo };
@@ -105,17 +191,24 @@ proptest! {
         };
         let mut engine = Engine::new(&config);
         engine.set_recording(true);
+        for weight in &weights {
+            engine.create_group(*weight).expect("there can be 255");
+        }
         let mut arrivals = jobs;
         arrivals.sort_unstable();
         let mut finished = Vec::new();
         for (n, &(at, cost)) in arrivals.iter().enumerate() {
             engine.advance(Instant::from_ns(at), &mut finished);
-            engine.submit(Instant::from_ns(at), JobId(n as u64), Some(Duration::from_ns(cost)));
+            let group = GroupId((n % (weights.len() + 1)) as u8);
+            engine.submit(Instant::from_ns(at), JobId(n as u64), group, Some(Duration::from_ns(cost)));
         }
         finished.extend(drain(&mut engine));
         let records = engine.take_records();
         prop_assert_eq!(finished.len(), arrivals.len());
         prop_assert_eq!(engine.jobs(), 0);
+        let ran: u64 = engine.groups().map(|group| group.ran.as_ns()).sum();
+        prop_assert_eq!(ran, arrivals.iter().map(|(_, cost)| cost).sum::<u64>());
+        prop_assert!(engine.groups().all(|group| group.jobs == 0));
         for f in &finished {
             let (at, cost) = arrivals[f.job.0 as usize];
             let stays: u64 = records.iter().filter(|r| r.job == f.job)

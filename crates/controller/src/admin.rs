@@ -83,7 +83,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Program and range set management: for the compute namespace, and only with CC.CSS = 110b.
+    /// Program, range set and job group management: for the compute namespace, and only with CC.CSS = 110b.
     fn manage_programs(
         &mut self,
         now: Instant,
@@ -118,6 +118,12 @@ impl Controller {
             AdminCommand::DeleteRangeSet { nsid, rsid } => {
                 self.check_compute(nsid)?;
                 self.compute.delete_set(rsid)?;
+            }
+            AdminCommand::JobGroup { nsid, action } => {
+                self.check_compute(nsid)?;
+                let result = self.manage_groups(action)?;
+                self.complete(now, tag, Status::SUCCESS, result);
+                return Ok(());
             }
             other => unreachable!("{other:?} has an arm of its own"),
         }

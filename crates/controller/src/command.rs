@@ -11,7 +11,7 @@ mod program;
 use nvme_spec::{CommandSet, Status, SubmissionEntry};
 
 pub(crate) use admin::{
-    AdminCommand, CreateSq, Erase, Format, GetFeatures, GetLog, Identify, LoadProgram,
+    AdminCommand, CreateSq, Erase, Format, GetFeatures, GetLog, GroupAction, Identify, LoadProgram,
     SanitizeAction, SelfTest, SetFeatures,
 };
 pub(crate) use memory::{GRANULARITY, MemoryCommand};

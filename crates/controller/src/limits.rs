@@ -38,6 +38,9 @@ pub const RANGE_SETS_MAX: u16 = 1024;
 /// Ranges of a set (MAXMEMR).
 pub const RANGES_PER_SET_MAX: u8 = 128;
 
+/// Largest weight of a job group.
+pub const GROUP_WEIGHT_MAX: u16 = 1000;
+
 /// Source entries of a Memory Copy command.
 pub const COPY_SOURCES_MAX: usize = 256;
 

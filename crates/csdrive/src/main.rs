@@ -50,6 +50,9 @@ enum Command {
     /// Device memory of a drive: read, write, fill, copy from blocks
     #[command(subcommand)]
     Memory(device::memory::Command),
+    /// Job groups of a drive, which share its compute units by weight: create, list, change, delete
+    #[command(subcommand)]
+    Group(device::group::Command),
     Exec(device::exec::Arguments),
     Check(device::check::Arguments),
     /// A drive as a file system: device memory, programs, storage
@@ -149,6 +152,7 @@ fn main() -> ExitCode {
         Command::Program(command) => device::program::run(command),
         Command::Ranges(command) => device::ranges::run(command),
         Command::Memory(command) => device::memory::run(command),
+        Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
         Command::Fs(command) => device::fs::run(command),

@@ -65,7 +65,7 @@ fn every_way_passes_the_same_exercises() {
     assert!(simulated.status.success(), "{}", String::from_utf8_lossy(&simulated.stdout));
     let checked = Served::new().json(&["check"]);
     assert_eq!(checked["passed"], true, "{checked:#}");
-    assert_eq!(checked["exercises"].as_array().unwrap().len(), 7);
+    assert_eq!(checked["exercises"].as_array().unwrap().len(), 8);
 }
 
 #[test]
@@ -84,6 +84,9 @@ fn wrong_uses_say_what_is_wrong() {
         1,
         "Invalid Memory Range Set Identifier",
     );
+    refused(&served.run(&["group", "delete", "--id", "5"]), 1, "csdrive group list");
+    refused(&served.run(&["group", "create", "--weight", "0"]), 2, "1..=1000");
+    refused(&served.run(&["exec", "--group", "5"]), 1, "Invalid Job Group");
     let file = served.folder.path().join("text.o");
     std::fs::write(&file, "text").unwrap();
     refused(&served.run(&["program", "load", &file.to_string_lossy()]), 2, "not an ELF file");
@@ -91,6 +94,18 @@ fn wrong_uses_say_what_is_wrong() {
     refused(&nowhere, 2, "csdrive serve");
     let file = Command::new(CSDRIVE).args(["exec", file.to_str().unwrap()]).output().unwrap();
     refused(&file, 2, "neither a device nor a socket");
+}
+
+#[test]
+fn groups_are_made_listed_and_deleted() {
+    let served = Served::new();
+    assert_eq!(served.json(&["group", "create", "--weight", "300"])["id"], 1);
+    assert_eq!(served.json(&["group", "change", "--id", "1", "--weight", "7"])["weight"], 7);
+    let listed = &served.json(&["group", "list"])["groups"];
+    assert_eq!((&listed[0]["id"], &listed[0]["weight"]), (&0.into(), &100.into()), "{listed:#}");
+    assert_eq!((&listed[1]["id"], &listed[1]["weight"]), (&1.into(), &7.into()), "{listed:#}");
+    assert_eq!(served.json(&["group", "delete", "--id", "1"])["deleted"], true);
+    assert_eq!(served.json(&["group", "list"])["groups"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -85,11 +85,9 @@ fn programs_run_on_worker_threads() {
     let range = |start| commands::memory_range(start, 4096);
     let execute = commands::Execute {
         program_index: 1,
-        rsid: 0,
         inline_ranges: 2,
         data_len: 64,
-        param1: 0,
-        param2: 0,
+        ..Default::default()
     };
     // One target for each of many executions at a time.
     for n in 0..32u64 {

@@ -213,6 +213,7 @@ impl<T: Submit> State<T> {
             param1: request.param1,
             param2: request.param2,
             data: request.data.as_bytes().to_vec(),
+            group: request.group,
         };
         self.files.drive.execute(&invocation).map_err(|error| {
             let errno = match &error {

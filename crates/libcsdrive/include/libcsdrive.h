@@ -49,6 +49,8 @@ typedef struct csdrive_execution {
     int64_t param2;               /* cparam2 */
     const void *data;             /* data_buffer of the program, or NULL */
     size_t data_length;           /* its bytes */
+    uint8_t group;                /* identifier of a job group, or 0 */
+    uint8_t reserved[7];
 } csdrive_execution;
 
 /* An execution that has ended. */
@@ -98,6 +100,12 @@ int csdrive_copy_blocks(csdrive *drive, uint64_t first, uint64_t count, uint64_t
 /* Memory range sets. */
 int csdrive_ranges_create(csdrive *drive, const csdrive_range *ranges, size_t count, uint16_t *id);
 int csdrive_ranges_delete(csdrive *drive, uint16_t id);
+
+/* Job groups share the drive's compute units by weight, 1 to 1000 (executions of no group: 100, as group 0). They stay
+ * until they are deleted; one that has executions is not. */
+int csdrive_group_create(csdrive *drive, uint16_t weight, uint8_t *id);
+int csdrive_group_change(csdrive *drive, uint8_t id, uint16_t weight);
+int csdrive_group_delete(csdrive *drive, uint8_t id);
 
 /* Executes a program and waits for its end. */
 int csdrive_execute(csdrive *drive, const csdrive_execution *execution, uint64_t *result);

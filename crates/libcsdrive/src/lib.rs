@@ -58,6 +58,8 @@ pub struct Execution {
     pub param2: i64,
     pub data: *const c_void,
     pub data_length: usize,
+    pub group: u8,
+    pub reserved: [u8; 7],
 }
 
 /// `csdrive_done`.
@@ -413,6 +415,46 @@ pub unsafe extern "C" fn csdrive_ranges_delete(drive: *const csdrive, id: u16) -
     unsafe { with(drive, |drive| Ok(drive.delete_range_set(id)?)) }
 }
 
+/// See the header.
+///
+/// # Safety
+/// The drive is open, `id` a place for a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_group_create(
+    drive: *const csdrive,
+    weight: u16,
+    id: *mut u8,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let place = places(id, 1, "id")?;
+            place[0] = drive.create_group(weight)?;
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_group_change(drive: *const csdrive, id: u8, weight: u16) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.change_group(id, weight)?)) }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_group_delete(drive: *const csdrive, id: u8) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.delete_group(id)?)) }
+}
+
 /// An execution as Rust has it.
 ///
 /// # Safety
@@ -430,6 +472,7 @@ unsafe fn invocation(execution: *const Execution) -> Result<Invocation, Failure>
             param1: of.param1,
             param2: of.param2,
             data: data.to_vec(),
+            group: of.group,
         })
     }
 }

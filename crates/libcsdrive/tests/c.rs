@@ -114,6 +114,13 @@ int main(int argc, char **argv)
     expect(csdrive_execute(drive, NULL, NULL), -EINVAL, "execution is NULL");
     csdrive_execution execution = {.range_count = 3};
     expect(csdrive_execute(drive, &execution, NULL), -EINVAL, "ranges is NULL");
+    uint8_t group = 7;
+    expect(csdrive_group_create(drive, 0, &group), 0x002, "Invalid Field");
+    expect(csdrive_group_create(drive, 500, NULL), -EINVAL, "id is NULL");
+    expect(csdrive_group_create(drive, 500, &group), 0, "");
+    expect(csdrive_group_change(drive, group, 1000), 0, "");
+    expect(csdrive_group_delete(drive, group), 0, "");
+    expect(csdrive_group_delete(drive, group), 0x1c8, "group list");
     csdrive_done done;
     expect(csdrive_wait(drive, &done, 1), -ECHILD, "no command is under way");
     csdrive_close(drive);

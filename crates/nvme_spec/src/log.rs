@@ -47,6 +47,8 @@ pub mod lid {
     pub const PROGRAM_DIAGNOSTICS: u8 = 0xC0;
     /// Vendor: text printed by programs with the trace helper.
     pub const PROGRAM_TRACE: u8 = 0xC1;
+    /// Vendor: job groups, and what their jobs did.
+    pub const JOB_GROUPS: u8 = 0xC2;
 
     /// Every identifier named here, ascending.
     pub const ALL: &[u8] = &[
@@ -67,6 +69,7 @@ pub mod lid {
         RANGE_SETS,
         PROGRAM_DIAGNOSTICS,
         PROGRAM_TRACE,
+        JOB_GROUPS,
     ];
 }
 

@@ -41,6 +41,7 @@ opcodes! {
         LOAD_PROGRAM = 0x85, "Load Program";
         PROGRAM_ACTIVATION = 0x88, "Program Activation Management";
         MEMORY_RANGE_SET = 0x89, "Memory Range Set Management";
+        JOB_GROUP = 0xC0, "Job Group Management (csdrive)";
     }
 }
 

@@ -53,6 +53,13 @@ impl Status {
     pub const fn same_code(self, other: Self) -> bool {
         self.0 & 0x7FF == other.0 & 0x7FF
     }
+
+    /// True if a program was stopped; the diagnostics log says why.
+    pub const fn is_program_fault(self) -> bool {
+        self.sct() == 1
+            && self.sc() >= Self::PROGRAM_MEMORY_FAULT.sc()
+            && self.sc() <= Self::PROGRAM_HELPER_FAULT.sc()
+    }
 }
 
 impl fmt::Debug for Status {
@@ -157,6 +164,9 @@ statuses! {
     PROGRAM_BUDGET_EXCEEDED = (1, 0xC1), "Program Instruction Budget Exceeded (csdrive)";
     PROGRAM_CALL_DEPTH_EXCEEDED = (1, 0xC2), "Program Call Depth Exceeded (csdrive)";
     PROGRAM_HELPER_FAULT = (1, 0xC3), "Program Helper Fault (csdrive)";
+    INVALID_JOB_GROUP = (1, 0xC8), "Invalid Job Group (csdrive)";
+    JOB_GROUP_IN_USE = (1, 0xC9), "Job Group In Use (csdrive)";
+    MAXIMUM_JOB_GROUPS_EXCEEDED = (1, 0xCA), "Maximum Job Groups Exceeded (csdrive)";
 }
 
 #[cfg(test)]

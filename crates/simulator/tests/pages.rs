@@ -204,6 +204,27 @@ fn identify_memory_and_programs() {
     check_rest_is_zero(&page, &fields, &[]);
 }
 
+/// Vendor: `docs/conformance.md`.
+#[test]
+fn log_of_job_groups() {
+    let mut session = session();
+    session.load_program(0, DOUBLE).unwrap();
+    let group = session.create_group(700).unwrap();
+    assert_eq!(group, 1);
+    let ranges = vec![(0, 64), (4096, 64)];
+    for _ in 0..3 {
+        let ranges = ranges.clone();
+        session.execute(&client::Invocation { group, ranges, ..Default::default() }).unwrap();
+    }
+    let page = log(&mut session, 0xC2, 3, 0, 128);
+    assert_eq!(page[..4], [2, 0, 0, 0], "two groups");
+    assert_eq!(page[16..24], [0, 0, 100, 0, 0, 0, 0, 0], "jobs of no group");
+    assert!(page[24..48].iter().all(|byte| *byte == 0), "there were none");
+    assert_eq!(page[48..64], [1, 0, 0xBC, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(page[64..72].iter().any(|byte| *byte != 0), "they took time");
+    assert!(page[72..].iter().all(|byte| *byte == 0));
+}
+
 /// Base 2.1, Figures 204 to 208.
 #[test]
 fn logs_of_support_errors_health_and_firmware() {
@@ -213,7 +234,7 @@ fn logs_of_support_errors_health_and_firmware() {
     let supported: Vec<usize> = (0..256).filter(|n| page[4 * n] & 1 != 0).collect();
     assert_eq!(
         supported,
-        [0, 1, 2, 3, 4, 5, 6, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1]
+        [0, 1, 2, 3, 4, 5, 6, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1, 0xC2]
     );
 
     let read = commands::read_write(NvmOpcode::READ, 1 << 40, 1);
@@ -286,8 +307,9 @@ fn logs_of_effects() {
         let page = log(s, 0x05, 0, csi, 4096);
         let dword = |n: usize| u32::from_le_bytes(page[4 * n..4 * n + 4].try_into().unwrap());
         let admin: Vec<usize> = (0..256).filter(|n| dword(*n) & supported != 0).collect();
-        let expected =
-            [0, 1, 2, 4, 5, 6, 8, 9, 0xA, 0xC, 0x14, 0x18, 0x7C, 0x80, 0x84, 0x85, 0x88, 0x89];
+        let expected = [
+            0, 1, 2, 4, 5, 6, 8, 9, 0xA, 0xC, 0x14, 0x18, 0x7C, 0x80, 0x84, 0x85, 0x88, 0x89, 0xC0,
+        ];
         assert_eq!(admin, expected);
         assert_eq!(dword(0x80) & 0x7_0006, 0x1_0006, "format: content, capabilities, exclusive");
         for opcode in 0..256 {

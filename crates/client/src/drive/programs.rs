@@ -1,6 +1,6 @@
 //! Programs, range sets, executions.
 
-use nvme_spec::command::program_type;
+use nvme_spec::command::{ExecuteCdw14, program_type};
 use nvme_spec::namespace::COMPUTE_NSID;
 use nvme_spec::{
     ProgramDescriptor, ProgramListHeader, RangeSetEntry, RangeSetsHeader, Status, lid,
@@ -59,6 +59,8 @@ pub struct Invocation {
     pub param2: i64,
     /// Data buffer of the program.
     pub data: Vec<u8>,
+    /// Job group, 0 = none.
+    pub group: u8,
 }
 
 /// Bytes of a memory range descriptor in log page 84h.
@@ -199,7 +201,7 @@ impl<T: Submit> Drive<T> {
     pub fn start_execute(&mut self, invocation: &Invocation) -> DriveResult<Ticket> {
         let mut data = descriptors(&invocation.ranges);
         data.extend(&invocation.data);
-        let most = self.geometry.transfer_bytes_max;
+        let most = self.geometry.transfer_bytes_max.min(EXECUTE_DATA_BYTES_MAX);
         if data.len() as u64 > most {
             let what = format!("ranges and data of {} bytes (at most {most})", data.len());
             return Err(DriveError::TooMuch(what));
@@ -211,10 +213,12 @@ impl<T: Submit> Drive<T> {
             data_len: data.len() as u32,
             param1: invocation.param1,
             param2: invocation.param2,
+            group: invocation.group,
         }
         .entry();
         // The kernel's passthrough has no place for dword 4: this drive takes dword 14, too.
-        execute.cdw14.set(data.len() as u32);
+        let dword14 = ExecuteCdw14::from_bits(execute.cdw14.get()).with_dlen(data.len() as u32);
+        execute.cdw14.set(dword14.into_bits());
         let data = if data.is_empty() { Data::None } else { Data::ToDrive(data) };
         self.start(Command { name: EXECUTE, lane: Lane::Io, entry: execute, data })
     }
@@ -240,8 +244,7 @@ impl<T: Submit> Drive<T> {
     }
 
     fn diagnostics(&mut self, status: Status) -> DriveResult<Option<String>> {
-        let stopped = status.sct() == 1 && status.sc() >= 0xC0;
-        if !stopped && !status.same_code(Status::INVALID_PROGRAM_DATA) {
+        if !status.is_program_fault() && !status.same_code(Status::INVALID_PROGRAM_DATA) {
             return Ok(None);
         }
         let page = self.log(lid::PROGRAM_DIAGNOSTICS, COMPUTE_NSID, 4096)?;
@@ -263,6 +266,9 @@ impl<T: Submit> Drive<T> {
         Ok(text)
     }
 }
+
+/// What dword 14 can say.
+const EXECUTE_DATA_BYTES_MAX: u64 = (1 << 24) - 1;
 
 const EXECUTE: &str = "Execute Program";
 

@@ -176,6 +176,7 @@ impl Controller {
                 | AdminOpcode::LOAD_PROGRAM
                 | AdminOpcode::PROGRAM_ACTIVATION
                 | AdminOpcode::MEMORY_RANGE_SET
+                | AdminOpcode::JOB_GROUP
         );
         if is_excluded && self.background.is_sanitizing() {
             return Err(Status::SANITIZE_IN_PROGRESS);

@@ -102,14 +102,13 @@ impl Logs {
     #[cold]
     fn log_error(&mut self, token: &Token, opcode: u8, nsid: u32, status: Status) {
         let set = NAMESPACES.iter().find(|(id, _)| *id == nsid).map_or(0, |(_, set)| set.0);
-        let program_status = status.sct() == 1 && status.sc() >= Status::PROGRAM_MEMORY_FAULT.sc();
-        let refused = status.same_code(Status::INVALID_PROGRAM_DATA);
+        let has_text = status.is_program_fault() || status.same_code(Status::INVALID_PROGRAM_DATA);
         self.push_error(ErrorLogEntry {
             sqid: token.sqid.into(),
             cid: token.cid.into(),
             status_phase: (status.bits() << 1).into(),
             nsid: nsid.into(),
-            vendor_log: if program_status || refused { lid::PROGRAM_DIAGNOSTICS } else { 0 },
+            vendor_log: if has_text { lid::PROGRAM_DIAGNOSTICS } else { 0 },
             csi: if token.sqid == 0 { 0 } else { set },
             opcode,
             ..Default::default()
@@ -268,6 +267,7 @@ impl Controller {
                 let len = self.logs.trace.len() as u32;
                 len.to_le_bytes().into_iter().chain(self.logs.trace.iter().copied()).collect()
             }
+            lid::JOB_GROUPS => programs::groups(&self.engine),
             _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
         })
     }
@@ -280,7 +280,8 @@ impl Controller {
             | lid::PROGRAM_TYPES
             | lid::RANGE_SETS
             | lid::PROGRAM_DIAGNOSTICS
-            | lid::PROGRAM_TRACE => command.nsid == COMPUTE_NSID,
+            | lid::PROGRAM_TRACE
+            | lid::JOB_GROUPS => command.nsid == COMPUTE_NSID,
             _ => {
                 matches!(command.nsid, 0 | ALL_NSID)
                     || NAMESPACES.iter().any(|(id, _)| *id == command.nsid)

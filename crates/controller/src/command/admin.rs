@@ -2,8 +2,8 @@
 
 use nvme_spec::command::{
     AbortCdw10, ActivationCdw10, CreateCqCdw11, CreateSqCdw11, FeaturesCdw10, FormatCdw10,
-    GetLogCdw10, GetLogCdw14, IdentifyCdw10, IdentifyCdw11, LoadProgramCdw10, QueueCdw10,
-    RangeSetCdw10, RangeSetCdw11, SanitizeCdw10, SelfTestCdw10,
+    GetLogCdw10, GetLogCdw14, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11,
+    LoadProgramCdw10, QueueCdw10, RangeSetCdw10, RangeSetCdw11, SanitizeCdw10, SelfTestCdw10,
 };
 use nvme_spec::{AdminOpcode, CommandSet, PAGE_SIZE, Status, SubmissionEntry};
 
@@ -93,6 +93,14 @@ pub(crate) struct LoadProgram {
     pub(crate) declared_ns: u32,
 }
 
+/// What a Job Group Management command does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GroupAction {
+    Create { weight: u16 },
+    Delete { group: u16 },
+    Change { group: u16, weight: u16 },
+}
+
 /// Create I/O Submission Queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CreateSq {
@@ -126,6 +134,7 @@ pub(crate) enum AdminCommand {
     Activate { nsid: u32, program_index: u16, activate: bool },
     CreateRangeSet { nsid: u32, count: u8 },
     DeleteRangeSet { nsid: u32, rsid: u16 },
+    JobGroup { nsid: u32, action: GroupAction },
 }
 
 impl AdminCommand {
@@ -223,6 +232,17 @@ impl AdminCommand {
                     1 => Ok(Self::DeleteRangeSet { nsid, rsid: fields.rsid() }),
                     _ => Err(invalid),
                 }
+            }
+            AdminOpcode::JOB_GROUP => {
+                let fields = JobGroupCdw10::from_bits(cdw10);
+                let (group, weight) = (fields.group(), JobGroupCdw11::from_bits(cdw11).weight());
+                let action = match fields.sel() {
+                    0 => GroupAction::Create { weight },
+                    1 => GroupAction::Delete { group },
+                    2 => GroupAction::Change { group, weight },
+                    _ => return Err(invalid),
+                };
+                Ok(Self::JobGroup { nsid, action })
             }
             _ => Err(Status::INVALID_OPCODE.with_dnr()),
         }

@@ -1,6 +1,6 @@
 //! Computational Programs I/O commands.
 
-use nvme_spec::command::{ExecuteCdw2, MemoryRangeDescriptor};
+use nvme_spec::command::{ExecuteCdw2, ExecuteCdw14, MemoryRangeDescriptor};
 use nvme_spec::{ProgramOpcode, Status, SubmissionEntry};
 
 use crate::limits::RANGES_PER_SET_MAX;
@@ -17,6 +17,8 @@ pub(crate) struct ExecuteProgram {
     pub(crate) data_len: u64,
     pub(crate) param1: u64,
     pub(crate) param2: u64,
+    /// Vendor: job group, from dword 14; 0 = none.
+    pub(crate) group: u8,
     /// Vendor: declared run time, from dword 15.
     pub(crate) declared_ns: u32,
 }
@@ -41,9 +43,10 @@ impl ProgramCommand {
             return Err(Status::MAXIMUM_MEMORY_RANGES_EXCEEDED.with_dnr());
         }
         let descriptors = (inline_ranges * size_of::<MemoryRangeDescriptor>()) as u64;
+        let cdw14 = ExecuteCdw14::from_bits(entry.cdw14.get());
         // Stock Linux passthrough cannot carry DLEN (dword 4): it arrives as 0 and dword 14 holds
         // the length; if that is 0 too, the buffer is the range descriptors alone.
-        let data_len = match (entry.cdw4.get(), entry.cdw14.get()) {
+        let data_len = match (entry.cdw4.get(), cdw14.dlen()) {
             (0, 0) => descriptors,
             (0, len) | (len, _) => u64::from(len),
         };
@@ -57,6 +60,7 @@ impl ProgramCommand {
             data_len,
             param1: entry.cdw10_11(),
             param2: entry.cdw12_13(),
+            group: cdw14.group(),
             declared_ns: entry.cdw15.get(),
         }))
     }

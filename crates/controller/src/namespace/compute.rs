@@ -7,21 +7,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use compute::{Finished, JobId, Work};
+use compute::{Finished, GroupError, GroupId, JobId, Work};
 use ebpf::{FaultKind, Invocation, Program, Range};
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{Status, SubmissionEntry};
 use simtime::{Duration, Instant};
 use zerocopy::FromBytes;
 
-use crate::command::{ExecuteProgram, LoadProgram, ProgramCommand};
+use crate::command::{ExecuteProgram, GroupAction, LoadProgram, ProgramCommand};
 use crate::config::RunTimeModel;
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, Arrival, RunRecord, RunningJob, StopOnDrop, Tag};
 use crate::limits::{
-    ACTIVATIONS_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, RANGES_PER_SET_MAX,
+    ACTIVATIONS_MAX, GROUP_WEIGHT_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX,
+    RANGES_PER_SET_MAX,
 };
 use crate::namespace::MEMORY_NSID;
 use crate::work::{WorkDone, WorkItem};
@@ -235,6 +236,9 @@ impl Controller {
         if command.data_len > self.config.transfer_bytes_max {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
+        if !self.engine.has_group(GroupId(command.group)) {
+            return Err(Status::INVALID_JOB_GROUP.with_dnr());
+        }
         let lease = self.compute.lease(command.program_index)?;
         let set = match command.rsid {
             0 => None,
@@ -248,6 +252,34 @@ impl Controller {
         let arrival = Box::new(Arrival::Execute { command, lease, set });
         self.expect_data(now, tag, command.data_len, Activity::Arriving { segments, arrival });
         Ok(())
+    }
+
+    /// Executes a Job Group Management command; returns dword 0.
+    pub(crate) fn manage_groups(&mut self, action: GroupAction) -> Result<u64, Status> {
+        let checked = |weight: u16| match weight {
+            1..=GROUP_WEIGHT_MAX => Ok(weight),
+            _ => Err(Status::INVALID_FIELD.with_dnr()),
+        };
+        let named = |group: u16| {
+            let group = u8::try_from(group).map_err(|_| Status::INVALID_JOB_GROUP.with_dnr())?;
+            Ok(GroupId(group))
+        };
+        let done = match action {
+            GroupAction::Create { weight } => {
+                let group = self.engine.create_group(checked(weight)?);
+                let group = group.ok_or(Status::MAXIMUM_JOB_GROUPS_EXCEEDED)?;
+                return Ok(group.0.into());
+            }
+            GroupAction::Delete { group } => self.engine.delete_group(named(group)?),
+            GroupAction::Change { group, weight } => {
+                self.engine.set_group_weight(named(group)?, checked(weight)?)
+            }
+        };
+        match done {
+            Ok(()) => Ok(0),
+            Err(GroupError::Unknown) => Err(Status::INVALID_JOB_GROUP.with_dnr()),
+            Err(GroupError::InUse) => Err(Status::JOB_GROUP_IN_USE),
+        }
     }
 
     /// Starts a Load Program command.
@@ -354,6 +386,11 @@ impl Controller {
         segments: &Segments,
         (command, lease, set): (ExecuteProgram, ProgramLease, Option<Arc<Vec<Range>>>),
     ) -> Result<(), Status> {
+        // It may have been deleted while the data came.
+        let group = GroupId(command.group);
+        if !self.engine.has_group(group) {
+            return Err(Status::INVALID_JOB_GROUP.with_dnr());
+        }
         let mut data = vec![0; command.data_len as usize];
         segments.read(host, &mut data)?;
         let descriptors = command.inline_ranges * size_of::<MemoryRangeDescriptor>();
@@ -391,7 +428,7 @@ impl Controller {
             RunTime::Known(time) => (Some(time), None),
             RunTime::WhenRun(declared) => (None, declared),
         };
-        self.engine.submit(now, JobId(tag.0), known);
+        self.engine.submit(now, JobId(tag.0), group, known);
         let job =
             RunningJob { _in_use: (lease, set), declared, outcome: None, stop: StopOnDrop(stop) };
         self.set_activity(tag, Activity::Running(Box::new(job)));

@@ -318,14 +318,7 @@ fn immediate(results: &mut Results, time: Duration) -> Result<()> {
         load.transfer(opcode, slot, at, 4096)
     })?;
     load.load_empty_program()?;
-    let execute = commands::Execute {
-        program_index: 1,
-        rsid: 0,
-        inline_ranges: 0,
-        data_len: 0,
-        param1: 0,
-        param2: 0,
-    };
+    let execute = commands::Execute { program_index: 1, ..Default::default() };
     results.measure(("execute_empty", &DEPTHS), &mut load, time, |_, _| execute.entry())?;
     results.measure(("memory_copy_4k", &DEPTHS), &mut load, time, |load, slot| {
         load.copy(slot, 4096)

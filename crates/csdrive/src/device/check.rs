@@ -63,11 +63,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 
 /// Runs all exercises; each leaves the drive as it found it, but for the memory.
 fn exercise<T: Submit>(drive: &mut Drive<T>) -> Vec<(&'static str, Result<()>)> {
-    let all: [Exercise<T>; 7] = [
+    let all: [Exercise<T>; 8] = [
         ("memory is what was written", memory),
         ("programs are loaded, listed and unloaded", programs),
         ("executions with ranges of the command and of a set", executions),
         ("many executions at a time", many),
+        ("groups are listed, and count their jobs", groups),
         ("blocks are copied to device memory", copies),
         ("wrong uses have their statuses", wrong_uses),
         ("a program that is stopped says why", stopped),
@@ -163,6 +164,24 @@ fn many<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
         ended += 1;
     }
     ensure!(drive.read_memory(0, doubled.len() as u64)? == doubled, "another output");
+    Ok(())
+}
+
+fn groups<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
+    prepare(drive, 1000)?;
+    let group = drive.create_group(300)?;
+    let ranges = vec![(0, 4000), (1 << 20, 4000)];
+    let invocation = Invocation { program: INDEX, ranges, group, ..Default::default() };
+    ensure!(drive.execute(&invocation)? == 1000, "another result in a group");
+    drive.change_group(group, 500)?;
+    let listed = drive.groups()?.into_iter().find(|listed| listed.id == group);
+    ensure!(
+        listed.is_some_and(|g| g.weight == 500 && g.jobs == 0 && g.finished == 1 && g.ran_ns > 0),
+        "after an execution it is {listed:?}"
+    );
+    drive.delete_group(group)?;
+    ensure!(drive.groups()?.iter().all(|listed| listed.id != group), "deleted, and still listed");
+    refused("deleted", drive.execute(&invocation), Status::INVALID_JOB_GROUP)?;
     Ok(())
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     set: u16,
     #[command(flatten)]
     parameters: Parameters,
+    /// Job group
+    #[arg(short, long, value_name = "ID", default_value_t = 0)]
+    group: u8,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         param1: arguments.parameters.param1,
         param2: arguments.parameters.param2,
         data,
+        group: arguments.group,
     };
     let Arguments { count, depth, .. } = *arguments;
     target.perform(

@@ -62,6 +62,36 @@ pub struct ExecuteCdw2 {
     pub rsid: u16,
 }
 
+/// Execute Program, dword 14: vendor.
+#[bitfield(u32)]
+pub struct ExecuteCdw14 {
+    /// Length of the data buffer, if dword 4 does not say it.
+    #[bits(24)]
+    pub dlen: u32,
+    /// Job group, 0 = none.
+    pub group: u8,
+}
+
+/// Job Group Management (vendor), dword 10.
+#[bitfield(u32)]
+pub struct JobGroupCdw10 {
+    /// Select: 0 create, 1 delete, 2 change.
+    #[bits(4)]
+    pub sel: u8,
+    #[bits(12)]
+    __: u16,
+    /// Job group (delete, change).
+    pub group: u16,
+}
+
+/// Job Group Management (vendor), dword 11.
+#[bitfield(u32)]
+pub struct JobGroupCdw11 {
+    /// Weight (create, change).
+    pub weight: u16,
+    __: u16,
+}
+
 /// Program types (PTYPE); the eBPF value is provisional, see `docs/conformance.md`.
 pub mod program_type {
     /// An eBPF program in an ELF object.

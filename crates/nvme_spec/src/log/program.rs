@@ -95,3 +95,35 @@ pub struct RangeSetEntry {
 }
 
 const _: () = assert!(size_of::<RangeSetEntry>() == 16);
+
+/// Job groups header, LID C2h (vendor), 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct JobGroupsHeader {
+    /// Number of groups that follow.
+    pub groups: U32,
+    /// Reserved.
+    pub reserved4: [u8; 12],
+}
+
+const _: () = assert!(size_of::<JobGroupsHeader>() == 16);
+
+/// A job group, 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct JobGroupEntry {
+    /// Identifier; 0 = the jobs of no group.
+    pub id: U16,
+    /// Weight.
+    pub weight: U16,
+    /// Jobs that run or wait.
+    pub jobs: U32,
+    /// Jobs that finished.
+    pub finished: U64,
+    /// Unit time that its jobs had, in nanoseconds.
+    pub ran_ns: U64,
+    /// Reserved.
+    pub reserved24: [u8; 8],
+}
+
+const _: () = assert!(size_of::<JobGroupEntry>() == 32);

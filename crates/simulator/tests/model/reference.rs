@@ -882,6 +882,7 @@ impl Reference {
                 | lid::RANGE_SETS
                 | lid::PROGRAM_DIAGNOSTICS
                 | lid::PROGRAM_TRACE
+                | lid::JOB_GROUPS
         );
         let right_namespace = match of_programs {
             true => nsid == 3,
@@ -899,6 +900,8 @@ impl Reference {
             lid::REACHABILITY_ASSOCIATIONS => Some(16 + 2 * 40),
             lid::PROGRAM_LIST => Some(64 + 64 * 1024),
             lid::PROGRAM_TYPES => Some(96),
+            // These hosts make no groups: there is the one of jobs of none.
+            lid::JOB_GROUPS => Some(16 + 32),
             lid::RANGE_SETS => Some(16 + 16 * self.sets.len() + 32 * ranges),
             _ => None,
         };

@@ -274,6 +274,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     commands::activate_program(0, true),
                     commands::create_range_set(1),
                     commands::delete_range_set(1),
+                    commands::create_group(1),
                     commands::format_nvm(NVM_NSID, 0, 0),
                     commands::sanitize(4, 0),
                     commands::self_test(0, 1),
@@ -285,7 +286,7 @@ pub(crate) fn rows() -> Vec<Row> {
             },
         },
         Row {
-            command: "Load Program, Program Activation Management, Memory Range Set Management",
+            command: "Load Program, Program Activation Management, Memory Range Set Management, Job Group Management (csdrive)",
             condition: "CC.CSS is not 110b",
             status: Status::INVALID_OPCODE,
             prove: |s| {
@@ -294,6 +295,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     commands::load_program(0, 1, 8, 0, 8),
                     commands::activate_program(0, true),
                     commands::create_range_set(1),
+                    commands::create_group(1),
                 ] {
                     let status = s.admin(entry, &[0; 32]);
                     assert!(status.same_code(Status::INVALID_OPCODE), "{entry:?}: {status}");

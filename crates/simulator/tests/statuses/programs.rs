@@ -14,6 +14,7 @@ const LOAD: &str = "Load Program";
 const UNLOAD: &str = "Load Program (unload)";
 const ACTIVATION: &str = "Program Activation Management";
 const RANGES: &str = "Memory Range Set Management";
+const GROUPS: &str = "Job Group Management (csdrive)";
 const EXECUTE: &str = "Execute Program";
 
 fn load(s: &mut Scene, index: u16, kind: u8, bytes: &[u8]) -> Status {
@@ -395,6 +396,59 @@ fn execute_rows() -> Vec<Row> {
             condition: "the program nested more than eight calls",
             status: Status::PROGRAM_CALL_DEPTH_EXCEEDED,
             prove: |s| misbehave(s, 0),
+        },
+        Row {
+            command: GROUPS,
+            condition: "weight of 0 or over 1000; unknown select",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                let mut select = commands::create_group(1);
+                select.cdw10.set(3);
+                for entry in [select, commands::create_group(1001), commands::change_group(0, 0)] {
+                    let status = s.admin(entry, &[]);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{status}");
+                }
+                s.admin(commands::create_group(0), &[])
+            },
+        },
+        Row {
+            command: "Job Group Management (csdrive), Execute Program",
+            condition: "no such group; group 0 is always there, and cannot be deleted",
+            status: Status::INVALID_JOB_GROUP,
+            prove: |s| {
+                activated(s, 0);
+                for entry in [
+                    commands::delete_group(0),
+                    commands::delete_group(256),
+                    commands::change_group(9, 1),
+                ] {
+                    let status = s.admin(entry, &[]);
+                    assert!(status.same_code(Status::INVALID_JOB_GROUP), "{status}");
+                }
+                s.run(IO, Execute { group: 9, ..Default::default() }.entry())
+            },
+        },
+        Row {
+            command: GROUPS,
+            condition: "a group to be deleted has jobs",
+            status: Status::JOB_GROUP_IN_USE,
+            prove: |s| {
+                activated(s, 0);
+                let group = s.session.create_group(5).expect("there is room");
+                s.begin(IO, Execute { group, ..Default::default() }.entry(), &[]);
+                s.admin(commands::delete_group(group.into()), &[])
+            },
+        },
+        Row {
+            command: GROUPS,
+            condition: "255 groups are there",
+            status: Status::MAXIMUM_JOB_GROUPS_EXCEEDED,
+            prove: |s| {
+                for _ in 0..255 {
+                    s.session.create_group(5).expect("there are identifiers left");
+                }
+                s.admin(commands::create_group(5), &[])
+            },
         },
         Row {
             command: EXECUTE,

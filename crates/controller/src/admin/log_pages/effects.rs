@@ -27,7 +27,8 @@ fn admin_effects(opcode: AdminOpcode) -> u32 {
         }
         AdminOpcode::LOAD_PROGRAM
         | AdminOpcode::PROGRAM_ACTIVATION
-        | AdminOpcode::MEMORY_RANGE_SET => EffectsLog::SCOPE_NAMESPACE,
+        | AdminOpcode::MEMORY_RANGE_SET
+        | AdminOpcode::JOB_GROUP => EffectsLog::SCOPE_NAMESPACE,
         _ => EffectsLog::SCOPE_CONTROLLER,
     };
     effects | EffectsLog::SUPPORTED

@@ -1,9 +1,9 @@
-//! Log pages of the compute namespace: programs, program types, memory range sets.
+//! Log pages of the compute namespace: programs, program types, memory range sets, job groups.
 
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{
-    ProgramDescriptor, ProgramListHeader, ProgramTypeDescriptor, ProgramTypesHeader, RangeSetEntry,
-    RangeSetsHeader,
+    JobGroupEntry, JobGroupsHeader, ProgramDescriptor, ProgramListHeader, ProgramTypeDescriptor,
+    ProgramTypesHeader, RangeSetEntry, RangeSetsHeader,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -67,4 +67,22 @@ pub(super) fn range_sets(compute: &ComputeNamespace) -> Vec<u8> {
         }
     }
     page
+}
+
+/// Job groups, and what their jobs did.
+pub(super) fn groups(engine: &compute::Engine) -> Vec<u8> {
+    let entries: Vec<JobGroupEntry> = engine
+        .groups()
+        .map(|group| JobGroupEntry {
+            id: u16::from(group.group.0).into(),
+            weight: group.weight.into(),
+            jobs: group.jobs.into(),
+            finished: group.finished.into(),
+            ran_ns: group.ran.as_ns().into(),
+            reserved24: [0; 8],
+        })
+        .collect();
+    let mut header = JobGroupsHeader::new_zeroed();
+    header.groups = (entries.len() as u32).into();
+    [header.as_bytes(), entries.as_bytes()].concat()
 }

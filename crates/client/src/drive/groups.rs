@@ -1,0 +1,80 @@
+//! Job groups: executions that share the drive's compute units by weight.
+
+use nvme_spec::namespace::COMPUTE_NSID;
+use nvme_spec::{JobGroupEntry, JobGroupsHeader, lid};
+use zerocopy::FromBytes;
+
+use super::{Drive, DriveResult};
+use crate::commands;
+use crate::transport::{Data, Lane, Submit};
+
+/// A job group, and what its jobs did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupInfo {
+    /// Its identifier; 0 = the jobs of no group.
+    pub id: u8,
+    /// Its weight: the share of unit time is in proportion to it.
+    pub weight: u16,
+    /// Jobs that run or wait.
+    pub jobs: u32,
+    /// Jobs that finished.
+    pub finished: u64,
+    /// Unit time that its jobs had, in nanoseconds.
+    pub ran_ns: u64,
+}
+
+const NAME: &str = "Job Group Management";
+
+impl<T: Submit> Drive<T> {
+    /// Creates a job group with a weight of 1 to 1000 (jobs of no group have 100, as a group of their own); gives its
+    /// identifier. Groups stay until they are deleted.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn create_group(&mut self, weight: u16) -> DriveResult<u8> {
+        let done = self.run(NAME, Lane::Admin, commands::create_group(weight), Data::None)?;
+        Ok(done.result as u8)
+    }
+
+    /// Gives a group another weight; 0 names the jobs of no group.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn change_group(&mut self, id: u8, weight: u16) -> DriveResult<()> {
+        let entry = commands::change_group(id.into(), weight);
+        self.run(NAME, Lane::Admin, entry, Data::None).map(drop)
+    }
+
+    /// Deletes a group that has no jobs.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn delete_group(&mut self, id: u8) -> DriveResult<()> {
+        self.run(NAME, Lane::Admin, commands::delete_group(id.into()), Data::None).map(drop)
+    }
+
+    /// The job groups of the drive, those of no group first.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn groups(&mut self) -> DriveResult<Vec<GroupInfo>> {
+        const HEADER: usize = size_of::<JobGroupsHeader>();
+        const ENTRY: usize = size_of::<JobGroupEntry>();
+        let page = self.log(lid::JOB_GROUPS, COMPUTE_NSID, HEADER as u64)?;
+        let (head, _) = JobGroupsHeader::read_from_prefix(&page).expect("it was asked for");
+        let len = u64::from(head.groups.get()) * ENTRY as u64;
+        let list = self.log_at(lid::JOB_GROUPS, COMPUTE_NSID, HEADER as u64, len)?;
+        let (entries, _) = list.as_chunks::<ENTRY>();
+        let info = |bytes: &[u8; ENTRY]| {
+            let entry = JobGroupEntry::read_from_bytes(bytes).expect("as long as that");
+            GroupInfo {
+                id: entry.id.get() as u8,
+                weight: entry.weight.get(),
+                jobs: entry.jobs.get(),
+                finished: entry.finished.get(),
+                ran_ns: entry.ran_ns.get(),
+            }
+        };
+        Ok(entries.iter().map(info).collect())
+    }
+}

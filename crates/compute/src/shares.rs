@@ -1,0 +1,117 @@
+//! The built-in policies: groups share time by weight; within a group, first in, first out, or round robin.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use simtime::Duration;
+
+use crate::policy::{GroupId, JobId, Policy, UnitId};
+
+/// Weight of a group unless one is given.
+pub const DEFAULT_WEIGHT: u16 = 100;
+
+/// Virtual nanoseconds of a nanosecond at weight 1: used time divided by the weight keeps its precision.
+const SCALE: u128 = 1 << 16;
+
+/// Start-time fair queueing over groups (Goyal, Vin, Cheng, SIGCOMM '96), charged with what jobs used, for their
+/// cost is not known before: the group that has used the least for its weight is next. With one group it is the order
+/// within the group alone.
+#[derive(Debug)]
+pub struct Shares {
+    slice: Option<Duration>,
+    groups: BTreeMap<GroupId, Group>,
+    waiting: usize,
+    /// What the group that was picked last had used.
+    used: u128,
+}
+
+#[derive(Debug)]
+struct Group {
+    weight: u128,
+    waiting: VecDeque<JobId>,
+    running: u128,
+    /// Unit time used, divided by the weight.
+    used: u128,
+}
+
+impl Group {
+    /// Who is first; between equals who has fewer jobs on units for its weight.
+    fn rank(&self) -> (u128, u128) {
+        (self.used, self.running * SCALE / self.weight)
+    }
+}
+
+impl Shares {
+    /// First in, first out; a job keeps its unit until it finishes.
+    pub fn fifo() -> Self {
+        Self::new(None)
+    }
+
+    /// Round robin: a job whose slice ended while others wait goes to the end of its group.
+    pub fn round_robin(slice: Duration) -> Self {
+        Self::new(Some(slice))
+    }
+
+    fn new(slice: Option<Duration>) -> Self {
+        let mut shares = Self { slice, groups: BTreeMap::new(), waiting: 0, used: 0 };
+        shares.set_weight(GroupId::NONE, DEFAULT_WEIGHT);
+        shares
+    }
+
+    fn group(&mut self, group: GroupId) -> &mut Group {
+        self.groups.get_mut(&group).expect("the engine names groups that it made known")
+    }
+}
+
+impl Policy for Shares {
+    fn enqueue(&mut self, job: JobId, group: GroupId) {
+        self.waiting += 1;
+        let used = self.used;
+        let group = self.group(group);
+        if group.waiting.is_empty() && group.running == 0 {
+            // Who wanted nothing for a while has saved nothing.
+            group.used = group.used.max(used);
+        }
+        group.waiting.push_back(job);
+    }
+
+    fn pick(&mut self, _unit: UnitId) -> Option<JobId> {
+        let waiting = self.groups.values_mut().filter(|group| !group.waiting.is_empty());
+        let group = waiting.min_by_key(|group| group.rank())?;
+        let job = group.waiting.pop_front()?;
+        group.running += 1;
+        self.used = group.used;
+        self.waiting -= 1;
+        Some(job)
+    }
+
+    fn left(&mut self, group: GroupId, ran: Duration) {
+        let group = self.group(group);
+        group.running -= 1;
+        group.used += u128::from(ran.as_ns()) * SCALE / group.weight;
+    }
+
+    fn remove(&mut self, job: JobId, group: GroupId) -> bool {
+        let group = self.group(group);
+        let position = group.waiting.iter().position(|&j| j == job);
+        let is_removed = position.is_some_and(|p| group.waiting.remove(p).is_some());
+        self.waiting -= usize::from(is_removed);
+        is_removed
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn time_slice(&self) -> Option<Duration> {
+        self.slice
+    }
+
+    fn set_weight(&mut self, group: GroupId, weight: u16) {
+        let new = Group { weight: 1, waiting: VecDeque::new(), running: 0, used: self.used };
+        self.groups.entry(group).or_insert(new).weight = weight.into();
+    }
+
+    fn remove_group(&mut self, group: GroupId) {
+        self.groups.remove(&group);
+    }
+}
