@@ -94,8 +94,9 @@ int csdrive_memory_fill(csdrive *drive, uint64_t start, uint64_t length);
 int csdrive_read_blocks(csdrive *drive, uint64_t first, uint64_t count, void *buffer);
 int csdrive_write_blocks(csdrive *drive, uint64_t first, uint64_t count, const void *buffer);
 
-/* Copies blocks to device memory, within the drive. */
+/* Copies blocks to device memory, or device memory to blocks, within the drive. */
 int csdrive_copy_blocks(csdrive *drive, uint64_t first, uint64_t count, uint64_t start);
+int csdrive_copy_to_blocks(csdrive *drive, uint64_t start, uint64_t first, uint64_t count);
 
 /* Memory range sets. */
 int csdrive_ranges_create(csdrive *drive, const csdrive_range *ranges, size_t count, uint16_t *id);

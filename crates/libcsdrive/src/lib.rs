@@ -380,6 +380,21 @@ pub unsafe extern "C" fn csdrive_copy_blocks(
     unsafe { with(drive, |drive| Ok(drive.copy_blocks(first, count, start)?)) }
 }
 
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_copy_to_blocks(
+    drive: *const csdrive,
+    start: u64,
+    first: u64,
+    count: u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.copy_memory_to_blocks(start, first, count)?)) }
+}
+
 fn pairs(ranges: &[Range]) -> Vec<(u64, u32)> {
     ranges.iter().map(|range| (range.start, range.length)).collect()
 }

@@ -114,6 +114,15 @@ int main(int argc, char **argv)
     expect(csdrive_execute(drive, NULL, NULL), -EINVAL, "execution is NULL");
     csdrive_execution execution = {.range_count = 3};
     expect(csdrive_execute(drive, &execution, NULL), -EINVAL, "ranges is NULL");
+    memset(block, 7, sizeof block);
+    expect(csdrive_memory_write(drive, 8192, block, sizeof block), 0, "");
+    expect(csdrive_copy_to_blocks(drive, 8192, 3, 1), 0, "");
+    memset(block, 0, sizeof block);
+    expect(csdrive_read_blocks(drive, 3, 1, block), 0, "");
+    if (block[0] != 7 || block[4095] != 7)
+        puts("another block");
+    expect(csdrive_copy_to_blocks(drive, 2, 3, 1), -EINVAL, "not a multiple of 4");
+    expect(csdrive_copy_to_blocks(drive, 0, geometry.blocks, 1), 0x080, "LBA Out of Range");
     uint8_t group = 7;
     expect(csdrive_group_create(drive, 0, &group), 0x002, "Invalid Field");
     expect(csdrive_group_create(drive, 500, NULL), -EINVAL, "id is NULL");

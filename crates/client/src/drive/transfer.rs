@@ -1,7 +1,11 @@
 //! Blocks and device memory: whole transfers of any length, in as many commands as it takes.
 
-use nvme_spec::{MemoryOpcode, NvmOpcode};
-use zerocopy::IntoBytes;
+use nvme_spec::command::copy_format;
+use nvme_spec::namespace::NVM_NSID;
+use nvme_spec::{
+    CommandSet, HostBehavior, IdentifyNamespaceNvm, MemoryOpcode, NvmOpcode, Status, fid, select,
+};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Drive, DriveError, DriveResult};
 use crate::commands;
@@ -118,6 +122,60 @@ impl<T: Submit> Drive<T> {
             target += len;
         }
         Ok(())
+    }
+
+    /// Copies device memory to blocks, within the drive; the place is a multiple of four.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn copy_memory_to_blocks(
+        &mut self,
+        from: u64,
+        first_block: u64,
+        count: u64,
+    ) -> DriveResult<()> {
+        let block_bytes = self.geometry.block_bytes;
+        aligned("source", from, DWORD)?;
+        self.check_blocks(first_block, count)?;
+        self.check_memory(from, count.saturating_mul(block_bytes))?;
+        let page = self.identify(0, NVM_NSID, CommandSet::NVM)?;
+        let (nvm, _) = IdentifyNamespaceNvm::read_from_prefix(&page).expect("a page is enough");
+        let most = u64::from(nvm.mcl.get()).min(nvm.mssrl.get().into()).max(1);
+        let mut done = 0;
+        while done < count {
+            let n = most.min(count - done);
+            let bytes = (n * block_bytes) as u32;
+            let source = commands::copy_source_memory(from + done * block_bytes, bytes);
+            let entry = commands::copy(first_block + done, 1, copy_format::MEMORY);
+            let copy = |drive: &mut Self| {
+                let data = Data::ToDrive(source.as_bytes().to_vec());
+                drive.run("Copy", Lane::Io, entry, data).map(drop)
+            };
+            match copy(self) {
+                Err(DriveError::Failed(failed))
+                    if failed.status.same_code(Status::INVALID_FIELD) =>
+                {
+                    self.enable_copies_from_memory()?;
+                    copy(self)?;
+                }
+                other => other?,
+            }
+            done += n;
+        }
+        Ok(())
+    }
+
+    /// Says that this host knows copies from other namespaces (Host Behavior Support, CDFE). A reset of the controller
+    /// forgets it.
+    fn enable_copies_from_memory(&mut self) -> DriveResult<()> {
+        let len = size_of::<HostBehavior>() as u64;
+        let entry = commands::get_feature(fid::HOST_BEHAVIOR, 0, select::CURRENT, 0);
+        let page = self.receive("Get Features", Lane::Admin, entry, len)?;
+        let (mut behavior, _) = HostBehavior::read_from_prefix(&page).expect("it was asked for");
+        behavior.cdfe |= 1 << copy_format::MEMORY;
+        let entry = commands::set_feature(fid::HOST_BEHAVIOR, 0, 0, false);
+        let data = Data::ToDrive(behavior.as_bytes().to_vec());
+        self.run("Set Features", Lane::Admin, entry, data).map(drop)
     }
 
     /// Copies device memory within the drive, to where it does not overlap; places and length are multiples of four.

@@ -69,7 +69,7 @@ fn exercise<T: Submit>(drive: &mut Drive<T>) -> Vec<(&'static str, Result<()>)> 
         ("executions with ranges of the command and of a set", executions),
         ("many executions at a time", many),
         ("groups are listed, and count their jobs", groups),
-        ("blocks are copied to device memory", copies),
+        ("blocks are copied to device memory and back", copies),
         ("wrong uses have their statuses", wrong_uses),
         ("a program that is stopped says why", stopped),
     ];
@@ -195,6 +195,13 @@ fn copies<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
         drive.read_memory(0, blocks.len() as u64)? == blocks,
         "memory is not what the blocks are"
     );
+    // And back: they are what they were.
+    let data = random(8, blocks.len() as u64);
+    drive.write_memory(0, &data)?;
+    drive.copy_memory_to_blocks(0, 0, count)?;
+    let copied = drive.read_blocks(0, count);
+    drive.write_blocks(0, &blocks)?;
+    ensure!(copied? == data, "the blocks are not what memory is");
     Ok(())
 }
 

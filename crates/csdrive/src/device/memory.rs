@@ -55,7 +55,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Copy blocks of the NVM namespace to device memory, within the drive
+    /// Copy blocks of the NVM namespace to device memory, or the other way, within the drive
     Copy {
         /// First block
         #[arg(short, long, value_name = "N", value_parser = parse_number)]
@@ -66,6 +66,9 @@ pub(crate) enum Command {
         /// First byte of device memory; a multiple of four
         #[arg(short, long, value_name = "N", value_parser = parse_number)]
         start: u64,
+        /// The other way: device memory to the blocks
+        #[arg(long)]
+        to_blocks: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -82,9 +85,13 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
             |()| json!({ "start": start, "length": length }),
             |()| say!("{} zeroed", bytes(*length)),
         ),
-        Command::Copy { block, count, start, target } => target.perform(
+        Command::Copy { block, count, start, to_blocks, target } => target.perform(
             |drive| {
-                drive.copy_blocks(*block, *count, *start)?;
+                if *to_blocks {
+                    drive.copy_memory_to_blocks(*start, *block, *count)?;
+                } else {
+                    drive.copy_blocks(*block, *count, *start)?;
+                }
                 Ok(count * drive.block_bytes())
             },
             |copied| json!({ "block": block, "blocks": count, "start": start, "bytes": copied }),
