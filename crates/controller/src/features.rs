@@ -23,7 +23,12 @@ pub(crate) struct Values {
     /// Write Atomicity Normal, DN: the host does not need AWUN. The model keeps it anyway.
     pub(crate) atomicity_waived: bool,
     pub(crate) async_events: AsyncEvents,
+    /// Vendor: copy descriptor formats that are enabled, as CDFE has them. Linux does not let programs set that.
+    pub(crate) copy_formats: u16,
 }
+
+/// Copy descriptor formats that a host may enable: 2h, 3h and 4h (bits of CDFE).
+pub(crate) const COPY_FORMATS_ENABLED: u16 = 0b1_1100;
 
 impl Default for Values {
     fn default() -> Self {
@@ -35,6 +40,7 @@ impl Default for Values {
             coalescing: InterruptCoalescing::new(),
             atomicity_waived: false,
             async_events: AsyncEvents::new(),
+            copy_formats: 0,
         }
     }
 }
@@ -51,6 +57,7 @@ impl Values {
                 | fid::INTERRUPT_COALESCING
                 | fid::WRITE_ATOMICITY
                 | fid::ASYNC_EVENTS
+                | fid::COPY_FORMATS
         )
     }
 
@@ -70,6 +77,7 @@ impl Values {
             fid::INTERRUPT_COALESCING => self.coalescing.into_bits(),
             fid::WRITE_ATOMICITY => self.atomicity_waived.into(),
             fid::ASYNC_EVENTS => self.async_events.into_bits(),
+            fid::COPY_FORMATS => self.copy_formats.into(),
             _ => return None,
         })
     }
@@ -108,6 +116,10 @@ impl Values {
                     return None;
                 }
                 self.async_events = new;
+            }
+            fid::COPY_FORMATS => {
+                let new = u16::try_from(value).ok()?;
+                self.copy_formats = (new & !COPY_FORMATS_ENABLED == 0).then_some(new)?;
             }
             _ => return None,
         }
@@ -180,6 +192,12 @@ impl Features {
         Some(())
     }
 
+    /// True if copies of this format are enabled.
+    pub(crate) fn has_copy_format(&self, format: u8) -> bool {
+        let enabled = self.host_behavior.cdfe.get() | self.current.copy_formats;
+        enabled & 1 << format != 0
+    }
+
     /// The host says what time it is.
     pub(crate) fn set_timestamp(&mut self, now: Instant, timestamp: Timestamp) {
         (self.timestamp_ms, self.timestamp_origin) = (timestamp.ms(), 1);
@@ -219,6 +237,8 @@ mod tests {
             (fid::TEMPERATURE_THRESHOLD, 1 << 16),
             (fid::TEMPERATURE_THRESHOLD, 2 << 20),
             (fid::ASYNC_EVENTS, 1 << 9),
+            (fid::COPY_FORMATS, 1 << 5),
+            (fid::COPY_FORMATS, 1 << 20),
             (0x7F, 0),
         ] {
             assert_eq!(features.set(id, value, true), None, "{id:#x} {value:#x}");

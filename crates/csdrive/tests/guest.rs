@@ -229,6 +229,12 @@ fn the_drive_as_a_file_system() -> Result<(), Failed> {
     expect(&vm(&machine, &["bash", "fdmfs.sh"]), 0)
 }
 
+fn copies_within_the_drive() -> Result<(), Failed> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/copies.py");
+    let machine = ["--set", "memory.size=512MiB", "--memory", "2G", "--file", script];
+    expect(&vm(&machine, &["python3", "copies.py"]), 0)
+}
+
 fn reboot_of_the_guest() -> Result<(), Failed> {
     expect(&vm(&[], &["sh", "-c", REBOOT]), 9)
 }
@@ -318,7 +324,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 12] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -327,6 +333,7 @@ fn main() {
         ),
         ("device_commands_and_the_c_library", device_commands_and_the_c_library),
         ("the_drive_as_a_file_system", the_drive_as_a_file_system),
+        ("copies_within_the_drive", copies_within_the_drive),
         ("reboot_of_the_guest", reboot_of_the_guest),
         ("a_stalled_guest_goes_on", a_stalled_guest_goes_on),
         ("qemu_killed", qemu_killed),

@@ -14,6 +14,7 @@
 //! [`MemoryFiles`] are the files in device memory, without a file system around them.
 #![deny(unsafe_code)]
 
+mod copy;
 mod filesystem;
 mod fuse;
 mod memory;
@@ -25,6 +26,8 @@ mod storage;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use client::{Drive, Submit};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
@@ -62,6 +65,8 @@ pub fn mount<T: Submit + Send + 'static>(
 ) -> io::Result<Mount> {
     let storage = options.storage.as_deref();
     let storage = storage.map(|root| Storage::new(root, options.drive.as_deref())).transpose()?;
+    // Sent to who holds a lease that another wants: the lease ends soon anyhow.
+    signal_hook::flag::register(signal_hook::consts::SIGIO, Arc::new(AtomicBool::new(false)))?;
     let state = State::new(MemoryFiles::new(drive), storage);
     let mut config = Config::default();
     config.mount_options = vec![

@@ -266,7 +266,7 @@ impl<T: Submit> MemoryFiles<T> {
     }
 
     /// Reads bytes anywhere.
-    fn get(&mut self, at: u64, len: u64) -> Result<Vec<u8>, FileError> {
+    pub(crate) fn get(&mut self, at: u64, len: u64) -> Result<Vec<u8>, FileError> {
         let aligned = at / DWORD * DWORD;
         let skipped = at - aligned;
         let mut bytes = self.drive.read_memory(aligned, len + skipped)?;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
 use client::{DriveError, Invocation, Submit};
@@ -12,13 +11,10 @@ use fuser::{Errno, FileType};
 use crate::memory::{FileError, FileId, MemoryFiles};
 use crate::nodes::{Kind, Node, Nodes, ProgramFile};
 use crate::run;
-use crate::storage::{Storage, read_full};
+use crate::storage::Storage;
 
 /// Largest program that can be copied in.
 const PROGRAM_BYTES_MAX: usize = 16 << 20;
-
-/// Bytes moved at a time when the host moves them.
-const PIECE: u64 = 1 << 20;
 
 /// What is open.
 #[derive(Debug)]
@@ -299,139 +295,5 @@ impl<T: Submit> State<T> {
             names.insert(OsString::from(new_name), ino);
         }
         Ok(())
-    }
-
-    /// Copies from storage to device memory, within the drive as far as it can be done.
-    pub(crate) fn copy_in(
-        &mut self,
-        (handle, offset): (u64, u64),
-        (id, target_offset): (FileId, u64),
-        len: u64,
-    ) -> Done<u64> {
-        let Some(Handle::Storage { file, .. }) = self.handles.get(&handle) else {
-            return Err(Errno::EBADF);
-        };
-        let file = file.try_clone().map_err(Errno::from)?;
-        let size = file.metadata().map_err(Errno::from)?.len();
-        let len = len.min(size.saturating_sub(offset));
-        if len == 0 {
-            return Ok(0);
-        }
-        let old_size = self.files.place(id)?.size;
-        let target = self.files.prepare(id, target_offset, len)?;
-        let done = self.copy_file(&file, offset, (id, target_offset, target), len);
-        if done.is_err() {
-            // What was made room for holds whatever was there before.
-            self.files.set_end(id, old_size);
-        }
-        done.map(|()| len)
-    }
-
-    /// Copies a part of a file to where there is room for it.
-    fn copy_file(
-        &mut self,
-        file: &File,
-        offset: u64,
-        (id, target_offset, target): (FileId, u64, u64),
-        len: u64,
-    ) -> Done<()> {
-        let storage = self.storage.as_ref().ok_or(Errno::EIO)?;
-        let map = storage.map(file, offset, len);
-        let mut in_drive = 0;
-        let block = self.files.drive.block_bytes();
-        for extent in map.iter().flatten() {
-            let at = target + (extent.offset - offset);
-            in_drive += match extent.place {
-                Some(place) => {
-                    self.copy_extent(file, extent.offset, place, extent.len, at, block)?
-                }
-                None => {
-                    let inside = target_offset + (extent.offset - offset);
-                    self.files.punch(id, inside, extent.len)?;
-                    extent.len
-                }
-            };
-        }
-        let storage = self.storage.as_ref().ok_or(Errno::EIO)?;
-        // Blocks that moved meanwhile may have been others' when they were copied.
-        let is_sure = map.is_some() && storage.map(file, offset, len) == map;
-        if !is_sure {
-            self.copy_by_host(file, offset, target, len)?;
-            in_drive = 0;
-        }
-        self.copied.in_drive += in_drive;
-        self.copied.through_host += len - in_drive;
-        Ok(())
-    }
-
-    /// Copies an extent: its whole blocks within the drive, what is before and after them by the host. Gives the
-    /// bytes of the former.
-    fn copy_extent(
-        &mut self,
-        file: &File,
-        offset: u64,
-        place: u64,
-        len: u64,
-        target: u64,
-        block: u64,
-    ) -> Done<u64> {
-        let first = place.next_multiple_of(block);
-        let last = (place + len) / block * block;
-        let head = first - place;
-        if first >= last || !(target + head).is_multiple_of(4) {
-            self.copy_by_host(file, offset, target, len)?;
-            return Ok(0);
-        }
-        let whole = last - first;
-        let copied = self.files.drive.copy_blocks(first / block, whole / block, target + head);
-        copied.map_err(|_| Errno::EIO)?;
-        if head > 0 {
-            self.copy_by_host(file, offset, target, head)?;
-        }
-        let tail = len - head - whole;
-        if tail > 0 {
-            self.copy_by_host(file, offset + head + whole, target + head + whole, tail)?;
-        }
-        Ok(whole)
-    }
-
-    fn copy_by_host(&mut self, file: &File, offset: u64, target: u64, len: u64) -> Done<()> {
-        let mut bytes = vec![0; PIECE.min(len) as usize];
-        let mut done = 0;
-        while done < len {
-            let n = PIECE.min(len - done);
-            let piece = &mut bytes[..n as usize];
-            // A file that became shorter meanwhile reads as zeroes from there on.
-            let filled = read_full(file, piece, offset + done)?;
-            piece[filled..].fill(0);
-            self.files.put(target + done, piece)?;
-            done += n;
-        }
-        Ok(())
-    }
-
-    /// Copies from device memory to storage, through the host: where a file's bytes will be, its file system decides
-    /// when they are written.
-    pub(crate) fn copy_out(
-        &mut self,
-        (id, offset): (FileId, u64),
-        (handle, target): (u64, u64),
-        len: u64,
-    ) -> Done<u64> {
-        let Some(Handle::Storage { file, .. }) = self.handles.get(&handle) else {
-            return Err(Errno::EBADF);
-        };
-        let file = file.try_clone().map_err(Errno::from)?;
-        let mut done = 0;
-        while done < len {
-            let piece = self.files.read(id, offset + done, PIECE.min(len - done))?;
-            if piece.is_empty() {
-                break;
-            }
-            file.write_all_at(&piece, target + done).map_err(Errno::from)?;
-            done += piece.len() as u64;
-        }
-        self.copied.through_host += done;
-        Ok(done)
     }
 }

@@ -1,5 +1,6 @@
 //! The files of a file system on the drive's blocks, passed through; and where their bytes are on the drive.
 
+mod exclusive;
 mod extents;
 
 use std::fs::{self, File, OpenOptions};
@@ -10,9 +11,10 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{IFlags, Mode, OFlags, ResolveFlags};
 
-pub(crate) use extents::Map;
+pub(crate) use exclusive::Exclusive;
+pub(crate) use extents::{Extent, Map};
 
 /// A folder of a file system, maybe on the drive.
 ///
@@ -77,6 +79,10 @@ impl Storage {
         if file.metadata().ok()?.st_dev() != self.device {
             return None;
         }
+        // Of such a file (chattr +j), the journal may hold bytes that are newer than those in its place.
+        if rustix::fs::ioctl_getflags(file).is_ok_and(|flags| flags.contains(IFlags::JOURNALING)) {
+            return None;
+        }
         // What is in the page cache only is not on the drive.
         file.sync_data().ok()?;
         extents::map(file, base, offset, len).ok()?
@@ -110,11 +116,17 @@ impl Deref for Held {
     }
 }
 
-/// Where a block device begins on a drive's first namespace: 0 for all of it, else a partition.
+/// Where a block device begins on a drive's first namespace: 0 for all of it, else a partition. `None` if it is elsewhere,
+/// or its file system does not say where bytes are.
 fn device_base(device: u64, drive: &str) -> Option<u64> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let path = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
     let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
+    // A file system all of whose files are written to its journal first.
+    let options = names.last().map(|name| format!("/proc/fs/ext4/{name}/options"))?;
+    if fs::read_to_string(options).is_ok_and(|text| text.lines().any(|o| o == "data=journal")) {
+        return None;
+    }
     let namespace = names.iter().position(|name| {
         name.strip_prefix(drive).is_some_and(|rest| {
             rest.strip_prefix('n').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))

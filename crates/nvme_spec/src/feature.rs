@@ -36,6 +36,8 @@ pub mod fid {
     pub const COMMAND_SET_PROFILE: u8 = 0x19;
     /// Namespace write protection configuration.
     pub const WRITE_PROTECTION: u8 = 0x84;
+    /// Vendor: copy descriptor formats that are enabled, as in Host Behavior Support.
+    pub const COPY_FORMATS: u8 = 0xC0;
 
     /// Every identifier named here, ascending.
     pub const ALL: &[u8] = &[
@@ -54,6 +56,7 @@ pub mod fid {
         HOST_BEHAVIOR,
         COMMAND_SET_PROFILE,
         WRITE_PROTECTION,
+        COPY_FORMATS,
     ];
 }
 

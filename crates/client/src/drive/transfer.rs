@@ -2,9 +2,7 @@
 
 use nvme_spec::command::copy_format;
 use nvme_spec::namespace::NVM_NSID;
-use nvme_spec::{
-    CommandSet, HostBehavior, IdentifyNamespaceNvm, MemoryOpcode, NvmOpcode, Status, fid, select,
-};
+use nvme_spec::{CommandSet, IdentifyNamespaceNvm, MemoryOpcode, NvmOpcode, Status, fid, select};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Drive, DriveError, DriveResult};
@@ -165,17 +163,14 @@ impl<T: Submit> Drive<T> {
         Ok(())
     }
 
-    /// Says that this host knows copies from other namespaces (Host Behavior Support, CDFE). A reset of the controller
-    /// forgets it.
+    /// Says that this host knows copies from other namespaces: by a feature of the drive's own, for Linux lets no
+    /// program say it in the standard one (Host Behavior Support). A reset of the controller forgets it.
     fn enable_copies_from_memory(&mut self) -> DriveResult<()> {
-        let len = size_of::<HostBehavior>() as u64;
-        let entry = commands::get_feature(fid::HOST_BEHAVIOR, 0, select::CURRENT, 0);
-        let page = self.receive("Get Features", Lane::Admin, entry, len)?;
-        let (mut behavior, _) = HostBehavior::read_from_prefix(&page).expect("it was asked for");
-        behavior.cdfe |= 1 << copy_format::MEMORY;
-        let entry = commands::set_feature(fid::HOST_BEHAVIOR, 0, 0, false);
-        let data = Data::ToDrive(behavior.as_bytes().to_vec());
-        self.run("Set Features", Lane::Admin, entry, data).map(drop)
+        let entry = commands::get_feature(fid::COPY_FORMATS, 0, select::CURRENT, 0);
+        let enabled = self.run("Get Features", Lane::Admin, entry, Data::None)?.result as u32;
+        let enabled = enabled | 1 << copy_format::MEMORY;
+        let entry = commands::set_feature(fid::COPY_FORMATS, 0, enabled, false);
+        self.run("Set Features", Lane::Admin, entry, Data::None).map(drop)
     }
 
     /// Copies device memory within the drive, to where it does not overlap; places and length are multiples of four.

@@ -9,13 +9,10 @@ use crate::admin::keep_alive::KeepAlive;
 use crate::command::{GetFeatures, SetFeatures};
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
-use crate::features::Values;
+use crate::features::{COPY_FORMATS_ENABLED, Values};
 use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, Arrival, Tag};
 use crate::namespace::{NAMESPACES, NVM_NSID};
-
-/// Copy descriptor formats a host may enable: 2h, 3h and 4h (bits of CDFE).
-const COPY_FORMATS_ENABLED: u16 = 0b1_1100;
 
 /// Supported capabilities (Base 2.1, Figure 197).
 const SAVEABLE: u32 = 1 << 0;

@@ -20,8 +20,10 @@ const FLAG_SYNC: u32 = 1;
 const LAST: u32 = 0x1;
 /// Its place is known, but it was never written: it reads as zeroes.
 const UNWRITTEN: u32 = 0x800;
-/// Made of several; belongs to several files: neither keeps its bytes from being where it says.
-const HARMLESS: u32 = LAST | 0x1000 | 0x2000;
+/// Belongs to several files.
+const SHARED: u32 = 0x2000;
+/// What does not keep bytes from being where it says; also: made of several.
+const HARMLESS: u32 = LAST | 0x1000 | SHARED;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +62,8 @@ pub(crate) struct Extent {
     pub(crate) len: u64,
     /// First byte on the drive; `None` if it reads as zeroes.
     pub(crate) place: Option<u64>,
+    /// Other files have the same bytes.
+    pub(crate) is_shared: bool,
 }
 
 /// All of a part of a file, in order and without gaps.
@@ -72,7 +76,7 @@ pub(super) fn map(file: &File, base: u64, offset: u64, len: u64) -> io::Result<O
     let (mut map, mut at) = (Map::new(), offset);
     let zero = |map: &mut Map, from: u64, to: u64| {
         if from < to {
-            map.push(Extent { offset: from, len: to - from, place: None });
+            map.push(Extent { offset: from, len: to - from, place: None, is_shared: false });
         }
     };
     while at < end {
@@ -106,7 +110,8 @@ pub(super) fn map(file: &File, base: u64, offset: u64, len: u64) -> io::Result<O
                 UNWRITTEN => None,
                 _ => return Ok(None),
             };
-            map.push(Extent { offset: from, len: to - from, place });
+            let is_shared = entry.flags & SHARED != 0;
+            map.push(Extent { offset: from, len: to - from, place, is_shared });
             at = to;
         }
         if entries.iter().any(|entry| entry.flags & LAST != 0) {

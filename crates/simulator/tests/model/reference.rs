@@ -174,6 +174,7 @@ fn factory() -> BTreeMap<u8, u32> {
         (fid::INTERRUPT_COALESCING, 0),
         (fid::WRITE_ATOMICITY, 0),
         (fid::ASYNC_EVENTS, 0),
+        (fid::COPY_FORMATS, 0),
     ])
 }
 
@@ -484,7 +485,8 @@ impl Reference {
     fn plan_copy(&self, target: u64, sources: &[Extent], format: u8) -> Plan {
         let mut plan = Plan::new(commands::copy(target, sources.len(), format));
         plan.send = Self::source_list(sources, format);
-        let known = format < 2 || format < 5 && self.copy_formats & 1 << format != 0;
+        let enabled = u32::from(self.copy_formats) | self.current[&fid::COPY_FORMATS];
+        let known = format < 2 || format < 5 && enabled & 1 << format != 0;
         plan.early = if known { self.writable().err() } else { Some(Status::INVALID_FIELD) };
         let done = self.gather(&mut plan, sources, format).and_then(|(bytes, extents)| {
             let len = bytes.len() as u64;
@@ -794,6 +796,7 @@ impl Reference {
             (fid::VOLATILE_WRITE_CACHE | fid::WRITE_ATOMICITY | fid::WRITE_PROTECTION, 2..) => {
                 Some(Status::INVALID_FIELD)
             }
+            (fid::COPY_FORMATS, formats) if formats & !0b1_1100 != 0 => Some(Status::INVALID_FIELD),
             (fid::POWER_MANAGEMENT, 1..) => Some(Status::INVALID_FIELD),
             (fid::INTERRUPT_VECTOR, vector) if vector & 0xFFFF > u32::from(QUEUES) => {
                 Some(Status::INVALID_FIELD)

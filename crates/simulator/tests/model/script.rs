@@ -240,6 +240,7 @@ fn admin(prng: &mut Prng) -> Command {
             // Values that change what follows, and values that are refused.
             let value = match id {
                 fid::VOLATILE_WRITE_CACHE | fid::WRITE_PROTECTION => prng.below(3) as u32,
+                fid::COPY_FORMATS => [0, 0b1_1100, 1 << 4, 1 << 5][prng.below(4) as usize],
                 fid::ERROR_RECOVERY => (prng.below(2) << 16) as u32 | 5,
                 fid::INTERRUPT_COALESCING => 0x0103,
                 fid::INTERRUPT_VECTOR => prng.below(8) as u32 | (prng.below(2) << 16) as u32,

@@ -93,10 +93,11 @@ impl Controller {
         (copy, pointer): (CopyBlocks, DataPointer),
     ) -> Result<(), Status> {
         let size = copy_format::entry_bytes(copy.format);
-        // Formats of other namespaces are for hosts that say they know them (feature 16h, CDFE).
-        let enabled = self.features.host_behavior.cdfe.get();
+        // Formats of other namespaces are for hosts that say they know them (feature 16h, CDFE;
+        // or ours, C0h).
         let is_own = copy.format <= copy_format::OWN_BLOCKS_WIDE;
-        let Some(size) = size.filter(|_| is_own || enabled & 1 << copy.format != 0) else {
+        let Some(size) = size.filter(|_| is_own || self.features.has_copy_format(copy.format))
+        else {
             return Err(Status::INVALID_FIELD.with_dnr());
         };
         if copy.source_count > NVM_COPY_SOURCES_MAX {
