@@ -3,6 +3,7 @@
 //!
 //! An example whose tool or binary is not there is reported as ignored, with the reason in its name.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,6 +36,7 @@ impl Served {
             .args(["serve", "--json", "--set", "memory.size=16MiB", "--socket"])
             .arg(folder.path().join("drive"))
             .stdout(Stdio::piped())
+            .stderr(File::create(folder.path().join("log"))?)
             .spawn()?;
         let mut served = Self { process, folder };
         let mut line = String::new();
@@ -51,7 +53,9 @@ impl Served {
         let [out, errors] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
         if !output.status.success() || !out.contains("on the host") && !out.contains("to the same")
         {
-            return Err(format!("{}\n{out}\n{errors}", output.status).into());
+            let log = fs::read_to_string(self.folder.path().join("log"))?;
+            let status = output.status;
+            return Err(format!("{status}\n{out}\n{errors}\nThe server:\n{log}").into());
         }
         let left =
             Command::new(CSDRIVE).args(["program", "list", "--json"]).arg(&socket).output()?;
