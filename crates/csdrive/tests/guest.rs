@@ -213,8 +213,9 @@ fn device_commands_and_the_c_library() -> Result<(), Failed> {
     let library = folder.join("libcsdrive.so").to_string_lossy().into_owned();
     let header = format!("{root}/crates/libcsdrive/include/libcsdrive.h");
     let object = format!("{root}/examples/programs/double.bpf.o");
-    let source = format!("{root}/examples/host/double.c");
-    let files = [&library, &header, &object, &source].map(|file| ["--file", file]);
+    let [source, common] =
+        ["double.c", "example.h"].map(|name| format!("{root}/examples/host/c/{name}"));
+    let files = [&library, &header, &object, &source, &common].map(|file| ["--file", file]);
     expect(&vm(files.as_flattened(), &["sh", "-c", DEVICE]), 0)
 }
 

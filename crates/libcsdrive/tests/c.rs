@@ -1,4 +1,4 @@
-//! C programs with the library: the example, and one that misuses it, on a drive that is served by the test.
+//! C programs with the library: the examples, and one that misuses it, on a drive that is served by the test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -52,20 +52,40 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
     out.into_owned()
 }
 
+/// Compiles an example and runs it with its program; what it prints.
+fn run_example(name: &str, program: &str, is_static: bool) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = folder.path().join(name);
+    let examples = Path::new(REPOSITORY).join("examples");
+    compile(&examples.join(format!("host/c/{name}.c")), &binary, is_static);
+    let object = examples.join(format!("programs/{program}.bpf.o"));
+    with_drive(|socket| Command::new(&binary).arg(socket).arg(&object).output().unwrap())
+}
+
 #[test]
-fn the_example_works_with_either_library() {
-    let folder = tempfile::tempdir().unwrap();
+fn double_works_with_either_library() {
     for is_static in [false, true] {
-        let program = folder.path().join(format!("double-{is_static}"));
-        compile(&Path::new(REPOSITORY).join("examples/host/double.c"), &program, is_static);
-        let object = Path::new(REPOSITORY).join("examples/programs/double.bpf.o");
-        let run = |socket: &Path| Command::new(&program).arg(socket).arg(&object).output().unwrap();
-        let text = with_drive(run);
-        assert!(
-            text.starts_with("doubled 1024 numbers\n10000 executions, 64 at a time\n196h: "),
-            "{text}"
-        );
-        assert!(text.contains("No Program"), "{text}");
+        let text = run_example("double", "double", is_static);
+        let [numbers, executions, refused] = text.lines().collect::<Vec<_>>()[..] else {
+            panic!("{text}");
+        };
+        assert_eq!(numbers, "double: 1024 numbers, all as on the host");
+        assert_eq!(executions, "10000 executions, 64 at a time");
+        assert!(refused.starts_with("196h: ") && refused.contains("No Program"), "{refused}");
+    }
+}
+
+#[test]
+fn the_other_examples_work() {
+    for (name, program, begin) in [
+        ("vadd", "vadd", "vadd: 5000 sums, "),
+        ("grep", "grep-count", "grep: 1503 of 2000 lines "),
+        ("filter", "filter", "filter: 196 of 2000 records "),
+        ("nearest", "nearest", "nearest: the 10 nearest of 3000 vectors, "),
+        ("lz4", "lz4", "lz4: words, 99993 bytes to "),
+    ] {
+        let text = run_example(name, program, false);
+        assert!(text.starts_with(begin), "{text}");
     }
 }
 
