@@ -23,7 +23,7 @@ pub use programs::{Invocation, ProgramInfo, ProgramState, RangeSetInfo};
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{command}: {status}{}{}", .detail.as_ref().map_or(String::new(), |d| format!(": {d}")), remedy(*.status))]
+#[error("{command}: {status}{}{}", .detail.as_ref().map_or(String::new(), |d| format!(": {d}")), remedy(.command, *.status))]
 pub struct CommandFailed {
     /// The command's name.
     pub command: &'static str,
@@ -34,7 +34,10 @@ pub struct CommandFailed {
 }
 
 /// What to do about a status, where that is known.
-fn remedy(status: Status) -> &'static str {
+fn remedy(command: &str, status: Status) -> &'static str {
+    if command == programs::LOAD && status.same_code(Status::PROGRAM_IN_USE) {
+        return "; there is a program at this index: unload it, or choose another index";
+    }
     let known = [
         (Status::NO_PROGRAM, "; `csdrive program list` shows what is loaded"),
         (Status::PROGRAM_NOT_ACTIVATED, "; activate the program first"),
@@ -143,16 +146,15 @@ impl Drive {
             (MEMORY_NSID, CommandSet::MEMORY),
             (COMPUTE_NSID, CommandSet::PROGRAMS),
         ] {
-            let found = self.command_set_of(nsid);
-            if found.as_ref().ok() != Some(&Some(set)) {
-                let found = match found {
-                    Err(DriveError::Failed(failed)) => failed.status.to_string(),
-                    Err(error) => return Err(error),
-                    Ok(Some(other)) => format!("command set {}", other.0),
-                    Ok(None) => "no command set".to_owned(),
-                };
+            // Not the descriptors (CNS 03h): this drive takes its time for them.
+            let found = match self.identify(7, nsid - 1, set) {
+                Ok(list) => list[..4] == nsid.to_le_bytes(),
+                Err(DriveError::Failed(_)) => false,
+                Err(error) => return Err(error),
+            };
+            if !found {
                 let reason = format!(
-                    "namespace {nsid} is not of command set {} ({found}): not a computational storage drive",
+                    "namespace {nsid} is not of command set {}: not a computational storage drive",
                     set.0
                 );
                 return Err(TransportError::NoDrive { path: path.to_owned(), reason }.into());
@@ -182,22 +184,6 @@ impl Drive {
             memory_bytes: memory.nsze_bytes.get(),
             transfer_bytes_max: mdts.min(self.transport.data_bytes_max()),
         })
-    }
-
-    /// The command set of a namespace (Base 2.1, Figure 315: descriptor 4).
-    fn command_set_of(&mut self, nsid: u32) -> DriveResult<Option<CommandSet>> {
-        let list = self.identify(3, nsid, CommandSet::NVM)?;
-        let mut at = 0;
-        while let [kind, len, ..] = list[at..]
-            && kind != 0
-            && at + 4 + usize::from(len) < list.len()
-        {
-            if kind == 4 {
-                return Ok(Some(CommandSet(list[at + 4])));
-            }
-            at += 4 + usize::from(len);
-        }
-        Ok(None)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Commands for a drive that is there: a device of this machine, or a socket of `csdrive serve`.
 
+pub(crate) mod blocks;
 pub(crate) mod check;
 pub(crate) mod exec;
 pub(crate) mod fs;
@@ -7,6 +8,7 @@ pub(crate) mod group;
 pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod ranges;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 

@@ -47,7 +47,10 @@ enum Command {
     /// Memory range sets of a drive: create, list, delete
     #[command(subcommand)]
     Ranges(device::ranges::Command),
-    /// Device memory of a drive: read, write, fill, copy from blocks
+    /// Blocks of a drive: read, write, how many there are
+    #[command(subcommand)]
+    Blocks(device::blocks::Command),
+    /// Device memory of a drive: read, write, fill, copy
     #[command(subcommand)]
     Memory(device::memory::Command),
     /// Job groups of a drive, which share its compute units by weight: create, list, change, delete
@@ -151,6 +154,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::run(arguments),
         Command::Program(command) => device::program::run(command),
         Command::Ranges(command) => device::ranges::run(command),
+        Command::Blocks(command) => device::blocks::run(command),
         Command::Memory(command) => device::memory::run(command),
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),

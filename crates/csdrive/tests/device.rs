@@ -97,6 +97,47 @@ fn wrong_uses_say_what_is_wrong() {
 }
 
 #[test]
+fn bytes_go_between_files_blocks_and_memory() {
+    let served = Served::new();
+    let file = |name: &str| served.folder.path().join(name).to_string_lossy().into_owned();
+    let (from, to) = (file("from"), file("to"));
+    let data: Vec<u8> = (0..3_000_001u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(&from, &data).unwrap();
+    let info = served.json(&["blocks", "info"]);
+    assert_eq!((&info["block_bytes"], &info["memory_bytes"]), (&4096.into(), &(16 << 20).into()));
+
+    // File, blocks, memory, memory elsewhere, blocks elsewhere, file: the same bytes, and zeroes after them.
+    assert_eq!(served.json(&["blocks", "write", "-b", "5", "-f", &from])["bytes"], 3_000_001);
+    let copied = served.json(&["memory", "copy", "-b", "5", "-c", "733", "-s", "4"]);
+    assert_eq!(copied["bytes"], 733 * 4096);
+    let copy = ["memory", "copy", "--from", "4", "--length", "3002368", "--start", "8MiB"];
+    assert_eq!(served.json(&copy)["bytes"], 3_002_368);
+    served.json(&["memory", "copy", "-b", "100000", "-c", "733", "-s", "8MiB", "--to-blocks"]);
+    served.json(&["blocks", "read", "-b", "100000", "-c", "733", "-f", &to]);
+    let back = std::fs::read(&to).unwrap();
+    assert!(back[..data.len()] == data && back[data.len()..].iter().all(|byte| *byte == 0));
+
+    // Odd places.
+    assert_eq!(served.json(&["memory", "write", "-s", "3", "-f", &from])["length"], 3_000_001);
+    served.json(&["memory", "read", "-s", "3", "-l", "3000001", "-f", &to]);
+    assert!(std::fs::read(&to).unwrap() == data);
+    assert_eq!(
+        served.json(&["memory", "read", "-s", "1", "-l", "4"])["hex"],
+        "00000001".to_owned()
+    );
+
+    let last = (info["blocks"].as_u64().unwrap() - 1).to_string();
+    refused(&served.run(&["blocks", "write", "-b", &last, "-f", &from]), 1, "does not fit");
+    refused(&served.run(&["blocks", "read", "-b", &last, "-c", "2"]), 1, "LBA Out of Range");
+    refused(&served.run(&["blocks", "read", "-b", "0", "-c", "0xFFFFFFFFFFFFFFFF"]), 1, "more");
+    refused(&served.run(&["memory", "copy", "--start", "0"]), 2, "--block");
+    let half = ["memory", "copy", "--from", "0", "--start", "0"];
+    refused(&served.run(&half), 2, "--length");
+    let both = ["memory", "copy", "--from", "0", "--length", "4", "-b", "0", "-c", "1", "-s", "0"];
+    refused(&served.run(&both), 2, "cannot be used with");
+}
+
+#[test]
 fn groups_are_made_listed_and_deleted() {
     let served = Served::new();
     assert_eq!(served.json(&["group", "create", "--weight", "300"])["id"], 1);

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -201,22 +202,63 @@ grep 'CAP_SYS_ADMIN' error
 grep 'no drive' error
 csdrive program deactivate --index 3 /dev/nvme0
 csdrive program unload --index 3 /dev/nvme0
-# The same from C.
-clang -O1 -Wall -Werror -I. double.c -o double -L. -lcsdrive -Wl,-rpath,.
-./double /dev/nvme0 double.bpf.o
 "#;
 
-fn device_commands_and_the_c_library() -> Result<(), Failed> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let mut folder = std::env::current_exe()?;
-    folder.pop();
-    let library = folder.join("libcsdrive.so").to_string_lossy().into_owned();
-    let header = format!("{root}/crates/libcsdrive/include/libcsdrive.h");
-    let object = format!("{root}/examples/programs/double.bpf.o");
-    let [source, common] =
-        ["double.c", "example.h"].map(|name| format!("{root}/examples/host/c/{name}"));
-    let files = [&library, &header, &object, &source, &common].map(|file| ["--file", file]);
-    expect(&vm(files.as_flattened(), &["sh", "-c", DEVICE]), 0)
+/// Every example in C, Rust and for the shell, as examples/README.md says.
+const EXAMPLES: &str = r#"
+set -ex
+cd /share
+for name in double vadd grep filter nearest lz4; do
+    cc -std=c11 -Wall -Werror -I . -o /root/$name host/c/$name.c -L . -lcsdrive -Wl,-rpath,/share
+done
+sh host/all.sh /dev/nvme0 programs /root rust > /root/all
+cat /root/all
+grep '^18 examples passed$' /root/all
+"#;
+
+fn device_commands() -> Result<(), Failed> {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    expect(&vm(&["--file", object], &["sh", "-c", DEVICE]), 0)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (path, to) = {
+            let entry = entry?;
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if path.is_dir() {
+            copy_folder(&path, &to)?;
+        } else {
+            std::fs::copy(&path, &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn examples_in_c_rust_and_shell() -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let built = std::env::current_exe()?;
+    let built = built.parent().ok_or("tests are in a folder")?;
+    let share = tempfile::tempdir()?;
+    copy_folder(&root.join("examples"), share.path())?;
+    let header = root.join("crates/libcsdrive/include/libcsdrive.h");
+    for file in [header, built.join("libcsdrive.so")] {
+        let name = file.file_name().ok_or("a file has a name")?;
+        std::fs::copy(&file, share.path().join(name))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    let rust = share.path().join("rust");
+    std::fs::create_dir(&rust)?;
+    for name in ["double", "vadd", "grep", "filter", "nearest", "lz4"] {
+        let file = built.join("../examples").join(name);
+        std::fs::copy(&file, rust.join(name)).map_err(|error| {
+            format!("{}: {error}; cargo build -p client --examples", file.display())
+        })?;
+    }
+    let share = share.path().to_string_lossy();
+    expect(&vm(&["--share", &share], &["sh", "-c", EXAMPLES]), 0)
 }
 
 fn the_drive_as_a_file_system() -> Result<(), Failed> {
@@ -325,14 +367,15 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 13] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
             "a_system_with_a_compiler_and_a_shared_folder",
             a_system_with_a_compiler_and_a_shared_folder,
         ),
-        ("device_commands_and_the_c_library", device_commands_and_the_c_library),
+        ("device_commands", device_commands),
+        ("examples_in_c_rust_and_shell", examples_in_c_rust_and_shell),
         ("the_drive_as_a_file_system", the_drive_as_a_file_system),
         ("copies_within_the_drive", copies_within_the_drive),
         ("reboot_of_the_guest", reboot_of_the_guest),

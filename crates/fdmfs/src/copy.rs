@@ -132,7 +132,7 @@ impl<T: Submit> State<T> {
             // A file that became shorter meanwhile reads as zeroes from there on.
             let filled = read_full(file, piece, offset + done)?;
             piece[filled..].fill(0);
-            self.files.put(target + done, piece)?;
+            self.files.drive.write_memory(target + done, piece).map_err(|_| Errno::EIO)?;
             done += n;
         }
         Ok(())
@@ -209,7 +209,7 @@ impl<T: Submit> State<T> {
         let mut done = 0;
         while done < len {
             let n = PIECE.min(len - done);
-            let piece = self.files.get(source + done, n)?;
+            let piece = self.files.drive.read_memory(source + done, n).map_err(|_| Errno::EIO)?;
             file.write_all_at(&piece, at + done).map_err(Errno::from)?;
             done += n;
         }

@@ -96,7 +96,7 @@ impl<T: Submit> MemoryFiles<T> {
         if len == 0 {
             return Ok(Vec::new());
         }
-        self.get(place.start + offset, len)
+        Ok(self.drive.read_memory(place.start + offset, len)?)
     }
 
     /// Writes bytes; what is between the old end and them becomes zero.
@@ -110,7 +110,7 @@ impl<T: Submit> MemoryFiles<T> {
         let end = offset.checked_add(data.len() as u64).ok_or(FileError::TooLarge(offset))?;
         let place = self.make_room(id, end)?;
         self.zero_up_to(place, offset)?;
-        self.put(place.start + offset, data)?;
+        self.drive.write_memory(place.start + offset, data)?;
         self.set_end(id, place.size.max(end));
         Ok(())
     }
@@ -216,8 +216,8 @@ impl<T: Submit> MemoryFiles<T> {
         let mut done = whole;
         while done < len {
             let n = step.min(len - done);
-            let piece = self.get(source + done, n)?;
-            self.put(target + done, &piece)?;
+            let piece = self.drive.read_memory(source + done, n)?;
+            self.drive.write_memory(target + done, &piece)?;
             done += n;
         }
         Ok(len - whole)
@@ -265,36 +265,6 @@ impl<T: Submit> MemoryFiles<T> {
         Ok(moved)
     }
 
-    /// Reads bytes anywhere.
-    pub(crate) fn get(&mut self, at: u64, len: u64) -> Result<Vec<u8>, FileError> {
-        let aligned = at / DWORD * DWORD;
-        let skipped = at - aligned;
-        let mut bytes = self.drive.read_memory(aligned, len + skipped)?;
-        bytes.drain(..skipped as usize);
-        Ok(bytes)
-    }
-
-    /// Writes bytes anywhere.
-    pub(crate) fn put(&mut self, at: u64, data: &[u8]) -> Result<(), FileError> {
-        let end = at + data.len() as u64;
-        let (first, last) = (at / DWORD * DWORD, end.next_multiple_of(DWORD));
-        if (first, last) == (at, end) {
-            return Ok(self.drive.write_memory(at, data)?);
-        }
-        let mut bytes = vec![0; (last - first) as usize];
-        let skipped = (at - first) as usize;
-        // What is around them in their dwords stays.
-        let head = self.drive.read_memory(first, DWORD)?;
-        bytes[..DWORD as usize].copy_from_slice(&head);
-        if last - first > DWORD {
-            let tail = self.drive.read_memory(last - DWORD, DWORD)?;
-            let at = bytes.len() - DWORD as usize;
-            bytes[at..].copy_from_slice(&tail);
-        }
-        bytes[skipped..skipped + data.len()].copy_from_slice(data);
-        Ok(self.drive.write_memory(first, &bytes)?)
-    }
-
     /// Makes what is between a file's end and an offset beyond it zero.
     fn zero_up_to(&mut self, place: Place, offset: u64) -> Result<(), FileError> {
         if offset > place.size {
@@ -308,14 +278,14 @@ impl<T: Submit> MemoryFiles<T> {
         let end = at + len;
         let (first, last) = (at.next_multiple_of(DWORD), end / DWORD * DWORD);
         if first >= last {
-            return self.put(at, &vec![0; len as usize]);
+            return Ok(self.drive.write_memory(at, &vec![0; len as usize])?);
         }
         if first > at {
-            self.put(at, &vec![0; (first - at) as usize])?;
+            self.drive.write_memory(at, &vec![0; (first - at) as usize])?;
         }
         self.drive.fill_memory(first, last - first)?;
         if end > last {
-            self.put(last, &vec![0; (end - last) as usize])?;
+            self.drive.write_memory(last, &vec![0; (end - last) as usize])?;
         }
         Ok(())
     }

@@ -161,10 +161,7 @@ impl<T: Submit> State<T> {
     /// A program is no longer wanted.
     pub(crate) fn unload_program(&mut self, program: &ProgramFile) -> Done<()> {
         if let ProgramFile::Loaded { index, .. } = program {
-            let drive = &mut self.files.drive;
-            // It may have been deactivated by others.
-            let _ = drive.activate_program(*index, false);
-            drive.unload_program(*index).map_err(|_| Errno::EBUSY)?;
+            self.files.drive.remove_program(*index).map_err(|_| Errno::EBUSY)?;
         }
         Ok(())
     }

@@ -32,10 +32,10 @@ typedef struct csdrive_geometry {
     uint64_t transfer_bytes_max; /* most bytes of one command; functions below split what is longer */
 } csdrive_geometry;
 
-/* A part of device memory. */
+/* A part of device memory: {.start = 4096, .length = 100}. */
 typedef struct csdrive_range {
     uint64_t start;  /* first byte */
-    uint32_t length; /* bytes */
+    uint32_t length; /* bytes; may be 0 */
     uint32_t reserved;
 } csdrive_range;
 
@@ -82,15 +82,17 @@ int csdrive_load_file(csdrive *drive, uint16_t index, const char *path);
 /* Lets a program be executed (1), or no more (0). */
 int csdrive_activate(csdrive *drive, uint16_t index, int active);
 
-/* Removes a program that is not active. */
+/* Removes a program, active or not. */
 int csdrive_unload(csdrive *drive, uint16_t index);
 
-/* Device memory. Starts are multiples of four, lengths of writes and fills, too. */
+/* Device memory. Starts and lengths of fills and copies are multiples of four; a copy does not overlap. If a write's are
+ * not, what is around it in its dwords is read and written, too. */
 int csdrive_memory_read(csdrive *drive, uint64_t start, void *buffer, size_t length);
 int csdrive_memory_write(csdrive *drive, uint64_t start, const void *buffer, size_t length);
 int csdrive_memory_fill(csdrive *drive, uint64_t start, uint64_t length);
+int csdrive_memory_copy(csdrive *drive, uint64_t from, uint64_t length, uint64_t to);
 
-/* Blocks; the buffer holds count blocks. */
+/* Blocks; the buffer holds count blocks, all of them. */
 int csdrive_read_blocks(csdrive *drive, uint64_t first, uint64_t count, void *buffer);
 int csdrive_write_blocks(csdrive *drive, uint64_t first, uint64_t count, const void *buffer);
 
@@ -108,7 +110,7 @@ int csdrive_group_create(csdrive *drive, uint16_t weight, uint8_t *id);
 int csdrive_group_change(csdrive *drive, uint8_t id, uint16_t weight);
 int csdrive_group_delete(csdrive *drive, uint8_t id);
 
-/* Executes a program and waits for its end. */
+/* Executes a program and waits for its end. The result is the program's long long: cast it to int64_t for its sign. */
 int csdrive_execute(csdrive *drive, const csdrive_execution *execution, uint64_t *result);
 
 /* Starts an execution. What it points to is copied. The drive sees it at the next csdrive_wait(), at the latest. */

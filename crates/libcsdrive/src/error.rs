@@ -1,7 +1,7 @@
 //! What goes wrong: numbers for C, and words.
 
 use std::cell::RefCell;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -69,19 +69,28 @@ pub(crate) fn status_number(status: Status) -> c_int {
     c_int::from(status.bits() & 0x7FF)
 }
 
+/// Bytes of the words about a failure; what is longer is cut.
+const TEXT_BYTES: usize = 4096;
+
 thread_local! {
-    static LAST: RefCell<CString> = RefCell::default();
+    // Without a destructor, so that it is still there when the process or thread ends (atexit, C++'s static objects).
+    static LAST: RefCell<[u8; TEXT_BYTES]> = const { RefCell::new([0; TEXT_BYTES]) };
 }
 
 /// The last failure of this thread, in words.
 pub(crate) fn last() -> *const c_char {
-    LAST.with_borrow(|text| text.as_ptr())
+    LAST.with_borrow(|text| text.as_ptr().cast())
 }
 
-fn note(text: String) {
-    // Zeroes cannot be in it: they would end it.
-    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
-    LAST.set(text);
+fn note(text: &str) {
+    let end = text.floor_char_boundary(TEXT_BYTES - 1);
+    LAST.with_borrow_mut(|last| {
+        // Zeroes cannot be in it: they would end it.
+        for (place, byte) in last.iter_mut().zip(text[..end].bytes()) {
+            *place = if byte == 0 { b' ' } else { byte };
+        }
+        last[end] = 0;
+    });
 }
 
 /// Runs a function of the library: its number, after its words are noted.
@@ -89,11 +98,11 @@ pub(crate) fn guarded(act: impl FnOnce() -> Result<(), Failure>) -> c_int {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(Ok(())) => 0,
         Ok(Err(failure)) => {
-            note(failure.text());
+            note(&failure.text());
             failure.number()
         }
         Err(_) => {
-            note("a bug in libcsdrive: please report what it printed".to_owned());
+            note("a bug in libcsdrive: please report what it printed");
             -libc::EIO
         }
     }

@@ -262,7 +262,7 @@ pub unsafe extern "C" fn csdrive_activate(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn csdrive_unload(drive: *const csdrive, index: u16) -> c_int {
     // SAFETY: as above.
-    unsafe { with(drive, |drive| Ok(drive.unload_program(index)?)) }
+    unsafe { with(drive, |drive| Ok(drive.remove_program(index)?)) }
 }
 
 /// See the header.
@@ -315,6 +315,21 @@ pub unsafe extern "C" fn csdrive_memory_fill(
 ) -> c_int {
     // SAFETY: as above.
     unsafe { with(drive, |drive| Ok(drive.fill_memory(start, length)?)) }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_memory_copy(
+    drive: *const csdrive,
+    from: u64,
+    length: u64,
+    to: u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.copy_memory(from, length, to)?)) }
 }
 
 /// Bytes of so many blocks.

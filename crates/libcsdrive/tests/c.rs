@@ -94,7 +94,18 @@ const MISUSE: &str = r#"
 #include <libcsdrive.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static csdrive *last;
+
+/* Whatever is gone by then, the library is not. */
+static void at_end(void)
+{
+    if (csdrive_unload(last, 77) != 0x196 || !strstr(csdrive_error(), "No Program"))
+        puts("at the end it does not work");
+    csdrive_close(last);
+}
 
 static void expect(int number, int expected, const char *words)
 {
@@ -122,7 +133,25 @@ int main(int argc, char **argv)
     expect(csdrive_get_geometry(drive, &geometry), 0, "");
     if (geometry.memory_bytes != 4 << 20)
         puts("another geometry");
-    expect(csdrive_memory_write(drive, 2, buffer, 4), -EINVAL, "not a multiple of 4");
+    /* Any place and length; what is around them stays. */
+    memset(block, 9, 16);
+    expect(csdrive_memory_write(drive, 0, block, 16), 0, "");
+    expect(csdrive_memory_write(drive, 3, "abcdef", 6), 0, "");
+    expect(csdrive_memory_write(drive, 13, "g", 1), 0, "");
+    memcpy(block + 3, "abcdef", 6);
+    block[13] = 'g';
+    expect(csdrive_memory_read(drive, 0, buffer, 16), 0, "");
+    if (memcmp(buffer, block, 16))
+        puts("other bytes");
+    expect(csdrive_memory_read(drive, 5, buffer, 2), 0, "");
+    if (memcmp(buffer, "cd", 2))
+        puts("other bytes at an odd place");
+    expect(csdrive_memory_copy(drive, 0, 16, 64), 0, "");
+    expect(csdrive_memory_read(drive, 64, buffer, 16), 0, "");
+    if (memcmp(buffer, block, 16))
+        puts("another copy");
+    expect(csdrive_memory_fill(drive, 2, 4), -EINVAL, "not a multiple of 4");
+    expect(csdrive_memory_copy(drive, 0, 2, 64), -EINVAL, "not a multiple of 4");
     expect(csdrive_memory_write(drive, geometry.memory_bytes, buffer, 4), -EINVAL, "4194304 bytes");
     expect(csdrive_memory_read(drive, UINT64_MAX - 3, buffer, 8), -EINVAL, "4194304 bytes");
     expect(csdrive_memory_read(drive, 0, NULL, 8), -EINVAL, "buffer is NULL");
@@ -152,7 +181,8 @@ int main(int argc, char **argv)
     expect(csdrive_group_delete(drive, group), 0x1c8, "group list");
     csdrive_done done;
     expect(csdrive_wait(drive, &done, 1), -ECHILD, "no command is under way");
-    csdrive_close(drive);
+    last = drive;
+    atexit(at_end);
     return 0;
 }
 "#;

@@ -18,7 +18,7 @@ static csdrive *drive;
 /* Takes the program from the drive again, and closes it. Returns main's exit status. */
 static inline int end(void)
 {
-    int failed = csdrive_activate(drive, PROGRAM, 0) || csdrive_unload(drive, PROGRAM);
+    int failed = csdrive_unload(drive, PROGRAM);
     if (failed)
         fprintf(stderr, "unload the program: %s\n", csdrive_error());
     csdrive_close(drive);

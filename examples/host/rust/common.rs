@@ -49,8 +49,7 @@ fn with_program(
     drive.load_program(PROGRAM, &program)?;
     let outcome = example(&mut drive);
     // After a failure, too: the next example uses the same index.
-    let unloaded =
-        drive.activate_program(PROGRAM, false).and_then(|()| drive.unload_program(PROGRAM));
+    let unloaded = drive.remove_program(PROGRAM);
     let text = outcome?;
     unloaded?;
     Ok(text)

@@ -49,8 +49,7 @@ LOADED=
 cleanup() {
     status=$?
     if [ "$LOADED" ]; then
-        "$CSDRIVE" program deactivate --index 1 "$DEV" > /dev/null &&
-            "$CSDRIVE" program unload --index 1 "$DEV" > /dev/null || status=1
+        "$CSDRIVE" program unload --index 1 "$DEV" > /dev/null || status=1
     fi
     rm -rf "$DIR"
     exit $status

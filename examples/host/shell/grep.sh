@@ -3,23 +3,19 @@
 #
 #     sh grep.sh DEV grep-count.bpf.o
 #
-# With a device such as /dev/nvme0, the text is on the drive's blocks, and gets to device memory by a copy within the
-# drive: it OVERWRITES the last blocks. A socket has no block device: there the text is written to device memory.
+# The text is on the drive's blocks, and gets to device memory by a copy within the drive: it OVERWRITES the last blocks.
 . "$(dirname "$0")/common.sh"
 COUNT=2000 PATTERN=GET
 
 perl -e 'srand 1; my @words = qw(GET PUT a b);
     print join(" ", map { $words[rand @words] } 1 .. 5), "\n" for 1 .. $ARGV[0]' $COUNT > text
-if [ -b "${DEV}n1" ]; then
-    block=$(blockdev --getss "${DEV}n1")
-    count=$((($(size text) + block - 1) / block))
-    first=$(($(blockdev --getsize64 "${DEV}n1") / block - count))
-    # Past the kernel's cache: the drive copies what it has itself.
-    dd if=text of="${DEV}n1" bs="$block" seek="$first" conv=sync oflag=direct status=none
-    "$CSDRIVE" memory copy --block "$first" --count "$count" --start $INPUT "$DEV" > /dev/null
-else
-    memory_write $INPUT text
-fi
+geometry=$("$CSDRIVE" blocks info --json "$DEV")
+number() { echo "$geometry" | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p"; }
+block=$(number block_bytes)
+count=$((($(size text) + block - 1) / block))
+first=$(($(number blocks) - count))
+"$CSDRIVE" blocks write --block "$first" --file text "$DEV" > /dev/null
+"$CSDRIVE" memory copy --block "$first" --count "$count" --start $INPUT "$DEV" > /dev/null
 
 # The range ends where the text does. The program writes nothing: its output has no bytes.
 printf %s $PATTERN > pattern

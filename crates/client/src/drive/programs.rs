@@ -51,7 +51,7 @@ pub struct Invocation {
     pub program: u16,
     /// Identifier of a range set, 0 = none; ranges may also be given with the command.
     pub range_set: u16,
-    /// Start and length of each range, if no set is named.
+    /// Start and length of each range, if no set is named. A range may have no bytes.
     pub ranges: Vec<(u64, u32)>,
     /// First parameter.
     pub param1: i64,
@@ -86,7 +86,7 @@ impl<T: Submit> Drive<T> {
             let kind = program_type::EBPF;
             let entry = commands::load_program(index, kind, total, offset, piece.len() as u32);
             let data = Data::ToDrive(piece.to_vec());
-            let sent = self.run("Load Program", Lane::Admin, entry, data);
+            let sent = self.run(LOAD, Lane::Admin, entry, data);
             self.with_detail(sent)?;
             offset += piece.len() as u32;
         }
@@ -118,6 +118,19 @@ impl<T: Submit> Drive<T> {
     pub fn unload_program(&mut self, index: u16) -> DriveResult<()> {
         let entry = commands::unload_program(index);
         self.run("Unload Program", Lane::Admin, entry, Data::None).map(drop)
+    }
+
+    /// Deactivates a program if it is active, and unloads it.
+    ///
+    /// # Errors
+    /// If the drive refuses.
+    pub fn remove_program(&mut self, index: u16) -> DriveResult<()> {
+        match self.activate_program(index, false) {
+            Err(DriveError::Failed(failed))
+                if failed.status.same_code(Status::PROGRAM_NOT_ACTIVATED) => {}
+            other => other?,
+        }
+        self.unload_program(index)
     }
 
     /// The programs on the drive.
@@ -184,7 +197,7 @@ impl<T: Submit> Drive<T> {
         }
     }
 
-    /// Executes a program; returns its result.
+    /// Executes a program; returns its result: its `long long`, as the drive sends it, without a sign.
     ///
     /// # Errors
     /// If the drive refuses or stops the program; the detail says why.
@@ -271,6 +284,7 @@ impl<T: Submit> Drive<T> {
 const EXECUTE_DATA_BYTES_MAX: u64 = (1 << 24) - 1;
 
 const EXECUTE: &str = "Execute Program";
+pub(super) const LOAD: &str = "Load Program";
 
 fn descriptors(ranges: &[(u64, u32)]) -> Vec<u8> {
     let list: Vec<_> =

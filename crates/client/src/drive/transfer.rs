@@ -193,39 +193,63 @@ impl<T: Submit> Drive<T> {
         Ok(())
     }
 
-    /// Reads device memory; the start is a multiple of four.
+    /// Reads device memory, at any place.
     ///
     /// # Errors
     /// If the drive refuses.
     pub fn read_memory(&mut self, start: u64, len: u64) -> DriveResult<Vec<u8>> {
-        aligned("start of a read", start, DWORD)?;
         self.check_memory(start, len)?;
+        let first = start / DWORD * DWORD;
+        let end = start + len;
         let mut data = Vec::new();
-        for at in (0..len).step_by(self.geometry.transfer_bytes_max as usize) {
-            let n = self.geometry.transfer_bytes_max.min(len - at);
-            let rounded = n.next_multiple_of(DWORD);
-            let entry = commands::memory(MemoryOpcode::READ, start + at, rounded as u32);
-            let bytes = self.receive("Memory Read", Lane::Io, entry, rounded)?;
-            data.extend(&bytes[..n as usize]);
+        for at in (first..end).step_by(self.geometry.transfer_bytes_max as usize) {
+            let n = self.geometry.transfer_bytes_max.min(end - at).next_multiple_of(DWORD);
+            let entry = commands::memory(MemoryOpcode::READ, at, n as u32);
+            data.extend(self.receive("Memory Read", Lane::Io, entry, n)?);
         }
+        data.drain(..((start - first) as usize).min(data.len()));
+        data.truncate(len as usize);
         Ok(data)
     }
 
-    /// Writes device memory; start and length are multiples of four.
+    /// Writes device memory, at any place. Hosts write it by dwords: if start or end are not multiples of four, what is
+    /// around them in their dwords is read and written, too.
     ///
     /// # Errors
     /// If the drive refuses.
     pub fn write_memory(&mut self, start: u64, data: &[u8]) -> DriveResult<()> {
-        aligned("start of a write", start, DWORD)?;
-        aligned("length of a write", data.len() as u64, DWORD)?;
         self.check_memory(start, data.len() as u64)?;
-        let mut at = start;
-        for piece in data.chunks(self.geometry.transfer_bytes_max as usize) {
-            let entry = commands::memory(MemoryOpcode::WRITE, at, piece.len() as u32);
-            self.run("Memory Write", Lane::Io, entry, Data::ToDrive(piece.to_vec()))?;
+        let end = start + data.len() as u64;
+        let (first, last) = (start.next_multiple_of(DWORD), end / DWORD * DWORD);
+        if first > last {
+            return self.write_in_dword(start, data);
+        }
+        let (head, rest) = data.split_at((first - start) as usize);
+        let (whole, tail) = rest.split_at((last - first) as usize);
+        self.write_in_dword(start, head)?;
+        let mut at = first;
+        for piece in whole.chunks(self.geometry.transfer_bytes_max as usize) {
+            self.write_dwords(at, piece)?;
             at += piece.len() as u64;
         }
-        Ok(())
+        self.write_in_dword(last, tail)
+    }
+
+    fn write_dwords(&mut self, at: u64, data: &[u8]) -> DriveResult<()> {
+        let entry = commands::memory(MemoryOpcode::WRITE, at, data.len() as u32);
+        self.run("Memory Write", Lane::Io, entry, Data::ToDrive(data.to_vec())).map(drop)
+    }
+
+    /// Writes a part of a dword.
+    fn write_in_dword(&mut self, start: u64, data: &[u8]) -> DriveResult<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let first = start / DWORD * DWORD;
+        let skipped = (start - first) as usize;
+        let mut dword = self.read_memory(first, DWORD)?;
+        dword[skipped..skipped + data.len()].copy_from_slice(data);
+        self.write_dwords(first, &dword)
     }
 
     /// Zeroes device memory; start and length are multiples of four.

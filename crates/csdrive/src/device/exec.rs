@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Job group
     #[arg(short, long, value_name = "ID", default_value_t = 0)]
     group: u8,
+    /// Print the result with its sign: it is the program's long long
+    #[arg(long)]
+    signed: bool,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -62,7 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     target.perform(
         |drive| execute(drive, &invocation, count, depth),
         |done| {
-            let mut document = json!({ "result": done.result });
+            let mut document =
+                json!({ "result": done.result, "result_signed": done.result as i64 });
             if count > 1 {
                 document["count"] = count.into();
                 document["depth"] = depth.into();
@@ -72,7 +76,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             document
         },
         |done| {
-            say!("{}", done.result);
+            if arguments.signed {
+                say!("{}", done.result as i64);
+            } else {
+                say!("{}", done.result);
+            }
             if count > 1 {
                 let (seconds, rate) = (done.seconds, count as f64 / done.seconds);
                 eprintln!("{count} executions, {depth} at a time: {seconds:.3} s, {rate:.0}/s");

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Activate(At),
     /// Let a program be executed no more
     Deactivate(At),
-    /// Remove a program that is not active
+    /// Remove a program; it is deactivated first
     Unload(At),
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
             |()| say!("program {index}: not active"),
         ),
         Command::Unload(At { index, target }) => target.perform(
-            |drive| drive.unload_program(*index),
+            |drive| drive.remove_program(*index),
             |()| json!({ "index": index, "loaded": false }),
             |()| say!("program {index}: unloaded"),
         ),

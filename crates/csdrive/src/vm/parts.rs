@@ -25,17 +25,19 @@ const TOOLS: [&str; 6] =
     ["e2fsprogs", "libarchive13t64", "qemu-utils", "virtiofsd", "openssh-client", "busybox-static"];
 
 /// What the guest has: what every Debian has, and tools for a drive and its programs.
-const GUEST: [&str; 16] = [
+const GUEST: [&str; 18] = [
     "?essential",
     "apt",
     "ca-certificates",
     "clang",
     "e2fsprogs",
+    "fdisk",
     "fio",
     "fuse3",
     "iproute2",
     "kmod",
     "less",
+    "lz4",
     "nano",
     "nvme-cli",
     "openssh-server",
@@ -45,7 +47,7 @@ const GUEST: [&str; 16] = [
 ];
 
 /// Raised when what is in the cache changes.
-const VERSION: &str = "vm-2";
+const VERSION: &str = "vm-3";
 
 /// Size of the guest's disk: the file is as large as what is on it.
 const DISK: &str = "8G";

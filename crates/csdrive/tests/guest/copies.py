@@ -159,12 +159,12 @@ unmounted()
 done("others_that_share_its_blocks")
 
 # A partition that begins anywhere, with blocks smaller than a page.
-sh("nvme format /dev/nvme0n1 --lbaf=0 --force; addpart /dev/nvme0n1 1 3001 600000")
+sh("nvme format /dev/nvme0n1 --lbaf=0 --force; echo start=3001,size=600000 | sfdisk -q /dev/nvme0n1")
 assert os.path.exists("/sys/block/nvme0n1/nvme0n1p1")
 mounted("mkfs.ext4 -q -b 1024", "/dev/nvme0n1p1")
 both_ways(expected_in_drive=True)
 unmounted()
-sh("delpart /dev/nvme0n1 1")
+sh("wipefs -qa /dev/nvme0n1; blockdev --rereadpt /dev/nvme0n1")
 done("a_partition")
 
 # Files whose bytes are in the journal first.
