@@ -1,11 +1,12 @@
 //! Commands by a driver of one's own: over whatever [`Port`] leads to the controller.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use nvme_spec::PAGE_SIZE;
 
 use crate::commands;
-use crate::driver::{Driver, QueueId};
+use crate::driver::{Driver, Next, QueueId};
 use crate::memory::{Buffer, DmaMemory};
 use crate::port::Port;
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
@@ -84,13 +85,17 @@ impl<P: Port + std::fmt::Debug> Submit for Direct<P> {
         Ok(ticket)
     }
 
-    fn wait(&mut self) -> Result<Done, TransportError> {
+    fn wait_at_most(&mut self, limit: Option<Duration>) -> Result<Option<Done>, TransportError> {
         if self.under_way.is_empty() {
             return Err(TransportError::Idle);
         }
         // What else completes belongs to a user of the driver itself.
         let is_one = |queue, cid| self.under_way.contains_key(&(queue, cid));
-        let completion = self.driver.next_completion_of(is_one).ok_or(TransportError::Gone)?;
+        let completion = match self.driver.next_completion_of(is_one, limit) {
+            Next::Completed(completion) => completion,
+            Next::NotYet => return Ok(None),
+            Next::Never => return Err(TransportError::Gone),
+        };
         let known = self.under_way.remove(&(completion.queue, completion.cid));
         let UnderWay { ticket, buffer, receives } = known.ok_or(TransportError::Gone)?;
         let mut data = vec![0; receives];
@@ -99,7 +104,7 @@ impl<P: Port + std::fmt::Debug> Submit for Direct<P> {
             self.driver.port.memory().release(buffer);
         }
         let (status, result) = (completion.status, completion.result);
-        Ok(Done { ticket, status, kernel_error: None, result, data })
+        Ok(Some(Done { ticket, status, kernel_error: None, result, data }))
     }
 
     fn room(&self, lane: Lane) -> usize {

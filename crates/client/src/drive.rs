@@ -6,6 +6,7 @@ mod transfer;
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -16,7 +17,10 @@ use zerocopy::FromBytes;
 
 use crate::commands;
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
-use crate::{Direct, Driver, Passthrough, VfioUser, VfioUserOptions};
+use crate::{
+    Direct, Driver, EXECUTE_PATIENCE, Passthrough, PassthroughOptions, VfioUser, VfioUserOptions,
+    Waiting,
+};
 
 pub use groups::GroupInfo;
 pub use programs::{Invocation, ProgramInfo, ProgramState, RangeSetInfo};
@@ -107,8 +111,20 @@ pub struct Drive<T = Box<dyn Submit + Send>> {
     ready: VecDeque<Done>,
 }
 
-/// How many commands can be under way by the ways that [`Drive::open`] opens.
-const DEPTH: u16 = 256;
+/// How to open a drive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenOptions {
+    /// Commands under way at a time.
+    pub depth: u16,
+    /// Look for completions again and again instead of waiting for interrupts: faster, and takes a core.
+    pub is_polled: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { depth: 256, is_polled: false }
+    }
+}
 
 impl Drive {
     /// Opens a drive: `/dev/nvme0` or one of its namespaces, or the socket of `csdrive serve`.
@@ -116,20 +132,33 @@ impl Drive {
     /// # Errors
     /// If there is no such drive, it may not be used, or it is not a computational one.
     pub fn open(path: &Path) -> DriveResult<Self> {
+        Self::open_with(path, OpenOptions::default())
+    }
+
+    /// As [`Self::open`].
+    ///
+    /// # Errors
+    /// As of that; and if the kernel's driver cannot poll and is asked to.
+    pub fn open_with(path: &Path, options: OpenOptions) -> DriveResult<Self> {
         use std::os::unix::fs::FileTypeExt;
         let name = path.display().to_string();
+        let OpenOptions { depth, is_polled } = options;
         let metadata = std::fs::metadata(path)
             .map_err(|cause| TransportError::Open { path: name.clone(), cause })?;
         let kind = metadata.file_type();
         let transport: Box<dyn Submit + Send> = if kind.is_socket() {
             // As much as all commands under way can need; the machine provides what is used of it.
             let memory_bytes = 2 << 30;
-            let options = VfioUserOptions { memory_bytes, ..VfioUserOptions::default() };
+            let waiting = if is_polled { Waiting::Poll } else { Waiting::Interrupts };
+            let patience = EXECUTE_PATIENCE;
+            let entries = u32::from(depth);
+            let options =
+                VfioUserOptions { memory_bytes, waiting, patience, ..VfioUserOptions::default() };
             let port = VfioUser::connect(path, options)
                 .map_err(|cause| TransportError::Socket { path: name.clone(), cause })?;
-            Box::new(Direct::new(Driver::new(port, 1, u32::from(DEPTH))?))
+            Box::new(Direct::new(Driver::new(port, 1, entries)?))
         } else if kind.is_char_device() || kind.is_block_device() {
-            Box::new(Passthrough::open(path, DEPTH)?)
+            Box::new(Passthrough::open(path, PassthroughOptions { depth, is_polled })?)
         } else {
             let reason = "neither a device nor a socket".to_owned();
             return Err(TransportError::NoDrive { path: name, reason }.into());
@@ -239,6 +268,29 @@ impl<T: Submit> Drive<T> {
         match self.ready.pop_front() {
             Some(done) => Ok(done),
             None => Ok(self.transport.wait()?),
+        }
+    }
+
+    /// Waits for one command about so long at most, and keeps what else completes.
+    ///
+    /// # Errors
+    /// If the drive is gone, or there is no such command.
+    pub fn wait_for_at_most(
+        &mut self,
+        ticket: Ticket,
+        limit: Duration,
+    ) -> DriveResult<Option<Done>> {
+        let began = Instant::now();
+        loop {
+            let found = self.ready.iter().position(|done| done.ticket == ticket);
+            if let Some(done) = found.and_then(|at| self.ready.remove(at)) {
+                return Ok(Some(done));
+            }
+            let left = limit.saturating_sub(began.elapsed());
+            match self.transport.wait_at_most(Some(left))? {
+                Some(done) => self.ready.push_back(done),
+                None => return Ok(None),
+            }
         }
     }
 

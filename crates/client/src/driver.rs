@@ -1,6 +1,7 @@
 //! An NVMe driver: enables a controller, owns queues, submits commands, collects completions.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use nvme_spec::{Aqa, Cc, CompletionEntry, Csts, PAGE_SIZE, Status, SubmissionEntry, offset};
 use zerocopy::IntoBytes;
@@ -50,6 +51,16 @@ pub enum DriverError {
 struct ShadowDoorbells {
     shadow: Buffer,
     event_index: Buffer,
+}
+
+/// What came of waiting for a completion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    Completed(Completion),
+    /// The time was over.
+    NotYet,
+    /// Nothing that is under way will complete.
+    Never,
 }
 
 /// A completion that was taken from its queue and not handed out yet.
@@ -404,26 +415,33 @@ impl<P: Port> Driver<P> {
             if let Some(completion) = self.ready_completion() {
                 return Some(completion);
             }
-            if !self.port.wait() {
+            if !self.port.wait(None) {
                 return None;
             }
         }
     }
 
-    /// The next completion of one of certain commands, known by queue and identifier; others are kept.
+    /// The next completion of one of certain commands, known by queue and identifier; others are kept. Waits for it
+    /// about so long at most.
     pub(crate) fn next_completion_of(
         &mut self,
         is_one: impl Fn(QueueId, u16) -> bool,
-    ) -> Option<Completion> {
+        limit: Option<Duration>,
+    ) -> Next {
+        let began = limit.map(|limit| (Instant::now(), limit));
         loop {
             self.collect();
             let found = |Ready { completion, .. }: &Ready| is_one(completion.queue, completion.cid);
             if let Some(at) = self.ready.iter().position(found) {
-                let ready = self.ready.remove(at)?;
-                return Some(self.hand_out(ready));
+                let ready = self.ready.remove(at).expect("it was found there");
+                return Next::Completed(self.hand_out(ready));
             }
-            if !self.port.wait() {
-                return None;
+            let left = began.map(|(began, limit)| limit.saturating_sub(began.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Next::NotYet;
+            }
+            if !self.port.wait(left) {
+                return Next::Never;
             }
         }
     }
@@ -465,7 +483,7 @@ impl<P: Port> Driver<P> {
                 let ready = self.ready.remove(at).ok_or(DriverError::Stuck)?;
                 return Ok(self.hand_out(ready));
             }
-            if !self.port.wait() {
+            if !self.port.wait(None) {
                 return Err(DriverError::Stuck);
             }
             self.collect();

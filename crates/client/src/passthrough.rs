@@ -2,39 +2,78 @@
 //! (`/dev/ng0n1`, ...; Linux 5.19 and later), admin commands on `/dev/nvme0` (6.0 and later).
 
 mod kernel;
+mod slots;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use nvme_spec::{PAGE_SIZE, Status};
+use nvme_spec::namespace::COMPUTE_NSID;
+use nvme_spec::{PAGE_SIZE, ProgramOpcode, Status};
 
-use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
-use kernel::{Ring, UringCommand};
+use crate::transport::{
+    Command, Data, Done, EXECUTE_PATIENCE, Lane, Submit, Ticket, TransportError,
+};
+use kernel::{Completion, Ring, UringCommand};
+use slots::{Slot, Slots};
 
 /// Largest data of a command. The kernel's driver takes 127 segments, and a buffer in user space may be as many
 /// as it has pages, and one more.
 const DATA_BYTES_MAX: u64 = 64 * PAGE_SIZE;
 
+/// How long the kernel lets a program run before it resets the drive; it has less patience with other commands.
+const EXECUTE_TIMEOUT_MS: u32 = EXECUTE_PATIENCE.as_millis() as u32;
+
+/// How to use it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PassthroughOptions {
+    /// Commands at a time.
+    pub depth: u16,
+    /// Look for completions again and again instead of waiting for interrupts: faster, and takes a core. The kernel's
+    /// driver must have queues for it.
+    pub is_polled: bool,
+}
+
+impl Default for PassthroughOptions {
+    fn default() -> Self {
+        Self { depth: 256, is_polled: false }
+    }
+}
+
+/// Where a command's data is.
+#[derive(Debug)]
+enum Buffer {
+    Own(Vec<u8>),
+    Registered(Slot),
+}
+
 /// What is kept of a command that is under way.
 #[derive(Debug)]
 struct UnderWay {
-    ticket: Ticket,
-    buffer: Vec<u8>,
-    /// The buffer is for the command's caller.
-    receives: bool,
+    lane: Lane,
+    buffer: Buffer,
+    /// Bytes for the command's caller.
+    receives: usize,
 }
 
 /// A way to a drive through the kernel.
 #[derive(Debug)]
 pub struct Passthrough {
+    // Before what it uses: fields are dropped in order.
     ring: Ring,
+    /// For admin commands, if they cannot be polled for with the others.
+    admin_ring: Option<Ring>,
+    /// Registered memory, if the kernel let it be.
+    slots: Option<Slots>,
     /// The controller, for admin commands.
     controller: File,
     /// Namespaces by identifier.
     namespaces: HashMap<u32, File>,
     under_way: HashMap<u64, UnderWay>,
+    /// How many of those are admin commands.
+    admin_under_way: usize,
     depth: usize,
     next: u64,
 }
@@ -51,12 +90,12 @@ impl Passthrough {
         if is_whole { digits.parse().ok() } else { None }
     }
 
-    /// Opens a drive by the name of its controller (`/dev/nvme0`) or any of its namespaces, for so many commands
-    /// at a time.
+    /// Opens a drive by the name of its controller (`/dev/nvme0`) or any of its namespaces.
     ///
     /// # Errors
     /// If there is none, the caller must not use it, or the kernel has no io_uring.
-    pub fn open(path: &Path, depth: u16) -> Result<Self, TransportError> {
+    pub fn open(path: &Path, options: PassthroughOptions) -> Result<Self, TransportError> {
+        let PassthroughOptions { depth, is_polled } = options;
         let name = path.display().to_string();
         let no_drive = |reason: &str| TransportError::NoDrive {
             path: name.clone(),
@@ -80,17 +119,100 @@ impl Passthrough {
                 "the kernel shows no generic devices (/dev/ngXnY) for it: Linux 6.1 or newer is needed",
             ));
         }
-        let ring = Ring::new(depth)
-            .map_err(|cause| TransportError::Open { path: "io_uring".to_owned(), cause })?;
+        if is_polled && !has_poll_queues(number) {
+            return Err(TransportError::NoPolling(name));
+        }
+        let ring = |is_polled| {
+            Ring::new(depth, is_polled)
+                .map_err(|cause| TransportError::Open { path: "io_uring".to_owned(), cause })
+        };
+        let (ring, admin_ring) =
+            (ring(is_polled)?, if is_polled { Some(ring(false)?) } else { None });
+        // A limit of locked memory may be in the way; it works without, too.
+        let mut slots = Slots::new(depth);
+        let slots = ring.register(slots.all()).is_ok().then_some(slots);
         Ok(Self {
             ring,
+            admin_ring,
+            slots,
             controller,
             namespaces,
             under_way: HashMap::new(),
+            admin_under_way: 0,
             depth: depth.into(),
             next: 0,
         })
     }
+
+    /// Bytes of a command's data, by a ring that knows the registered memory or not.
+    fn buffer(&mut self, data: Data, len: usize, may_register: bool) -> (Buffer, usize) {
+        let receives = if matches!(data, Data::FromDrive(_)) { len } else { 0 };
+        let slots = self.slots.as_mut().filter(|_| may_register && len > 0);
+        if let Some(slots) = slots
+            && let Some(slot) = slots.take(len)
+        {
+            match &data {
+                Data::ToDrive(bytes) => slots.bytes(&slot, len).copy_from_slice(bytes),
+                // What another command left is not its data.
+                _ => slots.bytes(&slot, len).fill(0),
+            }
+            return (Buffer::Registered(slot), receives);
+        }
+        let bytes = match data {
+            Data::ToDrive(bytes) => bytes,
+            _ => vec![0; len],
+        };
+        (Buffer::Own(bytes), receives)
+    }
+
+    /// Waits for a completion by any ring.
+    fn completion(&mut self, limit: Option<Duration>) -> std::io::Result<Option<Completion>> {
+        let io_under_way = self.under_way.len() - self.admin_under_way;
+        let Some(admin) = &mut self.admin_ring else { return self.ring.wait(limit) };
+        match (self.admin_under_way, io_under_way) {
+            (0, _) => self.ring.wait(limit),
+            (_, 0) => admin.wait(limit),
+            _ => {
+                let began = Instant::now();
+                loop {
+                    for ring in [&mut self.ring, &mut *admin] {
+                        if let Some(completion) = ring.wait(Some(Duration::ZERO))? {
+                            return Ok(Some(completion));
+                        }
+                    }
+                    if limit.is_some_and(|limit| began.elapsed() >= limit) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The command of a completion is no longer under way; its data, if it is for the caller.
+    fn finish(&mut self, user_data: u64) -> Option<Vec<u8>> {
+        let UnderWay { lane, buffer, receives } = self.under_way.remove(&user_data)?;
+        self.admin_under_way -= usize::from(lane == Lane::Admin);
+        match (buffer, &mut self.slots) {
+            (Buffer::Own(bytes), _) if receives > 0 => Some(bytes),
+            (Buffer::Registered(slot), Some(slots)) => {
+                let bytes = slots.bytes(&slot, receives).to_vec();
+                slots.give(slot);
+                Some(bytes)
+            }
+            _ => Some(Vec::new()),
+        }
+    }
+}
+
+/// True if the kernel's driver can poll for this drive's completions.
+fn has_poll_queues(controller: u32) -> bool {
+    let folder = format!("/sys/class/nvme/nvme{controller}");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let polls = |entry: fs::DirEntry| {
+        let text = fs::read_to_string(entry.path().join("queue/io_poll"));
+        text.is_ok_and(|text| text.trim() == "1")
+    };
+    entries.into_iter().any(polls)
 }
 
 fn open(path: &Path) -> Result<File, TransportError> {
@@ -115,44 +237,61 @@ impl Submit for Passthrough {
             return Err(TransportError::Full(self.depth));
         }
         let Command { name, lane, entry, data } = command;
+        let nsid = entry.nsid.get();
+        if lane == Lane::Io && !self.namespaces.contains_key(&nsid) {
+            return Err(TransportError::NoNamespace(nsid));
+        }
+        let is_first_ring = lane == Lane::Io || self.admin_ring.is_none();
+        let data_len = match &data {
+            Data::None => 0,
+            Data::ToDrive(bytes) => bytes.len(),
+            Data::FromDrive(len) => *len,
+        };
+        let (mut buffer, receives) = self.buffer(data, data_len, is_first_ring);
+        let is_execute =
+            lane == Lane::Io && nsid == COMPUTE_NSID && entry.opcode == ProgramOpcode::EXECUTE.0;
+        let timeout_ms = if is_execute { EXECUTE_TIMEOUT_MS } else { 0 };
+        let number = self.next;
+        let (bytes, is_registered) = match (&mut buffer, &mut self.slots) {
+            (Buffer::Registered(slot), Some(slots)) => (slots.bytes(slot, data_len), true),
+            (Buffer::Own(bytes), _) => (bytes.as_mut_slice(), false),
+            (Buffer::Registered(_), None) => unreachable!("slots stay as long as the transport"),
+        };
+        let request = UringCommand::new(&entry, bytes, timeout_ms);
         let file = match lane {
             Lane::Admin => &self.controller,
-            Lane::Io => {
-                let nsid = entry.nsid.get();
-                self.namespaces.get(&nsid).ok_or(TransportError::NoNamespace(nsid))?
+            Lane::Io => &self.namespaces[&nsid],
+        };
+        let ring = match &mut self.admin_ring {
+            Some(ring) if lane == Lane::Admin => ring,
+            _ => &mut self.ring,
+        };
+        if let Err(cause) = ring.push(file, lane, request, is_registered, number) {
+            if let (Buffer::Registered(slot), Some(slots)) = (buffer, &mut self.slots) {
+                slots.give(slot);
             }
-        };
-        let (mut buffer, receives) = match data {
-            Data::None => (Vec::new(), false),
-            Data::ToDrive(bytes) => (bytes, false),
-            Data::FromDrive(len) => (vec![0; len], true),
-        };
-        let number = self.next;
-        let request = UringCommand::new(&entry, &mut buffer);
-        self.ring
-            .push(file, lane, request, number)
-            .map_err(|cause| TransportError::Kernel { command: name, cause })?;
+            return Err(TransportError::Kernel { command: name, cause });
+        }
         self.next += 1;
-        let ticket = Ticket(number);
-        self.under_way.insert(number, UnderWay { ticket, buffer, receives });
-        Ok(ticket)
+        self.admin_under_way += usize::from(lane == Lane::Admin);
+        self.under_way.insert(number, UnderWay { lane, buffer, receives });
+        Ok(Ticket(number))
     }
 
-    fn wait(&mut self) -> Result<Done, TransportError> {
+    fn wait_at_most(&mut self, limit: Option<Duration>) -> Result<Option<Done>, TransportError> {
         if self.under_way.is_empty() {
             return Err(TransportError::Idle);
         }
         let gone = |cause| TransportError::Kernel { command: "waiting", cause };
-        let completion = self.ring.wait().map_err(gone)?;
-        let known = self.under_way.remove(&completion.user_data);
-        let UnderWay { ticket, buffer, receives } = known.ok_or(TransportError::Gone)?;
+        let Some(completion) = self.completion(limit).map_err(gone)? else { return Ok(None) };
+        let data = self.finish(completion.user_data).ok_or(TransportError::Gone)?;
         // Positive numbers are NVMe statuses, negative ones the kernel's errors.
         let (status, kernel_error) = match u16::try_from(completion.result) {
             Ok(status) => (Status::from_bits(status), None),
             Err(_) => (Status::INTERNAL_ERROR, Some(completion.result.saturating_neg())),
         };
-        let data = if receives { buffer } else { Vec::new() };
-        Ok(Done { ticket, status, kernel_error, result: completion.value, data })
+        let ticket = Ticket(completion.user_data);
+        Ok(Some(Done { ticket, status, kernel_error, result: completion.value, data }))
     }
 
     fn room(&self, _: Lane) -> usize {
@@ -168,13 +307,14 @@ impl Drop for Passthrough {
     /// The kernel writes to buffers until their commands end.
     fn drop(&mut self) {
         while !self.under_way.is_empty() {
-            match self.ring.wait() {
-                Ok(completion) => drop(self.under_way.remove(&completion.user_data)),
+            match self.completion(None) {
+                Ok(completion) => {
+                    completion.map(|completion| self.finish(completion.user_data));
+                }
                 Err(_) => {
                     // Whatever becomes of them, nothing else may get their memory.
-                    self.under_way
-                        .drain()
-                        .for_each(|(_, command)| std::mem::forget(command.buffer));
+                    std::mem::forget(std::mem::take(&mut self.under_way));
+                    std::mem::forget(self.slots.take());
                 }
             }
         }
@@ -203,9 +343,13 @@ mod tests {
 
     #[test]
     fn what_is_no_drive_is_refused() {
-        let error = Passthrough::open(Path::new("/dev/null"), 8).unwrap_err().to_string();
+        let error = Passthrough::open(Path::new("/dev/null"), PassthroughOptions::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not the name of an NVMe device"), "{error}");
-        let error = Passthrough::open(Path::new("/dev/nvme77"), 8).unwrap_err().to_string();
+        let error = Passthrough::open(Path::new("/dev/nvme77"), PassthroughOptions::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/dev/nvme77"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! The way to a controller.
 
+use std::time::Duration;
+
 use crate::memory::DmaMemory;
 
 /// What a driver needs of the way to a controller.
@@ -19,9 +21,9 @@ pub trait Port {
     /// A doorbell was rung or memory that stands for one was written: lets the controller see it.
     fn settle(&mut self);
 
-    /// Lets the controller work until it may have completed something; false if nothing that is
-    /// under way ever will.
-    fn wait(&mut self) -> bool;
+    /// Lets the controller work until it may have completed something, or for about so long (a simulated one: until
+    /// the former); false if nothing that is under way ever will.
+    fn wait(&mut self, limit: Option<Duration>) -> bool;
 
     /// Takes the interrupt vectors raised since the last call, in order, into a buffer that is
     /// empty.

@@ -1,6 +1,11 @@
 //! The one seam between what a host wants and how its commands get to a drive.
 
+use std::time::Duration;
+
 use nvme_spec::{Status, SubmissionEntry};
+
+/// How long a program may run before the drive counts as gone.
+pub const EXECUTE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which kind of queue a command goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -65,11 +70,24 @@ pub trait Submit: std::fmt::Debug {
     /// If there is no room for it ([`Self::room`]) or no way any more.
     fn submit(&mut self, command: Command) -> Result<Ticket, TransportError>;
 
+    /// Waits for the next command to complete, about so long at most (a simulated drive has no such limit). `None` if
+    /// none has.
+    ///
+    /// # Errors
+    /// If none is under way, or the drive is gone.
+    fn wait_at_most(&mut self, limit: Option<Duration>) -> Result<Option<Done>, TransportError>;
+
     /// Waits for the next command to complete.
     ///
     /// # Errors
     /// If none is under way, or the drive is gone.
-    fn wait(&mut self) -> Result<Done, TransportError>;
+    fn wait(&mut self) -> Result<Done, TransportError> {
+        loop {
+            if let Some(done) = self.wait_at_most(None)? {
+                return Ok(done);
+            }
+        }
+    }
 
     /// Commands of this kind that can be submitted now.
     fn room(&self, lane: Lane) -> usize;
@@ -83,8 +101,8 @@ impl<T: Submit + ?Sized> Submit for Box<T> {
         (**self).submit(command)
     }
 
-    fn wait(&mut self) -> Result<Done, TransportError> {
-        (**self).wait()
+    fn wait_at_most(&mut self, limit: Option<Duration>) -> Result<Option<Done>, TransportError> {
+        (**self).wait_at_most(limit)
     }
 
     fn room(&self, lane: Lane) -> usize {
@@ -116,6 +134,10 @@ pub enum TransportError {
     Idle,
     #[error("all {0} places for commands are taken: wait for one to complete")]
     Full(usize),
+    #[error(
+        "{0}: the kernel's driver has no queues for polling; load it with nvme.poll_queues=1, or do not poll"
+    )]
+    NoPolling(String),
     #[error("there is no namespace {0} on this drive")]
     NoNamespace(u32),
 }

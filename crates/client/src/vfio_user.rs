@@ -147,10 +147,13 @@ impl VfioUser {
         result.map_err(|error| self.failed.get_or_insert(error)).ok()
     }
 
-    /// Sleeps until an interrupt; false if there is none for too long, or the server is gone.
-    fn sleep(&mut self) -> bool {
+    /// Sleeps until an interrupt, or for so long; false if there is none for too long, or the server is gone.
+    fn sleep(&mut self, limit: Option<Duration>) -> bool {
+        let waited = self.waits_since.get_or_insert_with(Instant::now).elapsed();
+        let patience = self.options.patience.saturating_sub(waited);
+        let limit = limit.filter(|limit| *limit < patience);
         // Longer than a lifetime: for ever.
-        let timeout = Timespec::try_from(self.options.patience).ok();
+        let timeout = Timespec::try_from(limit.unwrap_or(patience)).ok();
         let mut fds: Vec<PollFd<'_>> =
             self.eventfds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         fds.push(PollFd::new(&self.client, PollFlags::IN));
@@ -159,8 +162,11 @@ impl VfioUser {
         let is_interrupt = interrupts.iter().any(|fd| fd.revents().contains(PollFlags::IN));
         let is_socket = !socket.revents().is_empty();
         match woken {
-            Ok(0) => false,
-            Ok(_) => is_interrupt || !is_socket || self.client.is_connected(),
+            Ok(0) => limit.is_some(),
+            Ok(_) => {
+                self.waits_since = None;
+                is_interrupt || !is_socket || self.client.is_connected()
+            }
             Err(error) => error == rustix::io::Errno::INTR,
         }
     }
@@ -205,12 +211,12 @@ impl Port for VfioUser {
         self.waits_since = None;
     }
 
-    fn wait(&mut self) -> bool {
+    fn wait(&mut self, limit: Option<Duration>) -> bool {
         if self.failed.is_some() {
             return false;
         }
         if self.options.waiting == Waiting::Interrupts {
-            return self.sleep();
+            return self.sleep(limit);
         }
         std::hint::spin_loop();
         self.looks = self.looks.wrapping_add(1);

@@ -13,7 +13,7 @@ mod transfer;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use client::{Drive, DriveError, DriveResult};
+use client::{Drive, DriveError, DriveResult, OpenOptions};
 use serde_json::{Value, json};
 
 use crate::report::say;
@@ -25,6 +25,9 @@ pub(crate) struct Target {
     /// The drive: /dev/nvme0, one of its namespaces, or the socket of csdrive serve
     #[arg(value_name = "DEV")]
     device: PathBuf,
+    /// Look for completions again and again instead of waiting for interrupts (a device: nvme.poll_queues=1)
+    #[arg(long)]
+    polled: bool,
     /// How results are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "normal", value_parser = ["normal", "json"])]
     output_format: String,
@@ -43,7 +46,8 @@ impl Target {
     }
 
     pub(crate) fn open(&self) -> Result<Drive> {
-        Drive::open(&self.device).map_err(|error| Usage(error.into()).into())
+        let options = OpenOptions { is_polled: self.polled, ..OpenOptions::default() };
+        Drive::open_with(&self.device, options).map_err(|error| Usage(error.into()).into())
     }
 
     pub(crate) fn is_json(&self) -> bool {

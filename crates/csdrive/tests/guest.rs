@@ -202,6 +202,18 @@ grep 'CAP_SYS_ADMIN' error
 grep 'no drive' error
 csdrive program deactivate --index 3 /dev/nvme0
 csdrive program unload --index 3 /dev/nvme0
+# Polling: only if the driver has queues for it.
+! csdrive check --polled /dev/nvme0 2> error
+grep 'nvme.poll_queues=1' error
+D=$(basename $(readlink /sys/class/nvme/nvme0/device))
+echo 1 > /sys/module/nvme/parameters/poll_queues
+echo $D > /sys/bus/pci/drivers/nvme/unbind
+echo $D > /sys/bus/pci/drivers/nvme/bind
+n=0; while [ ! -e /dev/ng0n3 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
+test "$(cat /sys/block/nvme0n1/queue/io_poll)" = 1
+csdrive check --polled /dev/nvme0
+csdrive bench transport --milliseconds 200 --json /dev/nvme0
+csdrive bench transport --milliseconds 200 --polled --json /dev/nvme0
 "#;
 
 /// Every example in C, Rust and for the shell, as examples/README.md says.

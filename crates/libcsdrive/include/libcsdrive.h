@@ -70,6 +70,11 @@ const char *csdrive_version(void);
 /* Opens a drive: "/dev/nvme0", one of its namespaces, or a socket of `csdrive serve`. */
 int csdrive_open(const char *path, csdrive **drive);
 
+/* The same with flags. CSDRIVE_POLLED: look for completions again and again instead of waiting for interrupts; faster, and
+ * takes a processor. The kernel's driver must be loaded with nvme.poll_queues=1 or more; sockets need nothing. */
+#define CSDRIVE_POLLED 1u
+int csdrive_open_with(const char *path, unsigned flags, csdrive **drive);
+
 /* Closes a drive; NULL is none. What is under way is given up; by io_uring, it is waited for. */
 void csdrive_close(csdrive *drive);
 

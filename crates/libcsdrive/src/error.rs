@@ -14,6 +14,8 @@ use nvme_spec::Status;
 pub(crate) enum Failure {
     /// A pointer that must not be null.
     Null(&'static str),
+    /// Flags that mean nothing.
+    Flags(u32),
     /// A file.
     File {
         path: PathBuf,
@@ -32,7 +34,7 @@ impl Failure {
     fn number(&self) -> c_int {
         let of_system = |cause: &io::Error| -cause.raw_os_error().unwrap_or(libc::EIO);
         match self {
-            Self::Null(_) => -libc::EINVAL,
+            Self::Null(_) | Self::Flags(_) => -libc::EINVAL,
             Self::File { cause, .. } => of_system(cause),
             Self::Drive(DriveError::Failed(failed)) => status_number(failed.status),
             Self::Drive(
@@ -47,6 +49,7 @@ impl Failure {
                     of_system(cause)
                 }
                 TransportError::NoDrive { .. } | TransportError::NoNamespace(_) => -libc::ENODEV,
+                TransportError::NoPolling(_) => -libc::EOPNOTSUPP,
                 TransportError::Full(_) => -libc::EAGAIN,
                 TransportError::Idle => -libc::ECHILD,
                 TransportError::Socket { .. } => -libc::ECONNREFUSED,
@@ -58,6 +61,7 @@ impl Failure {
     fn text(&self) -> String {
         match self {
             Self::Null(what) => format!("{what} is NULL"),
+            Self::Flags(flags) => format!("flags {flags:#x}: there is CSDRIVE_POLLED (1)"),
             Self::File { path, cause } => format!("{}: {cause}", path.display()),
             Self::Drive(error) => error.to_string(),
         }

@@ -10,12 +10,12 @@
 
 mod error;
 
-use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use client::{Drive, DriveError, Invocation};
+use client::{Drive, DriveError, Invocation, OpenOptions};
 
 use error::{Failure, guarded, status_number};
 
@@ -157,11 +157,32 @@ pub extern "C" fn csdrive_version() -> *const c_char {
 /// `name` is a string, `drive` a place for a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn csdrive_open(name: *const c_char, drive: *mut *mut csdrive) -> c_int {
+    // SAFETY: as above.
+    unsafe { csdrive_open_with(name, 0, drive) }
+}
+
+/// `CSDRIVE_POLLED`.
+const POLLED: c_uint = 1;
+
+/// See the header.
+///
+/// # Safety
+/// `name` is a string, `drive` a place for a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_open_with(
+    name: *const c_char,
+    flags: c_uint,
+    drive: *mut *mut csdrive,
+) -> c_int {
     guarded(|| {
         // SAFETY: as above.
         let (name, place) = unsafe { (path(name, "path")?, places(drive, 1, "drive")?) };
         place[0] = std::ptr::null_mut();
-        let opened = Drive::open(name)?;
+        if flags & !POLLED != 0 {
+            return Err(Failure::Flags(flags));
+        }
+        let options = OpenOptions { is_polled: flags & POLLED != 0, ..OpenOptions::default() };
+        let opened = Drive::open_with(name, options)?;
         place[0] = Box::into_raw(Box::new(csdrive(Mutex::new(opened))));
         Ok(())
     })

@@ -123,7 +123,11 @@ int main(int argc, char **argv)
     if (drive)
         puts("a drive that was not opened");
     expect(csdrive_open("/dev/null", &drive), -ENODEV, "no drive");
+    expect(csdrive_open_with(argv[1], 6, &drive), -EINVAL, "CSDRIVE_POLLED");
     expect(csdrive_load(NULL, 0, "", 0), -EINVAL, "drive is NULL");
+    expect(csdrive_open_with(argv[1], CSDRIVE_POLLED, &drive), 0, "");
+    expect(csdrive_memory_fill(drive, 0, 4096), 0, "");
+    csdrive_close(drive);
     csdrive_close(NULL);
 
     expect(csdrive_open(argv[1], &drive), 0, "");

@@ -99,7 +99,7 @@ impl Port for Simulation {
         }
     }
 
-    fn wait(&mut self) -> bool {
+    fn wait(&mut self, _: Option<std::time::Duration>) -> bool {
         self.step()
     }
 

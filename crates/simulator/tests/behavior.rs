@@ -655,7 +655,7 @@ impl Port for Attentive {
         self.drive.drive.advance(now, &mut self.drive.ram);
     }
 
-    fn wait(&mut self) -> bool {
+    fn wait(&mut self, _: Option<std::time::Duration>) -> bool {
         self.drive.step()
     }
 
@@ -686,7 +686,7 @@ fn shadow_doorbells_alone_carry_commands_and_stale_registers_carry_none() {
         host.port.register_write(offset::DOORBELLS + 8, 4, stale);
         host.port.register_write(offset::DOORBELLS + 12, 4, stale);
         host.port.settle();
-        while host.port.wait() {}
+        while host.port.wait(None) {}
     }
     assert_eq!(host.port.drive.drive.statistics().commands, commands);
     for _ in 0..200 {

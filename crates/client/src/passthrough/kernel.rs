@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use nvme_spec::SubmissionEntry;
@@ -41,8 +42,9 @@ pub(super) struct UringCommand {
 }
 
 impl UringCommand {
-    /// What the kernel passes on of an entry, with its data. The direction is in the opcode.
-    pub(super) fn new(entry: &SubmissionEntry, data: &mut [u8]) -> Self {
+    /// What the kernel passes on of an entry, with its data. The direction is in the opcode. 0 ms = the kernel's
+    /// own limit.
+    pub(super) fn new(entry: &SubmissionEntry, data: &mut [u8], timeout_ms: u32) -> Self {
         Self {
             opcode: entry.opcode,
             flags: 0,
@@ -62,7 +64,7 @@ impl UringCommand {
                 entry.cdw14.get(),
                 entry.cdw15.get(),
             ],
-            timeout_ms: 0,
+            timeout_ms,
             reserved2: 0,
         }
     }
@@ -81,18 +83,34 @@ pub(super) struct Completion {
 /// An io_uring of its owner's.
 pub(super) struct Ring {
     ring: IoUring<squeue::Entry128, cqueue::Entry32>,
+    is_polled: bool,
 }
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").finish_non_exhaustive()
+        f.debug_struct("Ring").field("is_polled", &self.is_polled).finish_non_exhaustive()
     }
 }
 
+/// Names the only memory that is registered.
+const REGISTERED: u16 = 0;
+
 impl Ring {
-    pub(super) fn new(depth: u16) -> io::Result<Self> {
-        let ring = IoUring::builder().build(u32::from(depth).next_power_of_two())?;
-        Ok(Self { ring })
+    /// A ring; if polled, the kernel looks for completions instead of being interrupted.
+    pub(super) fn new(depth: u16, is_polled: bool) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        if is_polled {
+            builder.setup_iopoll();
+        }
+        let ring = builder.build(u32::from(depth).next_power_of_two())?;
+        Ok(Self { ring, is_polled })
+    }
+
+    /// Lets the kernel know memory for good: it is there as long as the ring is.
+    pub(super) fn register(&self, memory: &mut [u8]) -> io::Result<()> {
+        let vector = libc::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() };
+        // SAFETY: the memory is the transport's, which gives up the ring first.
+        unsafe { self.ring.submitter().register_buffers(&[vector]) }
     }
 
     /// Puts a command into the queue; the kernel sees it at the next wait.
@@ -101,6 +119,7 @@ impl Ring {
         file: &File,
         lane: Lane,
         command: UringCommand,
+        is_registered: bool,
         user_data: u64,
     ) -> io::Result<()> {
         let mut bytes = [0; 80];
@@ -110,6 +129,7 @@ impl Ring {
             Lane::Admin => URING_ADMIN,
         };
         let entry = opcode::UringCmd80::new(types::Fd(file.as_raw_fd()), operation)
+            .buf_index(is_registered.then_some(REGISTERED))
             .cmd(bytes)
             .build()
             .user_data(user_data);
@@ -124,16 +144,32 @@ impl Ring {
         pushed.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))
     }
 
-    /// Waits for a completion.
-    pub(super) fn wait(&mut self) -> io::Result<Completion> {
+    /// Waits for a completion, about so long at most.
+    pub(super) fn wait(&mut self, limit: Option<Duration>) -> io::Result<Option<Completion>> {
+        let began = Instant::now();
         loop {
             if let Some(entry) = self.ring.completion().next() {
                 let (user_data, result) = (entry.user_data(), entry.result());
-                return Ok(Completion { user_data, result, value: entry.big_cqe()[0] });
+                return Ok(Some(Completion { user_data, result, value: entry.big_cqe()[0] }));
             }
-            match self.ring.submit_and_wait(1) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
+            let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+            let waited = match left {
+                None => self.ring.submit_and_wait(1),
+                // The kernel has no time limit when it polls.
+                Some(left) if self.is_polled || left.is_zero() => self.ring.submit_and_wait(0),
+                Some(left) => {
+                    let left = types::Timespec::from(left);
+                    let limit = types::SubmitArgs::new().timespec(&left);
+                    self.ring.submitter().submit_with_args(1, &limit)
+                }
+            };
+            match waited {
+                Err(error) if error.raw_os_error() == Some(libc::ETIME) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => drop(other?),
+            }
+            if left.is_some_and(|left| left.is_zero()) && self.ring.completion().is_empty() {
+                return Ok(None);
             }
         }
     }

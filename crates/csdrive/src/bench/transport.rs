@@ -67,20 +67,21 @@ fn measure<T: Submit>(drive: &mut Drive<T>, time: Duration) -> Result<Map<String
     ensure!(drive.geometry().memory_bytes >= PIECE, "the drive has less than 1 MiB of memory");
     drive.load_program(INDEX, EMPTY).context("program 1022")?;
     let result = measure_all(drive, time);
-    drive.activate_program(INDEX, false)?;
-    drive.unload_program(INDEX)?;
+    drive.remove_program(INDEX)?;
     result
 }
 
 fn measure_all<T: Submit>(drive: &mut Drive<T>, time: Duration) -> Result<Map<String, Value>> {
     let mut results = Map::new();
-    let mut of = Map::new();
-    for depth in DEPTHS {
-        let (median, rate) = executions(drive, depth, time)?;
-        of.insert(format!("qd{depth}_median_ns"), median.into());
-        of.insert(format!("qd{depth}_per_second"), rate.into());
+    for (name, data) in [("execute_empty", 0), ("execute_4k", 4096)] {
+        let mut of = Map::new();
+        for depth in DEPTHS {
+            let (median, rate) = executions(drive, data, depth, time)?;
+            of.insert(format!("qd{depth}_median_ns"), median.into());
+            of.insert(format!("qd{depth}_per_second"), rate.into());
+        }
+        results.insert(name.to_owned(), of.into());
     }
-    results.insert("execute_empty".to_owned(), of.into());
     let data = vec![0x5A; PIECE as usize];
     let blocks = PIECE / drive.block_bytes();
     // So that there is something to be copied.
@@ -96,8 +97,13 @@ fn measure_all<T: Submit>(drive: &mut Drive<T>, time: Duration) -> Result<Map<St
 }
 
 /// Executions, so many at a time: the median of their round trips, and how many a second.
-fn executions<T: Submit>(drive: &mut Drive<T>, depth: usize, time: Duration) -> Result<(u64, u64)> {
-    let invocation = Invocation { program: INDEX, ..Default::default() };
+fn executions<T: Submit>(
+    drive: &mut Drive<T>,
+    data: usize,
+    depth: usize,
+    time: Duration,
+) -> Result<(u64, u64)> {
+    let invocation = Invocation { program: INDEX, data: vec![1; data], ..Default::default() };
     let mut started = std::collections::HashMap::new();
     let mut latencies: Vec<u64> = Vec::new();
     let begin = Instant::now();
