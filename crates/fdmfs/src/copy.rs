@@ -15,9 +15,6 @@ use crate::storage::{Exclusive, Extent, read_full};
 /// Bytes moved at a time when the host moves them.
 const PIECE: u64 = 1 << 20;
 
-/// Most bytes that are copied to storage at a time: others who want the file wait meanwhile.
-const COPY_OUT_MAX: u64 = 256 << 20;
-
 /// A part of a file that the drive can overwrite.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -151,7 +148,7 @@ impl<T: Submit> State<T> {
         };
         let file = file.try_clone().map_err(Errno::from)?;
         let place = self.files.place(id)?;
-        let len = len.min(COPY_OUT_MAX).min(place.size.saturating_sub(offset));
+        let len = len.min(place.size.saturating_sub(offset));
         if len == 0 {
             return Ok(0);
         }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +20,15 @@ use crate::storage::read_full;
 /// What programs are told to read and write at a time: each time is a request, and commands.
 const BLOCK_SIZE: u32 = 128 << 10;
 
-/// Most bytes of a copy, whose answer has 32 bits.
-const COPY_MAX: u64 = 1 << 30;
+/// Most bytes of a copy: others wait meanwhile.
+const COPY_MAX: u64 = 64 << 20;
+
+/// The size that `run` pretends to have.
+const RUN_SIZE: u64 = 4096;
+
+/// How long the lock is held to wait for a program's end, and given to others.
+const RUN_WAIT: Duration = Duration::from_micros(500);
+const RUN_PAUSE: Duration = Duration::from_micros(100);
 
 /// `fallocate`'s modes (linux/falloc.h).
 const KEEP_SIZE: i32 = 1;
@@ -31,9 +39,13 @@ const ZERO_RANGE: i32 = 16;
 const NO_REPLACE: u32 = 1;
 
 /// The file system.
+///
+/// Requests come on several threads, and do what they do under one lock. A program that runs does not hold it.
 #[derive(Debug)]
 pub(crate) struct Fdmfs<T> {
     state: Mutex<State<T>>,
+    /// Threads that want the lock.
+    wanted: AtomicUsize,
     owner: (u32, u32),
     mounted: SystemTime,
 }
@@ -41,12 +53,20 @@ pub(crate) struct Fdmfs<T> {
 impl<T: Submit> Fdmfs<T> {
     pub(crate) fn new(state: State<T>) -> Self {
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        Self { state: Mutex::new(state), owner, mounted: SystemTime::now() }
+        Self {
+            state: Mutex::new(state),
+            wanted: AtomicUsize::new(0),
+            owner,
+            mounted: SystemTime::now(),
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.wanted.fetch_add(1, Ordering::Relaxed);
         // Whoever panicked has ended its thread; what is left for others to do is to say so.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wanted.fetch_sub(1, Ordering::Relaxed);
+        state
     }
 
     /// Attributes of something of ours.
@@ -80,7 +100,8 @@ impl<T: Submit> Fdmfs<T> {
         match ino {
             fixed::ROOT => return Ok(self.own(ino, folder, 0o555, 0)),
             fixed::MEMORY | fixed::PROGRAMS => return Ok(self.own(ino, folder, 0o755, 0)),
-            fixed::RUN => return Ok(self.own(ino, file, 0o600, state.answer.len() as u64)),
+            // Longer than any request: Linux lets those that do not make a file longer go side by side.
+            fixed::RUN => return Ok(self.own(ino, file, 0o600, RUN_SIZE)),
             fixed::STATISTICS => {
                 return Ok(self.own(ino, file, 0o444, state.statistics().len() as u64));
             }
@@ -218,7 +239,8 @@ impl<T: Submit> Fdmfs<T> {
         if let Some(node) = state.nodes.get_mut(ino) {
             node.opened += 1;
         }
-        Ok(state.open_handle(Handle::Own))
+        let handle = if ino == fixed::RUN { Handle::Run(None) } else { Handle::Own };
+        Ok(state.open_handle(handle))
     }
 
     pub(crate) fn read_at(&self, ino: u64, handle: u64, offset: u64, size: u32) -> Done<Vec<u8>> {
@@ -230,7 +252,10 @@ impl<T: Submit> Fdmfs<T> {
             return Ok(bytes);
         }
         let text = match ino {
-            fixed::RUN => state.answer.clone(),
+            fixed::RUN => match state.handles.get(&handle) {
+                Some(Handle::Run(Some(own))) => own.clone(),
+                _ => state.answer.clone(),
+            },
             fixed::STATISTICS => state.statistics(),
             _ => match state.nodes.get(ino).map(|node| &node.kind) {
                 Some(Kind::Memory(id)) => {
@@ -253,8 +278,8 @@ impl<T: Submit> Fdmfs<T> {
         }
         match (ino, state.nodes.get(ino).map(|node| &node.kind)) {
             (fixed::RUN, _) => {
-                let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
-                state.run(text)
+                drop(state);
+                self.run(handle, std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?)
             }
             (_, Some(Kind::Memory(id))) => {
                 let id = *id;
@@ -265,6 +290,31 @@ impl<T: Submit> Fdmfs<T> {
             (_, Some(Kind::Program(_))) => state.write_program(ino, offset, data),
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// Runs a program; others have the file system meanwhile.
+    fn run(&self, handle: u64, request: &str) -> Done<()> {
+        let mut state = self.state();
+        let running = match state.start_run(request) {
+            Ok(running) => running,
+            Err(refusal) => return state.answer(handle, Err(refusal)),
+        };
+        let done = loop {
+            let is_wanted = self.wanted.load(Ordering::Relaxed) > 0;
+            let limit = if is_wanted { Duration::ZERO } else { RUN_WAIT };
+            match state.files.drive.wait_for_at_most(running.ticket, limit) {
+                Ok(None) => {}
+                Ok(Some(done)) => break Ok(done),
+                Err(error) => break Err(error),
+            }
+            drop(state);
+            if self.wanted.load(Ordering::Relaxed) > 0 {
+                std::thread::sleep(RUN_PAUSE);
+            }
+            state = self.state();
+        };
+        let result = state.end_run(running, done);
+        state.answer(handle, result)
     }
 
     pub(crate) fn set_size(

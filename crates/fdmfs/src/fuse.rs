@@ -207,8 +207,11 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         // What programs write must be seen at once: nothing is cached.
         let direct = FopenFlags::FOPEN_DIRECT_IO;
+        // Several programs run at a time.
+        let parallel = FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+        let kept = if ino.0 == fixed::RUN { direct | parallel } else { direct };
         answer!(reply, self.open_file(ino.0, flags), handle => {
-            reply.opened(FileHandle(handle), direct);
+            reply.opened(FileHandle(handle), kept);
         });
     }
 

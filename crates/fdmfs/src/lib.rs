@@ -37,6 +37,9 @@ pub use memory::{FileError, FileId, MemoryFiles, Place};
 use state::State;
 use storage::Storage;
 
+/// Threads for requests: so many programs can run at a time, less one for everything else.
+const THREADS: usize = 33;
+
 /// How to mount.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -76,6 +79,7 @@ pub fn mount<T: Submit + Send + 'static>(
         MountOption::NoDev,
         MountOption::NoSuid,
     ];
+    config.n_threads = Some(THREADS);
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     let session = fuser::spawn_mount(Fdmfs::new(state), folder, &config)?;
     Ok(Mount { session })

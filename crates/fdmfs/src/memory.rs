@@ -1,6 +1,7 @@
 //! Files in device memory: each is one part of it, so that a program can have it as a memory range.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use client::{Drive, DriveError, Submit};
 
@@ -26,6 +27,8 @@ pub enum FileError {
     TooLarge(u64),
     #[error("there is no such file")]
     NoFile,
+    #[error("a program uses the file: it cannot be moved to where there is room for more")]
+    InUse,
     #[error(transparent)]
     Drive(#[from] DriveError),
 }
@@ -48,6 +51,8 @@ pub struct MemoryFiles<T> {
     pub drive: Drive<T>,
     space: Space,
     files: HashMap<FileId, Place>,
+    /// Files that programs use, by how many: they stay where they are.
+    pinned: HashMap<FileId, u32>,
     next: u64,
 }
 
@@ -55,7 +60,7 @@ impl<T: Submit> MemoryFiles<T> {
     /// All memory of a drive, without files.
     pub fn new(drive: Drive<T>) -> Self {
         let space = Space::new(drive.geometry().memory_bytes);
-        Self { drive, space, files: HashMap::new(), next: 0 }
+        Self { drive, space, files: HashMap::new(), pinned: HashMap::new(), next: 0 }
     }
 
     /// Bytes in all, and bytes that are free.
@@ -71,8 +76,29 @@ impl<T: Submit> MemoryFiles<T> {
         id
     }
 
-    /// Removes a file.
+    /// A program uses a file from now on: it stays where it is.
+    pub fn pin(&mut self, id: FileId) {
+        *self.pinned.entry(id).or_default() += 1;
+    }
+
+    /// A program does not use a file any more.
+    pub fn unpin(&mut self, id: FileId) {
+        if let Entry::Occupied(mut users) = self.pinned.entry(id) {
+            *users.get_mut() -= 1;
+            if *users.get() == 0 {
+                users.remove();
+            }
+        }
+    }
+
+    /// True if programs use a file.
+    pub fn is_pinned(&self, id: FileId) -> bool {
+        self.pinned.contains_key(&id)
+    }
+
+    /// Removes a file, which no program uses.
     pub fn remove(&mut self, id: FileId) {
+        debug_assert!(!self.is_pinned(id), "its memory would be another's");
         if let Some(place) = self.files.remove(&id) {
             self.space.give(place.start, place.capacity);
         }
@@ -150,8 +176,11 @@ impl<T: Submit> MemoryFiles<T> {
         Ok(())
     }
 
-    /// Gives back what is kept for a file beyond its end.
+    /// Gives back what is kept for a file beyond its end, unless programs use it.
     pub fn trim(&mut self, id: FileId) {
+        if self.is_pinned(id) {
+            return;
+        }
         if let Some(place) = self.files.get_mut(&id) {
             let needed = place.size.next_multiple_of(PAGE);
             if needed < place.capacity {
@@ -241,6 +270,9 @@ impl<T: Submit> MemoryFiles<T> {
             let grown = Place { capacity: needed, ..place };
             self.files.insert(id, grown);
             return Ok(grown);
+        }
+        if self.is_pinned(id) {
+            return Err(FileError::InUse);
         }
         // Twice as much as there was, so that a file that grows is not moved again and again.
         let generous = needed.max(place.capacity.saturating_mul(2));

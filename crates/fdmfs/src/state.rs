@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::time::SystemTime;
 
-use client::{DriveError, Invocation, Submit};
+use client::{Done as Completed, DriveError, DriveResult, Invocation, Submit, Ticket};
 use fuser::{Errno, FileType};
 
 use crate::memory::{FileError, FileId, MemoryFiles};
@@ -21,6 +21,8 @@ const PROGRAM_BYTES_MAX: usize = 16 << 20;
 pub(crate) enum Handle {
     /// A file of ours: what it is says its inode number.
     Own,
+    /// `run`, and what the last request by this handle gave.
+    Run(Option<String>),
     Storage {
         ino: u64,
         file: File,
@@ -38,6 +40,16 @@ pub(crate) struct Copied {
     pub(crate) through_host: u64,
 }
 
+/// A program that runs, and the files that it uses.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) ticket: Ticket,
+    files: Vec<u64>,
+}
+
+/// Why a request cannot be done: in words, and as a number.
+pub(crate) type Refusal = (String, Errno);
+
 #[derive(Debug)]
 pub(crate) struct State<T> {
     pub(crate) files: MemoryFiles<T>,
@@ -45,7 +57,7 @@ pub(crate) struct State<T> {
     pub(crate) handles: HashMap<u64, Handle>,
     next_handle: u64,
     pub(crate) storage: Option<Storage>,
-    /// What the last request to run something gave.
+    /// What the last request of all to run something gave.
     pub(crate) answer: String,
     pub(crate) copied: Copied,
 }
@@ -59,6 +71,7 @@ impl From<FileError> for Errno {
             FileError::NoSpace { .. } => Self::ENOSPC,
             FileError::TooLarge(_) => Self::EFBIG,
             FileError::NoFile => Self::ENOENT,
+            FileError::InUse => Self::EBUSY,
             FileError::Drive(_) => Self::EIO,
         }
     }
@@ -166,17 +179,21 @@ impl<T: Submit> State<T> {
         Ok(())
     }
 
-    /// Does what a request says; the answer can be read afterwards.
-    pub(crate) fn run(&mut self, text: &str) -> Done<()> {
-        let (answer, done) = match self.answer_to(text) {
+    /// The end of a request: its answer can be read afterwards.
+    pub(crate) fn answer(&mut self, handle: u64, done: Result<u64, Refusal>) -> Done<()> {
+        let (answer, done) = match done {
             Ok(result) => (format!("result {result}\n"), Ok(())),
             Err((why, errno)) => (format!("error {why}\n"), Err(errno)),
         };
+        if let Some(Handle::Run(own)) = self.handles.get_mut(&handle) {
+            *own = Some(answer.clone());
+        }
         self.answer = answer;
         done
     }
 
-    fn answer_to(&mut self, text: &str) -> Result<u64, (String, Errno)> {
+    /// Starts what a request says.
+    pub(crate) fn start_run(&mut self, text: &str) -> Result<Running, Refusal> {
         let request = run::parse(text).map_err(|why| (why, Errno::EINVAL))?;
         let find = |names: &crate::nodes::Names, folder: &str, name: &str| {
             let found = names.get(OsStr::new(name)).copied();
@@ -189,7 +206,7 @@ impl<T: Submit> State<T> {
                 return Err((format!("programs/{} is not loaded", request.program), Errno::EINVAL));
             }
         };
-        let mut ranges = Vec::new();
+        let (mut ranges, mut files) = (Vec::new(), Vec::new());
         for name in request.files {
             let ino = find(&self.nodes.memory, "memory", name)?;
             let id = self.memory_file(ino).map_err(|errno| (name.to_owned(), errno))?;
@@ -198,6 +215,7 @@ impl<T: Submit> State<T> {
                 (format!("memory/{name}: a range has less than 4 GiB"), Errno::EFBIG)
             })?;
             ranges.push((place.start, len));
+            files.push((ino, id));
         }
         let invocation = Invocation {
             program,
@@ -208,13 +226,25 @@ impl<T: Submit> State<T> {
             data: request.data.as_bytes().to_vec(),
             group: request.group,
         };
-        self.files.drive.execute(&invocation).map_err(|error| {
-            let errno = match &error {
-                DriveError::Failed(_) => Errno::EINVAL,
-                _ => Errno::EIO,
-            };
-            (error.to_string(), errno)
-        })
+        let ticket = self.files.drive.start_execute(&invocation).map_err(refusal)?;
+        files.iter().for_each(|(_, id)| self.files.pin(*id));
+        Ok(Running { ticket, files: files.iter().map(|(ino, _)| *ino).collect() })
+    }
+
+    /// A program has run, or the drive is gone.
+    pub(crate) fn end_run(
+        &mut self,
+        running: Running,
+        done: DriveResult<Completed>,
+    ) -> Result<u64, Refusal> {
+        for ino in running.files {
+            let Some(Node { kind: Kind::Memory(id), .. }) = self.nodes.get(ino) else { continue };
+            let id = *id;
+            self.files.unpin(id);
+            self.touch(ino);
+            self.let_go(ino);
+        }
+        done.and_then(|done| self.files.drive.executed(done)).map_err(refusal)
     }
 
     /// The file in device memory that an inode number stands for.
@@ -232,19 +262,26 @@ impl<T: Submit> State<T> {
         }
     }
 
-    /// A file is closed once: if it has no name any more, that was its end.
+    /// A file is closed once.
     pub(crate) fn closed(&mut self, ino: u64) {
-        let Some(node) = self.nodes.get_mut(ino) else { return };
-        node.opened = node.opened.saturating_sub(1);
-        if node.opened > 0 {
-            return;
+        if let Some(node) = self.nodes.get_mut(ino) {
+            node.opened = node.opened.saturating_sub(1);
         }
-        let (is_linked, kind) = (node.is_linked, node.kind.clone());
+        self.let_go(ino);
+    }
+
+    /// If nobody uses a file, it has what it needs; if it has no name either, that is its end.
+    fn let_go(&mut self, ino: u64) {
+        let Some(Node { kind, opened: 0, is_linked, .. }) = self.nodes.get(ino) else { return };
+        let is_linked = *is_linked;
+        if let Kind::Memory(id) = *kind {
+            if self.files.is_pinned(id) {
+                return;
+            }
+            if is_linked { self.files.trim(id) } else { self.files.remove(id) }
+        }
         if !is_linked {
             self.nodes.remove(ino);
-        }
-        if let Kind::Memory(id) = kind {
-            if is_linked { self.files.trim(id) } else { self.files.remove(id) }
         }
     }
 
@@ -258,13 +295,10 @@ impl<T: Submit> State<T> {
         if let Some(names) = self.nodes.names(folder) {
             names.remove(name);
         }
-        let Some(node) = self.nodes.get_mut(ino) else { return Ok(()) };
-        node.is_linked = false;
-        if node.opened == 0
-            && let Some(Node { kind: Kind::Memory(id), .. }) = self.nodes.remove(ino)
-        {
-            self.files.remove(id);
+        if let Some(node) = self.nodes.get_mut(ino) {
+            node.is_linked = false;
         }
+        self.let_go(ino);
         Ok(())
     }
 
@@ -293,4 +327,13 @@ impl<T: Submit> State<T> {
         }
         Ok(())
     }
+}
+
+/// What went wrong with an execution.
+fn refusal(error: DriveError) -> Refusal {
+    let errno = match &error {
+        DriveError::Failed(_) | DriveError::TooMuch(_) => Errno::EINVAL,
+        _ => Errno::EIO,
+    };
+    (error.to_string(), errno)
 }

@@ -44,6 +44,9 @@ pub(crate) struct Mount {
     /// Do not go to the background
     #[arg(long)]
     foreground: bool,
+    /// Started by another csdrive, which waits for what this one says first
+    #[arg(long, hide = true)]
+    detach: bool,
 }
 
 pub(crate) fn run(command: &Command) -> Result<Outcome> {
@@ -57,7 +60,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
 /// Lets another process serve the file system, and waits until it does.
 fn start(arguments: &Mount) -> Result<Outcome> {
     let mut server = Process::new(std::env::current_exe().context("where csdrive is")?);
-    server.args(["fs", "mount", "--foreground"]);
+    server.args(["fs", "mount", "--foreground", "--detach"]);
     if let Some(storage) = &arguments.storage {
         server.arg("--storage").arg(storage);
     }
@@ -113,6 +116,12 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
         signals.forever().for_each(|_| drop(unmount(&at, false)));
     });
     say!("{READY}");
+    if arguments.detach {
+        // Whoever reads what the command printed must not wait for the end of the file system.
+        let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&nowhere)?;
+        rustix::stdio::dup2_stderr(&nowhere)?;
+    }
     mount.wait().with_context(|| dir.display().to_string())?;
     Ok(Outcome::Success)
 }

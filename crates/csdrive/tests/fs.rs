@@ -1,0 +1,214 @@
+//! A drive as a file system on this machine: programs that run while others work, and what goes wrong meanwhile.
+//! (With a kernel's own NVMe devices: `guest.rs`.)
+//!
+//! Where there is no FUSE, or it may not be used, the tests are reported as ignored, with the reason.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const CSDRIVE: &str = env!("CARGO_BIN_EXE_csdrive");
+
+/// How long every program runs.
+const RUN: Duration = Duration::from_millis(1500);
+
+/// A drive that is served and mounted.
+struct Mounted {
+    server: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Mounted {
+    fn new() -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("drive");
+        let mut server = Command::new(CSDRIVE)
+            .args(["serve", "--json", "--set", "memory.size=16MiB", "--set", "compute.units=4"])
+            .args(["--set", "compute.run_time=declared", "--set", "compute.declared_time=1500ms"])
+            .arg("--socket")
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut line = String::new();
+        let out = server.stdout.take().ok_or("it says nothing")?;
+        BufReader::new(out).read_line(&mut line)?;
+        let mounted = Self { server, folder };
+        fs::create_dir(mounted.path(""))?;
+        let done = Command::new(CSDRIVE)
+            .args(["fs", "mount"])
+            .arg(&socket)
+            .arg(mounted.path(""))
+            .output()?;
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned().into());
+        }
+        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+        fs::copy(object, mounted.path("programs/double"))?;
+        Ok(mounted)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("mount").join(name)
+    }
+
+    /// Numbers to be doubled, and a place for the result.
+    fn put(&self, number: u32) -> Result<String, Failed> {
+        let numbers: Vec<u8> = (0..1024).flat_map(|n| (n + number).to_le_bytes()).collect();
+        fs::write(self.path(&format!("memory/in{number}")), numbers)?;
+        fs::write(self.path(&format!("memory/out{number}")), [0; 4096])?;
+        Ok(format!("double out{number} in{number}"))
+    }
+
+    fn statistic(&self, name: &str) -> Result<u64, Failed> {
+        let text = fs::read_to_string(self.path("statistics"))?;
+        let statistics: serde_json::Value = serde_json::from_str(&text)?;
+        Ok(statistics[name].as_u64().ok_or("no such number")?)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new(CSDRIVE).args(["fs", "unmount"]).arg(self.path("")).output();
+        // It may have been killed by the test.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Executes a program by a handle of one's own; gives the answer.
+fn run(file: &Path, request: &str) -> Result<String, Failed> {
+    let mut run = File::options().read(true).write(true).open(file)?;
+    let written = run.write_all(request.as_bytes());
+    let mut answer = String::new();
+    run.seek(SeekFrom::Start(0))?;
+    run.read_to_string(&mut answer)?;
+    written.map(|()| answer.clone()).map_err(|error| format!("{error}: {answer}").into())
+}
+
+/// Starts an execution and waits until it is under way.
+fn start(mounted: &Mounted, request: String) -> std::thread::JoinHandle<Result<String, Failed>> {
+    let file = mounted.path("run");
+    let thread = std::thread::spawn(move || run(&file, &request));
+    std::thread::sleep(Duration::from_millis(300));
+    thread
+}
+
+fn finish(thread: std::thread::JoinHandle<Result<String, Failed>>) -> Result<String, Failed> {
+    thread.join().map_err(|_| "a thread panicked")?
+}
+
+fn expect(is_so: bool, what: impl Into<String>) -> Result<(), Failed> {
+    if is_so { Ok(()) } else { Err(what.into().into()) }
+}
+
+fn programs_run_side_by_side_and_others_work() -> Result<(), Failed> {
+    let mounted = Mounted::new()?;
+    let requests = [1, 2, 3, 4].map(|n| mounted.put(n));
+    let began = Instant::now();
+    let mut threads = Vec::new();
+    for request in requests {
+        let (file, request) = (mounted.path("run"), request?);
+        threads.push(std::thread::spawn(move || run(&file, &request)));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    // Meanwhile.
+    let others = Instant::now();
+    for n in 0..50 {
+        fs::write(mounted.path("memory/other"), vec![n; 10_000])?;
+        expect(fs::read(mounted.path("memory/other"))? == vec![n; 10_000], "other bytes")?;
+    }
+    let others = others.elapsed();
+    expect(fs::read_dir(mounted.path("memory"))?.count() == 9, "nine files")?;
+    expect(threads.iter().all(|thread| !thread.is_finished()), "they run")?;
+    for thread in threads {
+        let answer = finish(thread)?;
+        expect(answer == "result 1024\n", answer)?;
+    }
+    let took = began.elapsed();
+    expect(took < 2 * RUN, format!("{took:?}: one after the other"))?;
+    expect(others < RUN - Duration::from_millis(300), format!("others waited {others:?}"))?;
+    for n in 1..5u32 {
+        let doubled: Vec<u8> = (0..1024).flat_map(|i| (2 * (i + n)).to_le_bytes()).collect();
+        expect(fs::read(mounted.path(&format!("memory/out{n}")))? == doubled, "doubled")?;
+    }
+    Ok(())
+}
+
+fn files_of_a_program_that_runs_stay_where_they_are() -> Result<(), Failed> {
+    let mounted = Mounted::new()?;
+    let request = mounted.put(0)?;
+    // In the way of its growth.
+    fs::write(mounted.path("memory/neighbour"), [1; 4096])?;
+    let thread = start(&mounted, request);
+    let free = mounted.statistic("memory_free_bytes")?;
+    let out = File::options().write(true).open(mounted.path("memory/out0"))?;
+    let grown = out.set_len(1 << 20);
+    expect(
+        grown.as_ref().is_err_and(|error| error.raw_os_error() == Some(16)),
+        format!("growing is {grown:?}, not EBUSY"),
+    )?;
+    let removed = fs::remove_file(mounted.path("programs/double"));
+    expect(removed.is_err(), "a program that runs was removed")?;
+    // A file that loses its name keeps its memory until the program has ended.
+    fs::remove_file(mounted.path("memory/in0"))?;
+    expect(mounted.statistic("memory_free_bytes")? == free, "memory was given to others")?;
+    expect(finish(thread)? == "result 1024\n", "another result")?;
+    expect(mounted.statistic("memory_free_bytes")? == free + 4096, "memory is not free again")?;
+    out.set_len(1 << 20)?;
+    fs::remove_file(mounted.path("programs/double"))?;
+    Ok(())
+}
+
+fn a_drive_that_vanishes_ends_what_runs() -> Result<(), Failed> {
+    let mut mounted = Mounted::new()?;
+    let request = mounted.put(0)?;
+    let thread = start(&mounted, request);
+    mounted.server.kill()?;
+    let began = Instant::now();
+    let answer = finish(thread);
+    let text = answer.err().map(|error| error.message().unwrap_or_default().to_owned());
+    let text = text.ok_or("it has a result")?;
+    expect(text.contains("os error 5") && text.contains("gone"), text)?;
+    expect(began.elapsed() < Duration::from_secs(5), "that took long")?;
+    expect(fs::read(mounted.path("memory/in0")).is_err(), "memory can be read")?;
+    expect(fs::read_dir(mounted.path("memory"))?.count() == 2, "names stay")?;
+    Ok(())
+}
+
+/// Why file systems cannot be mounted here.
+fn obstacle() -> Option<String> {
+    let opened = File::options().read(true).write(true).open("/dev/fuse");
+    if let Err(error) = opened {
+        return Some(format!("/dev/fuse: {error}"));
+    }
+    let probe = Mounted::new();
+    probe.err().map(|error| error.message().unwrap_or("not mounted").trim().replace('\n', "; "))
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Times are compared.
+    arguments.test_threads = Some(1);
+    type Test = fn() -> Result<(), Failed>;
+    let tests: [(&str, Test); 3] = [
+        ("programs_run_side_by_side_and_others_work", programs_run_side_by_side_and_others_work),
+        (
+            "files_of_a_program_that_runs_stay_where_they_are",
+            files_of_a_program_that_runs_stay_where_they_are,
+        ),
+        ("a_drive_that_vanishes_ends_what_runs", a_drive_that_vanishes_ends_what_runs),
+    ];
+    let obstacle = if arguments.list { None } else { obstacle() };
+    let trial = |(name, test): (&str, Test)| match &obstacle {
+        None => Trial::test(name, test),
+        Some(why) => {
+            Trial::test(format!("{name} (SKIPPED: {why})"), || Ok(())).with_ignored_flag(true)
+        }
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit();
+}
