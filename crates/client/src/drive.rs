@@ -43,6 +43,7 @@ fn remedy(command: &str, status: Status) -> &'static str {
         return "; there is a program at this index: unload it, or choose another index";
     }
     let known = [
+        (Status::ABORTED_SQ_DELETION, "; the drive was reset meanwhile: try again"),
         (Status::NO_PROGRAM, "; `csdrive program list` shows what is loaded"),
         (Status::PROGRAM_NOT_ACTIVATED, "; activate the program first"),
         (Status::PROGRAM_IN_USE, "; deactivate it, and wait for executions to end"),

@@ -216,6 +216,43 @@ csdrive bench transport --milliseconds 200 --json /dev/nvme0
 csdrive bench transport --milliseconds 200 --polled --json /dev/nvme0
 "#;
 
+/// A drive that is reset, and hosts that are killed, while a program runs (2 s): errors that say so, and what comes next
+/// works.
+const INTERRUPTED: &str = r#"
+set -ex
+csdrive program load --index 3 double.bpf.o /dev/nvme0
+csdrive ranges create -r 0:4096 -r 4096:4096 /dev/nvme0
+execute="csdrive exec -p 3 --set 1 /dev/nvme0"
+$execute 2> error & sleep 1
+nvme reset /dev/nvme0
+! wait $!
+grep 'the drive was reset' error
+test $($execute) = 1024
+$execute & sleep 1
+kill -9 $!
+csdrive program list /dev/nvme0
+! csdrive program unload --index 3 /dev/nvme0 2> error
+grep 'wait for executions to end' error
+sleep 2
+csdrive program unload --index 3 /dev/nvme0
+mkdir /mnt/f
+csdrive fs mount /dev/nvme0 /mnt/f
+cp double.bpf.o /mnt/f/programs/d
+truncate -s 4096 /mnt/f/memory/in /mnt/f/memory/out
+sh -c 'echo d out in > /mnt/f/run' & sleep 1
+nvme reset /dev/nvme0
+! wait $!
+grep 'the drive was reset' /mnt/f/run
+echo d out in > /mnt/f/run
+grep 'result 1024' /mnt/f/run
+sh -c 'echo d out in > /mnt/f/run' & sleep 1
+kill -9 $(pidof csdrive)
+! wait $!
+csdrive fs mount /dev/nvme0 /mnt/f
+ls /mnt/f/memory
+csdrive fs unmount /mnt/f
+"#;
+
 /// Every example in C, Rust and for the shell, as examples/README.md says.
 const EXAMPLES: &str = r#"
 set -ex
@@ -231,6 +268,13 @@ grep '^18 examples passed$' /root/all
 fn device_commands() -> Result<(), Failed> {
     let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
     expect(&vm(&["--file", object], &["sh", "-c", DEVICE]), 0)
+}
+
+fn resets_and_kills_while_a_program_runs() -> Result<(), Failed> {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    let times = ["--set", "compute.run_time=declared", "--set", "compute.declared_time=2s"];
+    let machine = [&times[..], &["--file", object]].concat();
+    expect(&vm(&machine, &["sh", "-c", INTERRUPTED]), 0)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Failed> {
@@ -379,7 +423,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 14] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -387,6 +431,7 @@ fn main() {
             a_system_with_a_compiler_and_a_shared_folder,
         ),
         ("device_commands", device_commands),
+        ("resets_and_kills_while_a_program_runs", resets_and_kills_while_a_program_runs),
         ("examples_in_c_rust_and_shell", examples_in_c_rust_and_shell),
         ("the_drive_as_a_file_system", the_drive_as_a_file_system),
         ("copies_within_the_drive", copies_within_the_drive),
