@@ -1,6 +1,7 @@
 #!/bin/sh
-# A program on the drive with stock nvme-cli alone: load, activate, write device memory, execute, read; then a
-# copy from blocks to device memory, and three wrong uses. Run it where the drive is, as root:
+# A drive with stock nvme-cli alone, whatever csdrive program, memory, ranges, exec and group do with it: load, list,
+# activate, unload; write, read, fill and copy device memory; range sets; executions; job groups; and wrong uses. Run it
+# where the drive is, as root:
 #
 #     csdrive vm run --file examples/programs/double.bpf.o --file examples/guest/passthru.sh -- sh passthru.sh
 #
@@ -57,6 +58,41 @@ nvme io-passthru "$MEMORY" --opcode=0x02 --namespace-id=2 --cdw10=16384 --cdw12=
     --raw-binary > "$DIR/copied"
 cmp "$DIR/block" "$DIR/copied"
 echo "copied a block"
+
+# Memory Fill (04h), with zeroes.
+nvme io-passthru "$MEMORY" --opcode=0x04 --namespace-id=2 --cdw10=8192 --cdw12=256
+nvme io-passthru "$MEMORY" --opcode=0x02 --namespace-id=2 --cdw10=8192 --cdw12=256 --data-len=256 --read \
+    --raw-binary | tr -d '\0' > "$DIR/rest"
+test ! -s "$DIR/rest"
+echo "filled 256 bytes"
+
+# Memory Range Set Management (89h): create a set of two ranges; its identifier is dword 0 of the completion.
+result() { sed -n 's/.*[Rr]esult[: ]*\(0x\)\{0,1\}\([0-9a-fA-F]*\).*/0x\2/p' "$DIR/said" | head -n 1; }
+nvme admin-passthru $CTRL --opcode=0x89 --namespace-id=3 --cdw10=0 --cdw11=2 --data-len=64 \
+    --input-file="$DIR/ranges" --write > "$DIR/said" 2>&1
+SET=$(($(result)))
+# Job Group Management (C0h, of csdrive): create a group of weight 300.
+nvme admin-passthru $CTRL --opcode=0xc0 --namespace-id=3 --cdw10=0 --cdw11=300 > "$DIR/said" 2>&1
+GROUP=$(($(result)))
+# Execute Program with that set, in that group: nothing is sent along.
+nvme io-passthru "$COMPUTE" --opcode=0x01 --namespace-id=3 --cdw2=$((1 | SET << 16)) --cdw14=$((GROUP << 24))
+nvme io-passthru "$MEMORY" --opcode=0x02 --namespace-id=2 --cdw10=8192 --cdw12=256 --data-len=256 --read \
+    --raw-binary > "$DIR/doubled"
+cmp "$DIR/doubled" "$DIR/expected"
+echo "executed with range set $SET in group $GROUP"
+# Program list (log page 82h), memory range sets (84h) and job groups (C2h): what is there now.
+log() { nvme get-log "$CTRL" --log-id="$1" --log-len="$2" --namespace-id=3 --raw-binary | od -An -v -tu1 -w1 -j "$3" -N 1 | tr -d ' '; }
+test "$(log 0x82 192 128)" = 5                     # of program 1: downloaded, active
+test "$(log 0x84 16 0)" = 1                        # one set
+test "$(log 0xc2 80 0)" = 2                        # jobs of no group, and this one
+test "$(log 0xc2 80 56)" = 1                       # one of its jobs has finished
+# Delete group and set; deactivate and unload the program.
+nvme admin-passthru $CTRL --opcode=0xc0 --namespace-id=3 --cdw10=$((1 | GROUP << 16))
+nvme admin-passthru $CTRL --opcode=0x89 --namespace-id=3 --cdw10=$((1 | SET << 16))
+nvme admin-passthru $CTRL --opcode=0x88 --namespace-id=3 --cdw10=1
+nvme admin-passthru $CTRL --opcode=0x85 --namespace-id=3 --cdw10=$((1 | 1 << 24))
+test "$(log 0x82 192 128)" = 0
+echo "everything is gone again"
 
 # Wrong uses say what they are.
 refused() {

@@ -20,11 +20,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ssd", &["simtime"]),
     ("compute", &["simtime"]),
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
-    ("client", &["nvme_spec", "vfio_user"]),
+    // ebpf: its test compares helpers.
+    ("bpf_clang", &["ebpf"]),
+    ("client", &["nvme_spec", "vfio_user", "bpf_clang"]),
     // simulator, controller, simtime: its tests have a drive in their process.
     ("fdmfs", &["client", "simulator", "controller", "simtime"]),
     // emulator, controller: its tests serve a drive.
-    ("libcsdrive", &["nvme_spec", "client", "emulator", "controller"]),
+    ("libcsdrive", &["nvme_spec", "client", "bpf_clang", "emulator", "controller"]),
     ("engine_bench", &["ebpf"]),
     ("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"]),
     (
@@ -41,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "emulator",
             "engine_bench",
             "debian",
+            "bpf_clang",
             "fdmfs",
             // Its tests take the C library to a guest.
             "libcsdrive",
@@ -136,7 +139,7 @@ fn examples() -> Result<()> {
                 "-fno-builtin",
                 "-I",
             ])
-            .arg(root().join("crates/csdrive/include"))
+            .arg(root().join("crates/bpf_clang/include"))
             .arg("-c")
             .arg(&source)
             .arg("-o")

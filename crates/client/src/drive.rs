@@ -68,6 +68,8 @@ pub enum DriveError {
     Transport(#[from] TransportError),
     #[error(transparent)]
     Failed(#[from] CommandFailed),
+    #[error(transparent)]
+    Program(#[from] bpf_clang::Error),
     #[error("{what}: {value} is not a multiple of {multiple}")]
     Unaligned { what: &'static str, value: u64, multiple: u64 },
     #[error("device memory {start:#x} to {end:#x}: the drive has {memory_bytes} bytes of it")]

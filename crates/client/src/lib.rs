@@ -14,7 +14,7 @@
 //! use client::{Drive, Invocation};
 //!
 //! let mut drive = Drive::open("/dev/nvme0".as_ref())?;
-//! drive.load_program(1, &std::fs::read("double.bpf.o").unwrap())?;
+//! drive.load_program_file(1, "double.bpf.c".as_ref())?;
 //! drive.write_memory(4096, &[1, 0, 0, 0, 2, 0, 0, 0])?;
 //! let ranges = vec![(8192, 8), (4096, 8)];
 //! let result = drive.execute(&Invocation { program: 1, ranges, ..Default::default() })?;

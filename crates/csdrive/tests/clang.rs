@@ -38,7 +38,7 @@ fn source(name: &str) -> String {
 
 /// Compiles as the documentation tells users to.
 fn compile(clang: &Clang, cpu: &str, name: &str, object: &str, more: &[&str]) {
-    let include = root().join("crates/csdrive/include");
+    let include = root().join("crates/bpf_clang/include");
     let output = Command::new(&clang.command)
         .args(["-target", "bpf", "-O2", "-g"])
         .arg(format!("-mcpu={cpu}"))
@@ -283,7 +283,7 @@ fn examples(clang: &Clang) {
                 "-fno-builtin",
                 "-I",
             ])
-            .arg(root().join("crates/csdrive/include"))
+            .arg(root().join("crates/bpf_clang/include"))
             .args(["-c".as_ref(), path.as_os_str(), "-o".as_ref(), object.as_ref()])
             .output()
             .unwrap();

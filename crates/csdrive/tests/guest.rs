@@ -149,7 +149,15 @@ fn a_program_with_stock_nvme_cli() -> Result<(), Failed> {
     let output = vm(&["--file", &object, "--file", &script], &["sh", "passthru.sh"]);
     expect(&output, 0)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    for line in ["doubled 64 numbers", "copied a block", "Invalid Field in Command", "all done"] {
+    for line in [
+        "doubled 64 numbers",
+        "copied a block",
+        "filled 256 bytes",
+        "executed with range set 1 in group 1",
+        "everything is gone again",
+        "Invalid Field in Command",
+        "all done",
+    ] {
         if !text.contains(line) {
             return Err(format!("no '{line}' in\n{text}").into());
         }

@@ -80,7 +80,8 @@ void csdrive_close(csdrive *drive);
 
 int csdrive_get_geometry(csdrive *drive, csdrive_geometry *geometry);
 
-/* Loads a program (an object file of `clang -target bpf`) to an index, and activates it. */
+/* Loads a program (an object of `clang -target bpf`) to an index, and activates it. A file may also be C source (*.c): it is
+ * compiled by the newest clang that is installed. */
 int csdrive_load(csdrive *drive, uint16_t index, const void *object, size_t length);
 int csdrive_load_file(csdrive *drive, uint16_t index, const char *path);
 

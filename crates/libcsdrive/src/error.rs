@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::ffi::{c_char, c_int};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 
 use client::{DriveError, TransportError};
 use nvme_spec::Status;
@@ -16,11 +15,6 @@ pub(crate) enum Failure {
     Null(&'static str),
     /// Flags that mean nothing.
     Flags(u32),
-    /// A file.
-    File {
-        path: PathBuf,
-        cause: io::Error,
-    },
     Drive(DriveError),
 }
 
@@ -35,7 +29,11 @@ impl Failure {
         let of_system = |cause: &io::Error| -cause.raw_os_error().unwrap_or(libc::EIO);
         match self {
             Self::Null(_) | Self::Flags(_) => -libc::EINVAL,
-            Self::File { cause, .. } => of_system(cause),
+            Self::Drive(DriveError::Program(error)) => match error {
+                bpf_clang::Error::NoClang { .. } => -libc::ENOPKG,
+                bpf_clang::Error::Rejected { .. } => -libc::EINVAL,
+                bpf_clang::Error::Io { cause, .. } => of_system(cause),
+            },
             Self::Drive(DriveError::Failed(failed)) => status_number(failed.status),
             Self::Drive(
                 DriveError::Unaligned { .. }
@@ -62,7 +60,6 @@ impl Failure {
         match self {
             Self::Null(what) => format!("{what} is NULL"),
             Self::Flags(flags) => format!("flags {flags:#x}: there is CSDRIVE_POLLED (1)"),
-            Self::File { path, cause } => format!("{}: {cause}", path.display()),
             Self::Drive(error) => error.to_string(),
         }
     }

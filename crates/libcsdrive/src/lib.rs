@@ -252,14 +252,7 @@ pub unsafe extern "C" fn csdrive_load_file(
     name: *const c_char,
 ) -> c_int {
     // SAFETY: as above.
-    unsafe {
-        with(drive, |drive| {
-            let file = path(name, "path")?;
-            let object = std::fs::read(file)
-                .map_err(|cause| Failure::File { path: file.to_owned(), cause })?;
-            Ok(drive.load_program(index, &object)?)
-        })
-    }
+    unsafe { with(drive, |drive| Ok(drive.load_program_file(index, path(name, "path")?)?)) }
 }
 
 /// See the header.

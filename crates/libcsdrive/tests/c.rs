@@ -164,6 +164,7 @@ int main(int argc, char **argv)
     expect(csdrive_read_blocks(drive, 0, UINT64_MAX, buffer), -E2BIG, "blocks");
     expect(csdrive_load(drive, 0, "not a program", 13), 0x18e, "ELF");
     expect(csdrive_load_file(drive, 0, "/nowhere.o"), -ENOENT, "/nowhere.o");
+    expect(csdrive_load_file(drive, 0, "/nowhere.c"), -ENOENT, "/nowhere.c");
     expect(csdrive_execute(drive, NULL, NULL), -EINVAL, "execution is NULL");
     csdrive_execution execution = {.range_count = 3};
     expect(csdrive_execute(drive, &execution, NULL), -EINVAL, "ranges is NULL");

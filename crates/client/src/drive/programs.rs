@@ -1,5 +1,7 @@
 //! Programs, range sets, executions.
 
+use std::path::Path;
+
 use nvme_spec::command::{ExecuteCdw14, program_type};
 use nvme_spec::namespace::COMPUTE_NSID;
 use nvme_spec::{
@@ -100,6 +102,14 @@ impl<T: Submit> Drive<T> {
     pub fn load_program(&mut self, index: u16, object: &[u8]) -> DriveResult<()> {
         self.download_program(index, object)?;
         self.activate_program(index, true)
+    }
+
+    /// Downloads a program from a file and activates it: a BPF object, or C source (`.c`), which is compiled by clang.
+    ///
+    /// # Errors
+    /// If there is no such file, it cannot be compiled, or the drive refuses it; the detail says why.
+    pub fn load_program_file(&mut self, index: u16, path: &Path) -> DriveResult<()> {
+        self.load_program(index, &bpf_clang::program_bytes(path)?)
     }
 
     /// Activates or deactivates a program.
