@@ -16,11 +16,10 @@ use nvme_spec::{
 use zerocopy::FromBytes;
 
 use crate::commands;
-use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
-use crate::{
-    Direct, Driver, EXECUTE_PATIENCE, Passthrough, PassthroughOptions, VfioUser, VfioUserOptions,
-    Waiting,
+use crate::transport::{
+    Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
 };
+use crate::{Direct, Driver, Passthrough, VfioUser, VfioUserOptions, Waiting};
 
 pub use groups::GroupInfo;
 pub use programs::{Invocation, ProgramInfo, ProgramState, RangeSetInfo};
@@ -114,21 +113,6 @@ pub struct Drive<T = Box<dyn Submit + Send>> {
     ready: VecDeque<Done>,
 }
 
-/// How to open a drive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OpenOptions {
-    /// Commands under way at a time.
-    pub depth: u16,
-    /// Look for completions again and again instead of waiting for interrupts: faster, and takes a core.
-    pub is_polled: bool,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self { depth: 256, is_polled: false }
-    }
-}
-
 impl Drive {
     /// Opens a drive: `/dev/nvme0` or one of its namespaces, or the socket of `csdrive serve`.
     ///
@@ -161,7 +145,7 @@ impl Drive {
                 .map_err(|cause| TransportError::Socket { path: name.clone(), cause })?;
             Box::new(Direct::new(Driver::new(port, 1, entries)?))
         } else if kind.is_char_device() || kind.is_block_device() {
-            Box::new(Passthrough::open(path, PassthroughOptions { depth, is_polled })?)
+            Box::new(Passthrough::open(path, options)?)
         } else {
             let reason = "neither a device nor a socket".to_owned();
             return Err(TransportError::NoDrive { path: name, reason }.into());

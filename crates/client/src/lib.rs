@@ -45,12 +45,14 @@ mod vfio_user;
 pub use self::vfio_user::{SharedRam, VfioUser, VfioUserOptions, Waiting};
 pub use direct::Direct;
 pub use drive::{
-    CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, Invocation, OpenOptions,
-    ProgramInfo, ProgramState, RangeSetInfo,
+    CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, Invocation, ProgramInfo,
+    ProgramState, RangeSetInfo,
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};
-pub use passthrough::{Passthrough, PassthroughOptions};
+pub use passthrough::Passthrough;
 pub use port::Port;
 pub use queue::{CompletionQueueOptions, SubmissionQueueOptions};
-pub use transport::{Command, Data, Done, EXECUTE_PATIENCE, Lane, Submit, Ticket, TransportError};
+pub use transport::{
+    Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
+};

@@ -14,7 +14,7 @@ use nvme_spec::namespace::COMPUTE_NSID;
 use nvme_spec::{PAGE_SIZE, ProgramOpcode, Status};
 
 use crate::transport::{
-    Command, Data, Done, EXECUTE_PATIENCE, Lane, Submit, Ticket, TransportError,
+    Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
 };
 use kernel::{Completion, Ring, UringCommand};
 use slots::{Slot, Slots};
@@ -25,22 +25,6 @@ const DATA_BYTES_MAX: u64 = 64 * PAGE_SIZE;
 
 /// How long the kernel lets a program run before it resets the drive; it has less patience with other commands.
 const EXECUTE_TIMEOUT_MS: u32 = EXECUTE_PATIENCE.as_millis() as u32;
-
-/// How to use it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PassthroughOptions {
-    /// Commands at a time.
-    pub depth: u16,
-    /// Look for completions again and again instead of waiting for interrupts: faster, and takes a core. The kernel's
-    /// driver must have queues for it.
-    pub is_polled: bool,
-}
-
-impl Default for PassthroughOptions {
-    fn default() -> Self {
-        Self { depth: 256, is_polled: false }
-    }
-}
 
 /// Where a command's data is.
 #[derive(Debug)]
@@ -94,8 +78,8 @@ impl Passthrough {
     ///
     /// # Errors
     /// If there is none, the caller must not use it, or the kernel has no io_uring.
-    pub fn open(path: &Path, options: PassthroughOptions) -> Result<Self, TransportError> {
-        let PassthroughOptions { depth, is_polled } = options;
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Self, TransportError> {
+        let OpenOptions { depth, is_polled } = options;
         let name = path.display().to_string();
         let no_drive = |reason: &str| TransportError::NoDrive {
             path: name.clone(),
@@ -343,11 +327,11 @@ mod tests {
 
     #[test]
     fn what_is_no_drive_is_refused() {
-        let error = Passthrough::open(Path::new("/dev/null"), PassthroughOptions::default())
+        let error = Passthrough::open(Path::new("/dev/null"), OpenOptions::default())
             .unwrap_err()
             .to_string();
         assert!(error.contains("not the name of an NVMe device"), "{error}");
-        let error = Passthrough::open(Path::new("/dev/nvme77"), PassthroughOptions::default())
+        let error = Passthrough::open(Path::new("/dev/nvme77"), OpenOptions::default())
             .unwrap_err()
             .to_string();
         assert!(error.contains("/dev/nvme77"), "{error}");

@@ -161,14 +161,6 @@ impl<T: Submit> Fdmfs<T> {
         Ok(storage_attributes(ino, &metadata))
     }
 
-    /// Makes a file in a folder of ours and opens it.
-    fn create_own(&self, state: &mut State<T>, folder: u64, name: &OsStr, node: Node) -> Done<u64> {
-        if state.nodes.names(folder).ok_or(Errno::EPERM)?.contains_key(name) {
-            return Err(Errno::EEXIST);
-        }
-        Ok(state.nodes.add(folder, name, node))
-    }
-
     fn new_node(
         &self,
         state: &mut State<T>,
@@ -214,8 +206,11 @@ impl<T: Submit> Fdmfs<T> {
             let handle = state.open_handle(Handle::Storage { ino, file });
             return Ok((attributes, handle));
         }
+        if state.nodes.names(parent).ok_or(Errno::EPERM)?.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
         let node = self.new_node(&mut state, request, parent, mode)?;
-        let ino = self.create_own(&mut state, parent, name, node)?;
+        let ino = state.nodes.add(parent, name, node);
         let attributes = self.attributes(&state, ino, None)?;
         Ok((attributes, state.open_handle(Handle::Own)))
     }
