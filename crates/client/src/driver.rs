@@ -437,11 +437,15 @@ impl<P: Port> Driver<P> {
                 return Next::Completed(self.hand_out(ready));
             }
             let left = began.map(|(began, limit)| limit.saturating_sub(began.elapsed()));
-            if left == Some(Duration::ZERO) {
-                return Next::NotYet;
-            }
+            // Also without time to wait: whether the controller is there is seen by that.
             if !self.port.wait(left) {
                 return Next::Never;
+            }
+            if left == Some(Duration::ZERO) {
+                self.collect();
+                if !self.ready.iter().any(found) {
+                    return Next::NotYet;
+                }
             }
         }
     }
@@ -522,6 +526,7 @@ impl<P: Port> Driver<P> {
     fn collect_queue(&mut self, id: u16) {
         let Some(Some(queue)) = self.completion.get_mut(usize::from(id)) else { return };
         while let Some(entry) = queue.take(self.port.memory()) {
+            self.port.answered();
             let sqid = entry.sqid.get();
             let completion = Completion {
                 queue: QueueId(sqid),

@@ -25,6 +25,9 @@ pub trait Port {
     /// the former); false if nothing that is under way ever will.
     fn wait(&mut self, limit: Option<Duration>) -> bool;
 
+    /// A completion was taken from memory: the controller is at work.
+    fn answered(&mut self) {}
+
     /// Takes the interrupt vectors raised since the last call, in order, into a buffer that is
     /// empty.
     fn take_interrupts(&mut self, vectors: &mut Vec<u16>);

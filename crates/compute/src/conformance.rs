@@ -43,11 +43,11 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
                 4 | 5 if !running.is_empty() => {
                     let (job, group) =
                         running.swap_remove(prng.below(running.len() as u64) as usize);
-                    policy.left(group, Duration::from_ns(prng.below(1_000_000)));
                     if prng.below(2) == 0 {
                         policy.enqueue(job, group);
                         waiting.insert(job, group);
                     }
+                    policy.left(group, Duration::from_ns(prng.below(1_000_000)));
                 }
                 _ => {
                     let job = JobId(prng.below(next + 1));

@@ -305,9 +305,9 @@ impl Engine {
             state.consumed = consumed;
             state.unit = None;
             let group = state.group;
+            self.policy.enqueue(job, group);
             self.leave(now, id, group);
             self.units[id.0 as usize].switch_due = true;
-            self.policy.enqueue(job, group);
         } else {
             return self.plan(now, id);
         }

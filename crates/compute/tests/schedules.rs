@@ -137,6 +137,23 @@ fn groups_share_unit_time_by_weight() {
 }
 
 #[test]
+fn a_group_of_one_job_has_its_share_whatever_its_name() {
+    for weights in [[100, 100, 1000], [1000, 100, 100], [100, 1000, 100]] {
+        let config = Config { units: 2, policy: PolicyKind::RoundRobin, ..Config::default() };
+        let mut engine = Engine::new(&config);
+        for (n, weight) in weights.into_iter().enumerate() {
+            let group = engine.create_group(weight).unwrap();
+            engine.submit(Instant::ZERO, JobId(n as u64), group, Some(us(30_000)));
+        }
+        let finished = drain(&mut engine);
+        // The heavy one has a unit to itself, the others share the second.
+        assert_eq!(weights[finished[0].job.0 as usize], 1000, "{weights:?}: {finished:?}");
+        let late = finished[0].at.as_ns() as f64 / 30e6;
+        assert!(late < 1.05, "{weights:?}: it took {late:.2} times as long as alone");
+    }
+}
+
+#[test]
 fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
     let [busy, idle] = [100, 100].map(|weight| engine.create_group(weight).unwrap());

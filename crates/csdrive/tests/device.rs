@@ -126,6 +126,10 @@ fn bytes_go_between_files_blocks_and_memory() {
         "00000001".to_owned()
     );
 
+    // What does not fit as a whole is not written at all.
+    refused(&served.run(&["memory", "write", "-s", "14MiB", "-f", &from]), 1, "does not fit");
+    let rest = served.json(&["memory", "read", "-s", "14MiB", "-l", "2MiB"]);
+    assert!(rest["hex"].as_str().unwrap().bytes().all(|digit| digit == b'0'));
     let last = (info["blocks"].as_u64().unwrap() - 1).to_string();
     refused(&served.run(&["blocks", "write", "-b", &last, "-f", &from]), 1, "does not fit");
     refused(&served.run(&["blocks", "read", "-b", &last, "-c", "2"]), 1, "LBA Out of Range");

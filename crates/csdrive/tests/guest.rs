@@ -191,6 +191,7 @@ fn a_system_with_a_compiler_and_a_shared_folder() -> Result<(), Failed> {
 /// What `csdrive` does to a drive by io_uring passthrough, and what it says when it may not.
 const DEVICE: &str = r#"
 set -ex
+refused() { if "$@"; then exit 1; fi; }
 csdrive check /dev/nvme0
 csdrive program load --index 3 double.bpf.o /dev/ng0n3
 csdrive program list -o json /dev/nvme0n1 | grep -q '"active": true'
@@ -202,16 +203,16 @@ python3 -c 'import struct; d = open("doubled", "rb").read(); assert struct.unpac
 set=$(csdrive ranges create -r 0:4000 -r 1MiB:4000 /dev/nvme0)
 csdrive exec -p 3 --set $set --count 10000 --depth 64 --json /dev/nvme0
 csdrive ranges delete --id $set /dev/nvme0
-! csdrive exec -p 9 /dev/nvme0 2> error
+refused csdrive exec -p 9 /dev/nvme0 2> error
 grep 'No Program' error
-! setpriv --reuid 65534 csdrive exec /dev/nvme0 2> error
+refused setpriv --reuid 65534 csdrive exec /dev/nvme0 2> error
 grep 'CAP_SYS_ADMIN' error
-! csdrive exec /dev/vda 2> error
+refused csdrive exec /dev/vda 2> error
 grep 'no drive' error
 csdrive program deactivate --index 3 /dev/nvme0
 csdrive program unload --index 3 /dev/nvme0
 # Polling: only if the driver has queues for it.
-! csdrive check --polled /dev/nvme0 2> error
+refused csdrive check --polled /dev/nvme0 2> error
 grep 'nvme.poll_queues=1' error
 D=$(basename $(readlink /sys/class/nvme/nvme0/device))
 echo 1 > /sys/module/nvme/parameters/poll_queues
@@ -224,38 +225,44 @@ csdrive bench transport --milliseconds 200 --json /dev/nvme0
 csdrive bench transport --milliseconds 200 --polled --json /dev/nvme0
 "#;
 
-/// A drive that is reset, and hosts that are killed, while a program runs (2 s): errors that say so, and what comes next
+/// A drive that is reset, and hosts that are killed, while a program runs (5 s): errors that say so, and what comes next
 /// works.
 const INTERRUPTED: &str = r#"
 set -ex
+refused() { if "$@"; then exit 1; fi; }
+jobs_are() { csdrive group list --json /dev/nvme0 | grep -q "\"jobs\": $1"; }
+until_jobs_are() { set +x; until jobs_are $1; do :; done; set -x; }
 csdrive program load --index 3 double.bpf.o /dev/nvme0
 csdrive ranges create -r 0:4096 -r 4096:4096 /dev/nvme0
 execute="csdrive exec -p 3 --set 1 /dev/nvme0"
-$execute 2> error & sleep 1
+$execute 2> error &
+until_jobs_are 1
 nvme reset /dev/nvme0
-! wait $!
+refused wait $!
 grep 'the drive was reset' error
-test $($execute) = 1024
-$execute & sleep 1
+$execute &
+until_jobs_are 1
 kill -9 $!
 csdrive program list /dev/nvme0
-! csdrive program unload --index 3 /dev/nvme0 2> error
+refused csdrive program unload --index 3 /dev/nvme0 2> error
 grep 'wait for executions to end' error
-sleep 2
+until_jobs_are 0
 csdrive program unload --index 3 /dev/nvme0
 mkdir /mnt/f
 csdrive fs mount /dev/nvme0 /mnt/f
 cp double.bpf.o /mnt/f/programs/d
 truncate -s 4096 /mnt/f/memory/in /mnt/f/memory/out
-sh -c 'echo d out in > /mnt/f/run' & sleep 1
+sh -c 'echo d out in > /mnt/f/run' &
+until_jobs_are 1
 nvme reset /dev/nvme0
-! wait $!
+refused wait $!
 grep 'the drive was reset' /mnt/f/run
 echo d out in > /mnt/f/run
 grep 'result 1024' /mnt/f/run
-sh -c 'echo d out in > /mnt/f/run' & sleep 1
+sh -c 'echo d out in > /mnt/f/run' &
+until_jobs_are 1
 kill -9 $(pidof csdrive)
-! wait $!
+refused wait $!
 csdrive fs mount /dev/nvme0 /mnt/f
 ls /mnt/f/memory
 csdrive fs unmount /mnt/f
@@ -280,7 +287,7 @@ fn device_commands() -> Result<(), Failed> {
 
 fn resets_and_kills_while_a_program_runs() -> Result<(), Failed> {
     let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
-    let times = ["--set", "compute.run_time=declared", "--set", "compute.declared_time=2s"];
+    let times = ["--set", "compute.run_time=declared", "--set", "compute.declared_time=5s"];
     let machine = [&times[..], &["--file", object]].concat();
     expect(&vm(&machine, &["sh", "-c", INTERRUPTED]), 0)
 }

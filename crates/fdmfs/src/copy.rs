@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use client::Submit;
 use fuser::Errno;
+use rustix::fs::OFlags;
 
 use crate::memory::FileId;
 use crate::space::PAGE;
@@ -199,6 +200,11 @@ impl<T: Submit> State<T> {
             return Ok(Vec::new());
         }
         file.set_modified(SystemTime::now()).map_err(Errno::from)?;
+        // What is to be on stable storage when it is written (O_SYNC) is not by the copy alone.
+        let flags = rustix::fs::fcntl_getfl(file).map_err(std::io::Error::from)?;
+        if flags.intersects(OFlags::SYNC | OFlags::DSYNC) {
+            file.sync_data()?;
+        }
         Ok(parts)
     }
 

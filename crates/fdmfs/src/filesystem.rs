@@ -13,6 +13,7 @@ use client::Submit;
 use fuser::{Errno, FileAttr, FileType, INodeNo, OpenFlags, RenameFlags, Request};
 use rustix::fs::OFlags;
 
+use crate::caller::AsCaller;
 use crate::nodes::{Kind, Node, ProgramFile, fixed};
 use crate::state::{Done, Handle, State};
 use crate::storage::read_full;
@@ -22,9 +23,6 @@ const BLOCK_SIZE: u32 = 128 << 10;
 
 /// Most bytes of a copy: others wait meanwhile.
 const COPY_MAX: u64 = 64 << 20;
-
-/// The size that `run` pretends to have.
-const RUN_SIZE: u64 = 4096;
 
 /// How long the lock is held to wait for a program's end, and given to others.
 const RUN_WAIT: Duration = Duration::from_micros(500);
@@ -100,8 +98,9 @@ impl<T: Submit> Fdmfs<T> {
         match ino {
             fixed::ROOT => return Ok(self.own(ino, folder, 0o555, 0)),
             fixed::MEMORY | fixed::PROGRAMS => return Ok(self.own(ino, folder, 0o755, 0)),
-            // Longer than any request: Linux lets those that do not make a file longer go side by side.
-            fixed::RUN => return Ok(self.own(ino, file, 0o600, RUN_SIZE)),
+            _ if fixed::is_run(ino) => {
+                return Ok(self.own(ino, file, 0o600, state.answer.len() as u64));
+            }
             fixed::STATISTICS => {
                 return Ok(self.own(ino, file, 0o444, state.statistics().len() as u64));
             }
@@ -142,7 +141,7 @@ impl<T: Submit> Fdmfs<T> {
             (fixed::ROOT, Some("memory")) => fixed::MEMORY,
             (fixed::ROOT, Some("programs")) => fixed::PROGRAMS,
             (fixed::ROOT, Some("storage")) if state.storage.is_some() => fixed::STORAGE,
-            (fixed::ROOT, Some("run")) => fixed::RUN,
+            (fixed::ROOT, Some("run")) => state.new_run(),
             (fixed::ROOT, Some("statistics")) => fixed::STATISTICS,
             (fixed::ROOT, _) => return Err(Errno::ENOENT),
             _ => match state.nodes.names(parent) {
@@ -199,8 +198,8 @@ impl<T: Submit> Fdmfs<T> {
             let mut options = File::options();
             // The kernel has found none: what is there now is somebody else's.
             options.read(true).write(true).create_new(true).mode(mode);
+            let _caller = AsCaller::of(request)?;
             let file = storage.open(&path, &mut options, passed_on(flags))?;
-            own(&storage.entry(&path)?, request)?;
             let ino = state.nodes.storage_looked_up(path);
             let attributes = storage_attributes(ino, &file.metadata()?);
             let handle = state.open_handle(Handle::Storage { ino, file });
@@ -215,7 +214,7 @@ impl<T: Submit> Fdmfs<T> {
         Ok((attributes, state.open_handle(Handle::Own)))
     }
 
-    pub(crate) fn open_file(&self, ino: u64, flags: OpenFlags) -> Done<u64> {
+    pub(crate) fn open_file(&self, request: &Request, ino: u64, flags: OpenFlags) -> Done<u64> {
         let mut state = self.state();
         if let Some(path) = state.nodes.storage_path(ino) {
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
@@ -223,18 +222,20 @@ impl<T: Submit> Fdmfs<T> {
             let reads = access != fuser::OpenAccMode::O_WRONLY;
             let writes = access != fuser::OpenAccMode::O_RDONLY;
             let append = passed_on(flags.0);
+            let caller = AsCaller::of(request)?;
             // Copies read what is opened for writing only, too.
             let file = storage.open(&path, File::options().read(true).write(writes), append);
             let file = match file {
                 Err(_) if !reads => storage.open(&path, File::options().write(true), append)?,
                 other => other?,
             };
+            drop(caller);
             return Ok(state.open_handle(Handle::Storage { ino, file }));
         }
         if let Some(node) = state.nodes.get_mut(ino) {
             node.opened += 1;
         }
-        let handle = if ino == fixed::RUN { Handle::Run(None) } else { Handle::Own };
+        let handle = if fixed::is_run(ino) { Handle::Run(None) } else { Handle::Own };
         Ok(state.open_handle(handle))
     }
 
@@ -247,7 +248,7 @@ impl<T: Submit> Fdmfs<T> {
             return Ok(bytes);
         }
         let text = match ino {
-            fixed::RUN => match state.handles.get(&handle) {
+            _ if fixed::is_run(ino) => match state.handles.get(&handle) {
                 Some(Handle::Run(Some(own))) => own.clone(),
                 _ => state.answer.clone(),
             },
@@ -272,7 +273,7 @@ impl<T: Submit> Fdmfs<T> {
             return Ok(file.write_all_at(data, offset)?);
         }
         match (ino, state.nodes.get(ino).map(|node| &node.kind)) {
-            (fixed::RUN, _) => {
+            _ if fixed::is_run(ino) => {
                 drop(state);
                 self.run(handle, std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?)
             }
@@ -314,6 +315,7 @@ impl<T: Submit> Fdmfs<T> {
 
     pub(crate) fn set_size(
         &self,
+        request: &Request,
         state: &mut State<T>,
         ino: u64,
         handle: Option<u64>,
@@ -326,6 +328,7 @@ impl<T: Submit> Fdmfs<T> {
         }
         if let Some(path) = state.nodes.storage_path(ino) {
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            let _caller = AsCaller::of(request)?;
             let file = storage.open(&path, File::options().write(true), OFlags::NONBLOCK)?;
             return Ok(file.set_len(size)?);
         }
@@ -342,13 +345,17 @@ impl<T: Submit> Fdmfs<T> {
                 }
             }
             Some(Kind::Program(_)) => return Err(Errno::EINVAL),
-            _ if ino == fixed::RUN => {}
+            _ if fixed::is_run(ino) => {}
             _ => return Err(Errno::EPERM),
         }
         Ok(())
     }
 
-    pub(crate) fn list(&self, ino: u64) -> Done<Vec<(u64, FileType, std::ffi::OsString)>> {
+    pub(crate) fn list(
+        &self,
+        request: &Request,
+        ino: u64,
+    ) -> Done<Vec<(u64, FileType, std::ffi::OsString)>> {
         let mut state = self.state();
         let (file, folder) = (FileType::RegularFile, FileType::Directory);
         let mut list = vec![(ino, folder, ".".into()), (fixed::ROOT, folder, "..".into())];
@@ -369,6 +376,7 @@ impl<T: Submit> Fdmfs<T> {
         } else {
             let path = state.nodes.storage_path(ino).ok_or(Errno::ENOTDIR)?;
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
+            let _caller = AsCaller::of(request)?;
             for entry in fs::read_dir(&*storage.folder(&path)?)? {
                 let entry = entry?;
                 let kind = entry.file_type().map_or(file, file_type);
@@ -382,18 +390,21 @@ impl<T: Submit> Fdmfs<T> {
     /// Does something to a path in the storage folder.
     pub(crate) fn in_storage<U>(
         &self,
+        request: &Request,
         parent: u64,
         name: &OsStr,
         act: impl FnOnce(&mut State<T>, &Path, &Path) -> Done<U>,
     ) -> Done<U> {
         let mut state = self.state();
         let path = state.nodes.storage_path(parent).ok_or(Errno::EPERM)?.join(name);
+        let _caller = AsCaller::of(request)?;
         let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.entry(&path)?;
         act(&mut state, &path, &full)
     }
 
     pub(crate) fn rename_in(
         &self,
+        request: &Request,
         (parent, name): (u64, &OsStr),
         (new_parent, new_name): (u64, &OsStr),
         flags: RenameFlags,
@@ -408,6 +419,7 @@ impl<T: Submit> Fdmfs<T> {
         match (from, to) {
             (Some(from), Some(to)) => {
                 let (from, to) = (from.join(name), to.join(new_name));
+                let _caller = AsCaller::of(request)?;
                 let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
                 let (old, new) = (storage.entry(&from)?, storage.entry(&to)?);
                 if !may_replace && new.symlink_metadata().is_ok() {
@@ -500,14 +512,6 @@ impl<T: Submit> Fdmfs<T> {
 fn passed_on(flags: i32) -> OFlags {
     let flags = OFlags::from_bits_retain(flags as u32);
     flags & (OFlags::APPEND | OFlags::SYNC | OFlags::DSYNC) | OFlags::NONBLOCK
-}
-
-/// Files are of those who make them, not of the server.
-pub(crate) fn own(path: &Path, request: &Request) -> Done<()> {
-    if rustix::process::getuid().is_root() {
-        std::os::unix::fs::lchown(path, Some(request.uid()), Some(request.gid()))?;
-    }
-    Ok(())
 }
 
 fn file_type(kind: fs::FileType) -> FileType {

@@ -15,9 +15,10 @@ use fuser::{
     ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
-use crate::filesystem::{Fdmfs, own};
+use crate::caller::AsCaller;
+use crate::filesystem::Fdmfs;
 use crate::nodes::fixed;
 use crate::space::PAGE;
 use crate::state::{Done, Handle, State};
@@ -62,13 +63,13 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
 
     fn setattr(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
-        _: Option<TimeOrNow>,
+        atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _: Option<SystemTime>,
         fh: Option<FileHandle>,
@@ -82,20 +83,23 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         let handle = fh.map(|fh| fh.0);
         let set = |state: &mut State<T>| -> Done<FileAttr> {
             if let Some(size) = size {
-                self.set_size(state, ino.0, handle, size)?;
+                self.set_size(request, state, ino.0, handle, size)?;
             }
             if let Some(path) = state.nodes.storage_path(ino.0) {
                 let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
-                // Links have no permissions and times that anybody sets.
-                let open = || storage.open(&path, File::options().read(true), OFlags::NONBLOCK);
+                let _caller = AsCaller::of(request)?;
+                let held = storage.hold(&path)?;
                 if let Some(mode) = mode {
-                    open()?.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+                    fs::set_permissions(&*held, fs::Permissions::from_mode(mode & 0o7777))?;
                 }
                 if uid.is_some() || gid.is_some() {
                     std::os::unix::fs::lchown(&*storage.entry(&path)?, uid, gid)?;
                 }
-                if let Some(time) = mtime {
-                    open()?.set_modified(moment(time))?;
+                if atime.is_some() || mtime.is_some() {
+                    let [last_access, last_modification] = [atime, mtime].map(timespec);
+                    let times = Timestamps { last_access, last_modification };
+                    rustix::fs::utimensat(CWD, &*held, &times, AtFlags::empty())
+                        .map_err(io::Error::from)?;
                 }
             } else if let Some(node) = state.nodes.get_mut(ino.0) {
                 node.mode = mode.map_or(node.mode, |mode| (mode & 0o7777) as u16);
@@ -107,10 +111,11 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         answer!(reply, set(&mut state), of => reply.attr(&TTL, &of));
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let state = self.state();
         let read = || -> Done<Vec<u8>> {
             let path = state.nodes.storage_path(ino.0).ok_or(Errno::EINVAL)?;
+            let _caller = AsCaller::of(request)?;
             let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.entry(&path)?;
             Ok(fs::read_link(&*full)?.into_os_string().into_encoded_bytes())
         };
@@ -126,10 +131,9 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let made = self.in_storage(parent.0, name, |_, _, full| {
+        let made = self.in_storage(request, parent.0, name, |_, _, full| {
             fs::create_dir(full)?;
-            fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?;
-            own(full, request)
+            Ok(fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?)
         });
         let made = made.and_then(|()| self.find(parent.0, name));
         answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
@@ -143,20 +147,19 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        let made = self.in_storage(parent.0, name, |_, _, full| {
-            std::os::unix::fs::symlink(target, full)?;
-            own(full, request)
+        let made = self.in_storage(request, parent.0, name, |_, _, full| {
+            Ok(std::os::unix::fs::symlink(target, full)?)
         });
         let made = made.and_then(|()| self.find(parent.0, name));
         answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let is_own = matches!(parent.0, fixed::MEMORY | fixed::PROGRAMS);
         let done = if is_own {
             self.state().unlink(parent.0, name)
         } else {
-            self.in_storage(parent.0, name, |state, path, full| {
+            self.in_storage(request, parent.0, name, |state, path, full| {
                 fs::remove_file(full)?;
                 state.nodes.storage_removed(path);
                 Ok(())
@@ -165,8 +168,8 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         answer!(reply, done, () => reply.ok());
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.in_storage(parent.0, name, |state, path, full| {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.in_storage(request, parent.0, name, |state, path, full| {
             fs::remove_dir(full)?;
             state.nodes.storage_removed(path);
             Ok(())
@@ -176,7 +179,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
 
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -184,7 +187,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let done = self.rename_in((parent.0, name), (newparent.0, newname), flags);
+        let done = self.rename_in(request, (parent.0, name), (newparent.0, newname), flags);
         answer!(reply, done, () => reply.ok());
     }
 
@@ -204,14 +207,11 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         });
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         // What programs write must be seen at once: nothing is cached.
         let direct = FopenFlags::FOPEN_DIRECT_IO;
-        // Several programs run at a time.
-        let parallel = FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
-        let kept = if ino.0 == fixed::RUN { direct | parallel } else { direct };
-        answer!(reply, self.open_file(ino.0, flags), handle => {
-            reply.opened(FileHandle(handle), kept);
+        answer!(reply, self.open_file(request, ino.0, flags), handle => {
+            reply.opened(FileHandle(handle), direct);
         });
     }
 
@@ -277,9 +277,9 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         answer!(reply, done.map_err(Errno::from), () => reply.ok());
     }
 
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // Read once: a position in it stays what it is when files come and go.
-        answer!(reply, self.list(ino.0), list => {
+        answer!(reply, self.list(request, ino.0), list => {
             let handle = self.state().open_handle(Handle::Folder(list));
             reply.opened(FileHandle(handle), FopenFlags::empty());
         });
@@ -368,6 +368,22 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         let from = (ino_in.0, fh_in.0, offset_in);
         let done = self.copy_range(from, (ino_out.0, fh_out.0, offset_out), len);
         answer!(reply, done, copied => reply.written(copied as u32));
+    }
+}
+
+/// A time to be set, or left as it is.
+fn timespec(time: Option<TimeOrNow>) -> Timespec {
+    let special = |nanoseconds: i64| Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    match time {
+        None => special(UTIME_OMIT),
+        Some(TimeOrNow::Now) => special(UTIME_NOW),
+        Some(TimeOrNow::SpecificTime(time)) => match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => {
+                Timespec { tv_sec: since.as_secs() as i64, tv_nsec: since.subsec_nanos().into() }
+            }
+            // Before 1970, to the second.
+            Err(before) => Timespec { tv_sec: -(before.duration().as_secs() as i64), tv_nsec: 0 },
+        },
     }
 }
 

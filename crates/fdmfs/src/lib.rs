@@ -14,6 +14,7 @@
 //! [`MemoryFiles`] are the files in device memory, without a file system around them.
 #![deny(unsafe_code)]
 
+mod caller;
 mod copy;
 mod filesystem;
 mod fuse;
@@ -34,11 +35,11 @@ use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 
 use filesystem::Fdmfs;
 pub use memory::{FileError, FileId, MemoryFiles, Place};
-use state::State;
+use state::{RUNNING_MAX, State};
 use storage::Storage;
 
-/// Threads for requests: so many programs can run at a time, less one for everything else.
-const THREADS: usize = 33;
+/// Threads for requests: each program that runs has one, and there are some for everything else.
+const THREADS: usize = RUNNING_MAX + 8;
 
 /// How to mount.
 #[derive(Clone, Debug, Default)]

@@ -15,6 +15,12 @@ pub(crate) mod fixed {
     pub(crate) const STORAGE: u64 = 4;
     pub(crate) const RUN: u64 = 5;
     pub(crate) const STATISTICS: u64 = 6;
+    /// Beyond: other numbers of RUN.
+    pub(crate) const RUNS: u64 = 1 << 63;
+    /// True for all numbers of `run`.
+    pub(crate) fn is_run(ino: u64) -> bool {
+        ino == RUN || ino > RUNS
+    }
     /// The first that is given to a file.
     pub(crate) const FIRST: u64 = 16;
 }

@@ -9,9 +9,12 @@ use client::{Done as Completed, DriveError, DriveResult, Invocation, Submit, Tic
 use fuser::{Errno, FileType};
 
 use crate::memory::{FileError, FileId, MemoryFiles};
-use crate::nodes::{Kind, Node, Nodes, ProgramFile};
+use crate::nodes::{Kind, Node, Nodes, ProgramFile, fixed};
 use crate::run;
 use crate::storage::Storage;
+
+/// Programs that run at a time.
+pub(crate) const RUNNING_MAX: usize = 32;
 
 /// Largest program that can be copied in.
 const PROGRAM_BYTES_MAX: usize = 16 << 20;
@@ -60,6 +63,8 @@ pub(crate) struct State<T> {
     /// What the last request of all to run something gave.
     pub(crate) answer: String,
     pub(crate) copied: Copied,
+    running: usize,
+    next_run: u64,
 }
 
 /// What an operation returns.
@@ -87,6 +92,8 @@ impl<T: Submit> State<T> {
             storage,
             answer: String::new(),
             copied: Copied::default(),
+            running: 0,
+            next_run: 0,
         }
     }
 
@@ -95,6 +102,13 @@ impl<T: Submit> State<T> {
         self.next_handle += 1;
         self.handles.insert(number, handle);
         number
+    }
+
+    /// A new number for `run`: each who opens it by its name has a file of his own, for Linux lets only one write to a
+    /// file at a time.
+    pub(crate) fn new_run(&mut self) -> u64 {
+        self.next_run += 1;
+        fixed::RUNS + self.next_run
     }
 
     /// The statistics as text.
@@ -226,7 +240,12 @@ impl<T: Submit> State<T> {
             data: request.data.as_bytes().to_vec(),
             group: request.group,
         };
+        if self.running == RUNNING_MAX {
+            let why = format!("{RUNNING_MAX} programs run already: wait for one to end");
+            return Err((why, Errno::EAGAIN));
+        }
         let ticket = self.files.drive.start_execute(&invocation).map_err(refusal)?;
+        self.running += 1;
         files.iter().for_each(|(_, id)| self.files.pin(*id));
         Ok(Running { ticket, files: files.iter().map(|(ino, _)| *ino).collect() })
     }
@@ -237,7 +256,9 @@ impl<T: Submit> State<T> {
         running: Running,
         done: DriveResult<Completed>,
     ) -> Result<u64, Refusal> {
-        for ino in running.files {
+        self.running -= 1;
+        // Without an answer, it may still run: its files stay where they are for good.
+        for ino in running.files.into_iter().filter(|_| done.is_ok()) {
             let Some(Node { kind: Kind::Memory(id), .. }) = self.nodes.get(ino) else { continue };
             let id = *id;
             self.files.unpin(id);

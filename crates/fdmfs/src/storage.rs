@@ -34,6 +34,7 @@ impl Storage {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let device = fs::metadata(root)?.st_dev();
         let root = rustix::fs::open(root, flags, Mode::empty())?;
+        let drive = drive.filter(|_| leaves_blocks(&root));
         let base = drive.and_then(|drive| device_base(device, drive));
         Ok(Self { root, base, device })
     }
@@ -51,7 +52,19 @@ impl Storage {
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let folder = rustix::fs::openat2(self.root.as_fd(), inside, flags, Mode::empty(), resolve)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
-        Ok(Held { _folder: folder, path })
+        Ok(Held { _open: folder, path })
+    }
+
+    /// Something in it that is no symbolic link, by a path that stays it whatever happens to its name.
+    pub(crate) fn hold(&self, inside: &Path) -> io::Result<Held> {
+        let entry = self.entry(inside)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = rustix::fs::open(&*entry, flags, Mode::empty())?;
+        if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&held)?.st_mode).is_symlink() {
+            return Err(io::Error::from(io::ErrorKind::Unsupported));
+        }
+        let path = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        Ok(Held { _open: held, path })
     }
 
     /// Something in it, by a path whose last part is a name in a folder that is held.
@@ -79,14 +92,31 @@ impl Storage {
         if file.metadata().ok()?.st_dev() != self.device {
             return None;
         }
-        // Of such a file (chattr +j), the journal may hold bytes that are newer than those in its place.
-        if rustix::fs::ioctl_getflags(file).is_ok_and(|flags| flags.contains(IFlags::JOURNALING)) {
+        if !is_plain(file) || extents::is_realtime(file) {
             return None;
         }
         // What is in the page cache only is not on the drive.
         file.sync_data().ok()?;
         extents::map(file, base, offset, len).ok()?
     }
+}
+
+/// True if a file's bytes are on the drive as programs read them. Not so if its journal may hold newer ones (chattr +j),
+/// or if they are compressed or encrypted, which ext4 does not say of its extents.
+fn is_plain(file: &File) -> bool {
+    /// FS_ENCRYPT_FL (linux/fs.h).
+    const ENCRYPTED: u32 = 0x800;
+    let other = IFlags::JOURNALING | IFlags::COMPRESSED | IFlags::from_bits_retain(ENCRYPTED);
+    rustix::fs::ioctl_getflags(file).is_ok_and(|flags| !flags.intersects(other))
+}
+
+/// True for file systems that leave a file's blocks where they are and as they are until somebody with the file open
+/// wants otherwise: ext2 to ext4, and XFS (linux/magic.h). Others move them (f2fs), keep old versions (nilfs2),
+/// or know their checksums (bcachefs).
+fn leaves_blocks(root: &OwnedFd) -> bool {
+    const EXT: u64 = 0xEF53;
+    const XFS: u64 = 0x5846_5342;
+    rustix::fs::fstatfs(root).is_ok_and(|of| matches!(of.f_type as u64, EXT | XFS))
 }
 
 /// Reads until there is as much as asked for, or no more; gives how much.
@@ -104,7 +134,7 @@ pub(crate) fn read_full(file: &File, into: &mut [u8], offset: u64) -> io::Result
 /// A path that nobody can bend.
 #[derive(Debug)]
 pub(crate) struct Held {
-    _folder: OwnedFd,
+    _open: OwnedFd,
     path: PathBuf,
 }
 

@@ -43,14 +43,14 @@ typedef struct csdrive_range {
 typedef struct csdrive_execution {
     uint16_t program;             /* program index */
     uint16_t range_set;           /* identifier of a range set, or 0 */
-    uint32_t range_count;         /* number of ranges given here, if there is no set */
+    uint16_t range_count;         /* number of ranges given here, if there is no set */
+    uint8_t group;                /* identifier of a job group, or 0 */
+    uint8_t reserved;
     const csdrive_range *ranges;  /* mr_addr[0], mr_addr[1], ... of the program */
     int64_t param1;               /* cparam1 of the program */
     int64_t param2;               /* cparam2 */
     const void *data;             /* data_buffer of the program, or NULL */
     size_t data_length;           /* its bytes */
-    uint8_t group;                /* identifier of a job group, or 0 */
-    uint8_t reserved[7];
 } csdrive_execution;
 
 /* An execution that has ended. */

@@ -52,14 +52,14 @@ pub struct Range {
 pub struct Execution {
     pub program: u16,
     pub range_set: u16,
-    pub range_count: u32,
+    pub range_count: u16,
+    pub group: u8,
+    pub reserved: u8,
     pub ranges: *const Range,
     pub param1: i64,
     pub param2: i64,
     pub data: *const c_void,
     pub data_length: usize,
-    pub group: u8,
-    pub reserved: [u8; 7],
 }
 
 /// `csdrive_done`.
@@ -507,7 +507,7 @@ unsafe fn invocation(execution: *const Execution) -> Result<Invocation, Failure>
     // SAFETY: as above.
     unsafe {
         let of = &bytes(execution, 1, "execution")?[0];
-        let ranges = bytes(of.ranges, of.range_count as usize, "execution.ranges")?;
+        let ranges = bytes(of.ranges, of.range_count.into(), "execution.ranges")?;
         let data = bytes(of.data.cast::<u8>(), of.data_length, "execution.data")?;
         Ok(Invocation {
             program: of.program,

@@ -90,10 +90,6 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
     {
         unmount(dir, true)?;
     }
-    if arguments.allow_other && arguments.storage.is_some() {
-        // Between the kernel's check of a file and its use by a server with more rights, others could put another.
-        return usage(Err(anyhow::anyhow!("--allow-other and --storage do not go together")));
-    }
     let drive = Drive::open(&arguments.device).map_err(|error| Usage(error.into()))?;
     // Only of a device the kernel's name says where file systems are; a socket may have any.
     let metadata = std::fs::metadata(&arguments.device)?.file_type();

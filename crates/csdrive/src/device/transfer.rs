@@ -91,7 +91,14 @@ pub(super) fn write(
     };
     let mut drive = target.open()?;
     let room = room(&drive);
-    let length = fs::metadata(path).map_or(0, |m| m.len());
+    let too_long = || {
+        format!("{}: it does not fit: {room} bytes are there from this place on", path.display())
+    };
+    // Of a pipe, nobody knows how long it is.
+    let length = fs::metadata(path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
+    if length > room {
+        bail!("{}", too_long());
+    }
     let bar = progress(length, "write")?;
     let mut written = 0;
     loop {
@@ -105,7 +112,7 @@ pub(super) fn write(
             break;
         }
         if written + piece.len() as u64 > room {
-            bail!("{}: it does not fit: {room} bytes are there from this place on", path.display());
+            bail!("{}", too_long());
         }
         if let Err(error) = write(&mut drive, written, &piece) {
             return target.refused(error);

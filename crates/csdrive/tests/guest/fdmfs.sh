@@ -1,5 +1,6 @@
 # The drive as a file system, in a guest.
 set -ex
+refused() { if "$@"; then exit 1; fi; }
 mkfs.ext4 -q /dev/nvme0n1
 mkdir -p /mnt/s /mnt/f
 mount /dev/nvme0n1 /mnt/s
@@ -38,9 +39,9 @@ truncate -s 4000 memory/out
 echo "double out in" > run
 grep 'result 1000' run
 python3 -c 'import struct; d = open("memory/out", "rb").read(); assert struct.unpack("<1000I", d) == tuple(range(0, 2000, 2))'
-! sh -c 'echo "double out nothing" > run'
+refused sh -c 'echo "double out nothing" > run'
 grep 'no memory/nothing' run
-! cp /etc/passwd programs/bad
+refused cp /etc/passwd programs/bad
 grep 'not an ELF file' programs/bad
 rm programs/double programs/bad
 python3 /share/host/examples.py /mnt/f /share/programs
@@ -54,20 +55,52 @@ import mmap
 f = open("memory/in", "r+b"); m = mmap.mmap(f.fileno(), 0); m[0:4] = b"WXYZ"; m.close()
 assert open("memory/in", "rb").read(4) == b"WXYZ"'
 fio --name=v --directory=memory --size=8M --rw=randwrite --bs=4k --ioengine=psync --verify=crc32c --minimal > /dev/null
-! dd if=/dev/zero of=memory/too_big bs=1M count=200 2> /root/error
+refused dd if=/dev/zero of=memory/too_big bs=1M count=200 2> /root/error
 grep 'No space left' /root/error
 rm memory/*
 cd /
 
+# Other users: what the file system under it allows them, by name or through an open file, and nothing else.
+umount /mnt/f
+csdrive fs mount --allow-other /dev/nvme0 /mnt/f --storage /mnt/s
+mkdir -m 777 /mnt/s/all
+mkdir -m 700 /mnt/s/root
+cp /etc/passwd /mnt/s/root/inside
+install -m 600 /etc/passwd /mnt/s/all/secret
+setpriv --reuid 1000 --regid 1000 --clear-groups bash -ex - << 'USER'
+refused() { if "$@"; then exit 1; fi; }
+cd /mnt/f/storage/all
+echo mine > file
+chmod 200 file
+chmod 640 file
+touch -d 2001-02-03 file
+test "$(stat -c '%u %g %a %Y' file)" = "1000 1000 640 $(date -d 2001-02-03 +%s)"
+mkdir folder
+ln -s file link
+mv file folder
+rm link
+test "$(stat -c '%u' folder)" = 1000
+refused cat secret
+refused cat ../root/inside
+refused sh -c 'echo x > secret'
+refused ls ../root
+refused chmod 777 secret
+refused touch ../file
+refused mv ../root mine
+cp folder/file copy
+rm -r folder copy
+USER
+cmp /etc/passwd /mnt/f/storage/all/secret
+
 # A server that is killed, a drive that vanishes: errors, and the next command works.
 kill -9 "$(pidof csdrive)"
-! ls /mnt/f/memory
+refused ls /mnt/f/memory
 csdrive fs mount /dev/nvme0 /mnt/f
 echo hello > /mnt/f/memory/hello
 umount /mnt/s
 D=$(basename "$(readlink /sys/class/nvme/nvme0/device)")
 echo "$D" > /sys/bus/pci/drivers/nvme/unbind
-! timeout 30 cat /mnt/f/memory/hello
+refused timeout 30 cat /mnt/f/memory/hello
 csdrive fs unmount /mnt/f
 # As long as somebody has the old one open, Linux gives the new one another number.
 echo "$D" > /sys/bus/pci/drivers/nvme/bind

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::ioctl::{Opcode, Updater};
+use rustix::ioctl::{Getter, Opcode, Updater};
 
 /// Extents of one call.
 const COUNT: usize = 128;
@@ -64,6 +64,29 @@ pub(crate) struct Extent {
     pub(crate) place: Option<u64>,
     /// Other files have the same bytes.
     pub(crate) is_shared: bool,
+}
+
+/// `struct fsxattr` (linux/fs.h): flags, and what is of no interest here.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Attributes {
+    flags: u32,
+    rest: [u32; 6],
+}
+
+/// `_IOR('X', 31, struct fsxattr)`.
+const FSGETXATTR: Opcode = rustix::ioctl::opcode::read::<Attributes>(b'X', 31);
+const _: () = assert!(FSGETXATTR == 0x801C_581F);
+
+/// True if a file is on XFS's realtime device: its extents are that one's.
+pub(super) fn is_realtime(file: &File) -> bool {
+    const REALTIME: u32 = 1;
+    // SAFETY: the kernel writes a `struct fsxattr`.
+    let get = unsafe { Getter::<FSGETXATTR, Attributes>::new() };
+    // SAFETY: as above.
+    let attributes = unsafe { rustix::ioctl::ioctl(file, get) };
+    // File systems that do not know the question have no such device.
+    attributes.is_ok_and(|attributes| attributes.flags & REALTIME != 0)
 }
 
 /// All of a part of a file, in order and without gaps.
