@@ -1,9 +1,11 @@
 """Copies between files on the drive and its memory, in a guest: within the drive, and right."""
+import fcntl
 import json
 import mmap
 import os
 import random
 import re
+import struct
 import subprocess
 
 FILES, DRIVE = "/mnt/s", "/mnt/f"
@@ -131,15 +133,27 @@ def others_that_share_its_blocks():
     same("/root/one", f"{DRIVE}/memory/new")
 
 
-def both_ways(expected_in_drive):
-    sh(f"head -c 3000000 /dev/urandom > {FILES}/file; sync")
-    counts = copy(f"{DRIVE}/storage/file", f"{DRIVE}/memory/file")
+def both_ways(expected_in_drive, name="file"):
+    sh(f"head -c 3000000 /dev/urandom > {FILES}/{name}; sync")
+    counts = copy(f"{DRIVE}/storage/{name}", f"{DRIVE}/memory/file")
     assert (counts[0] > 2_900_000) == expected_in_drive and sum(counts) == 3_000_000, counts
-    same(f"{FILES}/file", f"{DRIVE}/memory/file")
+    same(f"{FILES}/{name}", f"{DRIVE}/memory/file")
     sh(f"head -c 3000000 /dev/urandom > {DRIVE}/memory/file")
-    counts = copy(f"{DRIVE}/memory/file", f"{DRIVE}/storage/file")
+    counts = copy(f"{DRIVE}/memory/file", f"{DRIVE}/storage/{name}")
     assert (counts[0] > 2_900_000) == expected_in_drive and sum(counts) == 3_000_000, counts
-    same(f"{DRIVE}/memory/file", fresh(f"{FILES}/file"))
+    same(f"{DRIVE}/memory/file", fresh(f"{FILES}/{name}"))
+
+
+def encrypt(folder):
+    """Encrypts an empty folder's files to come (linux/fscrypt.h)."""
+    os.mkdir(folder)
+    at = os.open(folder, os.O_RDONLY)
+    # A key, known by the identifier that the kernel gives it.
+    key = bytearray(struct.pack("II32xII32x", 2, 0, 64, 0) + bytes(range(64)))
+    fcntl.ioctl(at, 0xC0506617, key)
+    identifier = bytes(key[8:24])
+    fcntl.ioctl(at, 0x800C6613, struct.pack("BBBBB3x16s", 2, 1, 4, 0, 0, identifier))
+    os.close(at)
 
 
 def done(name):
@@ -176,3 +190,10 @@ sh(f"chattr +j {FILES}")
 both_ways(expected_in_drive=False)
 unmounted()
 done("journalled data")
+
+# Files whose bytes on the drive are not what programs read.
+mounted("mkfs.ext4 -q -F -O encrypt")
+encrypt(f"{FILES}/secret")
+both_ways(expected_in_drive=False, name="secret/file")
+unmounted()
+done("encrypted_files")
