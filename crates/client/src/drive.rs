@@ -258,6 +258,17 @@ impl<T: Submit> Drive<T> {
         }
     }
 
+    /// The next completion of a command that was started, if there is one in about so long.
+    ///
+    /// # Errors
+    /// If no command is under way, or the drive is gone.
+    pub fn wait_at_most(&mut self, limit: Duration) -> DriveResult<Option<Done>> {
+        match self.ready.pop_front() {
+            Some(done) => Ok(Some(done)),
+            None => Ok(self.transport.wait_at_most(Some(limit))?),
+        }
+    }
+
     /// Waits for one command about so long at most, and keeps what else completes.
     ///
     /// # Errors

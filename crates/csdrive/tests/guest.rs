@@ -268,7 +268,7 @@ ls /mnt/f/memory
 csdrive fs unmount /mnt/f
 "#;
 
-/// Every example in C, Rust and for the shell, as examples/README.md says.
+/// Every example in C, Rust and for the shell, as examples/README.md says; and each program with the same inputs in a process.
 const EXAMPLES: &str = r#"
 set -ex
 cd /share
@@ -278,6 +278,7 @@ done
 sh host/all.sh /dev/nvme0 programs /root rust > /root/all
 cat /root/all
 grep '^18 examples passed$' /root/all
+bash /share/same.sh
 "#;
 
 fn device_commands() -> Result<(), Failed> {
@@ -315,7 +316,8 @@ fn examples_in_c_rust_and_shell() -> Result<(), Failed> {
     let share = tempfile::tempdir()?;
     copy_folder(&root.join("examples"), share.path())?;
     let header = root.join("crates/libcsdrive/include/libcsdrive.h");
-    for file in [header, built.join("libcsdrive.so")] {
+    let same = root.join("crates/csdrive/tests/guest/same.sh");
+    for file in [header, same, built.join("libcsdrive.so")] {
         let name = file.file_name().ok_or("a file has a name")?;
         std::fs::copy(&file, share.path().join(name))
             .map_err(|error| format!("{}: {error}", file.display()))?;

@@ -196,7 +196,8 @@ impl<T: Submit> State<T> {
     /// The end of a request: its answer can be read afterwards.
     pub(crate) fn answer(&mut self, handle: u64, done: Result<u64, Refusal>) -> Done<()> {
         let (answer, done) = match done {
-            Ok(result) => (format!("result {result}\n"), Ok(())),
+            // A program's result is a long long.
+            Ok(result) => (format!("result {}\n", result as i64), Ok(())),
             Err((why, errno)) => (format!("error {why}\n"), Err(errno)),
         };
         if let Some(Handle::Run(own)) = self.handles.get_mut(&handle) {

@@ -126,6 +126,10 @@ int csdrive_submit(csdrive *drive, const csdrive_execution *execution, uint64_t 
  * than asked for), or if the drive is gone: wait for one at a time if you must know how many were filled in. */
 int csdrive_wait(csdrive *drive, csdrive_done *done, size_t count);
 
+/* Takes what has ended: up to count executions. If none has, it waits for one, for timeout_ms at most (0: not at all). *ended
+ * is how many there are, also if the function fails. */
+int csdrive_poll(csdrive *drive, csdrive_done *done, size_t count, unsigned timeout_ms, size_t *ended);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,8 +14,9 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use client::{Drive, DriveError, Invocation, OpenOptions};
+use client::{Drive, DriveError, Invocation, OpenOptions, TransportError};
 
 use error::{Failure, guarded, status_number};
 
@@ -71,6 +72,20 @@ pub struct Done {
     pub result: u64,
     pub status: c_int,
     pub reserved: c_int,
+}
+
+impl Done {
+    fn of(ended: &client::Done) -> Self {
+        Self {
+            ticket: ended.ticket.0,
+            result: ended.result,
+            status: match ended.kernel_error {
+                Some(number) => -number,
+                None => status_number(ended.status),
+            },
+            reserved: 0,
+        }
+    }
 }
 
 /// Bytes that a caller promises.
@@ -576,16 +591,41 @@ pub unsafe extern "C" fn csdrive_wait(
     unsafe {
         with(drive, |drive| {
             for place in places(done, count, "done")? {
-                let ended = drive.wait()?;
-                *place = Done {
-                    ticket: ended.ticket.0,
-                    result: ended.result,
-                    status: match ended.kernel_error {
-                        Some(number) => -number,
-                        None => status_number(ended.status),
-                    },
-                    reserved: 0,
-                };
+                *place = Done::of(&drive.wait()?);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open, `done` has `count` places, and `ended` is a place for a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_poll(
+    drive: *const csdrive,
+    done: *mut Done,
+    count: usize,
+    timeout_ms: c_uint,
+    ended: *mut usize,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let ended = &mut places(ended, 1, "ended")?[0];
+            *ended = 0;
+            let mut limit = Duration::from_millis(timeout_ms.into());
+            for place in places(done, count, "done")? {
+                match drive.wait_at_most(limit) {
+                    Ok(Some(one)) => *place = Done::of(&one),
+                    Ok(None) => break,
+                    // All that were under way have ended.
+                    Err(DriveError::Transport(TransportError::Idle)) if *ended > 0 => break,
+                    Err(error) => return Err(error.into()),
+                }
+                *ended += 1;
+                limit = Duration::ZERO;
             }
             Ok(())
         })

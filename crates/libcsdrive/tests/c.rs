@@ -186,6 +186,23 @@ int main(int argc, char **argv)
     expect(csdrive_group_delete(drive, group), 0x1c8, "group list");
     csdrive_done done;
     expect(csdrive_wait(drive, &done, 1), -ECHILD, "no command is under way");
+    size_t ended = 7;
+    csdrive_done many[4];
+    expect(csdrive_poll(drive, many, 4, 0, NULL), -EINVAL, "ended is NULL");
+    expect(csdrive_poll(drive, many, 4, 0, &ended), -ECHILD, "no command is under way");
+    execution.range_count = 0;
+    for (int i = 0; i < 3; i++)
+        expect(csdrive_submit(drive, &execution, NULL), 0, "");
+    int all = 0;
+    while (all < 3) {
+        expect(csdrive_poll(drive, many, 4, 1000, &ended), 0, "");
+        for (size_t i = 0; i < ended; i++)
+            if (many[i].status != 0x196)
+                printf("status %03xh\n", many[i].status);
+        all += ended;
+        if (ended == 0)
+            puts("none in a second");
+    }
     last = drive;
     atexit(at_end);
     return 0;

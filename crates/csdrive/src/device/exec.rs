@@ -29,9 +29,6 @@ pub(crate) struct Arguments {
     /// Job group
     #[arg(short, long, value_name = "ID", default_value_t = 0)]
     group: u8,
-    /// Print the result with its sign: it is the program's long long
-    #[arg(long)]
-    signed: bool,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -44,8 +41,8 @@ pub(crate) struct Arguments {
 
 /// What many executions gave.
 struct Executed {
-    /// Of the last.
-    result: u64,
+    /// Of the last: a program's result is a `long long`.
+    result: i64,
     seconds: f64,
 }
 
@@ -65,8 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     target.perform(
         |drive| execute(drive, &invocation, count, depth),
         |done| {
-            let mut document =
-                json!({ "result": done.result, "result_signed": done.result as i64 });
+            let mut document = json!({ "result": done.result });
             if count > 1 {
                 document["count"] = count.into();
                 document["depth"] = depth.into();
@@ -76,11 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             document
         },
         |done| {
-            if arguments.signed {
-                say!("{}", done.result as i64);
-            } else {
-                say!("{}", done.result);
-            }
+            say!("{}", done.result);
             if count > 1 {
                 let (seconds, rate) = (done.seconds, count as f64 / done.seconds);
                 eprintln!("{count} executions, {depth} at a time: {seconds:.3} s, {rate:.0}/s");
@@ -104,7 +96,7 @@ fn execute(
             started += 1;
         }
         let done = drive.wait()?;
-        result = drive.executed(done)?;
+        result = drive.executed(done)? as i64;
         ended += 1;
         if ended % 64 == 0 {
             bar.set_position(ended);
