@@ -79,7 +79,7 @@ impl<P: Port + std::fmt::Debug> Submit for Direct<P> {
         };
         let ticket = Ticket(self.next);
         self.next += 1;
-        let receives = if let Data::FromDrive(len) = command.data { len } else { 0 };
+        let receives = command.data.received();
         let cid = self.driver.submit(queue, entry);
         self.under_way.insert((queue, cid), UnderWay { ticket, buffer, receives });
         Ok(ticket)

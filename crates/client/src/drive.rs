@@ -101,6 +101,8 @@ pub struct Geometry {
     pub memory_bytes: u64,
     /// Most bytes of data of a command.
     pub transfer_bytes_max: u64,
+    /// Most blocks that a Copy command writes.
+    pub copy_blocks_max: u64,
 }
 
 /// A drive, by whatever way.
@@ -199,6 +201,7 @@ impl Drive {
             blocks: nvm.nsze.get(),
             memory_bytes: memory.nsze_bytes.get(),
             transfer_bytes_max: mdts.min(self.transport.data_bytes_max()),
+            copy_blocks_max: u64::from(nvm.mcl.get()).min(nvm.mssrl.get().into()).max(1),
         })
     }
 }
@@ -216,8 +219,13 @@ fn succeeded(command: &'static str, done: Done) -> DriveResult<Done> {
 }
 
 /// Of a drive that was not asked yet.
-const UNKNOWN: Geometry =
-    Geometry { block_bytes: 4096, blocks: 0, memory_bytes: 0, transfer_bytes_max: PAGE_SIZE };
+const UNKNOWN: Geometry = Geometry {
+    block_bytes: 4096,
+    blocks: 0,
+    memory_bytes: 0,
+    transfer_bytes_max: PAGE_SIZE,
+    copy_blocks_max: 1,
+};
 
 impl<T: Submit> Drive<T> {
     /// A drive that is known to be like this.

@@ -429,6 +429,7 @@ impl<P: Port> Driver<P> {
         limit: Option<Duration>,
     ) -> Next {
         let began = limit.map(|limit| (Instant::now(), limit));
+        let mut is_over = false;
         loop {
             self.collect();
             let found = |Ready { completion, .. }: &Ready| is_one(completion.queue, completion.cid);
@@ -436,17 +437,15 @@ impl<P: Port> Driver<P> {
                 let ready = self.ready.remove(at).expect("it was found there");
                 return Next::Completed(self.hand_out(ready));
             }
+            if is_over {
+                return Next::NotYet;
+            }
             let left = began.map(|(began, limit)| limit.saturating_sub(began.elapsed()));
             // Also without time to wait: whether the controller is there is seen by that.
             if !self.port.wait(left) {
                 return Next::Never;
             }
-            if left == Some(Duration::ZERO) {
-                self.collect();
-                if !self.ready.iter().any(found) {
-                    return Next::NotYet;
-                }
-            }
+            is_over = left == Some(Duration::ZERO);
         }
     }
 

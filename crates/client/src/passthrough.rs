@@ -128,9 +128,9 @@ impl Passthrough {
         })
     }
 
-    /// Bytes of a command's data, by a ring that knows the registered memory or not.
-    fn buffer(&mut self, data: Data, len: usize, may_register: bool) -> (Buffer, usize) {
-        let receives = if matches!(data, Data::FromDrive(_)) { len } else { 0 };
+    /// A place for a command's data, by a ring that knows the registered memory or not.
+    fn buffer(&mut self, data: Data, may_register: bool) -> Buffer {
+        let len = data.byte_count();
         let slots = self.slots.as_mut().filter(|_| may_register && len > 0);
         if let Some(slots) = slots
             && let Some(slot) = slots.take(len)
@@ -140,13 +140,12 @@ impl Passthrough {
                 // What another command left is not its data.
                 _ => slots.bytes(&slot, len).fill(0),
             }
-            return (Buffer::Registered(slot), receives);
+            return Buffer::Registered(slot);
         }
-        let bytes = match data {
+        Buffer::Own(match data {
             Data::ToDrive(bytes) => bytes,
             _ => vec![0; len],
-        };
-        (Buffer::Own(bytes), receives)
+        })
     }
 
     /// Waits for a completion by any ring.
@@ -226,12 +225,8 @@ impl Submit for Passthrough {
             return Err(TransportError::NoNamespace(nsid));
         }
         let is_first_ring = lane == Lane::Io || self.admin_ring.is_none();
-        let data_len = match &data {
-            Data::None => 0,
-            Data::ToDrive(bytes) => bytes.len(),
-            Data::FromDrive(len) => *len,
-        };
-        let (mut buffer, receives) = self.buffer(data, data_len, is_first_ring);
+        let (data_len, receives) = (data.byte_count(), data.received());
+        let mut buffer = self.buffer(data, is_first_ring);
         let is_execute =
             lane == Lane::Io && nsid == COMPUTE_NSID && entry.opcode == ProgramOpcode::EXECUTE.0;
         let timeout_ms = if is_execute { EXECUTE_TIMEOUT_MS } else { 0 };

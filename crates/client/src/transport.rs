@@ -43,6 +43,22 @@ pub enum Data {
     FromDrive(usize),
 }
 
+impl Data {
+    /// How many bytes they are, whichever way they go.
+    pub(crate) fn byte_count(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::ToDrive(bytes) => bytes.len(),
+            Self::FromDrive(len) => *len,
+        }
+    }
+
+    /// How many bytes come from the drive.
+    pub(crate) fn received(&self) -> usize {
+        if let Self::FromDrive(len) = self { *len } else { 0 }
+    }
+}
+
 /// A command with its data. The transport fills in identifier and data pointer.
 #[derive(Clone, Debug)]
 pub struct Command {

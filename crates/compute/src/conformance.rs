@@ -16,7 +16,7 @@ const GROUPS: u64 = 3;
 pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
     for seed in 0..32 {
         let (mut policy, mut prng) = (new(), Prng::new(seed));
-        for group in 1..GROUPS {
+        for group in 0..GROUPS {
             policy.set_weight(GroupId(group as u8), 1 + prng.below(1000) as u16);
         }
         let (mut waiting, mut running) = (BTreeMap::new(), Vec::new());

@@ -6,7 +6,7 @@ use simtime::{Duration, Instant};
 
 use crate::groups::{GroupError, GroupRecord, Groups};
 use crate::policy::{GroupId, JobId, Policy, UnitId};
-use crate::shares::Shares;
+use crate::shares::{DEFAULT_WEIGHT, Shares};
 
 /// Scheduling policies by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +116,8 @@ impl Engine {
     }
 
     /// An idle engine with a policy of the caller's.
-    pub fn with_policy(config: &Config, policy: Box<dyn Policy>) -> Self {
+    pub fn with_policy(config: &Config, mut policy: Box<dyn Policy>) -> Self {
+        policy.set_weight(GroupId::NONE, DEFAULT_WEIGHT);
         Self {
             units: (0..config.units).map(|_| Unit::default()).collect(),
             jobs: BTreeMap::new(),

@@ -23,7 +23,8 @@ impl GroupId {
 ///
 /// Contract: every job given to `enqueue` comes out of `pick` exactly once per `enqueue`, unless
 /// `remove` took it back; `pick` returns a job whenever one waits. For every `pick` there is one
-/// `left`, when the job leaves its unit; a job that is to go on later is enqueued before that. `crate::conformance` checks it.
+/// `left`, when the job leaves its unit; a job that is to go on later is enqueued before that.
+/// Groups, that of [`GroupId::NONE`] too, are made known by `set_weight`. `crate::conformance` checks it.
 pub trait Policy: core::fmt::Debug + Send {
     /// A job became runnable: it is new, or its time slice ended.
     fn enqueue(&mut self, job: JobId, group: GroupId);

@@ -52,9 +52,7 @@ impl Shares {
     }
 
     fn new(slice: Option<Duration>) -> Self {
-        let mut shares = Self { slice, groups: BTreeMap::new(), waiting: 0, used: 0 };
-        shares.set_weight(GroupId::NONE, DEFAULT_WEIGHT);
-        shares
+        Self { slice, groups: BTreeMap::new(), waiting: 0, used: 0 }
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {

@@ -66,14 +66,19 @@ impl Target {
             Ok(given) => given,
             Err(error) => return self.refused(error),
         };
+        self.present(|| document(&given), || print(&given));
+        Ok(Outcome::Success)
+    }
+
+    /// Prints a result in the form that is asked for.
+    fn present(&self, document: impl FnOnce() -> Value, print: impl FnOnce()) {
         if self.is_json() {
-            let mut all = document(&given);
+            let mut all = document();
             all["format_version"] = 1.into();
             say!("{all:#}");
         } else {
-            print(&given);
+            print();
         }
-        Ok(Outcome::Success)
     }
 
     /// An error status is a result, too.

@@ -1,39 +1,16 @@
 //! Commands for a drive that is there: the same exercises in this process and by a socket, and what goes wrong.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+mod served;
+
+use std::process::{Command, Output};
 
 use serde_json::Value;
+use served::Served;
 
 const CSDRIVE: &str = env!("CARGO_BIN_EXE_csdrive");
 
-/// A drive that `csdrive serve` serves.
-struct Served {
-    process: Child,
-    folder: tempfile::TempDir,
-}
-
+/// What its user does with a served drive.
 impl Served {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("drive");
-        let mut process = Command::new(CSDRIVE)
-            .args(["serve", "--json", "--set", "memory.size=16MiB", "--socket"])
-            .arg(&socket)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("ready"), "{line}");
-        Self { process, folder }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("drive")
-    }
-
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new(CSDRIVE).args(arguments).arg(self.socket()).output().unwrap()
     }
@@ -42,14 +19,6 @@ impl Served {
         let output = self.run(&[arguments, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have been killed by the test.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -63,14 +32,14 @@ fn refused(output: &Output, status: i32, words: &str) {
 fn every_way_passes_the_same_exercises() {
     let simulated = Command::new(CSDRIVE).args(["check", "simulated"]).output().unwrap();
     assert!(simulated.status.success(), "{}", String::from_utf8_lossy(&simulated.stdout));
-    let checked = Served::new().json(&["check"]);
+    let checked = Served::new(&[]).json(&["check"]);
     assert_eq!(checked["passed"], true, "{checked:#}");
     assert_eq!(checked["exercises"].as_array().unwrap().len(), 8);
 }
 
 #[test]
 fn wrong_uses_say_what_is_wrong() {
-    let served = Served::new();
+    let served = Served::new(&[]);
     refused(&served.run(&["exec", "--program", "9"]), 1, "No Program (SCT 1h SC 96h)");
     let failed = served.json(&["exec", "--program", "9"]);
     assert_eq!(failed["status"]["name"], "No Program");
@@ -87,7 +56,7 @@ fn wrong_uses_say_what_is_wrong() {
     refused(&served.run(&["group", "delete", "--id", "5"]), 1, "csdrive group list");
     refused(&served.run(&["group", "create", "--weight", "0"]), 2, "1..=1000");
     refused(&served.run(&["exec", "--group", "5"]), 1, "Invalid Job Group");
-    let file = served.folder.path().join("text.o");
+    let file = served.folder().join("text.o");
     std::fs::write(&file, "text").unwrap();
     refused(&served.run(&["program", "load", &file.to_string_lossy()]), 2, "not an ELF file");
     let nowhere = Command::new(CSDRIVE).args(["exec", "/nowhere/nvme0"]).output().unwrap();
@@ -98,8 +67,8 @@ fn wrong_uses_say_what_is_wrong() {
 
 #[test]
 fn bytes_go_between_files_blocks_and_memory() {
-    let served = Served::new();
-    let file = |name: &str| served.folder.path().join(name).to_string_lossy().into_owned();
+    let served = Served::new(&[]);
+    let file = |name: &str| served.folder().join(name).to_string_lossy().into_owned();
     let (from, to) = (file("from"), file("to"));
     let data: Vec<u8> = (0..3_000_001u32).map(|n| (n % 251) as u8).collect();
     std::fs::write(&from, &data).unwrap();
@@ -143,7 +112,7 @@ fn bytes_go_between_files_blocks_and_memory() {
 
 #[test]
 fn groups_are_made_listed_and_deleted() {
-    let served = Served::new();
+    let served = Served::new(&[]);
     assert_eq!(served.json(&["group", "create", "--weight", "300"])["id"], 1);
     assert_eq!(served.json(&["group", "change", "--id", "1", "--weight", "7"])["weight"], 7);
     let listed = &served.json(&["group", "list"])["groups"];
@@ -155,7 +124,7 @@ fn groups_are_made_listed_and_deleted() {
 
 #[test]
 fn a_server_that_is_gone_is_an_error() {
-    let mut served = Served::new();
+    let mut served = Served::new(&[]);
     served.process.kill().unwrap();
     served.process.wait().unwrap();
     refused(&served.run(&["exec"]), 2, "csdrive serve");
@@ -163,7 +132,7 @@ fn a_server_that_is_gone_is_an_error() {
 
 #[test]
 fn what_a_way_costs_is_a_document() {
-    let costs = Served::new().json(&["bench", "transport", "--milliseconds", "20"]);
+    let costs = Served::new(&[]).json(&["bench", "transport", "--milliseconds", "20"]);
     for (name, key) in [
         ("execute_empty", "qd1_median_ns"),
         ("execute_empty", "qd64_per_second"),

@@ -3,12 +3,13 @@
 //!
 //! An example whose tool or binary is not there is reported as ignored, with the reason in its name.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+mod served;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use served::Served;
 
 const CSDRIVE: &str = env!("CARGO_BIN_EXE_csdrive");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
@@ -23,63 +24,30 @@ const NAMES: [(&str, &str); 6] = [
     ("lz4", "lz4"),
 ];
 
-/// A drive that is served while this is there.
-struct Served {
-    process: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Served {
-    fn new() -> Result<Self, Failed> {
-        let folder = tempfile::tempdir()?;
-        let process = Command::new(CSDRIVE)
-            .args(["serve", "--json", "--set", "memory.size=16MiB", "--socket"])
-            .arg(folder.path().join("drive"))
-            .stdout(Stdio::piped())
-            .stderr(File::create(folder.path().join("log"))?)
-            .spawn()?;
-        let mut served = Self { process, folder };
-        let mut line = String::new();
-        let output = served.process.stdout.take().ok_or("no output")?;
-        BufReader::new(output).read_line(&mut line)?;
-        if line.contains("ready") { Ok(served) } else { Err(line.into()) }
+/// Runs an example, and makes sure that it leaves no program.
+fn run(served: &Served, mut example: Command, program: &str) -> Result<(), Failed> {
+    let socket = served.socket();
+    let object = Path::new(EXAMPLES).join(format!("programs/{program}.bpf.o"));
+    let output = example.arg(&socket).arg(object).env("CSDRIVE", CSDRIVE).output()?;
+    let [out, errors] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
+    if !output.status.success() || !out.contains("on the host") && !out.contains("to the same") {
+        let log = served.log();
+        let status = output.status;
+        return Err(format!("{status}\n{out}\n{errors}\nThe server:\n{log}").into());
     }
-
-    /// Runs an example, and makes sure that it leaves no program.
-    fn run(&self, mut example: Command, program: &str) -> Result<(), Failed> {
-        let socket = self.folder.path().join("drive");
-        let object = Path::new(EXAMPLES).join(format!("programs/{program}.bpf.o"));
-        let output = example.arg(&socket).arg(object).env("CSDRIVE", CSDRIVE).output()?;
-        let [out, errors] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
-        if !output.status.success() || !out.contains("on the host") && !out.contains("to the same")
-        {
-            let log = fs::read_to_string(self.folder.path().join("log"))?;
-            let status = output.status;
-            return Err(format!("{status}\n{out}\n{errors}\nThe server:\n{log}").into());
-        }
-        let left =
-            Command::new(CSDRIVE).args(["program", "list", "--json"]).arg(&socket).output()?;
-        let left: serde_json::Value = serde_json::from_slice(&left.stdout)?;
-        if left["programs"].as_array().is_none_or(|programs| !programs.is_empty()) {
-            return Err(format!("programs are left on the drive: {left}").into());
-        }
-        Ok(())
+    let left = Command::new(CSDRIVE).args(["program", "list", "--json"]).arg(&socket).output()?;
+    let left: serde_json::Value = serde_json::from_slice(&left.stdout)?;
+    if left["programs"].as_array().is_none_or(|programs| !programs.is_empty()) {
+        return Err(format!("programs are left on the drive: {left}").into());
     }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    Ok(())
 }
 
 fn shell(name: &'static str, program: &'static str) -> Trial {
     let test = move || {
         let mut sh = Command::new("sh");
         sh.arg(Path::new(EXAMPLES).join(format!("host/shell/{name}.sh")));
-        Served::new()?.run(sh, program)
+        run(&Served::new(&[]), sh, program)
     };
     let has_tool = || Command::new("lz4").arg("--version").output().is_ok();
     if name == "lz4" && !has_tool() {
@@ -93,7 +61,7 @@ fn rust(name: &'static str, program: &'static str, folder: &Path) -> Trial {
     if !binary.exists() {
         return skipped(&format!("rust/{name}"), "not built: cargo build -p client --examples");
     }
-    let test = move || Served::new()?.run(Command::new(&binary), program);
+    let test = move || run(&Served::new(&[]), Command::new(&binary), program);
     Trial::test(format!("rust/{name}"), test)
 }
 
@@ -103,16 +71,16 @@ fn skipped(name: &str, why: &str) -> Trial {
 
 /// An example that fails says what differs, and leaves no program: here the program is another one.
 fn another_program_is_noticed() -> Result<(), Failed> {
-    let served = Served::new()?;
+    let served = Served::new(&[]);
     let mut sh = Command::new("sh");
     sh.arg(Path::new(EXAMPLES).join("host/shell/double.sh"));
-    match served.run(sh, "grep-count") {
+    match run(&served, sh, "grep-count") {
         Err(failed) if failed.message().is_some_and(|text| text.contains("the result is ")) => {}
         other => return Err(format!("{other:?}").into()),
     }
     let mut sh = Command::new("sh");
     sh.arg(Path::new(EXAMPLES).join("host/shell/double.sh"));
-    served.run(sh, "double")
+    run(&served, sh, "double")
 }
 
 /// Where Cargo puts the examples of this workspace: `cargo test --workspace` builds them.

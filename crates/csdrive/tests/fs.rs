@@ -3,14 +3,17 @@
 //!
 //! Where there is no FUSE, or it may not be used, the tests are reported as ignored, with the reason.
 
+mod served;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use served::Served;
 
 const CSDRIVE: &str = env!("CARGO_BIN_EXE_csdrive");
 
@@ -19,30 +22,17 @@ const RUN: Duration = Duration::from_secs(4);
 
 /// A drive that is served and mounted.
 struct Mounted {
-    server: Child,
-    folder: tempfile::TempDir,
+    served: Served,
 }
 
 impl Mounted {
     fn new() -> Result<Self, Failed> {
-        let folder = tempfile::tempdir()?;
-        let socket = folder.path().join("drive");
-        let mut server = Command::new(CSDRIVE)
-            .args(["serve", "--json", "--set", "memory.size=16MiB", "--set", "compute.units=4"])
-            .args(["--set", "compute.run_time=declared", "--set", "compute.declared_time=4s"])
-            .arg("--socket")
-            .arg(&socket)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut line = String::new();
-        let out = server.stdout.take().ok_or("it says nothing")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let mounted = Self { server, folder };
+        let settings = ["compute.units=4", "compute.run_time=declared", "compute.declared_time=4s"];
+        let mounted = Self { served: Served::new(&settings) };
         fs::create_dir(mounted.path(""))?;
         let done = Command::new(CSDRIVE)
             .args(["fs", "mount"])
-            .arg(&socket)
+            .arg(mounted.served.socket())
             .arg(mounted.path(""))
             .output()?;
         if !done.status.success() {
@@ -54,7 +44,7 @@ impl Mounted {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("mount").join(name)
+        self.served.folder().join("mount").join(name)
     }
 
     /// Numbers to be doubled, and a place for the result.
@@ -75,9 +65,6 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new(CSDRIVE).args(["fs", "unmount"]).arg(self.path("")).output();
-        // It may have been killed by the test.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 
@@ -192,7 +179,7 @@ fn more_programs_than_can_run_are_refused() -> Result<(), Failed> {
     expect(refused.len() == 1, format!("{} were refused", refused.len()))?;
     // The rest ends with the drive.
     let mut mounted = mounted;
-    mounted.server.kill()?;
+    mounted.served.process.kill()?;
     let failures: Vec<String> = threads
         .into_iter()
         .filter_map(|thread| finish(thread).err())
@@ -206,7 +193,7 @@ fn a_drive_that_vanishes_ends_what_runs() -> Result<(), Failed> {
     let mut mounted = Mounted::new()?;
     let request = mounted.put(0)?;
     let thread = start(&mounted, request);
-    mounted.server.kill()?;
+    mounted.served.process.kill()?;
     let began = Instant::now();
     let answer = finish(thread);
     let text = answer.err().map(|error| error.message().unwrap_or_default().to_owned());

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::memory::FileId;
 use crate::space::PAGE;
-use crate::state::{Done, Handle, State};
+use crate::state::{Done, State};
 use crate::storage::{Exclusive, Extent, read_full};
 
 /// Bytes moved at a time when the host moves them.
@@ -30,22 +30,18 @@ impl<T: Submit> State<T> {
     /// Copies from storage to device memory, within the drive as far as it can be done.
     pub(crate) fn copy_in(
         &mut self,
-        (handle, offset): (u64, u64),
+        (file, offset): (&File, u64),
         (id, target_offset): (FileId, u64),
         len: u64,
     ) -> Done<u64> {
-        let Some(Handle::Storage { file, .. }) = self.handles.get(&handle) else {
-            return Err(Errno::EBADF);
-        };
-        let file = file.try_clone().map_err(Errno::from)?;
-        let size = file.metadata().map_err(Errno::from)?.len();
+        let size = file.metadata()?.len();
         let len = len.min(size.saturating_sub(offset));
         if len == 0 {
             return Ok(0);
         }
         let old_size = self.files.place(id)?.size;
         let target = self.files.prepare(id, target_offset, len)?;
-        let done = self.copy_file(&file, offset, (id, target_offset, target), len);
+        let done = self.copy_file(file, offset, (id, target_offset, target), len);
         if done.is_err() {
             // What was made room for holds whatever was there before.
             self.files.set_end(id, old_size);
@@ -141,26 +137,22 @@ impl<T: Submit> State<T> {
     pub(crate) fn copy_out(
         &mut self,
         (id, offset): (FileId, u64),
-        (handle, target): (u64, u64),
+        (file, target): (&File, u64),
         len: u64,
     ) -> Done<u64> {
-        let Some(Handle::Storage { file, .. }) = self.handles.get(&handle) else {
-            return Err(Errno::EBADF);
-        };
-        let file = file.try_clone().map_err(Errno::from)?;
         let place = self.files.place(id)?;
         let len = len.min(place.size.saturating_sub(offset));
         if len == 0 {
             return Ok(0);
         }
         let source = place.start + offset;
-        let overwritten = self.overwrite(&file, target, source, len)?;
+        let overwritten = self.overwrite(file, target, source, len)?;
         let mut at = target;
         for part in &overwritten {
-            self.write_by_host(&file, at, source + (at - target), part.offset - at)?;
+            self.write_by_host(file, at, source + (at - target), part.offset - at)?;
             at = part.offset + part.len;
         }
-        self.write_by_host(&file, at, source + (at - target), target + len - at)?;
+        self.write_by_host(file, at, source + (at - target), target + len - at)?;
         let in_drive = overwritten.iter().map(|part| part.len).sum::<u64>();
         self.copied.in_drive += in_drive;
         self.copied.through_host += len - in_drive;
@@ -173,7 +165,7 @@ impl<T: Submit> State<T> {
             return Ok(Vec::new());
         };
         // What is beyond the file's end does not count as its bytes, wherever it is.
-        let size = file.metadata().map_err(Errno::from)?.len();
+        let size = file.metadata()?.len();
         let len = len.min(size.saturating_sub(target));
         if len == 0 {
             return Ok(Vec::new());
@@ -182,8 +174,7 @@ impl<T: Submit> State<T> {
         let Some(exclusive) = Exclusive::take(file) else { return Ok(Vec::new()) };
         let Some(map) = storage.map(file, target, len) else { return Ok(Vec::new()) };
         let block = self.files.drive.block_bytes();
-        let whole = |extent: &Extent| overwritable(extent, block);
-        let parts = map.iter().filter_map(whole);
+        let parts = map.iter().filter_map(|extent| overwritable(extent, block));
         let parts: Vec<Part> =
             parts.filter(|part| (source + (part.offset - target)).is_multiple_of(4)).collect();
         if parts.is_empty() || exclusive.is_cached(target, len) {
@@ -199,7 +190,7 @@ impl<T: Submit> State<T> {
             // Whoever has read it meanwhile may have old bytes: written by the host, they are replaced.
             return Ok(Vec::new());
         }
-        file.set_modified(SystemTime::now()).map_err(Errno::from)?;
+        file.set_modified(SystemTime::now())?;
         // What is to be on stable storage when it is written (O_SYNC) is not by the copy alone.
         let flags = rustix::fs::fcntl_getfl(file).map_err(std::io::Error::from)?;
         if flags.intersects(OFlags::SYNC | OFlags::DSYNC) {
@@ -213,7 +204,7 @@ impl<T: Submit> State<T> {
         while done < len {
             let n = PIECE.min(len - done);
             let piece = self.files.drive.read_memory(source + done, n).map_err(|_| Errno::EIO)?;
-            file.write_all_at(&piece, at + done).map_err(Errno::from)?;
+            file.write_all_at(&piece, at + done)?;
             done += n;
         }
         Ok(())

@@ -475,22 +475,20 @@ impl<T: Submit> Fdmfs<T> {
     ) -> Done<u64> {
         let mut state = self.state();
         let len = len.min(COPY_MAX);
-        let is_storage = |handle: u64, state: &State<T>| {
-            matches!(state.handles.get(&handle), Some(Handle::Storage { .. }))
-        };
-        let (in_storage, to_storage) =
-            (is_storage(from_handle, &state), is_storage(to_handle, &state));
-        let copied = match (in_storage, to_storage) {
-            (true, true) => return Err(Errno::EOPNOTSUPP),
-            (true, false) => {
+        let [source, target] = [from_handle, to_handle]
+            .map(|handle| state.storage_file(handle))
+            .map(Option::transpose);
+        let copied = match (source?, target?) {
+            (Some(_), Some(_)) => return Err(Errno::EOPNOTSUPP),
+            (Some(file), None) => {
                 let id = state.memory_file(to).map_err(|_| Errno::EOPNOTSUPP)?;
-                state.copy_in((from_handle, from_offset), (id, to_offset), len)?
+                state.copy_in((&file, from_offset), (id, to_offset), len)?
             }
-            (false, true) => {
+            (None, Some(file)) => {
                 let id = state.memory_file(from).map_err(|_| Errno::EOPNOTSUPP)?;
-                state.copy_out((id, from_offset), (to_handle, to_offset), len)?
+                state.copy_out((id, from_offset), (&file, to_offset), len)?
             }
-            (false, false) => {
+            (None, None) => {
                 let [source, target] = [from, to].map(|ino| state.memory_file(ino));
                 let (Ok(source), Ok(target)) = (source, target) else {
                     return Err(Errno::EOPNOTSUPP);

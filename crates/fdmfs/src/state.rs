@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::time::SystemTime;
 
 use client::{Done as Completed, DriveError, DriveResult, Invocation, Submit, Ticket};
@@ -102,6 +103,14 @@ impl<T: Submit> State<T> {
         self.next_handle += 1;
         self.handles.insert(number, handle);
         number
+    }
+
+    /// The file in storage that a handle stands for.
+    pub(crate) fn storage_file(&self, handle: u64) -> Option<io::Result<File>> {
+        match self.handles.get(&handle) {
+            Some(Handle::Storage { file, .. }) => Some(file.try_clone()),
+            _ => None,
+        }
     }
 
     /// A new number for `run`: each who opens it by its name has a file of his own, for Linux lets only one write to a

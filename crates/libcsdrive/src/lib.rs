@@ -9,131 +9,22 @@
 )]
 
 mod error;
+mod types;
 
-use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use client::{Drive, DriveError, Invocation, OpenOptions, TransportError};
+use client::{Drive, DriveError, OpenOptions, TransportError};
 
-use error::{Failure, guarded, status_number};
+use error::{Failure, guarded};
+pub use types::{Done, Execution, Geometry, Range};
+use types::{bytes, invocation, pairs, path, places};
 
 /// A drive that is open.
 #[derive(Debug)]
 #[expect(non_camel_case_types, reason = "C's name")]
 pub struct csdrive(Mutex<Drive>);
-
-/// `csdrive_geometry`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the header documents them")]
-pub struct Geometry {
-    pub block_bytes: u64,
-    pub blocks: u64,
-    pub memory_bytes: u64,
-    pub transfer_bytes_max: u64,
-}
-
-/// `csdrive_range`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the header documents them")]
-pub struct Range {
-    pub start: u64,
-    pub length: u32,
-    pub reserved: u32,
-}
-
-/// `csdrive_execution`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the header documents them")]
-pub struct Execution {
-    pub program: u16,
-    pub range_set: u16,
-    pub range_count: u16,
-    pub group: u8,
-    pub reserved: u8,
-    pub ranges: *const Range,
-    pub param1: i64,
-    pub param2: i64,
-    pub data: *const c_void,
-    pub data_length: usize,
-}
-
-/// `csdrive_done`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the header documents them")]
-pub struct Done {
-    pub ticket: u64,
-    pub result: u64,
-    pub status: c_int,
-    pub reserved: c_int,
-}
-
-impl Done {
-    fn of(ended: &client::Done) -> Self {
-        Self {
-            ticket: ended.ticket.0,
-            result: ended.result,
-            status: match ended.kernel_error {
-                Some(number) => -number,
-                None => status_number(ended.status),
-            },
-            reserved: 0,
-        }
-    }
-}
-
-/// Bytes that a caller promises.
-///
-/// # Safety
-/// If the length is not 0, as many bytes are there and do not change meanwhile.
-unsafe fn bytes<'a, T>(at: *const T, count: usize, what: &'static str) -> Result<&'a [T], Failure> {
-    if count == 0 {
-        return Ok(&[]);
-    }
-    if at.is_null() {
-        return Err(Failure::Null(what));
-    }
-    // SAFETY: the caller's promise.
-    Ok(unsafe { std::slice::from_raw_parts(at, count) })
-}
-
-/// Something that a caller wants filled in.
-///
-/// # Safety
-/// If it is not null, as many are there, and nobody else uses them meanwhile.
-unsafe fn places<'a, T>(
-    at: *mut T,
-    count: usize,
-    what: &'static str,
-) -> Result<&'a mut [T], Failure> {
-    if count == 0 {
-        return Ok(&mut []);
-    }
-    if at.is_null() {
-        return Err(Failure::Null(what));
-    }
-    // SAFETY: the caller's promise.
-    Ok(unsafe { std::slice::from_raw_parts_mut(at, count) })
-}
-
-/// Text that a caller promises.
-///
-/// # Safety
-/// If it is not null, it ends with a zero.
-unsafe fn path<'a>(text: *const c_char, what: &'static str) -> Result<&'a Path, Failure> {
-    if text.is_null() {
-        return Err(Failure::Null(what));
-    }
-    // SAFETY: the caller's promise.
-    let text = unsafe { CStr::from_ptr(text) };
-    Ok(Path::new(OsStr::from_bytes(text.to_bytes())))
-}
 
 /// Does something with a drive.
 ///
@@ -439,10 +330,6 @@ pub unsafe extern "C" fn csdrive_copy_to_blocks(
     unsafe { with(drive, |drive| Ok(drive.copy_memory_to_blocks(start, first, count)?)) }
 }
 
-fn pairs(ranges: &[Range]) -> Vec<(u64, u32)> {
-    ranges.iter().map(|range| (range.start, range.length)).collect()
-}
-
 /// See the header.
 ///
 /// # Safety
@@ -512,28 +399,6 @@ pub unsafe extern "C" fn csdrive_group_change(drive: *const csdrive, id: u8, wei
 pub unsafe extern "C" fn csdrive_group_delete(drive: *const csdrive, id: u8) -> c_int {
     // SAFETY: as above.
     unsafe { with(drive, |drive| Ok(drive.delete_group(id)?)) }
-}
-
-/// An execution as Rust has it.
-///
-/// # Safety
-/// If it is not null, it is one, and what it points to is there.
-unsafe fn invocation(execution: *const Execution) -> Result<Invocation, Failure> {
-    // SAFETY: as above.
-    unsafe {
-        let of = &bytes(execution, 1, "execution")?[0];
-        let ranges = bytes(of.ranges, of.range_count.into(), "execution.ranges")?;
-        let data = bytes(of.data.cast::<u8>(), of.data_length, "execution.data")?;
-        Ok(Invocation {
-            program: of.program,
-            range_set: of.range_set,
-            ranges: pairs(ranges),
-            param1: of.param1,
-            param2: of.param2,
-            data: data.to_vec(),
-            group: of.group,
-        })
-    }
 }
 
 /// See the header.

@@ -2,6 +2,7 @@
 
 use client::{Direct, Drive, Geometry};
 use controller::Config;
+use controller::limits::NVM_COPY_BYTES_MAX;
 
 use crate::{HostError, Simulation};
 
@@ -20,6 +21,7 @@ pub fn open(config: Config, extra_queues: u16, entries: u32) -> Result<Session, 
         blocks: config.flash.capacity_bytes / block_bytes,
         memory_bytes: config.memory_bytes,
         transfer_bytes_max: config.transfer_bytes_max,
+        copy_blocks_max: NVM_COPY_BYTES_MAX / block_bytes,
     };
     let host = crate::host(config, 1 + extra_queues, entries)?;
     Ok(Drive::new(Direct::new(host), geometry))

@@ -1,9 +1,8 @@
 //! Blocks and device memory: whole transfers of any length, in as many commands as it takes.
 
 use nvme_spec::command::copy_format;
-use nvme_spec::namespace::NVM_NSID;
-use nvme_spec::{CommandSet, IdentifyNamespaceNvm, MemoryOpcode, NvmOpcode, Status, fid, select};
-use zerocopy::{FromBytes, IntoBytes};
+use nvme_spec::{MemoryOpcode, NvmOpcode, Status, fid, select};
+use zerocopy::IntoBytes;
 
 use super::{Drive, DriveError, DriveResult};
 use crate::commands;
@@ -136,12 +135,9 @@ impl<T: Submit> Drive<T> {
         aligned("source", from, DWORD)?;
         self.check_blocks(first_block, count)?;
         self.check_memory(from, count.saturating_mul(block_bytes))?;
-        let page = self.identify(0, NVM_NSID, CommandSet::NVM)?;
-        let (nvm, _) = IdentifyNamespaceNvm::read_from_prefix(&page).expect("a page is enough");
-        let most = u64::from(nvm.mcl.get()).min(nvm.mssrl.get().into()).max(1);
         let mut done = 0;
         while done < count {
-            let n = most.min(count - done);
+            let n = self.geometry.copy_blocks_max.min(count - done);
             let bytes = (n * block_bytes) as u32;
             let source = commands::copy_source_memory(from + done * block_bytes, bytes);
             let entry = commands::copy(first_block + done, 1, copy_format::MEMORY);

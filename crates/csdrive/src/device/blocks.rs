@@ -52,14 +52,16 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         Command::Info { target } => target.perform(
             |drive| Ok(drive.geometry()),
             |geometry| {
-                let Geometry { block_bytes, blocks, memory_bytes, transfer_bytes_max } = geometry;
+                let Geometry { block_bytes, blocks, memory_bytes, transfer_bytes_max, .. } =
+                    geometry;
                 json!({
                     "block_bytes": block_bytes, "blocks": blocks,
                     "memory_bytes": memory_bytes, "transfer_bytes_max": transfer_bytes_max,
                 })
             },
             |geometry| {
-                let Geometry { block_bytes, blocks, memory_bytes, transfer_bytes_max } = *geometry;
+                let Geometry { block_bytes, blocks, memory_bytes, transfer_bytes_max, .. } =
+                    *geometry;
                 let capacity = bytes(block_bytes.saturating_mul(blocks));
                 say!("{blocks} blocks of {block_bytes} bytes ({capacity})");
                 say!("{memory_bytes} bytes of device memory ({})", bytes(memory_bytes));
@@ -68,7 +70,8 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         ),
         Command::Read { block, count, file, target } => {
             // How long a block is, the drive says when it is open.
-            let block_bytes = target.open()?.block_bytes();
+            let drive = target.open()?;
+            let block_bytes = drive.block_bytes();
             let Some(length) = count.checked_mul(block_bytes) else {
                 anyhow::bail!("{count} blocks are more than any drive has");
             };
@@ -77,7 +80,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
             };
             let told = json!({ "block": block, "blocks": count, "block_bytes": block_bytes });
             let start = block.saturating_mul(block_bytes);
-            transfer::read(target, file.as_deref(), (start, length), read, told)
+            transfer::read((target, drive), file.as_deref(), (start, length), read, told)
         }
         Command::Write { block, file, target } => {
             let room = |drive: &Drive| {

@@ -76,8 +76,7 @@ fn exercise<T: Submit>(drive: &mut Drive<T>) -> Vec<(&'static str, Result<()>)> 
     all.map(|(name, run)| {
         let result = run(drive);
         // A failed exercise may leave its program behind.
-        let _ = drive.activate_program(INDEX, false);
-        let _ = drive.unload_program(INDEX);
+        let _ = drive.remove_program(INDEX);
         (name, result)
     })
     .into()

@@ -79,7 +79,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         Command::Read { start, length, file, target } => {
             let read = |drive: &mut Drive, at, n| drive.read_memory(start.saturating_add(at), n);
             let told = json!({ "start": start, "length": length });
-            transfer::read(target, file.as_deref(), (*start, *length), read, told)
+            transfer::read((target, target.open()?), file.as_deref(), (*start, *length), read, told)
         }
         Command::Write { start, file, target } => {
             let room = |drive: &Drive| drive.geometry().memory_bytes.saturating_sub(*start);

@@ -24,24 +24,25 @@ fn progress(length: u64, what: &'static str) -> Result<ProgressBar> {
 
 /// Reads so many bytes to a file, or prints them: the document has them in `hex`, a dump begins at `start`.
 pub(super) fn read(
-    target: &Target,
+    (target, mut drive): (&Target, Drive),
     file: Option<&Path>,
     (start, length): (u64, u64),
     mut read: impl FnMut(&mut Drive, u64, u64) -> DriveResult<Vec<u8>>,
     mut document: Value,
 ) -> Result<Outcome> {
     let Some(path) = file else {
-        return target.perform(
-            |drive| read(drive, 0, length),
-            |data| {
-                let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
-                document["hex"] = hex.into();
-                document
-            },
-            |data| dump(start, data),
-        );
+        let data = match read(&mut drive, 0, length) {
+            Ok(data) => data,
+            Err(error) => return target.refused(error),
+        };
+        let hex = || -> String { data.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let with_hex = || {
+            document["hex"] = hex().into();
+            document
+        };
+        target.present(with_hex, || dump(start, &data));
+        return Ok(Outcome::Success);
     };
-    let mut drive = target.open()?;
     let is_stdout = path.as_os_str() == "-";
     let mut out: Box<dyn Write> = if is_stdout {
         Box::new(std::io::stdout())
@@ -58,9 +59,8 @@ pub(super) fn read(
     }
     bar.finish_and_clear();
     // Bytes and a document do not go to one place.
-    if target.is_json() && !is_stdout {
-        document["format_version"] = 1.into();
-        say!("{document:#}");
+    if !is_stdout {
+        target.present(|| document, || ());
     }
     Ok(Outcome::Success)
 }
@@ -121,12 +121,6 @@ pub(super) fn write(
         bar.inc(piece.len() as u64);
     }
     bar.finish_and_clear();
-    if target.is_json() {
-        let mut document = document(written);
-        document["format_version"] = 1.into();
-        say!("{document:#}");
-    } else {
-        say!("{} written", bytes(written));
-    }
+    target.present(|| document(written), || say!("{} written", bytes(written)));
     Ok(Outcome::Success)
 }
