@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("controller", &["nvme_spec", "simtime", "ssd", "compute", "ebpf"]),
     // ebpf: its test compares helpers.
     ("bpf_clang", &["ebpf"]),
-    ("client", &["nvme_spec", "vfio_user", "bpf_clang"]),
+    ("client", &["nvme_spec", "vfio_user", "bpf_clang", "pacer"]),
     // simulator, controller, simtime: its tests have a drive in their process.
     ("fdmfs", &["client", "simulator", "controller", "simtime"]),
     // emulator, controller: its tests serve a drive.
@@ -51,8 +51,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("debian", &[]),
     ("vfio_user", &[]),
+    ("pacer", &[]),
     // client: its tests are hosts of the drive.
-    ("emulator", &["nvme_spec", "simtime", "controller", "vfio_user", "client"]),
+    ("emulator", &["nvme_spec", "simtime", "controller", "vfio_user", "pacer", "client"]),
     ("xtask", &["debian"]),
 ];
 

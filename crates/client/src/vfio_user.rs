@@ -7,11 +7,18 @@ use std::time::{Duration, Instant};
 
 use ::vfio_user::{Client, Error, Mapping, wire::pci};
 use nvme_spec::{PAGE_SIZE, offset};
+use pacer::{Limits, Pacer, Wait};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::time::Timespec;
 
 use crate::memory::{DmaMemory, PageAllocator};
 use crate::port::Port;
+
+/// How long a host that polls does so before it lets the drive wake it.
+const SPIN: Limits = Limits { min: Duration::from_micros(50), max: Duration::from_millis(10) };
+
+/// After so many completions without a sleep, a host that polls wants no interrupts any more.
+const QUIET: u32 = 1000;
 
 /// Where the shared memory begins for the controller.
 const BASE: u64 = 1 << 32;
@@ -52,7 +59,8 @@ impl DmaMemory for SharedRam {
 /// How to learn of completions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waiting {
-    /// By looking at the queues again and again: fastest, and takes a core.
+    /// By looking at the queues again and again: fastest, and takes a processor. If another thread wants that
+    /// processor (the drive's own, perhaps), or nothing comes for long, interrupts take over for a while.
     Poll,
     /// By interrupts: sleeps meanwhile.
     Interrupts,
@@ -89,6 +97,12 @@ pub struct VfioUser {
     memory: SharedRam,
     doorbells: Option<Mapping>,
     eventfds: Vec<OwnedFd>,
+    /// The server signals the eventfds.
+    has_interrupts: bool,
+    /// While it polls: whether it had better sleep.
+    pacer: Pacer,
+    /// Completions since it last slept.
+    without_sleep: u32,
     options: VfioUserOptions,
     /// When it was first seen, since the last submission, that it takes long.
     waits_since: Option<Instant>,
@@ -115,32 +129,51 @@ impl VfioUser {
             }
             _ => None,
         };
+        let vectors = client.interrupts(pci::MSIX)?.min(u32::from(options.queues) + 1);
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let mut eventfds = Vec::new();
-        if options.waiting == Waiting::Interrupts {
-            let vectors = client.interrupts(pci::MSIX)?.min(u32::from(options.queues) + 1);
-            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-            for _ in 0..vectors {
-                let eventfd = rustix::event::eventfd(0, flags);
-                eventfds.push(eventfd.map_err(|error| Error::Memory(error.into()))?);
-            }
-            let borrowed: Vec<_> = eventfds.iter().map(AsFd::as_fd).collect();
-            client.set_interrupts(pci::MSIX, &borrowed)?;
+        for _ in 0..vectors {
+            let eventfd = rustix::event::eventfd(0, flags);
+            eventfds.push(eventfd.map_err(|error| Error::Memory(error.into()))?);
         }
-        Ok(Self {
+        let mut port = Self {
             client,
             memory: SharedRam { map, pages: PageAllocator::default() },
             doorbells,
             eventfds,
+            has_interrupts: false,
+            pacer: Pacer::new(SPIN),
+            without_sleep: 0,
             options,
             waits_since: None,
             failed: None,
             looks: 0,
-        })
+        };
+        if options.waiting == Waiting::Interrupts {
+            port.set_interrupts(true)?;
+        }
+        Ok(port)
+    }
+
+    /// Has the server signal the eventfds, or not.
+    fn set_interrupts(&mut self, on: bool) -> Result<(), Error> {
+        self.has_interrupts = on;
+        if !on {
+            return self.client.clear_interrupts(pci::MSIX);
+        }
+        let borrowed: Vec<_> = self.eventfds.iter().map(AsFd::as_fd).collect();
+        self.client.set_interrupts(pci::MSIX, &borrowed)
     }
 
     /// Why nothing works any more, if so.
     pub fn failure(&self) -> Option<&Error> {
         self.failed.as_ref()
+    }
+
+    /// True if the server is there and has not taken too long.
+    fn is_alive(&mut self) -> bool {
+        self.waits_since.get_or_insert_with(Instant::now).elapsed() < self.options.patience
+            && self.client.is_connected()
     }
 
     fn note<T>(&mut self, result: Result<T, Error>) -> Option<T> {
@@ -156,11 +189,19 @@ impl VfioUser {
         let timeout = Timespec::try_from(limit.unwrap_or(patience)).ok();
         let mut fds: Vec<PollFd<'_>> =
             self.eventfds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        fds.push(PollFd::new(&self.client, PollFlags::IN));
+        // Doorbells that the socket did not take yet.
+        let out = if self.client.wants_to_send() { PollFlags::OUT } else { PollFlags::empty() };
+        fds.push(PollFd::new(&self.client, PollFlags::IN | out));
         let woken = rustix::event::poll(&mut fds, timeout.as_ref());
         let (socket, interrupts) = fds.split_last().expect("the socket is one");
         let is_interrupt = interrupts.iter().any(|fd| fd.revents().contains(PollFlags::IN));
         let is_socket = !socket.revents().is_empty();
+        if is_interrupt && self.options.waiting == Waiting::Poll {
+            // It looks at every queue anyway.
+            self.eventfds.iter().for_each(|eventfd| {
+                let _ = rustix::io::read(eventfd, &mut [0; 8]);
+            });
+        }
         match woken {
             Ok(0) => limit.is_some(),
             Ok(_) => {
@@ -214,6 +255,15 @@ impl Port for VfioUser {
     #[inline]
     fn answered(&mut self) {
         self.waits_since = None;
+        self.pacer.found_work();
+        if self.has_interrupts && self.options.waiting == Waiting::Poll {
+            self.without_sleep += 1;
+            if self.without_sleep > QUIET {
+                // Nobody sleeps: signalling is for nothing.
+                let cleared = self.set_interrupts(false);
+                self.note(cleared);
+            }
+        }
     }
 
     fn wait(&mut self, limit: Option<Duration>) -> bool {
@@ -225,10 +275,23 @@ impl Port for VfioUser {
         }
         std::hint::spin_loop();
         self.looks = self.looks.wrapping_add(1);
-        // A look at clock and socket costs more than one at a queue.
-        !self.looks.is_multiple_of(if limit == Some(Duration::ZERO) { 64 } else { 4096 })
-            || self.waits_since.get_or_insert_with(Instant::now).elapsed() < self.options.patience
-                && self.client.is_connected()
+        if limit == Some(Duration::ZERO) {
+            // A look at clock and socket costs more than one at a queue.
+            return !self.looks.is_multiple_of(64) || self.is_alive();
+        }
+        let now = Instant::now();
+        if self.pacer.found_nothing(now) == Wait::Spin {
+            return !self.looks.is_multiple_of(4096) || self.is_alive();
+        }
+        if !self.has_interrupts {
+            let set = self.set_interrupts(true);
+            // What completed meanwhile was not signalled: the queues are looked at once more before it sleeps.
+            return self.note(set).is_some();
+        }
+        self.without_sleep = 0;
+        let goes_on = self.sleep(limit);
+        self.pacer.was_blocked(now, Instant::now());
+        goes_on
     }
 
     #[inline]

@@ -53,6 +53,9 @@ pub struct Finished {
     pub ran: Duration,
     /// Time it waited for a unit, before its start and between slices, context switches counted.
     pub waited: Duration,
+    /// How long after its modelled end that was, because its cost, or that of a job before it on the same unit,
+    /// became known too late. Never in virtual time.
+    pub late: Duration,
 }
 
 /// A stay of a job on a unit, for timelines.
@@ -76,6 +79,8 @@ struct Job {
     cost: Option<Duration>,
     consumed: Duration,
     unit: Option<UnitId>,
+    /// It began so long after its modelled time.
+    behind: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +92,8 @@ struct Unit {
     slice_end: Option<Instant>,
     /// The unit's last job was interrupted: the next one pays the context switch.
     switch_due: bool,
+    /// Its last job left so long after its modelled time.
+    behind: Duration,
     /// When to look at it next: its job may have finished or used up its slice.
     check_at: Option<Instant>,
 }
@@ -134,7 +141,8 @@ impl Engine {
     /// # Panics
     /// If the engine already has a job of that name, or has no such group.
     pub fn submit(&mut self, now: Instant, job: JobId, group: GroupId, cost: Option<Duration>) {
-        let state = Job { group, submitted: now, cost, consumed: Duration::ZERO, unit: None };
+        let (consumed, behind) = (Duration::ZERO, Duration::ZERO);
+        let state = Job { group, submitted: now, cost, consumed, unit: None, behind };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
         self.groups.job_came(group);
         self.policy.enqueue(job, group);
@@ -268,7 +276,11 @@ impl Engine {
             unit.job = Some(job);
             unit.since = now + switch;
             unit.slice_end = self.policy.time_slice().map(|slice| unit.since + slice);
-            self.jobs.get_mut(&job).expect("policies return jobs they were given").unit = Some(id);
+            let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
+            state.unit = Some(id);
+            // Only a job that already waited would have begun earlier.
+            state.behind = state.behind.max(unit.behind.min(now.since(state.submitted)));
+            unit.behind = Duration::ZERO;
             self.plan(now, id);
         }
     }
@@ -297,10 +309,12 @@ impl Engine {
         if state.cost.is_some_and(|cost| consumed >= cost || over) {
             let ran = state.cost.unwrap_or(consumed);
             let waited = now.since(state.submitted) - ran;
-            finished.push(Finished { job, at: now, ran, waited });
+            let late = state.behind + (consumed - ran);
+            finished.push(Finished { job, at: now, ran, waited, late });
             let group = state.group;
             self.jobs.remove(&job);
             self.leave(now, id, group);
+            self.units[id.0 as usize].behind = late;
             self.groups.job_went(group, true);
         } else if unit.slice_end.is_some_and(|end| end <= now) && self.policy.waiting() > 0 {
             state.consumed = consumed;

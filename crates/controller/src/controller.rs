@@ -22,7 +22,7 @@ use crate::link::Link;
 use crate::namespace::compute::ComputeNamespace;
 use crate::queue::{CompletionQueue, SubmissionQueue};
 use crate::registers::Registers;
-use crate::statistics::{Statistics, TraceHash};
+use crate::statistics::{Lateness, Statistics, TraceHash};
 use crate::work::{Outbox, WorkDone};
 
 /// What happens at a point in time, besides the events of the models.
@@ -90,6 +90,7 @@ pub struct Controller {
     pub(crate) fetch_due: bool,
     pub(crate) now: Instant,
     pub(crate) hash: TraceHash,
+    lateness: Lateness,
     records: Option<Vec<CommandRecord>>,
     pages_done: Vec<ssd::Done>,
     jobs_done: Vec<compute::Finished>,
@@ -140,6 +141,7 @@ impl Controller {
             fetch_due: false,
             now: Instant::ZERO,
             hash: TraceHash::default(),
+            lateness: Lateness::default(),
             records: None,
             pages_done: Vec::new(),
             jobs_done: Vec::new(),
@@ -215,6 +217,11 @@ impl Controller {
             commands_in_flight: self.inflight.len() as u64,
             trace_hash: self.hash.value(),
         }
+    }
+
+    /// How late completions were, with the time that the shell gave for the real one. None is late in virtual time.
+    pub fn lateness(&self) -> Lateness {
+        self.lateness
     }
 
     /// Checks what must always hold inside the drive; for tests.
@@ -389,7 +396,8 @@ impl Controller {
     /// Ends a command: its completion goes to the place that was promised.
     #[inline]
     pub(crate) fn end(&mut self, now: Instant, host: &mut impl HostMemory, ending: Ending) {
-        let Ending { token, opcode, nsid, status, result, counts, timeline } = ending;
+        let Ending { token, opcode, nsid, status, result, counts, late, timeline } = ending;
+        self.lateness.count(self.now.since(now) + late);
         self.hash.completed(now, token.sqid, token.cid, status, result);
         self.logs.count(&token, (opcode, nsid), status, counts);
         self.logs.ended(now, token.sqid);

@@ -244,6 +244,8 @@ pub(crate) struct InFlight {
     pub(crate) result: u64,
     /// What the SMART log will count if it succeeds.
     pub(crate) counts: HostData,
+    /// How long after its modelled end its job ended.
+    pub(crate) late: Duration,
     /// Kept only while commands are recorded.
     pub(crate) timeline: Option<Box<Timeline>>,
 }
@@ -268,6 +270,7 @@ pub(crate) struct Ending {
     pub(crate) status: Status,
     pub(crate) result: u64,
     pub(crate) counts: HostData,
+    pub(crate) late: Duration,
     pub(crate) timeline: Option<Box<Timeline>>,
 }
 
@@ -366,16 +369,17 @@ impl InFlightTable {
         let token = Some(token);
         let Some(index) = self.free.pop() else {
             let (activity, status, result) = (Activity::Completing, Status::SUCCESS, 0);
-            let counts = HostData::None;
+            let (counts, late) = (HostData::None, Duration::ZERO);
             let command =
-                InFlight { token, opcode, nsid, activity, status, result, counts, timeline };
+                InFlight { token, opcode, nsid, activity, status, result, counts, late, timeline };
             self.slots.push(Slot { generation: 0, command });
             return Tag(self.slots.len() as u64 - 1);
         };
         let Slot { generation, command } = &mut self.slots[index as usize];
         (command.token, command.opcode, command.nsid) = (token, opcode, nsid);
         (command.status, command.result) = (Status::SUCCESS, 0);
-        (command.counts, command.timeline) = (HostData::None, timeline);
+        (command.counts, command.late, command.timeline) =
+            (HostData::None, Duration::ZERO, timeline);
         Tag(u64::from(*generation) << 32 | u64::from(index))
     }
 
@@ -400,13 +404,13 @@ impl InFlightTable {
         if !matches!(command.activity, Activity::Completing) {
             command.activity = Activity::Completing;
         }
-        let InFlight { opcode, nsid, status, result, counts, .. } = *command;
+        let InFlight { opcode, nsid, status, result, counts, late, .. } = *command;
         let timeline = command.timeline.take();
         let index = tag.0 as u32;
         let generation = &mut self.slots[index as usize].generation;
         *generation = generation.wrapping_add(1);
         self.free.push(index);
-        Some(Ending { token, opcode, nsid, status, result, counts, timeline })
+        Some(Ending { token, opcode, nsid, status, result, counts, late, timeline })
     }
 
     /// Tags of the commands that satisfy a condition, by slot.

@@ -51,5 +51,5 @@ pub use ebpf::{Engine, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};
 pub use inflight::{CommandRecord, RunRecord, Stages};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
-pub use statistics::Statistics;
+pub use statistics::{Lateness, Statistics};
 pub use work::{Outbox, WorkDone, WorkItem};

@@ -1,7 +1,7 @@
 //! Counters of the drive, and the hash that tells two runs apart.
 
 use nvme_spec::{Status, SubmissionEntry};
-use simtime::Instant;
+use simtime::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// Counters since the drive was made.
@@ -36,6 +36,39 @@ impl Statistics {
         let f = &self.flash;
         let pages = f.flash_reads + f.modify_reads + f.flash_programs + f.gc_reads + f.gc_programs;
         pages * self.page_bytes
+    }
+}
+
+/// How well completions kept their modelled times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lateness {
+    /// Completions.
+    pub completions: u64,
+    /// Of these, those that left more than [`Self::TOLERANCE`] after their modelled time.
+    pub late: u64,
+    /// Sum of the delays of the late ones.
+    pub late_sum: Duration,
+    /// The longest delay.
+    pub late_max: Duration,
+}
+
+impl Lateness {
+    /// A completion that leaves no more than this after its modelled time is not late: an interrupt takes that long.
+    pub const TOLERANCE: Duration = Duration::from_us(3);
+
+    #[inline]
+    pub(crate) fn count(&mut self, delay: Duration) {
+        self.completions += 1;
+        if delay > Self::TOLERANCE {
+            self.late += 1;
+            self.late_sum += delay;
+            self.late_max = self.late_max.max(delay);
+        }
+    }
+
+    /// Mean delay of the late ones.
+    pub fn late_mean(&self) -> Duration {
+        Duration::from_ns(self.late_sum.as_ns().checked_div(self.late).unwrap_or(0))
     }
 }
 

@@ -165,6 +165,7 @@ fn tell(socket: &str, event: &Event) {
     let text = match event {
         Event::Connected => "connected".to_owned(),
         Event::Disconnected(why) => why.to_string(),
+        Event::Refused => "another client was refused: the drive is in use".to_owned(),
         Event::Complaint(what) => what.clone(),
     };
     // The drive goes on, whether anybody reads this or not.
@@ -207,11 +208,13 @@ fn announce(arguments: &Arguments, drives: &[Serving]) {
 }
 
 fn statistics_of(socket: &Path, statistics: &RealTimeStatistics) -> Value {
+    let lateness = &statistics.lateness;
     json!({
         "socket": socket,
-        "completions": statistics.completions,
-        "late": statistics.late,
-        "late_max_ns": statistics.late_max_ns,
+        "completions": lateness.completions,
+        "late": lateness.late,
+        "late_mean_ns": lateness.late_mean().as_ns(),
+        "late_max_ns": lateness.late_max.as_ns(),
         "interrupts": statistics.interrupts,
         "sleeps": statistics.sleeps,
     })

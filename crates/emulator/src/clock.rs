@@ -13,6 +13,12 @@ impl Clock {
         Self { start: std::time::Instant::now() }
     }
 
+    /// A time of the models as this machine's clock has it.
+    #[inline]
+    pub(crate) fn wall(&self, now: Instant) -> std::time::Instant {
+        self.start + std::time::Duration::from_nanos(now.as_ns())
+    }
+
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         // 584 years fit.

@@ -1,21 +1,19 @@
 //! The drive as a PCI device in real time: registers, doorbells, memory, interrupts, programs.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use controller::{Config, ConfigError, Controller};
+use controller::{Config, ConfigError, Controller, Lateness};
 use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 
 use crate::clock::Clock;
 use crate::guest_memory::GuestMemory;
+use crate::interrupt_lines::InterruptLines;
 use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELLS, Effect, bar_bytes};
 use crate::workers::{Waker, Workers};
-
-/// A completion that leaves so much after its modelled time is late.
-const LATE: Duration = Duration::from_us(3);
 
 /// A doorbell of the mapped page that nobody has rung since it was looked at: no queue has that many
 /// entries.
@@ -35,12 +33,8 @@ pub enum Doorbells {
 /// Counters of a drive since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RealTimeStatistics {
-    /// Completions that were signalled, or could have been.
-    pub completions: u64,
-    /// Of these, those that left more than 3 us after their modelled time.
-    pub late: u64,
-    /// The latest of them.
-    pub late_max_ns: u64,
+    /// Completions, and how many of them left after their modelled time.
+    pub lateness: Lateness,
     /// Interrupts signalled.
     pub interrupts: u64,
     /// Times the drive's thread slept.
@@ -68,11 +62,11 @@ pub(crate) struct Drive {
     waker: Arc<Waker>,
     doorbells: Option<(Mapping, OwnedFd)>,
     /// Where interrupts are signalled, by vector.
-    eventfds: Vec<Option<OwnedFd>>,
+    lines: InterruptLines,
     /// Vectors to signal, each once.
     raised: Vec<u16>,
-    /// Time of the last turn.
-    last: Instant,
+    /// What the user should know, once.
+    complaint: Option<String>,
     pub(crate) statistics: RealTimeStatistics,
 }
 
@@ -97,15 +91,21 @@ impl Drive {
             workers: Workers::start(workers, engine, &waker)?,
             waker,
             doorbells,
-            eventfds: (0..vectors).map(|_| None).collect(),
+            lines: InterruptLines::new(vectors)?,
             raised: Vec::new(),
-            last: Instant::ZERO,
+            complaint: None,
             statistics: RealTimeStatistics::default(),
         })
     }
 
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// A time of the models as this machine's clock has it.
+    #[inline]
+    pub(crate) fn wall(&self, now: Instant) -> std::time::Instant {
+        self.clock.wall(now)
     }
 
     pub(crate) fn waker(&self) -> &Arc<Waker> {
@@ -117,9 +117,14 @@ impl Drive {
         self.doorbells.is_some() && self.is_enabled()
     }
 
-    /// True if programs run, on threads that may need this one's processor.
-    pub(crate) fn waits_for_workers(&self) -> bool {
-        self.workers.are_busy()
+    /// Programs that run, on threads that may need this one's processor, or wait for such a thread.
+    pub(crate) fn programs_under_way(&self) -> usize {
+        self.workers.under_way()
+    }
+
+    /// Counters since the start.
+    pub(crate) fn statistics(&self) -> RealTimeStatistics {
+        RealTimeStatistics { lateness: self.controller.lateness(), ..self.statistics }
     }
 
     /// True if the client has enabled the controller.
@@ -133,7 +138,7 @@ impl Drive {
 
     /// What is wrong with the client's memory, once.
     pub(crate) fn complaint(&mut self) -> Option<String> {
-        self.memory.complaint.take()
+        self.complaint.take().or_else(|| self.memory.complaint.take())
     }
 
     /// Does what is due: true if there was something.
@@ -149,21 +154,12 @@ impl Drive {
         self.controller.advance(now, &mut self.memory);
         let posted = self.controller.outbox().interrupts.len() as u64;
         if posted > 0 {
-            // What was in the future at the last turn has a time to keep.
-            let late =
-                due.filter(|due| *due > self.last).map_or(Duration::ZERO, |due| now.since(due));
-            self.statistics.completions += posted;
-            if late > LATE {
-                self.statistics.late += posted;
-                self.statistics.late_max_ns = self.statistics.late_max_ns.max(late.as_ns());
-            }
             self.signal();
         }
         for item in std::mem::take(&mut self.controller.outbox().work) {
             self.workers.run(item);
             is_busy = true;
         }
-        self.last = now;
         is_busy || posted > 0 || due.is_some_and(|due| due <= now)
     }
 
@@ -183,7 +179,7 @@ impl Drive {
     fn look_at_doorbells(&mut self) -> bool {
         let Some((page, _)) = &self.doorbells else { return false };
         let mut rung = false;
-        let slots = 2 * self.eventfds.len() as u64;
+        let slots = 2 * self.lines.len() as u64;
         for slot in 0..slots.min((DOORBELLS.end - DOORBELLS.start) / 4) {
             let Some(word) = page.word(DOORBELLS.start + 4 * slot) else { continue };
             if word.load(Ordering::Relaxed) != NOT_RUNG {
@@ -202,11 +198,12 @@ impl Drive {
         self.raised.sort_unstable();
         self.raised.dedup();
         for &vector in &self.raised {
-            if let Some(Some(eventfd)) = self.eventfds.get(usize::from(vector)) {
-                // An eventfd that is full or no eventfd at all is the client's loss.
-                let _ = rustix::io::write(eventfd, &1u64.to_ne_bytes());
-                self.statistics.interrupts += 1;
-            }
+            self.statistics.interrupts += u64::from(self.lines.signal(vector));
+        }
+        if let Some(vector) = self.lines.take_stuck() {
+            self.complaint = Some(format!(
+                "the client made the eventfd of interrupt {vector} block and filled it; the drive no longer signals it"
+            ));
         }
     }
 
@@ -233,7 +230,7 @@ impl Drive {
         self.reset_function();
         self.config_space.reset();
         self.memory.clear();
-        self.eventfds.fill_with(|| None);
+        self.lines.clear();
         // The client may still have the page: the next one gets another. Without one it rings by message.
         if self.doorbells.is_some() {
             self.doorbells = doorbell_page().ok();
@@ -263,12 +260,6 @@ fn doorbell_page() -> std::io::Result<(Mapping, OwnedFd)> {
     Ok((page, file))
 }
 
-/// True for an eventfd: anything else may do what it likes when it is written to.
-fn is_eventfd(fd: &OwnedFd) -> bool {
-    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    std::fs::read_link(link).is_ok_and(|to| to.as_os_str() == "anon_inode:[eventfd]")
-}
-
 /// Little-endian bytes of a register as a number.
 fn value_of(bytes: &[u8]) -> Option<u64> {
     match *bytes {
@@ -281,7 +272,7 @@ fn value_of(bytes: &[u8]) -> Option<u64> {
 impl Device for Drive {
     fn region_size(&self, region: u32) -> u64 {
         match region {
-            vfio::BAR0 => bar_bytes(self.eventfds.len() as u16),
+            vfio::BAR0 => bar_bytes(self.lines.len() as u16),
             vfio::CONFIG => CONFIG_BYTES as u64,
             _ => 0,
         }
@@ -313,7 +304,7 @@ impl Device for Drive {
             }
             return;
         }
-        let last = offset::DOORBELLS + 8 * self.eventfds.len() as u64;
+        let last = offset::DOORBELLS + 8 * self.lines.len() as u64;
         let Some(value) = value_of(from).filter(|_| at + from.len() as u64 <= last) else {
             // The MSI-X table is the client's affair.
             return;
@@ -329,15 +320,11 @@ impl Device for Drive {
     }
 
     fn interrupts(&self, kind: u32) -> u32 {
-        if kind == vfio::MSIX { self.eventfds.len() as u32 } else { 0 }
+        if kind == vfio::MSIX { self.lines.len() as u32 } else { 0 }
     }
 
     fn set_interrupt(&mut self, _kind: u32, number: u32, eventfd: Option<OwnedFd>) {
-        if let Some(place) = self.eventfds.get_mut(number as usize) {
-            // A client must not make the drive wait for it.
-            let may_not_block = |fd: &OwnedFd| rustix::io::ioctl_fionbio(fd, true).is_ok();
-            *place = eventfd.filter(is_eventfd).filter(may_not_block);
-        }
+        self.lines.set(number as usize, eventfd);
     }
 
     fn map(&mut self, map: Map) -> Result<(), Errno> {

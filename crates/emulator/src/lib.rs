@@ -20,6 +20,7 @@
 mod clock;
 mod drive;
 mod guest_memory;
+mod interrupt_lines;
 mod pci;
 mod server;
 mod workers;

@@ -1,5 +1,6 @@
 //! A drive behind a socket: the thread that owns it, and how it waits.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use controller::Config;
+use pacer::{Limits, Pacer, Wait};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
 use simtime::{Duration, Instant};
@@ -21,16 +23,20 @@ use crate::workers::Waker;
 /// Messages that are answered before the drive has its turn.
 const MESSAGES: usize = 16;
 
-/// Shortest and longest time to look for work before going to sleep, which costs some 10 us for the
-/// next command.
-const SPIN_MIN: Duration = Duration::from_us(10);
-const SPIN_MAX: Duration = Duration::from_us(500);
+/// How long to look for work before going to sleep, which costs some 10 us for the next command.
+const SPIN: Limits = Limits {
+    min: std::time::Duration::from_micros(10),
+    max: std::time::Duration::from_micros(500),
+};
 
 /// Between two looks at the socket while the drive is busy with what came through memory.
 const SOCKET_EVERY: Duration = Duration::from_us(20);
 
 /// A thread sleeps until so long before an event, and spins for the rest: wake-ups take that long.
 const WAKE_UP: Duration = Duration::from_us(70);
+
+/// Not worth sleeping.
+const MOMENT: Duration = Duration::from_us(10);
 
 /// Longest sleep of a drive whose doorbells come without a message.
 const LOOK_EVERY: Duration = Duration::from_us(1000);
@@ -40,6 +46,15 @@ const SHORTAGE_PAUSE: std::time::Duration = std::time::Duration::from_millis(10)
 
 /// How long a shutdown may take.
 const PATIENCE: Duration = Duration::from_us(2_000_000);
+
+/// How long another client waits for the one that has the drive to leave: it may be about to.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Added to a wait for a deadline, so that it is over when the wait is.
+const CLOCK_STEP: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Other clients that wait, at most.
+const WAITING_MAX: usize = 16;
 
 /// What to serve, and how.
 #[derive(Clone, Debug)]
@@ -75,6 +90,8 @@ pub enum Event {
     Connected,
     /// A client is gone.
     Disconnected(Closed),
+    /// Another client was turned away: one has the drive.
+    Refused,
     /// Something about a client that its user should know.
     Complaint(String),
 }
@@ -101,9 +118,12 @@ pub struct Server {
     listener: UnixListener,
     socket: PathBuf,
     connection: Option<Connection>,
+    /// Clients that came while another has the drive, and when.
+    waiting: VecDeque<(Connection, std::time::Instant)>,
     stop: Arc<AtomicBool>,
-    /// How long it looks for work before it sleeps.
-    spin: Duration,
+    pacer: Pacer,
+    /// Threads that can run at the same time.
+    processors: usize,
 }
 
 impl Server {
@@ -116,7 +136,16 @@ impl Server {
         let drive = Drive::new(config, workers.max(1), doorbells)?;
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { drive, listener, socket, connection: None, stop, spin: SPIN_MIN })
+        Ok(Self {
+            drive,
+            listener,
+            socket,
+            connection: None,
+            waiting: VecDeque::new(),
+            stop,
+            pacer: Pacer::new(SPIN),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+        })
     }
 
     /// The means to stop it.
@@ -132,7 +161,7 @@ impl Server {
         // The default delays every sleep by 50 us.
         let precise = std::num::NonZeroU64::new(1);
         rustix::thread::set_current_timer_slack(precise)?;
-        let (mut active, mut looked) = (self.drive.now(), Instant::ZERO);
+        let mut looked = Instant::ZERO;
         // After many looks at the socket that found nothing, it is looked at less often.
         let mut fruitless = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -140,30 +169,33 @@ impl Server {
             if fruitless < 64 || now.since(looked) >= SOCKET_EVERY {
                 looked = now;
                 if self.serve(&mut tell)? {
-                    (active, fruitless) = (now, 0);
+                    fruitless = 0;
+                    self.pacer.found_work();
                 } else {
                     fruitless += 1;
                 }
             }
             if self.drive.turn() {
-                active = now;
+                self.pacer.found_work();
                 continue;
             }
             let next = self.drive.next_event();
-            let is_soon = next.is_some_and(|next| next < now + WAKE_UP + SPIN_MIN);
-            let spins = now.since(active) < self.spin && !self.drive.waits_for_workers();
-            if is_soon && self.drive.waits_for_workers() {
-                // There may be fewer processors than threads.
-                std::thread::yield_now();
-                continue;
-            }
-            if is_soon || spins {
+            let wall = self.drive.wall(now);
+            let wait = self.pacer.found_nothing(wall);
+            // Spinning would keep others from running: another thread wants this processor, or a program does.
+            // (One more thread is the client's.)
+            let programs = self.drive.programs_under_way();
+            let gives_way =
+                self.pacer.is_contended(wall) || programs > 0 && programs + 2 > self.processors;
+            let margin = if gives_way { Duration::ZERO } else { WAKE_UP };
+            let is_soon = next.is_some_and(|next| next < now + margin + MOMENT);
+            if is_soon || wait == Wait::Spin && !gives_way {
                 std::hint::spin_loop();
                 continue;
             }
             if !self.drive.may_sleep() {
                 self.drive.waker().is_awake();
-                active = now;
+                self.pacer.found_work();
                 continue;
             }
             // Whoever stops it wakes it only if it sleeps: what was set before shows here.
@@ -172,87 +204,107 @@ impl Server {
             }
             // Looking once more may have begun something.
             let (now, next) = (self.drive.now(), self.drive.next_event());
-            self.sleep(now, next)?;
+            let was_woken = self.sleep(now, next.map(|next| next.since(now + margin)))?;
             self.drive.waker().is_awake();
             fruitless = 0;
-            // Work soon after falling asleep: it was too early. None for long: it could have been
-            // earlier.
-            let slept = self.drive.now().since(now);
-            let was_timer = next.is_some_and(|next| self.drive.now() + WAKE_UP >= next);
-            if !was_timer && slept < SPIN_MAX {
-                self.spin = (self.spin * 2).min(SPIN_MAX);
-            } else if slept > SPIN_MAX * 4 {
-                self.spin = SPIN_MIN;
+            // A thread that gives way has not spun before.
+            if was_woken && wait == Wait::Block {
+                let woken = self.drive.wall(self.drive.now());
+                self.pacer.was_blocked(self.drive.wall(now), woken);
             }
-            active = self.drive.now();
         }
         self.drive.shut_down(PATIENCE);
-        Ok(self.drive.statistics)
+        Ok(self.drive.statistics())
     }
 
     /// Answers messages and takes new clients; true if there was something to do.
     fn serve(&mut self, tell: &mut impl FnMut(Event)) -> std::io::Result<bool> {
-        let Some(connection) = &mut self.connection else {
-            return match self.listener.accept() {
-                Ok((socket, _)) => {
-                    self.connection = Some(Connection::new(socket)?);
-                    tell(Event::Connected);
-                    Ok(true)
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock
-                    | ErrorKind::Interrupted
-                    | ErrorKind::ConnectionAborted => Ok(false),
-                    // Others use up this process's or machine's descriptors and memory: later.
-                    _ if is_shortage(&error) => {
-                        std::thread::sleep(SHORTAGE_PAUSE);
-                        Ok(false)
-                    }
-                    _ => Err(error),
-                },
-            };
-        };
-        let mut is_busy = false;
-        match connection.serve(&mut self.drive, MESSAGES) {
-            Ok(answered) => is_busy |= answered,
+        let has_newcomer = self.accept()?;
+        if self.connection.is_none()
+            && let Some((connection, _)) = self.waiting.pop_front()
+        {
+            self.connection = Some(connection);
+            tell(Event::Connected);
+        }
+        let Some(connection) = &mut self.connection else { return Ok(false) };
+        let is_busy = match connection.serve(&mut self.drive, MESSAGES) {
+            Ok(answered) => answered,
             Err(closed) => {
                 self.connection = None;
                 self.drive.disconnected();
                 tell(Event::Disconnected(closed));
                 return Ok(true);
             }
-        }
+        };
         if let Some(complaint) = self.drive.complaint() {
             tell(Event::Complaint(complaint));
         }
-        Ok(is_busy)
+        while let Some((connection, _)) =
+            self.waiting.pop_front_if(|(_, since)| since.elapsed() >= GRACE)
+        {
+            connection.refuse_in_use();
+            tell(Event::Refused);
+        }
+        Ok(is_busy || has_newcomer)
     }
 
-    /// Sleeps until a message, a client, a program that has run, or shortly before the next event.
-    fn sleep(&mut self, now: Instant, next: Option<Instant>) -> std::io::Result<()> {
-        let mut longest = next.map(|next| next.since(now + WAKE_UP));
-        if self.drive.must_look() {
-            longest = Some(longest.map_or(LOOK_EVERY, |longest| longest.min(LOOK_EVERY)));
+    /// Takes a client that has come; true if there was one.
+    fn accept(&mut self) -> std::io::Result<bool> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Ok(false);
         }
-        let timeout = longest.and_then(|longest| {
-            Timespec::try_from(std::time::Duration::from_nanos(longest.as_ns())).ok()
-        });
-        let waker = Arc::clone(self.drive.waker());
-        let mut wanted = PollFlags::IN;
-        let socket = match &self.connection {
-            Some(connection) => {
-                if connection.wants_to_send() {
-                    wanted |= PollFlags::OUT;
-                }
-                connection.as_fd()
+        match self.listener.accept() {
+            Ok((socket, _)) => {
+                let since = std::time::Instant::now();
+                self.waiting.push_back((Connection::new(socket)?, since));
+                Ok(true)
             }
-            None => self.listener.as_fd(),
-        };
-        let mut fds =
-            [PollFd::from_borrowed_fd(socket, wanted), PollFd::new(&*waker, PollFlags::IN)];
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {
+                    Ok(false)
+                }
+                // Others use up this process's or machine's descriptors and memory: later.
+                _ if is_shortage(&error) => {
+                    std::thread::sleep(SHORTAGE_PAUSE);
+                    Ok(false)
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// When something about clients is due.
+    fn client_deadline(&self) -> Option<std::time::Instant> {
+        let refusal = self.waiting.front().map(|(_, since)| *since + GRACE);
+        let message = self.connection.as_ref().and_then(Connection::deadline);
+        refusal.into_iter().chain(message).min()
+    }
+
+    /// Sleeps until a message, a client or a program that has run, or for so long; true if it was woken.
+    fn sleep(&mut self, now: Instant, longest: Option<Duration>) -> std::io::Result<bool> {
+        let look = self.drive.must_look().then_some(LOOK_EVERY);
+        let longest = longest.into_iter().chain(look).min();
+        let longest = longest.map(|longest| std::time::Duration::from_nanos(longest.as_ns()));
+        let client = self
+            .client_deadline()
+            .map(|deadline| deadline.saturating_duration_since(self.drive.wall(now)) + CLOCK_STEP);
+        let longest = longest.into_iter().chain(client).min();
+        let timeout = longest.and_then(|longest| Timespec::try_from(longest).ok());
+        let waker = Arc::clone(self.drive.waker());
+        // A file descriptor that is looked at for nothing takes the place of a connection that is not there, and of
+        // the listener while no more clients may wait.
+        let mut fds = [(); 3].map(|()| PollFd::new(&*waker, PollFlags::IN));
+        if let Some(connection) = &self.connection {
+            let out = if connection.wants_to_send() { PollFlags::OUT } else { PollFlags::empty() };
+            fds[1] = PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN | out);
+        }
+        if self.waiting.len() < WAITING_MAX {
+            fds[2] = PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN);
+        }
         self.drive.statistics.sleeps += 1;
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

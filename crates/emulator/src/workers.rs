@@ -1,13 +1,18 @@
 //! Threads that run programs.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use controller::{Engine, WorkDone, WorkItem, Worker};
-use crossbeam_channel::{Receiver, Sender};
+use pacer::{Limits, Pacer, Wait};
 use rustix::event::EventfdFlags;
+
+/// How long a worker waits for the next program before it sleeps.
+const SPIN: Limits = Limits { min: Duration::from_micros(10), max: Duration::from_micros(50) };
 
 /// Wakes a thread that waits for a file descriptor, if it does.
 #[derive(Debug)]
@@ -50,67 +55,147 @@ impl AsFd for Waker {
     }
 }
 
+/// What the drive's thread and the workers share. (The channels of the standard library and of crossbeam yield the
+/// processor before they block. With busy threads beside, each yield costs milliseconds.)
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Items in the queue, so that a worker that spins need not lock.
+    item_count: AtomicUsize,
+    /// A worker spins: others sleep, and none needs to be woken for the next item.
+    is_spinning: AtomicBool,
+    /// There is work, or the end.
+    is_wanted: Condvar,
+    results: Mutex<VecDeque<WorkDone>>,
+    /// Results in the queue, so that who looks for one need not lock.
+    result_count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<WorkItem>,
+    /// Workers that sleep.
+    sleepers: usize,
+    is_over: bool,
+}
+
 /// A pool of threads, each with its own [`Worker`].
 #[derive(Debug)]
 pub(crate) struct Workers {
-    /// `None` only while it is dropped.
-    work: Option<Sender<WorkItem>>,
-    results: Receiver<WorkDone>,
+    shared: Arc<Shared>,
     /// Programs that run or wait for a thread.
     under_way: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn results(&self) -> MutexGuard<'_, VecDeque<WorkDone>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next item; `None` at the end.
+    fn next(&self, pacer: &mut Pacer) -> Option<WorkItem> {
+        self.spin(pacer);
+        let mut queue = self.queue();
+        while queue.items.is_empty() && !queue.is_over {
+            let began = Instant::now();
+            queue.sleepers += 1;
+            queue = self.is_wanted.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.sleepers -= 1;
+            pacer.was_blocked(began, Instant::now());
+        }
+        if queue.is_over {
+            return None;
+        }
+        let item = queue.items.pop_front();
+        self.item_count.store(queue.items.len(), Ordering::Relaxed);
+        // It came while this one was spinning, and nobody was woken for it.
+        if !queue.items.is_empty() && queue.sleepers > 0 {
+            self.is_wanted.notify_one();
+        }
+        item
+    }
+
+    /// Waits a little for an item without sleeping, unless another worker does.
+    fn spin(&self, pacer: &mut Pacer) {
+        if self.is_spinning.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        loop {
+            if self.item_count.load(Ordering::Relaxed) > 0 {
+                pacer.found_work();
+                break;
+            }
+            if pacer.found_nothing(Instant::now()) == Wait::Block {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        // Who put an item into the queue before this need not have woken anyone; the queue is looked at after it.
+        self.is_spinning.store(false, Ordering::SeqCst);
+    }
+}
+
 impl Workers {
     /// Starts threads; they wake the drive's thread when a program has run.
     pub(crate) fn start(count: usize, engine: Engine, waker: &Arc<Waker>) -> std::io::Result<Self> {
-        let (work, items) = crossbeam_channel::unbounded::<WorkItem>();
-        let (done, results) = crossbeam_channel::unbounded();
-        let start = |n| {
-            let (items, done, waker) = (items.clone(), done.clone(), Arc::clone(waker));
-            std::thread::Builder::new().name(format!("csf-{n}")).spawn(move || {
-                let mut worker = Worker::new(engine);
-                for item in items {
-                    // The drive may be gone already.
-                    if done.send(item.run(&mut worker)).is_err() {
-                        return;
-                    }
+        let shared = Arc::new(Shared::default());
+        let mut workers = Self { shared, under_way: 0, threads: Vec::new() };
+        for n in 0..count {
+            let (shared, waker) = (Arc::clone(&workers.shared), Arc::clone(waker));
+            let thread = std::thread::Builder::new().name(format!("csf-{n}")).spawn(move || {
+                let (mut worker, mut pacer) = (Worker::new(engine), Pacer::new(SPIN));
+                while let Some(item) = shared.next(&mut pacer) {
+                    let done = item.run(&mut worker);
+                    shared.results().push_back(done);
+                    shared.result_count.fetch_add(1, Ordering::Release);
                     waker.wake();
                 }
-            })
-        };
-        let threads: std::io::Result<Vec<_>> = (0..count).map(start).collect();
-        Ok(Self { work: Some(work), results, under_way: 0, threads: threads? })
+            });
+            workers.threads.push(thread?);
+        }
+        Ok(workers)
     }
 
     /// Has a program run by whoever is free next.
     pub(crate) fn run(&mut self, item: WorkItem) {
         self.under_way += 1;
-        let sender = self.work.as_ref().expect("only a drop takes it");
-        sender.send(item).expect("the threads live as long as this");
+        let mut queue = self.shared.queue();
+        queue.items.push_back(item);
+        self.shared.item_count.store(queue.items.len(), Ordering::Relaxed);
+        drop(queue);
+        if !self.shared.is_spinning.load(Ordering::SeqCst) {
+            self.shared.is_wanted.notify_one();
+        }
     }
 
     /// A program that has run.
     #[inline]
     pub(crate) fn done(&mut self) -> Option<WorkDone> {
-        if self.under_way == 0 {
+        if self.under_way == 0 || self.shared.result_count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let done = self.results.try_recv().ok()?;
+        let done = self.shared.results().pop_front()?;
+        self.shared.result_count.fetch_sub(1, Ordering::Relaxed);
         self.under_way -= 1;
         Some(done)
     }
 
-    /// True if a thread of this machine has something to do for the drive.
+    /// Programs that run or wait for a thread.
     #[inline]
-    pub(crate) fn are_busy(&self) -> bool {
-        self.under_way > 0
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.work = None;
+        self.shared.queue().is_over = true;
+        self.shared.is_wanted.notify_all();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so.
             let _ = thread.join();

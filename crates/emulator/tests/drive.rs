@@ -53,7 +53,7 @@ fn blocks_come_back_whatever_the_way_to_the_drive() {
         }
         drop(host);
         let statistics = served.stop();
-        assert!(statistics.completions >= 100 && statistics.sleeps > 0, "{statistics:?}");
+        assert!(statistics.lateness.completions >= 100 && statistics.sleeps > 0, "{statistics:?}");
     }
 }
 

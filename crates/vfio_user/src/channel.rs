@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -20,6 +21,9 @@ const OUTPUT_MAX: usize = 4 * MESSAGE_MAX;
 /// Most bytes that are read at once: a peer that sends little by little costs little.
 const PIECE: usize = 64 << 10;
 
+/// How long a peer may take to send the rest of a message that it has begun.
+pub(crate) const MESSAGE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
@@ -28,6 +32,13 @@ pub enum Closed {
     ByPeer,
     #[error("the peer has closed the connection in the middle of a message")]
     Half,
+    #[error(
+        "the peer began a message and did not send the rest within {} s",
+        MESSAGE_PATIENCE.as_secs()
+    )]
+    Slow,
+    #[error("the client has not sent its first message, VERSION, within {} s", MESSAGE_PATIENCE.as_secs())]
+    Silent,
     #[error("a message of {0} bytes; messages have {min} to {MESSAGE_MAX}", min = Header::SIZE)]
     Size(u32),
     #[error("a message with more than {DESCRIPTORS_MAX} file descriptors")]
@@ -65,6 +76,8 @@ pub struct Channel {
     /// The part of the message under way that is here, and its descriptors.
     input: Vec<u8>,
     descriptors: Vec<OwnedFd>,
+    /// When the message under way began.
+    began: Option<Instant>,
     output: Vec<u8>,
     /// Sent with the first byte that is sent next.
     output_descriptors: Vec<OwnedFd>,
@@ -81,6 +94,7 @@ impl Channel {
             socket,
             input: Vec::new(),
             descriptors: Vec::new(),
+            began: None,
             output: Vec::new(),
             output_descriptors: Vec::new(),
         })
@@ -89,6 +103,11 @@ impl Channel {
     /// True if something waits to be sent.
     pub fn wants_to_send(&self) -> bool {
         !self.output.is_empty()
+    }
+
+    /// When the peer must have sent the rest of a message, if it has begun one: [`Self::receive`] then fails.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.began.map(|began| began + MESSAGE_PATIENCE)
     }
 
     /// The next message, if all of it is here.
@@ -103,10 +122,15 @@ impl Channel {
                     Header::read_from_prefix(&self.input).expect("longer than a header");
                 let payload = payload.to_vec();
                 self.input.clear();
+                self.began = None;
                 let descriptors = std::mem::take(&mut self.descriptors);
                 return Ok(Some(Message { header, payload, descriptors }));
             }
-            if !self.fill(target)? {
+            if self.fill(target)? {
+                self.began.get_or_insert_with(Instant::now);
+            } else if self.began.is_some_and(|began| began.elapsed() > MESSAGE_PATIENCE) {
+                return Err(Closed::Slow);
+            } else {
                 return Ok(None);
             }
         }

@@ -1,5 +1,6 @@
 //! The user's side of a connection: asks, and waits for the answer.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -26,6 +27,10 @@ pub enum Error {
     Connect { path: String, source: std::io::Error },
     #[error(transparent)]
     Closed(#[from] Closed),
+    #[error(
+        "{path}: another client has this drive; it serves one at a time (disconnect that one, or serve another drive)"
+    )]
+    InUse { path: String },
     #[error("the server refuses {request}: {error}")]
     Refused { request: &'static str, error: std::io::Error },
     #[error("the server did not answer {request} within {seconds} s")]
@@ -70,8 +75,13 @@ impl Client {
         let mut hello =
             Version { major: VERSION.0.into(), minor: VERSION.1.into() }.as_bytes().to_vec();
         hello.extend(b"{\"capabilities\":{\"max_msg_fds\":8}}\0");
-        client.ask("VERSION", command::VERSION, &[&hello], &[])?;
-        Ok(client)
+        match client.ask("VERSION", command::VERSION, &[&hello], &[]) {
+            Ok(_) => Ok(client),
+            Err(Error::Refused { error, .. }) if error.kind() == ErrorKind::ResourceBusy => {
+                Err(Error::InUse { path: path.display().to_string() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives the device memory.
@@ -160,6 +170,21 @@ impl Client {
         Ok(())
     }
 
+    /// Has no interrupt of a kind signalled any more.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub fn clear_interrupts(&mut self, kind: u32) -> Result<(), Error> {
+        let ask = SetIrqs {
+            argsz: (size_of::<SetIrqs>() as u32).into(),
+            flags: (SetIrqs::DATA_NONE | SetIrqs::ACTION_TRIGGER).into(),
+            index: kind.into(),
+            start: 0.into(),
+            count: 0.into(),
+        };
+        self.ask("DEVICE_SET_IRQS", command::DEVICE_SET_IRQS, &[ask.as_bytes()], &[]).map(drop)
+    }
+
     /// Reads from a region.
     ///
     /// # Errors
@@ -200,10 +225,15 @@ impl Client {
         self.ask("DEVICE_RESET", command::DEVICE_RESET, &[], &[]).map(drop)
     }
 
-    /// True as long as the server is there.
+    /// True as long as the server is there. Sends what the socket did not take before.
     pub fn is_connected(&mut self) -> bool {
         // Nothing was asked, so nothing comes; what does is of no use.
-        self.channel.receive().is_ok()
+        self.channel.flush().is_ok() && self.channel.receive().is_ok()
+    }
+
+    /// True if something waits to be sent: the socket was full.
+    pub fn wants_to_send(&self) -> bool {
+        self.channel.wants_to_send()
     }
 
     fn header(&mut self, command: u16, flags: u32) -> Header {
@@ -225,14 +255,19 @@ impl Client {
     ) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
         let files: Result<Vec<OwnedFd>, _> =
             files.iter().map(|file| file.try_clone_to_owned()).collect();
+        let files = files.map_err(Closed::from)?;
         let header = self.header(command, 0);
-        self.channel.send(header, parts, files.map_err(Closed::from)?)?;
         let until = Instant::now() + self.patience;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Silent { request, seconds: self.patience.as_secs() });
+        // Descriptors go with the bytes of their own message, so everything before it is sent first.
+        if !files.is_empty() {
+            self.channel.flush()?;
+            while self.channel.wants_to_send() {
+                self.wait(request, until)?;
+                self.channel.flush()?;
             }
+        }
+        self.channel.send(header, parts, files)?;
+        loop {
             if let Some(message) = self.channel.receive()? {
                 let reply = message.header;
                 if reply.message_id.get() != header.message_id.get()
@@ -248,17 +283,23 @@ impl Client {
                 return Ok((message.payload, message.descriptors));
             }
             self.channel.flush()?;
-            let wanted = if self.channel.wants_to_send() {
-                PollFlags::IN | PollFlags::OUT
-            } else {
-                PollFlags::IN
-            };
-            // Longer than a lifetime: for ever.
-            let timeout = Timespec::try_from(left).ok();
-            // Whatever it says, the next look at the socket shows.
-            let _ =
-                rustix::event::poll(&mut [PollFd::new(&self.channel, wanted)], timeout.as_ref());
+            self.wait(request, until)?;
         }
+    }
+
+    /// Waits until the socket can be read, or written if something waits to be sent.
+    fn wait(&self, request: &'static str, until: Instant) -> Result<(), Error> {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::Silent { request, seconds: self.patience.as_secs() });
+        }
+        let out = if self.channel.wants_to_send() { PollFlags::OUT } else { PollFlags::empty() };
+        // Longer than a lifetime: for ever.
+        let timeout = Timespec::try_from(left).ok();
+        let mut fds = [PollFd::new(&self.channel, PollFlags::IN | out)];
+        // Whatever it says, the next look at the socket shows.
+        let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+        Ok(())
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::channel::{Channel, Closed, Message};
+use crate::channel::{Channel, Closed, MESSAGE_PATIENCE, Message};
 use crate::wire::{
     DATA_MAX, DESCRIPTORS_MAX, DeviceInfo, DmaMap, DmaUnmap, Header, IrqInfo, MAPS, RegionAccess,
     RegionInfo, SetIrqs, SparseMap, VERSION, Version, command, flag, pci,
@@ -90,6 +91,7 @@ pub trait Device {
 pub struct Connection {
     channel: Channel,
     is_negotiated: bool,
+    since: Instant,
 }
 
 /// What is sent back.
@@ -111,7 +113,24 @@ impl Connection {
     /// # Errors
     /// If the socket cannot be used.
     pub fn new(socket: UnixStream) -> std::io::Result<Self> {
-        Ok(Self { channel: Channel::new(socket)?, is_negotiated: false })
+        Ok(Self { channel: Channel::new(socket)?, is_negotiated: false, since: Instant::now() })
+    }
+
+    /// Tells a client that another one has the device, and closes its connection. What it has sent so far is answered;
+    /// nothing is waited for.
+    pub fn refuse_in_use(mut self) {
+        if let Ok(Some(Message { header, .. })) = self.channel.receive()
+            && header.flags.get() & flag::TYPE == 0
+        {
+            // Whether it reads that is its affair.
+            let _ = self.reply(header, Err(Errno::BUSY));
+        }
+    }
+
+    /// When the client must have sent something, if it must: [`Self::serve`] ends the connection then.
+    pub fn deadline(&self) -> Option<Instant> {
+        let negotiation = (!self.is_negotiated).then(|| self.since + MESSAGE_PATIENCE);
+        negotiation.into_iter().chain(self.channel.deadline()).min()
     }
 
     /// True if replies wait for the client to read.
@@ -126,7 +145,10 @@ impl Connection {
     pub fn serve(&mut self, device: &mut impl Device, limit: usize) -> Result<bool, Closed> {
         self.channel.flush()?;
         for _ in 0..limit {
-            let Some(message) = self.channel.receive()? else { return Ok(false) };
+            let Some(message) = self.channel.receive()? else {
+                let is_silent = !self.is_negotiated && self.since.elapsed() > MESSAGE_PATIENCE;
+                return if is_silent { Err(Closed::Silent) } else { Ok(false) };
+            };
             self.answer(message, device)?;
         }
         Ok(true)

@@ -459,6 +459,7 @@ impl Controller {
         let Activity::Running(job) = activity else {
             unreachable!("a job finished for a command that does not run")
         };
+        command.late = finished.late;
         if let Some(timeline) = &mut command.timeline {
             timeline.job_ended(finished.at, finished.waited, finished.ran);
         }

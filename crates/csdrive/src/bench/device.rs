@@ -3,15 +3,19 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use client::{
     Buffer, DmaMemory, Driver, Port, QueueId, VfioUser, VfioUserOptions, Waiting, commands,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use nvme_spec::command::program_type;
 use nvme_spec::{NvmOpcode, SubmissionEntry};
+use rustix::thread::CpuSet;
 use serde_json::{Map, Value, json};
 use simtime::Prng;
 use zerocopy::IntoBytes;
@@ -60,9 +64,31 @@ pub(crate) struct Arguments {
     /// Milliseconds of each of some fifty measurements
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u64).range(20..=60_000))]
     milliseconds: u64,
+    /// What else the processors have to do: nothing; server and client share one; a busy loop runs on each
+    #[arg(long, value_enum, default_value_t = Setting::All)]
+    setting: Setting,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// What the processors have to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Setting {
+    /// Each of the following, one after another
+    All,
+    /// Nothing else
+    Free,
+    /// Server and client share one
+    OneProcessor,
+    /// A busy loop runs on each
+    BusyLoops,
+}
+
+impl Setting {
+    fn contains(self, other: Self) -> bool {
+        self == Self::All || self == other
+    }
 }
 
 /// A served drive in a process of its own.
@@ -206,7 +232,9 @@ impl Load {
         }
         let (mut under_way, mut is_over) = (depth, false);
         while under_way > 0 {
-            let done = self.host.next_completion().context("the drive has stopped")?;
+            let Some(done) = self.host.next_completion() else {
+                bail!("the drive has stopped: {:?}", self.host.port.failure())
+            };
             let slot = slot_of[usize::from(done.cid)];
             let now = Instant::now();
             let latency = now.duration_since(begun[slot]);
@@ -272,20 +300,42 @@ impl Results {
     }
 }
 
+/// A crowded setting: depths of 4 KiB reads, and of executions.
+const CROWDED: [&[usize]; 2] = [&[1, 128], &[1]];
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let time = Duration::from_millis(arguments.milliseconds);
-    let count = DEPTHS.len() * (2 * SIZES.len() + 3) + 2 * TARGETS_US.len() + 1;
+    let setting = arguments.setting;
+    let free = DEPTHS.len() * (2 * SIZES.len() + 3) + 2 * TARGETS_US.len() + 1;
+    let of_crowded = CROWDED.iter().map(|depths| depths.len()).sum::<usize>();
+    let count = if setting.contains(Setting::Free) { free } else { 0 }
+        + of_crowded * usize::from(setting.contains(Setting::OneProcessor))
+        + of_crowded * usize::from(setting.contains(Setting::BusyLoops));
     let bar = ProgressBar::new(count as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}")?);
     let mut results = Results { all: Map::new(), bar };
     results.all.insert("format_version".to_owned(), 1.into());
-    immediate(&mut results, time)?;
-    let mut paced = Map::new();
-    for target in TARGETS_US {
-        paced.insert(format!("read_{target}us"), keep_time(&mut results, target, time)?);
+    if setting.contains(Setting::Free) {
+        immediate(&mut results, time)?;
+        let mut paced = Map::new();
+        for target in TARGETS_US {
+            paced.insert(format!("read_{target}us"), keep_time(&mut results, target, time)?);
+        }
+        results.all.insert("modelled_reads".to_owned(), paced.into());
     }
-    results.all.insert("modelled_reads".to_owned(), paced.into());
+    if setting.contains(Setting::OneProcessor) {
+        let all = processors()?;
+        let one = all.first().context("no processor")?;
+        run_on(&[*one])?;
+        crowded(&mut results, "one_processor", time)?;
+        run_on(&all)?;
+    }
+    if setting.contains(Setting::BusyLoops) {
+        let loops = BusyLoops::start(&processors()?)?;
+        crowded(&mut results, "busy_loops", time)?;
+        drop(loops);
+    }
     results.bar.finish_and_clear();
     if arguments.json {
         say!("{:#}", Value::Object(results.all));
@@ -293,6 +343,64 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         print(&results.all);
     }
     Ok(Outcome::Success)
+}
+
+/// Processors that this thread may use.
+fn processors() -> Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None).context("which processors there are")?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect())
+}
+
+/// Lets this thread, and threads and processes that it starts, run on these processors alone.
+fn run_on(processors: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|&processor| set.set(processor));
+    rustix::thread::sched_setaffinity(None, &set).context("to choose a processor")
+}
+
+/// A thread on each processor that does nothing, all the time.
+struct BusyLoops {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BusyLoops {
+    fn start(processors: &[usize]) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut loops = Self { stop: Arc::clone(&stop), threads: Vec::new() };
+        for &processor in processors {
+            let stop = Arc::clone(&stop);
+            loops.threads.push(std::thread::Builder::new().spawn(move || {
+                // Without it the loops would share a processor at times, which measures the scheduler.
+                let _ = run_on(&[processor]);
+                while !stop.load(Ordering::Relaxed) {}
+            })?);
+        }
+        Ok(loops)
+    }
+}
+
+impl Drop for BusyLoops {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // They only loop: they cannot have failed.
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// A few measurements while processors are wanted by others.
+fn crowded(results: &mut Results, name: &str, time: Duration) -> Result<()> {
+    let served = Served::start(&IMMEDIATE)?;
+    let mut load = Load::new(&served.socket())?;
+    let [reads, executions] = CROWDED;
+    results.measure((&format!("{name}_read_4k"), reads), &mut load, time, |load, slot| {
+        let at = load.random_place(4096);
+        load.transfer(NvmOpcode::READ, slot, at, 4096)
+    })?;
+    load.load_empty_program()?;
+    let execute = commands::Execute { program_index: 1, ..Default::default() };
+    let name = format!("{name}_execute_empty");
+    results.measure((&name, executions), &mut load, time, |_, _| execute.entry())
 }
 
 /// A drive whose models take no time: what is measured is csdrive.
@@ -366,13 +474,13 @@ fn keep_time(results: &mut Results, target_us: u64, time: Duration) -> Result<Va
 }
 
 fn print(results: &Map<String, Value>) {
-    say!("{:<18} {:>5} {:>12} {:>12} {:>12}", "", "depth", "commands/s", "median us", "p99 us");
+    say!("{:<28} {:>5} {:>12} {:>12} {:>12}", "", "depth", "commands/s", "median us", "p99 us");
     let row = |name: &str, depths: &Value| {
         for (depth, value) in depths.as_object().into_iter().flatten() {
             let us = |key: &str| value[key].as_f64().unwrap_or_default() / 1000.0;
             let iops = grouped(value["iops"].as_u64().unwrap_or_default());
             let (median, p99) = (us("median_ns"), us("p99_ns"));
-            say!("{name:<18} {:>5} {iops:>12} {median:>12.1} {p99:>12.1}", &depth[2..]);
+            say!("{name:<28} {:>5} {iops:>12} {median:>12.1} {p99:>12.1}", &depth[2..]);
         }
     };
     for (name, value) in results {
