@@ -7,6 +7,8 @@ pub(crate) mod keep_alive;
 pub(crate) mod log_pages;
 mod queues;
 
+pub use identify::PCI_VENDOR;
+
 use nvme_spec::{AdminOpcode, Status, SubmissionEntry};
 use simtime::Instant;
 

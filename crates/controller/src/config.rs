@@ -45,6 +45,9 @@ pub struct Config {
     pub instruction_budget_per_byte: u64,
     /// What runs programs. It changes how fast the host machine is, never the drive.
     pub engine: Engine,
+    /// Host threads that run programs in real time; 0 = as many as units. It changes when results are there, never
+    /// what they are.
+    pub workers: u32,
     /// Host link.
     pub host_link: LinkConfig,
     /// Link between flash and device memory.
@@ -74,6 +77,7 @@ impl Default for Config {
             instruction_budget: 500_000_000,
             instruction_budget_per_byte: 32,
             engine: Engine::Auto,
+            workers: 0,
             host_link: LinkConfig {
                 bandwidth: Bandwidth::from_bytes_per_s(3_500_000_000),
                 latency: Duration::from_us(1),

@@ -44,6 +44,7 @@ mod work;
 
 pub mod limits;
 
+pub use admin::PCI_VENDOR;
 pub use command::check_entry;
 pub use config::{Config, ConfigError, LinkConfig, RunTimeModel};
 pub use controller::Controller;

@@ -8,6 +8,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
+use crate::report::tell;
 use controller::Config;
 
 pub(crate) use keys::{KEYS, Key};
@@ -57,7 +58,7 @@ impl Loaded {
     /// Prints the remarks to standard error, where they do not mix with results.
     pub(crate) fn print_notes(&self) {
         for note in &self.warnings {
-            eprintln!("csdrive: note: {note}");
+            tell!("csdrive: note: {note}");
         }
     }
 }
@@ -88,8 +89,12 @@ impl Sources {
 }
 
 fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
     let syntax = |reason: String| Error::Syntax { path: path.to_owned(), reason };
     if text.trim_start().starts_with('{') {
         let json = serde_json::from_str(&text).map_err(|e| syntax(format!("not JSON: {e}")))?;

@@ -16,7 +16,7 @@ use anyhow::Result;
 use client::{Drive, DriveError, DriveResult, OpenOptions};
 use serde_json::{Value, json};
 
-use crate::report::say;
+use crate::report::{say, tell};
 use crate::{Outcome, Usage};
 
 /// Which drive, and how to print.
@@ -93,7 +93,7 @@ impl Target {
             });
             say!("{document:#}");
         }
-        eprintln!("csdrive: {error}");
+        tell!("csdrive: {error}");
         Ok(Outcome::ErrorStatus)
     }
 }

@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use config::KEYS;
-use report::say;
+use report::{say, tell};
 
 /// An emulated computational storage drive
 #[derive(Debug, Parser)]
@@ -85,10 +85,16 @@ enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check a configuration file
+    /// Check a configuration: a file, keys, FEMU properties, or all together
     Check {
-        /// TOML, or CEMU's JSON
-        file: PathBuf,
+        /// TOML, or CEMU's JSON; `-` is standard input; none with --set or --femu alone
+        file: Option<PathBuf>,
+        /// One key, as it would be given to a command; repeatable
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// FEMU device properties, as they would be given to a command; repeatable
+        #[arg(long, value_name = "K=V,...")]
+        femu: Vec<String>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -175,7 +181,7 @@ fn main() -> ExitCode {
         Ok(Outcome::ErrorStatus) => ExitCode::from(1),
         Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("csdrive: {error:#}");
+            tell!("csdrive: {error:#}");
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -190,7 +196,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             say!("{}", text.trim_end());
             return ExitCode::SUCCESS;
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => eprint!("{text}"),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => tell!("{}", text.trim_end()),
         _ => {
             let paragraphs: Vec<String> = text
                 .split("\n\n")
@@ -198,7 +204,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
                 .filter(|p| !p.starts_with("Usage:") && !p.starts_with("For more"))
                 .collect();
             let line = paragraphs.join("; ");
-            eprintln!("csdrive: {}; see --help", line.trim_start_matches("error: "));
+            tell!("csdrive: {}; see --help", line.trim_start_matches("error: "));
         }
     }
     ExitCode::from(2)
@@ -240,8 +246,12 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                 say!("{}", config::to_toml(&loaded.config).trim_end());
             }
         }
-        ConfigCommand::Check { file, json } => {
-            let sources = config::Sources { config: Some(file.clone()), ..Default::default() };
+        ConfigCommand::Check { file: None, set, femu, .. } if set.is_empty() && femu.is_empty() => {
+            anyhow::bail!("nothing to check: give a FILE, --set KEY=VALUE or --femu K=V,...");
+        }
+        ConfigCommand::Check { file, set, femu, json } => {
+            let sources =
+                config::Sources { config: file.clone(), set: set.clone(), femu: femu.clone() };
             let loaded = sources.load().inspect_err(|error| {
                 if *json {
                     let error = error.to_string();
@@ -255,7 +265,10 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                 );
             } else {
                 loaded.warnings.iter().for_each(|w| say!("note: {w}"));
-                say!("{}: valid", file.display());
+                match file {
+                    Some(file) => say!("{}: valid", file.display()),
+                    None => say!("valid"),
+                }
             }
         }
     }
@@ -263,7 +276,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
 }
 
 fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
-    let results = bench::simulation::run(commands, |what| eprintln!("measuring {what}"))?;
+    let results = bench::simulation::run(commands, |what| tell!("measuring {what}"))?;
     if as_json {
         say!("{results:#}");
     } else if let Some(results) = results.as_object() {

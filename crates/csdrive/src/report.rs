@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub(crate) fn put(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("csdrive: standard output: {error}");
+            tell!("csdrive: standard output: {error}");
             std::process::exit(2);
         }
         _ => {}
@@ -20,6 +20,17 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::report::put(format_args!($($text)*)) };
 }
 pub(crate) use say;
+
+/// Writes a line to standard error. Whether anybody reads it is no matter of the command's: `eprintln!` would panic.
+pub(crate) fn note(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes a line to standard error.
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::report::note(format_args!($($text)*)) };
+}
+pub(crate) use tell;
 
 /// Width of a full bar.
 const BAR: usize = 40;

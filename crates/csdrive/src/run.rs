@@ -13,7 +13,7 @@ use simulator::Session;
 
 use crate::config::{self, parse_size};
 use crate::input::{Parameters, read_at_most};
-use crate::report::say;
+use crate::report::{say, tell};
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
 
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         report.print(arguments);
     }
     if let Some(error) = &report.error {
-        eprintln!("csdrive: {}: {error}", report.status.name());
+        tell!("csdrive: {}: {error}", report.status.name());
     }
     // After the report: a file that cannot be written does not take the result with it.
     usage(files.write(arguments))?;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
+use controller::Lateness;
 use emulator::{Doorbells, Event, Options, RealTimeStatistics, Server, Stopper};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Sources;
-use crate::report::say;
+use crate::report::{say, tell};
 use crate::{Outcome, usage};
 
 /// Serve drives to QEMU, Cloud Hypervisor or a user-space driver, in real time, until SIGTERM
@@ -29,9 +30,9 @@ pub(crate) struct Arguments {
     /// FEMU device properties, for all drives; repeatable
     #[arg(long, value_name = "K=V,...")]
     femu: Vec<String>,
-    /// Host threads of each drive that run programs
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: u16,
+    /// Host threads of each drive that run programs [default: compute.workers, or as many as there are units]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
     /// How clients ring doorbells: messages (Linux shares its doorbells in memory and sends few), or a
     /// mapped page (for hosts that cannot; an idle drive then wakes a thousand times a second)
     #[arg(long, value_name = "HOW", default_value = "messages", value_parser = ["messages", "mapped"])]
@@ -49,7 +50,8 @@ pub(crate) struct Request<'a> {
     pub(crate) socket: &'a Path,
     pub(crate) set: &'a [String],
     pub(crate) femu: &'a [String],
-    pub(crate) workers: usize,
+    /// Threads that run programs, if the configuration is not to say.
+    pub(crate) workers: Option<u32>,
     pub(crate) doorbells: Doorbells,
     /// Says nothing of clients that come and go.
     pub(crate) is_quiet: bool,
@@ -58,6 +60,8 @@ pub(crate) struct Request<'a> {
 /// A drive that is being served.
 pub(crate) struct Serving {
     pub(crate) socket: PathBuf,
+    /// Serial number.
+    pub(crate) name: String,
     stopper: Stopper,
     thread: JoinHandle<std::io::Result<RealTimeStatistics>>,
 }
@@ -83,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         socket: &arguments.socket,
         set: &arguments.set,
         femu: &arguments.femu,
-        workers: arguments.workers.into(),
+        workers: arguments.workers,
         doorbells: match &*arguments.doorbells {
             "mapped" => Doorbells::Mapped,
             _ => Doorbells::Messages,
@@ -100,7 +104,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         let ended =
             drive.thread.join().map_err(|_| anyhow!("{}: a bug", drive.socket.display()))?;
         let statistics = ended.with_context(|| drive.socket.display().to_string())?;
-        results.push(statistics_of(&drive.socket, &statistics));
+        if !arguments.json {
+            say!("{}: {}", drive.socket.display(), lateness(&statistics.lateness));
+        }
+        let mut document = statistics_of(&statistics);
+        document["socket"] = json!(drive.socket);
+        results.push(document);
     }
     if arguments.json {
         say!("{}", json!({ "format_version": 1, "event": "stopped", "drives": results }));
@@ -124,28 +133,29 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         // Linux refuses a second drive with the name of the first.
         if serials.contains(&config.serial) {
             config.serial = format!("CSDRIVE{:04}", n + 1);
-            eprintln!("csdrive: note: drive {}: drive.serial = {}", n + 1, config.serial);
+            tell!("csdrive: note: drive {}: drive.serial = {}", n + 1, config.serial);
         }
         serials.push(config.serial.clone());
         let socket = numbered(request.socket, n);
-        let Request { workers, doorbells, .. } = *request;
-        let options = Options { config, socket: socket.clone(), workers, doorbells };
-        servers.push((socket, usage(Server::new(options).map_err(Into::into))?));
+        config.workers = request.workers.unwrap_or(config.workers);
+        let name = config.serial.clone();
+        let options = Options { config, socket: socket.clone(), doorbells: request.doorbells };
+        servers.push((socket, name, usage(Server::new(options).map_err(Into::into))?));
     }
-    let spawn = |(socket, server): (PathBuf, Server)| {
-        let (stopper, name) = (server.stopper(), socket.display().to_string());
+    let spawn = |(socket, name, server): (PathBuf, String, Server)| {
+        let (stopper, place) = (server.stopper(), socket.display().to_string());
         let is_quiet = request.is_quiet;
         let thread = std::thread::Builder::new()
             .name("drive".to_owned())
             .spawn(move || {
                 server.run(|event| {
                     if !is_quiet || matches!(event, Event::Complaint(_)) {
-                        tell(&name, &event);
+                        tell_event(&place, &event);
                     }
                 })
             })
             .context("a thread for the drive")?;
-        Ok(Serving { socket, stopper, thread })
+        Ok(Serving { socket, name, stopper, thread })
     };
     servers.into_iter().map(spawn).collect()
 }
@@ -161,15 +171,14 @@ fn numbered(socket: &Path, n: usize) -> PathBuf {
     }
 }
 
-fn tell(socket: &str, event: &Event) {
+fn tell_event(socket: &str, event: &Event) {
     let text = match event {
         Event::Connected => "connected".to_owned(),
         Event::Disconnected(why) => why.to_string(),
         Event::Refused => "another client was refused: the drive is in use".to_owned(),
         Event::Complaint(what) => what.clone(),
     };
-    // The drive goes on, whether anybody reads this or not.
-    let _ = writeln!(std::io::stderr(), "csdrive: {socket}: {text}");
+    tell!("csdrive: {socket}: {text}");
 }
 
 /// A device of QEMU's for a drive.
@@ -207,10 +216,23 @@ fn announce(arguments: &Arguments, drives: &[Serving]) {
     let _ = std::io::stdout().flush();
 }
 
-fn statistics_of(socket: &Path, statistics: &RealTimeStatistics) -> Value {
+/// How well a drive kept its times, in a sentence.
+pub(crate) fn lateness(lateness: &Lateness) -> String {
+    let Lateness { completions, late, .. } = lateness;
+    let tolerance = Lateness::TOLERANCE;
+    if *late == 0 {
+        return format!("{completions} completions, none over {tolerance} late");
+    }
+    format!(
+        "{completions} completions, {late} of them over {tolerance} late: by {} on average, {} at most",
+        lateness.late_mean(),
+        lateness.late_max
+    )
+}
+
+pub(crate) fn statistics_of(statistics: &RealTimeStatistics) -> Value {
     let lateness = &statistics.lateness;
     json!({
-        "socket": socket,
         "completions": lateness.completions,
         "late": lateness.late,
         "late_mean_ns": lateness.late_mean().as_ns(),

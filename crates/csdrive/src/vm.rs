@@ -16,10 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::Outcome;
+use crate::report::{say, tell};
 use crate::serve::{self, Serving};
+use crate::{Outcome, Usage};
 use parts::Parts;
 use payload::Payload;
 use qemu::{Disk, Ended, Hardware, Machine, Reason};
@@ -51,12 +53,15 @@ struct Options {
     /// Processors of the guest
     #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=255))]
     cpus: u16,
-    /// Configuration of a drive; repeat it for several drives
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Configuration of a drive: TOML, or CEMU's JSON; repeat it for several drives
+    #[arg(long, global = true, value_name = "FILE", alias = "config")]
     drive: Vec<PathBuf>,
     /// One key, for all drives; repeatable
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// FEMU device properties, for all drives; repeatable
+    #[arg(long, global = true, value_name = "K=V,...")]
+    femu: Vec<String>,
     /// Copy a file of this machine to where the guest's command starts; repeatable
     #[arg(long, global = true, value_name = "PATH")]
     file: Vec<PathBuf>,
@@ -87,6 +92,9 @@ struct Options {
     /// Run on emulated processors even if KVM works
     #[arg(long, global = true)]
     no_kvm: bool,
+    /// Print one JSON document at the end: the command's output and status, times, completions and how late they were
+    #[arg(long, global = true)]
+    json: bool,
     /// End the guest after so many seconds
     #[arg(long, global = true, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -97,6 +105,12 @@ const SSH_PORT: u16 = 2222;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let options = &arguments.machine;
+    if options.json && arguments.command.is_none() && std::io::stdin().is_terminal() {
+        return Err(Usage(anyhow!(
+            "--json is for a command or a script: csdrive vm run --json -- COMMAND"
+        ))
+        .into());
+    }
     let is_shell = arguments.command.is_none();
     let is_terminal = is_shell && std::io::stdin().is_terminal();
     let ssh = match options.ssh_port {
@@ -128,8 +142,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         configs: &options.drive,
         socket: &folder.path().join("drive"),
         set: &options.set,
-        femu: &[],
-        workers: 1,
+        femu: &options.femu,
+        workers: None,
         doorbells: emulator::Doorbells::Messages,
         is_quiet: true,
     })?;
@@ -170,12 +184,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         machine.share(&share.socket);
     }
     machine.arguments(&options.qemu);
-    machine.console_stdio();
+    let output = folder.path().join("output");
+    if options.json {
+        machine.console_file(&output);
+    } else {
+        machine.console_stdio();
+    }
     if !is_terminal {
         machine.no_input();
     }
     if let Some(port) = ssh {
-        eprintln!(
+        tell!(
             "csdrive: ssh -i {} -p {port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1",
             parts.key().display()
         );
@@ -192,15 +211,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         })
     });
     drop(share);
+    let took = start.elapsed();
     drives.iter().for_each(Serving::stop);
-    for drive in drives {
-        drive.join()?;
-    }
+    let joined = drives.into_iter().map(|drive| {
+        let name = drive.name.clone();
+        drive.join().map(|statistics| (name, statistics))
+    });
+    let statistics = joined.collect::<Result<Vec<_>>>()?;
     let ended = match (ended?, signal.load(Ordering::Relaxed)) {
         // QEMU had the signal, too, if it came from a terminal.
         (Ended::Exited(_), number @ 1..) => Ended::Told(Reason::Signal(number as i32)),
         (ended, _) => ended,
     };
+    if options.json {
+        let text = fs::read(&output).unwrap_or_default();
+        let made = parts.made.map(
+            |made| json!({ "seconds": made.time.as_secs_f64(), "bytes_fetched": made.fetched }),
+        );
+        let document = |(name, statistics): &(String, _)| {
+            let mut document = serve::statistics_of(statistics);
+            document["drive"] = name.as_str().into();
+            document
+        };
+        let drives: Vec<_> = statistics.iter().map(document).collect();
+        say!(
+            "{:#}",
+            json!({
+                "format_version": 1,
+                "exit_status": machine.status(),
+                "output": String::from_utf8_lossy(&text).replace("\r\n", "\n"),
+                "seconds": took.as_secs_f64(),
+                "processors": if hardware.has_kvm { "kvm" } else { "emulated" },
+                "made": made,
+                "drives": drives,
+            })
+        );
+    } else {
+        for (name, statistics) in &statistics {
+            tell!("csdrive: drive {name}: {}", serve::lateness(&statistics.lateness));
+        }
+    }
     outcome(ended, &machine, options, is_terminal)
 }
 

@@ -71,13 +71,10 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    pub(crate) fn new(
-        config: Config,
-        workers: usize,
-        doorbells: Doorbells,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn new(config: Config, doorbells: Doorbells) -> Result<Self, StartError> {
         let vectors = config.queue_pairs_max + 1;
         let engine = config.engine;
+        let workers = if config.workers == 0 { config.compute.units } else { config.workers };
         let waker = Arc::new(Waker::new()?);
         let doorbells = match doorbells {
             Doorbells::Messages => None,
@@ -88,7 +85,7 @@ impl Drive {
             memory: GuestMemory::default(),
             config_space: ConfigSpace::new(vectors),
             clock: Clock::start(),
-            workers: Workers::start(workers, engine, &waker)?,
+            workers: Workers::start(workers as usize, engine, &waker)?,
             waker,
             doorbells,
             lines: InterruptLines::new(vectors)?,

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Vendor of the drive, which Identify names, too. Not one that Linux has quirks for.
-pub const VENDOR: u16 = 0x1DED;
+pub use controller::PCI_VENDOR as VENDOR;
+
 /// Device.
 pub const DEVICE: u16 = 0xC5D0;
 

@@ -63,8 +63,6 @@ pub struct Options {
     pub config: Config,
     /// Path of the socket to listen at.
     pub socket: PathBuf,
-    /// Host threads that run programs.
-    pub workers: usize,
     /// How clients ring doorbells.
     pub doorbells: Doorbells,
 }
@@ -132,8 +130,8 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, workers, doorbells } = options;
-        let drive = Drive::new(config, workers.max(1), doorbells)?;
+        let Options { config, socket, doorbells } = options;
+        let drive = Drive::new(config, doorbells)?;
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {

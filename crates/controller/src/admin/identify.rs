@@ -23,8 +23,9 @@ use crate::limits::{
 use crate::namespace::{NAMESPACES, NVM_NSID};
 use crate::registers::VERSION;
 
-/// PCI vendor of the model. Not 1b36h: Linux then ignores namespace identifiers.
-const VENDOR: u16 = 0x1DED;
+/// PCI vendor of the model: an identifier that no company has (pci.ids of 2026-11). Not QEMU's 1b36h: Linux then
+/// ignores namespace identifiers.
+pub const PCI_VENDOR: u16 = 0xC5D0;
 /// An identifier prefix of the locally administered kind, so that it is nobody's.
 const OUI: [u8; 3] = [0x02, 0xC5, 0xD1];
 const MODEL: &str = "csdrive computational storage drive";
@@ -75,7 +76,9 @@ impl Controller {
             cns::NAMESPACE if nsid == ALL_NSID || namespace()? == CommandSet::NVM => {
                 Ok(self.identify_nvm().as_bytes().to_vec())
             }
-            cns::NAMESPACE => Err(invalid),
+            // Linux asks this of every namespace when somebody looks at its use (sysfs, `nvme list`), and logs a
+            // refusal. Blocks are bytes, of no LBA format (LBADS 0).
+            cns::NAMESPACE => Ok(self.identify_without_blocks(namespace()?).as_bytes().to_vec()),
             cns::ACTIVE_NAMESPACES => active_namespaces(nsid, |_| true),
             cns::CSI_ACTIVE_NAMESPACES => active_namespaces(nsid, |set| set == csi),
             cns::NAMESPACE_DESCRIPTORS => Ok(self.namespace_descriptors(nsid, namespace()?)),
@@ -109,8 +112,8 @@ impl Controller {
         let mut psd = [PowerState::default(); 32];
         psd[0].mp.set(POWER_CENTIWATTS);
         IdentifyController {
-            vid: VENDOR.into(),
-            ssvid: VENDOR.into(),
+            vid: PCI_VENDOR.into(),
+            ssvid: PCI_VENDOR.into(),
             sn: padded(&self.config.serial),
             mn: padded(MODEL),
             fr: firmware_revision(),
@@ -230,6 +233,13 @@ impl Controller {
             lbaf,
             ..Default::default()
         }
+    }
+
+    /// The structure of the NVM command set for a namespace of another one: its size, and nothing else.
+    fn identify_without_blocks(&self, set: CommandSet) -> IdentifyNamespaceNvm {
+        let bytes = if set == CommandSet::MEMORY { self.memory.len() } else { 0 };
+        let size = bytes.into();
+        IdentifyNamespaceNvm { nsze: size, ncap: size, nuse: size, ..Default::default() }
     }
 
     fn identify_csi_namespace(&self, csi: CommandSet) -> Vec<u8> {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::Outcome;
-use crate::report::say;
+use crate::report::{say, tell};
 
 /// Engines in the order of the table's columns, with the keys of their results.
 const COLUMNS: [(&str, &str); 6] = [
@@ -77,6 +77,6 @@ fn print(results: &Value) {
         }
     }
     if let Some(reason) = results["without"]["native"].as_str() {
-        eprintln!("csdrive: no native code to compare with: {reason}");
+        tell!("csdrive: no native code to compare with: {reason}");
     }
 }

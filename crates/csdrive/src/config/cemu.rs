@@ -32,6 +32,27 @@ fn kind_of(object: &serde_json::Map<String, Value>) -> Option<&'static str> {
     }
 }
 
+/// A size as CEMU has it: k, m, g (or t) are powers of 1024, with or without a b, in any case.
+fn size(name: &str, text: &str) -> Result<String, Error> {
+    let lower = text.trim().to_lowercase();
+    let short = lower.strip_suffix('b').unwrap_or(&lower);
+    let short = short.strip_suffix('i').unwrap_or(short).trim_end();
+    let (number, unit) = match short.char_indices().last() {
+        Some((at, unit @ ('k' | 'm' | 'g' | 't'))) => {
+            (&short[..at], format!("{}iB", unit.to_uppercase()))
+        }
+        _ => (short, "B".to_owned()),
+    };
+    if number.trim().parse::<f64>().is_ok_and(|number| number > 0.0) {
+        return Ok(format!("{}{unit}", number.trim()));
+    }
+    Err(Error::Value {
+        key: name.to_owned(),
+        value: text.to_owned(),
+        reason: "not a size; CEMU writes 512m, 2g, 48gb (powers of 1024)".to_owned(),
+    })
+}
+
 fn walk(
     loaded: &mut Loaded,
     value: &Value,
@@ -70,17 +91,24 @@ fn parameter(
     match (name, kind) {
         ("type" | "csi" | "command_set" | "name", _) => Ok(()),
         _ if deferred.take(name, &text)? => Ok(()),
-        ("size" | "capacity", Some("nvm")) => set(&mut loaded.config, "drive.capacity", &text),
-        ("size" | "capacity", Some("memory")) => set(&mut loaded.config, "memory.size", &text),
+        ("size" | "capacity", Some("nvm")) => {
+            set(&mut loaded.config, "drive.capacity", &size(name, &text)?)
+        }
+        ("size" | "capacity", Some("memory")) => {
+            set(&mut loaded.config, "memory.size", &size(name, &text)?)
+        }
+        // Programs take what they need.
+        ("size" | "capacity", Some("compute")) => Ok(()),
+        ("internal_bandwidth", _) => {
+            let rate = match femu::number(name, &text) {
+                Ok(0) => "unlimited".to_owned(),
+                Ok(rate) => format!("{rate}MB/s"),
+                Err(_) => format!("{}/s", size(name, &text)?),
+            };
+            set(&mut loaded.config, "internal.bandwidth", &rate)
+        }
         ("size_mb", Some("nvm")) => femu::property(loaded, "devsz_mb", &text),
         ("size_mb", Some("memory")) => femu::property(loaded, "fdm_size", &text),
-        ("csf_sched_option", _) => {
-            let policy = match text.as_str() {
-                "rr" => "round-robin",
-                other => other,
-            };
-            set(&mut loaded.config, "compute.policy", policy)
-        }
         // Groups share units here whenever a host makes some.
         ("grouped_csf", _) if matches!(text.as_str(), "0" | "1") => Ok(()),
         ("grouped_csf_prio", _) if text == "0" => Ok(()),
@@ -126,6 +154,60 @@ mod tests {
         assert_eq!((c.flash.capacity_bytes, c.memory_bytes), (8 << 30, 2 << 30));
         assert_eq!((c.compute.units, c.compute.policy), (6, compute::PolicyKind::RoundRobin));
         assert_eq!((c.flash.read_time.as_ns(), c.block_bytes), (50_000, 512));
-        assert!(loaded.warnings.iter().any(|w| w.contains("mdts")), "{:?}", loaded.warnings);
+        assert_eq!((c.transfer_bytes_max, c.workers), (512 << 10, 4));
+    }
+
+    /// The file that CEMU ships, as `facts` have it.
+    const SHIPPED: &str = r#"{ "parameters": { "femu_mode": 4, "cq_poller_enabled": 0, "mdts": 8, "internal_bandwidth": 0 },
+        "namespaces": [
+          { "type": "nvm", "size": "48gb", "parameters": { "secsz": 512, "secs_per_pg": 8, "pgs_per_blk": 256,
+            "blks_per_pl": 64, "pls_per_lun": 1, "luns_per_ch": 6, "nchs": 8, "pg_rd_lat": 62500,
+            "pg_wr_lat": 65000, "blk_er_lat": 100, "ch_xfer_lat": 500 } },
+          { "type": "memory", "size": "2gb" },
+          { "type": "compute", "parameters": { "nr_cu": 1, "nr_thread": 1, "time_slice": 200000,
+            "csf_sched_option": "fifo", "context_switch_time": 0, "grouped_csf": 0, "grouped_csf_prio": 0 } } ] }"#;
+
+    fn load(text: &str) -> Result<crate::config::Loaded, crate::config::Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        Sources { config: Some(path), ..Default::default() }.load()
+    }
+
+    #[test]
+    fn the_file_that_cemu_ships_means_what_it_says() {
+        let loaded = load(SHIPPED).unwrap();
+        let c = &loaded.config;
+        assert_eq!((c.flash.capacity_bytes, c.memory_bytes), (48 << 30, 2 << 30));
+        assert_eq!(
+            (c.compute.units, c.workers, c.compute.policy),
+            (1, 1, compute::PolicyKind::Fifo)
+        );
+        assert_eq!((c.flash.channels, c.flash.dies_per_channel, c.block_bytes), (8, 6, 512));
+        assert_eq!((c.flash.read_time.as_ns(), c.flash.erase_time.as_ns()), (62_500, 100));
+        assert_eq!((c.transfer_bytes_max, c.internal_link.bandwidth.bytes_per_s()), (1 << 20, 0));
+        // What has no effect is said; nothing else is.
+        assert!(loaded.warnings.iter().all(|w| w.contains("time_slice")), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn sizes_are_binary_in_any_spelling() {
+        for (text, bytes) in [
+            ("1g", 1u64 << 30),
+            ("1GB", 1 << 30),
+            ("1024M", 1 << 30),
+            ("1 gib", 1 << 30),
+            ("1073741824", 1 << 30),
+            ("1048576k", 1 << 30),
+        ] {
+            let loaded = load(&SHIPPED.replace("2gb", text)).unwrap();
+            assert_eq!(loaded.config.memory_bytes, bytes, "{text}");
+        }
+        for text in ["", "gb", "-1g", "1x", "two", "1gg", "nan", "inf"] {
+            let error = load(&SHIPPED.replace("2gb", text)).unwrap_err().to_string();
+            assert!(error.contains(&format!("size = {text}")), "{error}");
+        }
+        let loaded = load(&SHIPPED.replace("bandwidth\": 0", "bandwidth\": 3200")).unwrap();
+        assert_eq!(loaded.config.internal_link.bandwidth.bytes_per_s(), 3_200_000_000);
     }
 }

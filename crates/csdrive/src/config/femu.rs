@@ -25,7 +25,6 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("pg_wr_lat", Key("flash.program_time", "ns")),
     ("blk_er_lat", Key("flash.erase_time", "ns")),
     ("nr_cu", Key("compute.units", "")),
-    ("time_slice", Key("compute.time_slice", "ns")),
     ("context_switch_time", Key("compute.context_switch_time", "ns")),
     ("pcie_prop_delay_ns", Key("link.latency", "ns")),
     ("pcie_bandwidth_mbps", Key("link.bandwidth", "MB/s")),
@@ -34,7 +33,8 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("op_pcent", Key("flash.overprovisioning", "%")),
     ("femu_mode", NoEffect(Some("4"), "a drive here is always a computational one")),
     ("namespaces", NoEffect(Some("1"), "a drive here has its three namespaces")),
-    ("nr_thread", NoEffect(None, "virtual time needs no worker threads")),
+    ("nr_thread", Key("compute.workers", "")),
+    ("cq_poller_enabled", NoEffect(None, "")),
     (
         "csf_runtime_scale",
         NoEffect(None, "run time is modelled from instructions here, not measured on the host"),
@@ -73,6 +73,8 @@ pub(crate) struct Deferred {
     sector: Option<u64>,
     sectors_per_page: Option<u64>,
     transfer_ns: Option<u64>,
+    time_slice_ns: Option<u64>,
+    scheduler: Option<String>,
 }
 
 impl Deferred {
@@ -82,6 +84,11 @@ impl Deferred {
             "secsz" => &mut self.sector,
             "secs_per_pg" => &mut self.sectors_per_page,
             "ch_xfer_lat" => &mut self.transfer_ns,
+            "time_slice" => &mut self.time_slice_ns,
+            "csf_sched_option" => {
+                self.scheduler = Some(value.to_owned());
+                return Ok(true);
+            }
             _ => return Ok(false),
         };
         *place = Some(number(name, value)?);
@@ -97,6 +104,7 @@ impl Deferred {
             let page = sector.saturating_mul(per_page);
             set(&mut loaded.config, "flash.page_size", &format!("{page}B"))?;
         }
+        self.schedule(loaded)?;
         let Some(ns) = self.transfer_ns else { return Ok(()) };
         let page = u64::from(loaded.config.flash.page_bytes);
         let rate = match page.saturating_mul(1_000_000_000).checked_div(ns) {
@@ -104,6 +112,32 @@ impl Deferred {
             Some(rate) => format!("{rate}B/s"),
         };
         set(&mut loaded.config, "flash.channel_bandwidth", &rate)
+    }
+}
+
+impl Deferred {
+    /// A time slice means round robin, unless a scheduler is named.
+    fn schedule(&self, loaded: &mut Loaded) -> Result<(), Error> {
+        let slice = self.time_slice_ns.filter(|ns| *ns > 0);
+        let policy = match (self.scheduler.as_deref(), slice) {
+            (Some("rr"), _) | (None, Some(_)) => "round-robin",
+            (Some("fifo"), _) => "fifo",
+            (None, None) => return Ok(()),
+            (Some(other), _) => {
+                return Err(Error::Value {
+                    key: "csf_sched_option".to_owned(),
+                    value: other.to_owned(),
+                    reason: "choose fifo or rr".to_owned(),
+                });
+            }
+        };
+        set(&mut loaded.config, "compute.policy", policy)?;
+        let Some(ns) = slice else { return Ok(()) };
+        if policy == "fifo" {
+            let note = "the fifo scheduler runs each job to its end; choose rr for slices";
+            loaded.warnings.push(format!("time_slice={ns} has no effect: {note}"));
+        }
+        set(&mut loaded.config, "compute.time_slice", &format!("{ns}ns"))
     }
 }
 
@@ -123,6 +157,17 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             let used = number(name, value)?;
             let key = if name == "gc_thres_pcent" { "flash.gc_start" } else { "flash.gc_urgent" };
             return set(&mut loaded.config, key, &format!("{}%", 100u64.saturating_sub(used)));
+        }
+        "mdts" => {
+            // A power of two of the smallest page; 0 = no limit.
+            let power = number(name, value)?;
+            const MOST: u64 = 14;
+            if power == 0 || power > MOST {
+                let why = "one command transfers 64 MiB at most here";
+                loaded.warnings.push(format!("{name}={value}: {why}"));
+            }
+            let pages = 1u64 << if power == 0 { MOST } else { power.min(MOST) };
+            return set(&mut loaded.config, "drive.max_transfer", &format!("{}B", pages * 4096));
         }
         _ => {}
     }
@@ -150,7 +195,15 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
 }
 
 fn names() -> Vec<&'static str> {
-    let special = ["secsz", "secs_per_pg", "ch_xfer_lat", "gc_thres_pcent", "gc_thres_pcent_high"];
+    let special = [
+        "secsz",
+        "secs_per_pg",
+        "ch_xfer_lat",
+        "gc_thres_pcent",
+        "gc_thres_pcent_high",
+        "mdts",
+        "csf_sched_option",
+    ];
     PROPERTIES.iter().map(|(name, _)| *name).chain(special).collect()
 }
 
@@ -177,6 +230,9 @@ mod tests {
         assert_eq!((c.block_bytes, c.flash.page_bytes, c.flash.channels), (512, 4096, 8));
         assert_eq!((c.flash.read_time.as_ns(), c.flash.gc_start_permille), (40_000, 250));
         assert_eq!(c.flash.channel_bandwidth.bytes_per_s(), 0);
+        assert_eq!((c.compute.units, c.workers), (4, 4));
+        assert_eq!(c.compute.policy, compute::PolicyKind::RoundRobin);
+        assert_eq!(c.compute.time_slice.as_ns(), 200_000);
         assert!(loaded.warnings.iter().any(|w| w.contains("csf_runtime_scale=3")));
     }
 
@@ -185,6 +241,30 @@ mod tests {
         let loaded = load("ch_xfer_lat=25000,secsz=512,secs_per_pg=32").unwrap();
         assert_eq!(loaded.config.flash.page_bytes, 16_384);
         assert_eq!(loaded.config.flash.channel_bandwidth.bytes_per_s(), 655_360_000);
+    }
+
+    #[test]
+    fn femu_names_select_what_they_imply() {
+        use compute::PolicyKind::{Fifo, RoundRobin};
+        for (text, policy, notes) in [
+            ("nr_cu=2", Fifo, 0),
+            ("time_slice=1000", RoundRobin, 0),
+            ("time_slice=0", Fifo, 0),
+            ("csf_sched_option=rr", RoundRobin, 0),
+            ("csf_sched_option=fifo,time_slice=1000", Fifo, 1),
+            ("time_slice=1000,csf_sched_option=rr", RoundRobin, 0),
+        ] {
+            let loaded = load(text).unwrap();
+            assert_eq!(
+                (loaded.config.compute.policy, loaded.warnings.len()),
+                (policy, notes),
+                "{text}"
+            );
+        }
+        for (text, bytes) in [("mdts=5", 128 << 10), ("mdts=0", 64 << 20), ("mdts=20", 64 << 20)] {
+            assert_eq!(load(text).unwrap().config.transfer_bytes_max, bytes, "{text}");
+        }
+        assert!(load("csf_sched_option=lottery").unwrap_err().to_string().contains("fifo or rr"));
     }
 
     #[test]

@@ -211,6 +211,12 @@ pub(crate) static KEYS: &[Key] = &[
         "auto, interpreter, tier1, tier2",
         |c| name_of(&Engine::NAMES, &c.engine), |c, t| choose(&Engine::NAMES, t).map(|v| c.engine = v)),
     key!(
+        "compute.workers",
+        "Host threads that run programs, in real time; 0 = as many as units.",
+        count(u32, 0..=1024),
+        workers
+    ),
+    key!(
         "compute.instruction_budget",
         "Instructions any program may execute.",
         count(u64, 1..=1_000_000_000_000),

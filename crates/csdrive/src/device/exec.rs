@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Target;
 use crate::input::{Parameters, parse_range};
-use crate::report::say;
+use crate::report::{say, tell};
 use crate::{Outcome, usage};
 
 /// Execute a program that is loaded and active
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             say!("{}", done.result);
             if count > 1 {
                 let (seconds, rate) = (done.seconds, count as f64 / done.seconds);
-                eprintln!("{count} executions, {depth} at a time: {seconds:.3} s, {rate:.0}/s");
+                tell!("{count} executions, {depth} at a time: {seconds:.3} s, {rate:.0}/s");
             }
         },
     )

@@ -1,9 +1,11 @@
 //! QEMU, a kernel and a guest's disk, from Debian packages, made once and kept in a cache folder.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use debian::{Archive, Root, System};
@@ -12,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::initramfs;
 use super::payload::Payload;
 use super::qemu::{self, Hardware, Machine};
+use crate::report::tell;
 
 /// The Debian release of the guest; its backports have a QEMU with the vfio-user client (10.1).
 const RELEASE: &str = "trixie";
@@ -62,6 +65,16 @@ pub(super) struct Parts {
     qemu: Root,
     tools: Root,
     pub(super) kernel: PathBuf,
+    /// What making them took, if they were not there.
+    pub(super) made: Option<Made>,
+}
+
+/// What the first guest on a machine takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) time: Duration,
+    /// Bytes of packages.
+    pub(super) fetched: u64,
 }
 
 impl Parts {
@@ -102,9 +115,17 @@ pub(super) fn find() -> Result<Parts> {
     lock.lock().with_context(|| folder.display().to_string())?;
     let complete = folder.join("complete");
     let (qemu, tools) = (Root::new(&folder.join("qemu"))?, Root::new(&folder.join("tools"))?);
-    let mut parts = Parts { folder, qemu, tools, kernel: PathBuf::new() };
+    let mut parts = Parts { folder, qemu, tools, kernel: PathBuf::new(), made: None };
     if !complete.exists() {
-        make(&mut parts)?;
+        let start = Instant::now();
+        let fetched = make(&mut parts)?;
+        let made = Made { time: start.elapsed(), fetched };
+        tell!(
+            "csdrive: the guest's parts are made, in {:.0} s; {} MB were fetched",
+            made.time.as_secs_f64(),
+            fetched / 1_000_000
+        );
+        parts.made = Some(made);
         fs::write(&complete, "").with_context(|| complete.display().to_string())?;
     }
     parts.kernel = newest(&parts.folder.join("kernel/boot"), "vmlinuz-")?;
@@ -117,9 +138,10 @@ fn cache() -> Result<PathBuf> {
     Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("csdrive"))
 }
 
-fn make(parts: &mut Parts) -> Result<()> {
+/// Makes the parts; gives how many bytes were fetched.
+fn make(parts: &mut Parts) -> Result<u64> {
     let folder = parts.folder.clone();
-    eprintln!(
+    tell!(
         "csdrive: the first virtual machine takes QEMU, a kernel and a guest's disk from Debian packages: about \
          240 MB to fetch; 1.6 GB in {} when done, in some minutes",
         folder.display()
@@ -151,6 +173,9 @@ fn make(parts: &mut Parts) -> Result<()> {
         }
     }
     let guest = fetch("guest", RELEASE, &GUEST)?;
+    let files = [&qemu, &tools, &kernel_files, &guest].into_iter().flatten();
+    let unique: BTreeSet<&PathBuf> = files.collect();
+    let fetched = unique.iter().map(|file| fs::metadata(file).map_or(0, |m| m.len())).sum();
     let image = folder.join("image.unfinished");
     make_image(parts, &guest, &kernel.path("usr/lib/modules"), &image)?;
     configure(parts, &image, guest.len() as u64)?;
@@ -159,7 +184,8 @@ fn make(parts: &mut Parts) -> Result<()> {
     let packed = folder.join("packages");
     fs::remove_dir_all(&packed).with_context(|| packed.display().to_string())?;
     let modules = kernel.path("usr/lib/modules");
-    fs::remove_dir_all(&modules).with_context(|| modules.display().to_string())
+    fs::remove_dir_all(&modules).with_context(|| modules.display().to_string())?;
+    Ok(fetched)
 }
 
 fn download(

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::parts::{INIT_PATH, Parts};
 use super::payload::Payload;
+use crate::report::tell;
 
 /// How long a guest may take to start where KVM works; where it does not, QEMU hangs.
 const KVM_PATIENCE: Duration = Duration::from_secs(10);
@@ -94,7 +95,9 @@ impl Machine {
         command.arg("-initrd");
         command.arg(hardware.initramfs.clone().unwrap_or_else(|| parts.initramfs()));
         command.arg("-append");
-        command.arg(format!("console=ttyS2 root=/dev/vda rw init=/{INIT_PATH} edd=off"));
+        // iomem=relaxed: `nvme show-regs` and `nvme effects-log` map the registers of a device that has a driver.
+        command
+            .arg(format!("console=ttyS2 root=/dev/vda rw init=/{INIT_PATH} edd=off iomem=relaxed"));
         command.current_dir(folder);
         let mut machine = Self { command, folder: folder.to_owned() };
         machine.drive("payload", payload, "format=raw,readonly=on");
@@ -247,7 +250,7 @@ pub(super) fn kvm_works(parts: &Parts, image: &Path) -> Result<bool> {
     {
         return Ok(answer.trim() == "works");
     }
-    eprintln!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
+    tell!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
     let folder = tempfile::tempdir()?;
     let payload = folder.path().join("payload");
     Payload { command: "true", ..Payload::default() }.write(&payload)?;
@@ -260,7 +263,7 @@ pub(super) fn kvm_works(parts: &Parts, image: &Path) -> Result<bool> {
     machine.run(&mut || (start.elapsed() > KVM_PATIENCE).then_some(Reason::TimedOut))?;
     let works = machine.status() == Some(0);
     let answer = if works { "works" } else { "does not work" };
-    eprintln!("csdrive: KVM {answer} here");
+    tell!("csdrive: KVM {answer} here");
     fs::write(note, format!("{} {answer}", boot.trim()))?;
     Ok(works)
 }

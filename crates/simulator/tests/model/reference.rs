@@ -851,7 +851,8 @@ impl Reference {
         };
         let any = exists.then_some(()).ok_or(Status::INVALID_NAMESPACE);
         let verdict = match cns {
-            cns::NAMESPACE | cns::CSI_NAMESPACE => nvm_only,
+            cns::NAMESPACE => any,
+            cns::CSI_NAMESPACE => nvm_only,
             cns::CONTROLLER
             | cns::ACTIVE_NAMESPACES
             | cns::CSI_CONTROLLER
@@ -861,7 +862,7 @@ impl Reference {
             _ => Err(Status::INVALID_FIELD),
         };
         let protected = u8::from(self.write_protected);
-        if cns == cns::NAMESPACE {
+        if cns == cns::NAMESPACE && nsid == NVM_NSID {
             let blocks = CAPACITY / self.block_bytes;
             plan.expect = Expect::Fields(vec![
                 (0, blocks.to_le_bytes().to_vec()),

@@ -38,7 +38,7 @@ fn data_structures() -> Vec<Row> {
             condition: "CNS unknown, or not of the namespace's command set",
             status: Status::INVALID_FIELD,
             prove: |s| {
-                let memory = commands::identify(cns::NAMESPACE, MEMORY_NSID, CommandSet::NVM);
+                let memory = commands::identify(cns::CSI_NAMESPACE, MEMORY_NSID, CommandSet::NVM);
                 let status = s.admin(memory, &[0; 4096]);
                 assert!(status.same_code(Status::INVALID_FIELD), "{status}");
                 s.admin(commands::identify(0x33, 1, CommandSet::NVM), &[0; 4096])

@@ -11,7 +11,8 @@ use crate::admin::features::is_namespace_specific;
 /// The Zoned Namespace command set, which no namespace here has.
 const ZONED: CommandSet = CommandSet(0x02);
 
-const READS: u32 = EffectsLog::SUPPORTED | EffectsLog::SCOPE_NAMESPACE;
+/// I/O commands report no scope (CSP 0): Linux up to at least 6.12 logs "unusual effects" for any other.
+const READS: u32 = EffectsLog::SUPPORTED;
 const WRITES: u32 = READS | EffectsLog::CHANGES_CONTENT;
 
 fn admin_effects(opcode: AdminOpcode) -> u32 {
