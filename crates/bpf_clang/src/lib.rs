@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -204,6 +205,9 @@ fn define(text: &mut String, operation: &str, width: u32) {
 /// # Errors
 /// If there is no such file, no clang, or it is refused.
 pub fn program_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    if path.as_os_str() == "-" {
+        return from_standard_input();
+    }
     if path.extension().is_some_and(|e| e == "c") {
         if let Err(cause) = std::fs::metadata(path) {
             return Err(Error::Io { what: path.display().to_string(), cause });
@@ -212,6 +216,21 @@ pub fn program_bytes(path: &Path) -> Result<Vec<u8>, Error> {
         return clang.compile(path);
     }
     std::fs::read(path).map_err(|cause| Error::Io { what: path.display().to_string(), cause })
+}
+
+/// An object or C source from standard input: an object begins with ELF's magic number.
+fn from_standard_input() -> Result<Vec<u8>, Error> {
+    const MOST: u64 = 64 << 20;
+    let failed = |cause| Error::Io { what: "standard input".to_owned(), cause };
+    let mut bytes = Vec::new();
+    std::io::stdin().take(MOST).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.starts_with(b"\x7FELF") {
+        return Ok(bytes);
+    }
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let source = folder.path().join("stdin.c");
+    std::fs::write(&source, bytes).map_err(failed)?;
+    program_bytes(&source)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What commands are given: files, bytes, numbers.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -16,23 +16,61 @@ pub(crate) struct Parameters {
     /// Second parameter
     #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
     pub(crate) param2: i64,
-    /// Data buffer: a file, or hex:BYTES
-    #[arg(long, value_name = "FILE|hex:BYTES")]
+    /// Data buffer: a file (- = standard input), or hex:BYTES
+    #[arg(long, value_name = "FILE|hex:BYTES", allow_hyphen_values = true)]
     data: Option<String>,
 }
 
 impl Parameters {
+    /// The file with the data buffer, if it is in one.
+    pub(crate) fn data_file(&self) -> Option<&Path> {
+        self.data.as_deref().filter(|text| !text.starts_with("hex:")).map(Path::new)
+    }
+
     /// The data buffer, of at most about so many bytes.
     pub(crate) fn data(&self, most: u64) -> Result<Vec<u8>> {
         data_buffer(self.data.as_deref(), most)
     }
 }
 
-/// Reads a file, but not much more than can be used of it: files without an end exist.
+/// In place of a file: standard input or standard output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Refuses to read standard input twice.
+pub(crate) fn check_standard_input<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let uses = paths.filter(|path| is_standard(path)).count();
+    if uses > 1 {
+        anyhow::bail!(
+            "`-` {uses} times: standard input can be read once; put the others into files"
+        );
+    }
+    Ok(())
+}
+
+/// Reads a file or standard input, but not much more than can be used of it: files without an end exist.
 pub(crate) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let source: Box<dyn Read> = if is_standard(path) {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path)?)
+    };
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    source.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Writes a file, or to standard output. A reader that has gone away is no error.
+pub(crate) fn write_all(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if !is_standard(path) {
+        return std::fs::write(path, bytes);
+    }
+    let mut out = std::io::stdout();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// A data buffer: a file, or `hex:BYTES`.

@@ -1,6 +1,6 @@
 //! `csdrive run`: one program, its inputs, one drive, virtual time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use simulator::Session;
 
 use crate::config::{self, parse_size};
-use crate::input::{Parameters, read_at_most};
+use crate::input::{Parameters, check_standard_input, is_standard, read_at_most, write_all};
 use crate::report::{say, tell};
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
@@ -25,16 +25,16 @@ const INPUTS_MAX: usize = controller::limits::RANGES_PER_SET_MAX as usize - 1;
 /// Run one program on an emulated drive, in virtual time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// BPF object, or C source (.c) if clang is installed
+    /// BPF object, or C source (.c) if clang is installed; - = either from standard input
     program: PathBuf,
     /// Entry function, if the object has several
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
-    /// Input file: range 1, 2, ... of the program; repeatable
-    #[arg(long, value_name = "FILE")]
+    /// Input file: range 1, 2, ... of the program; repeatable; - = standard input
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     input: Vec<PathBuf>,
-    /// Receives range 0 after the run
-    #[arg(long, value_name = "FILE")]
+    /// Receives range 0 after the run; - = standard output (the report then goes to standard error)
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     output: Option<PathBuf>,
     /// Size of range 0; default: the sum of the inputs
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]
@@ -102,6 +102,7 @@ impl Bytes {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    usage(arguments.check_standard_streams())?;
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
     loaded.print_notes();
     let mut config = loaded.config;
@@ -110,8 +111,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let (report, files) = execute(arguments, config, &prepared)?;
     if arguments.json {
         say!("{:#}", report.to_json());
+    } else if arguments.writes_to_standard_output() {
+        tell!("{}", report.render(&arguments.program));
     } else {
-        report.print(arguments);
+        say!("{}", report.render(&arguments.program));
     }
     if let Some(error) = &report.error {
         tell!("csdrive: {}: {error}", report.status.name());
@@ -127,6 +130,27 @@ struct Prepared {
     inputs: Vec<Vec<u8>>,
     data: Vec<u8>,
     layout: Layout,
+}
+
+impl Arguments {
+    /// True if standard output takes something else than the report.
+    fn writes_to_standard_output(&self) -> bool {
+        [&self.output, &self.trace].into_iter().flatten().any(|path| is_standard(path))
+    }
+
+    /// Standard input gives one thing, and standard output takes one.
+    fn check_standard_streams(&self) -> Result<()> {
+        let inputs = self.input.iter().chain([&self.program]).chain(&self.sources.config);
+        check_standard_input(inputs.map(|path| &**path).chain(self.parameters.data_file()))?;
+        let outputs = [&self.output, &self.trace].into_iter().flatten();
+        let outputs = outputs.filter(|path| is_standard(path)).count() + usize::from(self.json);
+        if outputs > 1 {
+            anyhow::bail!(
+                "standard output takes one of --json, --output - and --trace -; put the others into files"
+            );
+        }
+        Ok(())
+    }
 }
 
 fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
@@ -147,7 +171,8 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         read_at_most(path, most).with_context(|| format!("--input {}", path.display()))
     };
     // Sizes first: a file that cannot fit is not read.
-    let sizes = arguments.input.iter().map(|path| {
+    let files = arguments.input.iter().filter(|path| !is_standard(path));
+    let sizes = files.map(|path| {
         std::fs::metadata(path)
             .map(|m| m.len())
             .with_context(|| format!("--input {}", path.display()))
@@ -219,7 +244,7 @@ struct Files {
 impl Files {
     fn write(&self, arguments: &Arguments) -> Result<()> {
         if let (Some(path), Some(bytes)) = (&arguments.output, &self.output) {
-            std::fs::write(path, bytes).with_context(|| format!("--output {}", path.display()))?;
+            write_all(path, bytes).with_context(|| format!("--output {}", path.display()))?;
         }
         if let Some(path) = &arguments.trace {
             self.timeline.write(path).with_context(|| format!("--trace {}", path.display()))?;
@@ -392,30 +417,34 @@ impl Report {
         })
     }
 
-    fn print(&self, arguments: &Arguments) {
-        say!("program       {}", arguments.program.display());
-        say!("status        {}", self.status);
+    /// For people.
+    fn render(&self, program: &Path) -> String {
+        let mut lines = Vec::new();
+        let mut line = |text: String| lines.push(text);
+        line(format!("program       {}", program.display()));
+        line(format!("status        {}", self.status));
         if let Some(result) = self.result {
-            say!("result        {} (0x{result:x})", result as i64);
+            line(format!("result        {} (0x{result:x})", result as i64));
         }
-        say!("instructions  {}", report::grouped(self.instructions));
+        line(format!("instructions  {}", report::grouped(self.instructions)));
         if !self.program_output.is_empty() {
-            say!(
+            line(format!(
                 "printed       {}",
                 self.program_output.trim_end().replace('\n', "\n              ")
-            );
+            ));
         }
-        say!("\nwhere time went                {:>12}", report::time(self.total_ns));
+        line(format!("\nwhere time went                {:>12}", report::time(self.total_ns)));
         for (name, ns) in self.parts() {
             let bar = report::bar(ns as f64, self.total_ns as f64);
-            say!("  {name:<12} {:>12}  {bar}", report::time(ns));
+            line(format!("  {name:<12} {:>12}  {bar}", report::time(ns)));
         }
-        say!("\nwhere bytes went");
+        line(format!("\nwhere bytes went"));
         let Bytes { host_link, flash, internal } = self.bytes;
         let most = host_link.max(flash).max(internal) as f64;
         for (name, n) in [("flash", flash), ("internal", internal), ("host link", host_link)] {
-            say!("  {name:<12} {:>12}  {}", report::bytes(n), report::bar(n as f64, most));
+            line(format!("  {name:<12} {:>12}  {}", report::bytes(n), report::bar(n as f64, most)));
         }
-        say!("\n(setup, not counted above: {})", report::time(self.setup_ns));
+        line(format!("\n(setup, not counted above: {})", report::time(self.setup_ns)));
+        lines.join("\n")
     }
 }

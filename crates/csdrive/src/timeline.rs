@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use simtime::Instant;
 use ssd::{DieRecord, Operation};
 
+use crate::input::is_standard;
+
 const COMMANDS: u32 = 1;
 const UNITS: u32 = 2;
 const DIES: u32 = 3;
@@ -26,7 +28,12 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Writes the file.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let mut out = io::BufWriter::new(std::fs::File::create(path)?);
+        let out: Box<dyn Write> = if is_standard(path) {
+            Box::new(io::stdout())
+        } else {
+            Box::new(std::fs::File::create(path)?)
+        };
+        let mut out = io::BufWriter::new(out);
         out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n")?;
         let names = [(COMMANDS, "NVMe commands"), (UNITS, "compute units"), (DIES, "flash dies")];
         let mut first = true;

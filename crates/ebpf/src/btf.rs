@@ -1,9 +1,11 @@
-//! Source lines from `.BTF` and `.BTF.ext` (Linux `Documentation/bpf/btf.rst`, section 4).
+//! What `.BTF` and `.BTF.ext` say: source lines, and the layout of the arguments (Linux `Documentation/bpf/btf.rst`).
 //!
-//! Debug information only serves messages: whatever is malformed is ignored, never trusted.
+//! Debug information only serves messages and refusals: whatever is malformed is ignored, never trusted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use crate::error::LoadError;
 
 const MAGIC: u16 = 0xEB9F;
 /// Longest file or section name kept.
@@ -88,6 +90,142 @@ impl SourceLines {
         }
         records.sort_by(|a, b| (&a.section, a.offset).cmp(&(&b.section, b.offset)));
         Some(Self { records })
+    }
+}
+
+/// Bytes at which the drive puts the seven members of `struct cemu_args`, which is packed.
+const ARGUMENT_OFFSETS: [u32; 7] = [0, 4, 12, 20, 28, 36, 44];
+
+/// Name of the structure of arguments in CEMU's, FEMU's and csdrive's headers.
+const ARGUMENTS: &str = "cemu_args";
+
+/// Refuses an entry function whose structure of arguments is not packed: it would read parts of two members as one. A
+/// program may declare the structure under any name. It is taken for that if a 4-byte member is first and an 8-byte
+/// one second.
+///
+/// # Errors
+/// If it is not packed.
+pub(crate) fn check_arguments(btf: &[u8], function: &str) -> Result<(), LoadError> {
+    misplaced_member(btf, function).map_or(Ok(()), Err)
+}
+
+fn misplaced_member(btf: &[u8], function: &str) -> Option<LoadError> {
+    let types = Types::parse(btf)?;
+    let structure = types.arguments_of(function)?;
+    let members: Vec<&[u8]> = structure.members.chunks_exact(12).collect();
+    let name = types.text(structure.name);
+    let size = |n: usize| types.size(u32_at(members.get(n)?, 4)?);
+    if name != ARGUMENTS && (size(0), size(1)) != (Some(4), Some(8)) {
+        return None;
+    }
+    let expected = ARGUMENT_OFFSETS.iter().copied();
+    let (member, offset, expected) =
+        members.iter().zip(expected).find_map(|(member, expected)| {
+            // In structures with bit fields, the upper 8 bits are the field's size.
+            let bits =
+                u32_at(member, 8)? & if structure.has_bit_fields { 0x00FF_FFFF } else { u32::MAX };
+            (bits != 8 * expected).then_some((types.text(u32_at(member, 0)?), bits / 8, expected))
+        })?;
+    Some(LoadError::Arguments { function: function.to_owned(), name, member, offset, expected })
+}
+
+/// The type section of `.BTF`.
+struct Types<'a> {
+    strings: &'a [u8],
+    /// Each type's 12 bytes and what follows them; type 1 is the first.
+    types: Vec<(&'a [u8], &'a [u8])>,
+}
+
+struct Structure<'a> {
+    name: u32,
+    has_bit_fields: bool,
+    members: &'a [u8],
+}
+
+impl<'a> Types<'a> {
+    const POINTER: u32 = 2;
+    const STRUCTURE: u32 = 4;
+    const FUNCTION: u32 = 12;
+    const PROTOTYPE: u32 = 13;
+    /// Most types looked at.
+    const MAX: usize = 1 << 20;
+
+    fn parse(btf: &'a [u8]) -> Option<Self> {
+        let body = btf.get(header_len(btf)?..)?;
+        let part = |at: usize| -> Option<&'a [u8]> {
+            let (offset, len) = (u32_at(btf, at)? as usize, u32_at(btf, at + 4)? as usize);
+            body.get(offset..)?.get(..len)
+        };
+        let (mut rest, strings) = (part(8)?, part(16)?);
+        let mut types = Vec::new();
+        while rest.len() >= 12 && types.len() < Self::MAX {
+            let info = u32_at(rest, 4)?;
+            let (kind, count) = (info >> 24 & 0x1F, (info & 0xFFFF) as usize);
+            let more = match kind {
+                // Integers and variables, tags.
+                1 | 14 | 17 => 4,
+                // Arrays.
+                3 => 12,
+                // Structures and unions; members of a section; 64-bit enumerators.
+                4 | 5 | 15 | 19 => 12 * count,
+                // Enumerators; parameters.
+                6 | 13 => 8 * count,
+                _ => 0,
+            };
+            types.push((&rest[..12], rest.get(12..12 + more)?));
+            rest = &rest[12 + more..];
+        }
+        Some(Self { strings, types })
+    }
+
+    fn text(&self, offset: u32) -> String {
+        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        let text = rest.split(|&byte| byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(&text[..text.len().min(NAME_BYTES_MAX)]).into_owned()
+    }
+
+    /// A type's kind, its size or the type it refers to, and what follows it.
+    fn get(&self, id: u32) -> Option<(u32, u32, &'a [u8], &'a [u8])> {
+        let (head, more) = *self.types.get((id as usize).checked_sub(1)?)?;
+        Some((u32_at(head, 4)? >> 24 & 0x1F, u32_at(head, 8)?, head, more))
+    }
+
+    /// A type without names for it and qualifiers.
+    fn resolve(&self, mut id: u32) -> u32 {
+        // Longer chains, or circles, are of no compiler's making.
+        for _ in 0..32 {
+            match self.get(id) {
+                // Typedef, volatile, const, restrict, type tag.
+                Some((8..=11 | 18, of, ..)) => id = of,
+                _ => break,
+            }
+        }
+        id
+    }
+
+    /// Bytes of an integer, an enumeration or a pointer.
+    fn size(&self, id: u32) -> Option<u32> {
+        match self.get(self.resolve(id))? {
+            (Self::POINTER, ..) => Some(8),
+            (1 | 6 | 19, size, ..) => Some(size),
+            _ => None,
+        }
+    }
+
+    /// The structure that a function's first parameter points to.
+    fn arguments_of(&self, function: &str) -> Option<Structure<'a>> {
+        let is_it = |head: &[u8]| {
+            let kind = u32_at(head, 4).map(|info| info >> 24 & 0x1F);
+            kind == Some(Self::FUNCTION)
+                && u32_at(head, 0).is_some_and(|n| self.text(n) == function)
+        };
+        let (head, _) = self.types.iter().find(|(head, _)| is_it(head))?;
+        let (Self::PROTOTYPE, _, _, parameters) = self.get(u32_at(head, 8)?)? else { return None };
+        let parameter = self.resolve(u32_at(parameters, 4)?);
+        let (Self::POINTER, to, ..) = self.get(parameter)? else { return None };
+        let (Self::STRUCTURE, _, head, members) = self.get(self.resolve(to))? else { return None };
+        let has_bit_fields = u32_at(head, 4)? >> 31 == 1;
+        Some(Structure { name: u32_at(head, 0)?, has_bit_fields, members })
     }
 }
 

@@ -13,7 +13,7 @@ use object::{
     SectionFlags, SectionIndex, SectionKind, SymbolIndex,
 };
 
-use crate::btf::SourceLines;
+use crate::btf::{self, SourceLines};
 use crate::error::LoadError;
 use crate::helper::{self, HELPERS, Helper};
 use crate::image::{DataSection, Function, FunctionName, Image};
@@ -25,6 +25,8 @@ const R_BPF_64_64: u32 = 1;
 const R_BPF_64_ABS64: u32 = 2;
 const R_BPF_64_ABS32: u32 = 3;
 const R_BPF_64_32: u32 = 10;
+/// The number that binutils up to 2.40 has for R_BPF_64_ABS64.
+const R_BPF_DATA_64: u32 = 12;
 const SHF_ALLOC: u64 = 2;
 const SHF_EXECINSTR: u64 = 4;
 const SHF_WRITE: u64 = 1;
@@ -72,6 +74,8 @@ pub(crate) fn load(
     linker.relocate_data()?;
     let image = linker.finish()?;
     let entry = image.entry(entry, elf.entry())?;
+    let section = |name| elf.section_by_name(name).and_then(|s| s.data().ok()).unwrap_or(&[]);
+    btf::check_arguments(section(".BTF"), &image.functions[entry].name)?;
     Ok((image, entry))
 }
 
@@ -101,6 +105,9 @@ struct Linker<'a> {
     common: BTreeMap<usize, u64>,
     common_bytes: u64,
     lines: SourceLines,
+    /// The object is gcc's: its assembler (binutils) has put symbols' values into the instructions and data already,
+    /// where clang's leaves an offset to be added to the symbol's value.
+    has_values_in_place: bool,
 }
 
 impl<'a> Linker<'a> {
@@ -117,6 +124,7 @@ impl<'a> Linker<'a> {
             common: BTreeMap::new(),
             common_bytes: 0,
             lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
+            has_values_in_place: debug(".comment").windows(5).any(|text| text == b"GCC: "),
         };
         linker.place_sections()?;
         linker.collect_functions()?;
@@ -243,6 +251,10 @@ impl<'a> Linker<'a> {
         let symbol = self.symbol(symbol)?;
         let name = symbol.name().unwrap_or_default().to_owned();
         if let Some(&address) = self.common.get(&symbol.index().0) {
+            if self.has_values_in_place {
+                let reason = format!("common variable '{name}' of gcc's; compile with -fno-common");
+                return Err(refuse(reason));
+            }
             return Ok(address);
         }
         let Some(section) = symbol.section_index() else {
@@ -265,7 +277,8 @@ impl<'a> Linker<'a> {
         let Some(data) = self.data.get(&section.0) else {
             return Err(refuse(format!("refers to '{name}' in a section that is not loaded")));
         };
-        Ok(data.address.wrapping_add(symbol.address()))
+        let value = if self.has_values_in_place { 0 } else { symbol.address() };
+        Ok(data.address.wrapping_add(value))
     }
 
     fn relocate_text(&mut self) -> Result<(), LoadError> {
@@ -334,8 +347,13 @@ impl<'a> Linker<'a> {
             self.slots[slot].imm = helper.id as i32;
             return Ok(());
         };
-        let addend = (i64::from(self.slots[slot].imm) + 1) * Instruction::SIZE as i64;
-        let target = (symbol.address() as i64).wrapping_add(addend);
+        let imm = i64::from(self.slots[slot].imm) + 1;
+        let target = if self.has_values_in_place {
+            // In bytes, of the section.
+            imm
+        } else {
+            (symbol.address() as i64).wrapping_add(imm * Instruction::SIZE as i64)
+        };
         let text = self.text.iter().find(|t| t.index == section);
         let Some(text) = text.filter(|_| target >= 0 && target % 8 == 0) else {
             let place = format!("function '{function}'");
@@ -364,6 +382,7 @@ impl<'a> Linker<'a> {
                 };
                 let size = match r_type.0 {
                     R_BPF_64_ABS64 => 8,
+                    R_BPF_DATA_64 if self.has_values_in_place => 8,
                     R_BPF_64_ABS32 => 4,
                     other => {
                         let reason = format!("relocation type {other} in a data section");

@@ -24,6 +24,11 @@ pub enum LoadError {
     Relocation { place: String, reason: String },
     #[error("data sections of {bytes} bytes; at most {max} are allowed")]
     TooMuchData { bytes: u64, max: u64 },
+    #[error(
+        "function '{function}': struct {name} has '{member}' at byte {offset}, the drive puts it at byte {expected}; \
+         declare the struct __attribute__((packed)), or include csdrive.h"
+    )]
+    Arguments { function: String, name: String, member: String, offset: u32, expected: u32 },
     #[error("{location}: {reason}")]
     Rejected { location: String, reason: String },
 }

@@ -10,6 +10,8 @@
 
 mod counting;
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
 use crate::code::{Code, Op, opcode};
@@ -83,6 +85,8 @@ pub(crate) struct Function {
     weight: Vec<f64>,
     /// First edge of each block.
     first_edge: Vec<usize>,
+    /// Most loops that are nested, or overlap in other ways.
+    pub(crate) nesting: usize,
     /// Tree edges in the order in which they can be solved, each with the block that solves it.
     order: Vec<(usize, usize)>,
 }
@@ -200,6 +204,7 @@ fn analyse(code: &Code, ops: Range<usize>, counters: &mut usize) -> Function {
     }
     blocks[0].predecessors += 1;
     let back_edges = mark_checks(&mut blocks);
+    let nesting = nesting(&back_edges);
     let loops = loops(&blocks, &back_edges);
     for (block, &(depth, _)) in blocks.iter_mut().zip(&loops) {
         block.depth = depth;
@@ -212,7 +217,26 @@ fn analyse(code: &Code, ops: Range<usize>, counters: &mut usize) -> Function {
         let rounds = blocks[head].frequency;
         blocks[n].is_unlikely = depth > 0 && blocks[n].frequency < UNLIKELY * rounds;
     }
-    counting::plan(code, blocks, counters)
+    Function { nesting, ..counting::plan(code, blocks, counters) }
+}
+
+/// Most loops that a block is in, if each consists of the blocks from its head to its last back edge.
+fn nesting(back_edges: &[(usize, usize)]) -> usize {
+    let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
+    for &(from, head) in back_edges {
+        let last = last_of.entry(head).or_insert(from);
+        *last = from.max(*last);
+    }
+    // By head; of those that are open, the ends.
+    let (mut open, mut most) = (BinaryHeap::new(), 0);
+    for (head, last) in last_of {
+        while open.peek().is_some_and(|&Reverse(end)| end < head) {
+            open.pop();
+        }
+        open.push(Reverse(last));
+        most = most.max(open.len());
+    }
+    most
 }
 
 fn successors(end: End) -> impl Iterator<Item = usize> {

@@ -38,6 +38,9 @@ pub(crate) const OPS_MAX: usize = 32_768;
 /// the register allocator takes values times blocks.
 const OPTIMISED_ACCESSES_MAX: usize = 512;
 
+/// Most loops that may be nested: what Cranelift takes for them grows with the third power (4000 take 5 s).
+const NESTING_MAX: usize = 200;
+
 /// Most bytes of the host's stack that one call frame may take; each program has at most eight.
 const FRAME_BYTES_MAX: u32 = 32 << 10;
 
@@ -146,6 +149,10 @@ pub(crate) fn compile_for(
     guard: Guard,
 ) -> Result<Compiled, String> {
     check_size(code)?;
+    if let Some(function) = flow.functions.iter().find(|f| f.nesting > NESTING_MAX) {
+        let loops = function.nesting;
+        return Err(format!("{loops} loops are nested; at most {NESTING_MAX} are compiled"));
+    }
     let mut output = Compiled { bytes: Vec::new(), entry: 0, traps: Vec::new(), sites: Vec::new() };
     let mut starts = Vec::new();
     let mut calls = Vec::new();

@@ -74,8 +74,8 @@ impl GuestMemory {
                 }
                 if !mapping.is_mapped() && map.size >= RAM_BYTES {
                     self.complaint = Some(
-                        "the guest's memory is a file that can become shorter, so each access to it is a \
-                         system call; memory-backend-memfd is faster"
+                        "the guest's memory is a file that can become shorter, or huge pages, so each access to \
+                         it is a system call; memory-backend-memfd without hugetlb is faster"
                             .to_owned(),
                     );
                 }

@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags};
 
+/// What fstatfs says of huge pages (linux/magic.h).
+const HUGETLBFS_MAGIC: rustix::fs::FsWord = 0x9584_58f6;
+
 /// Memory that another process may read and write at the same time. Bytes are copied in and out, never
 /// borrowed. Writes are seen in their order.
 ///
 /// A peer that makes a mapped file shorter would end this process with a signal. So only files that
 /// cannot become shorter are mapped (memfds; they are sealed if they are not yet); others are read and
-/// written with system calls, which is slower and fails as it should.
+/// written with system calls, which is slower and fails as it should. So are huge pages: a peer that punches a hole
+/// into its memory and takes the last free huge page would have the same effect.
 #[derive(Debug)]
 pub struct Mapping {
     bytes: Bytes,
@@ -26,6 +30,8 @@ pub struct Mapping {
 #[derive(Debug)]
 enum Bytes {
     Mapped(MmapRaw),
+    /// Huge pages: mapped, and this process's memory as a file, through which an access fails instead of trapping.
+    Huge(MmapRaw, File),
     /// A file, and where the memory begins in it.
     File(File, u64),
 }
@@ -68,7 +74,13 @@ impl Mapping {
         options.offset(offset).len(usize::try_from(len).map_err(io::Error::other)?);
         let map =
             if is_writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
-        Ok(Self { bytes: Bytes::Mapped(map), len, is_writable })
+        let is_huge = rustix::fs::fstatfs(&file)?.f_type == HUGETLBFS_MAGIC;
+        let bytes = if is_huge {
+            Bytes::Huge(map, File::options().read(true).write(true).open("/proc/self/mem")?)
+        } else {
+            Bytes::Mapped(map)
+        };
+        Ok(Self { bytes, len, is_writable })
     }
 
     /// True if it is mapped, false if each access is a system call.
@@ -103,6 +115,9 @@ impl Mapping {
                 fence(Ordering::Acquire);
                 true
             }
+            Bytes::Huge(map, memory) => {
+                memory.read_exact_at(into, map.as_ptr() as u64 + at).is_ok()
+            }
             Bytes::File(file, offset) => file.read_exact_at(into, offset + at).is_ok(),
         }
     }
@@ -123,6 +138,7 @@ impl Mapping {
                 unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) };
                 true
             }
+            Bytes::Huge(map, memory) => memory.write_all_at(from, map.as_ptr() as u64 + at).is_ok(),
             Bytes::File(file, offset) => {
                 // Beyond the end it would grow; no map reaches there.
                 let is_there =

@@ -251,5 +251,5 @@ pub(super) fn plan(code: &Code, blocks: Vec<Block>, counters: &mut usize) -> Fun
             leaves.push(other);
         }
     }
-    Function { blocks, edges, weight, first_edge, order }
+    Function { blocks, edges, weight, first_edge, nesting: 0, order }
 }
