@@ -205,6 +205,140 @@ fn a_drive_that_vanishes_ends_what_runs() -> Result<(), Failed> {
     Ok(())
 }
 
+fn errno(result: std::io::Result<impl Sized>, expected: i32, what: &str) -> Result<(), Failed> {
+    let errno = result.err().and_then(|error| error.raw_os_error());
+    expect(errno == Some(expected), format!("{what}: errno {errno:?}, not {expected}"))
+}
+
+fn memory_has_folders_and_links() -> Result<(), Failed> {
+    const EPERM: i32 = 1;
+    const ENOENT: i32 = 2;
+    const EXDEV: i32 = 18;
+    const ENAMETOOLONG: i32 = 36;
+    const ENOTEMPTY: i32 = 39;
+    let mounted = Mounted::new()?;
+    let path = |name: &str| mounted.path(&format!("memory/{name}"));
+    fs::create_dir_all(path("a/b/c"))?;
+    fs::write(path("a/b/c/file"), b"deep")?;
+    std::os::unix::fs::symlink("b/c/file", path("a/link"))?;
+    expect(fs::read(path("a/link"))? == b"deep", "a link does not lead to its file")?;
+    expect(fs::read_link(path("a/link"))? == Path::new("b/c/file"), "another target")?;
+    // As tools do it: copies of trees, in and out, and what is found.
+    let tree = mounted.served.folder().join("tree");
+    for (from, to) in [(path("a"), tree.clone()), (tree.clone(), path("copy"))] {
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+        expect(copied.success(), "cp -a fails")?;
+    }
+    let diff = Command::new("diff").arg("-r").arg(&tree).arg(path("copy")).output()?;
+    expect(diff.status.success() && diff.stdout.is_empty(), format!("{diff:?}"))?;
+    let found = Command::new("find").arg(path("")).args(["-mindepth", "1"]).output()?;
+    let found = String::from_utf8_lossy(&found.stdout).lines().count();
+    expect(found == 10, format!("{found} names"))?;
+    // Moves: within, into another folder, over an empty folder, into itself.
+    fs::rename(path("a/b/c/file"), path("copy/moved"))?;
+    expect(fs::read(path("copy/moved"))? == b"deep", "moved")?;
+    fs::create_dir(path("empty"))?;
+    fs::rename(path("a"), path("empty"))?;
+    expect(fs::metadata(path("empty/b/c"))?.is_dir(), "a folder over an empty one")?;
+    expect(fs::rename(path("empty"), path("empty/b/x")).is_err(), "a folder into itself")?;
+    errno(fs::rename(path("copy"), path("empty")), ENOTEMPTY, "over a folder with names in it")?;
+    errno(fs::remove_dir(path("empty")), ENOTEMPTY, "rmdir of a folder with names in it")?;
+    errno(fs::rename(path("empty"), mounted.path("programs/x")), EXDEV, "memory to programs")?;
+    errno(fs::create_dir(mounted.path("programs/x")), EPERM, "a folder of programs")?;
+    let links = fs::metadata(path("empty"))?.nlink();
+    expect(links == 3, format!("a folder with one folder in it has {links} links"))?;
+    // Names.
+    let longest = "n".repeat(255);
+    fs::write(path(&longest), b"x")?;
+    for name in ["n".repeat(256), "n".repeat(1024)] {
+        errno(fs::write(path(&name), b"x"), ENAMETOOLONG, "a file")?;
+        errno(fs::create_dir(path(&name)), ENAMETOOLONG, "a folder")?;
+        errno(fs::rename(path(&longest), path(&name)), ENAMETOOLONG, "a new name")?;
+        errno(fs::metadata(path(&name)), ENAMETOOLONG, "a look")?;
+    }
+    // A program's files may be in folders.
+    fs::create_dir(path("data"))?;
+    fs::write(path("data/in"), 21u32.to_le_bytes())?;
+    fs::write(path("data/out"), [0; 4])?;
+    let answer = run(&mounted.path("run"), "double data/out memory/data/in")?;
+    expect(answer == "result 1\n" && fs::read(path("data/out"))? == 42u32.to_le_bytes(), answer)?;
+    expect(run(&mounted.path("run"), "double data data/in").is_err(), "a folder as a range")?;
+    // All of it goes, and its memory is free again.
+    for name in ["empty", "copy", "data"] {
+        fs::remove_dir_all(path(name))?;
+    }
+    fs::remove_file(path(&longest))?;
+    errno(fs::metadata(path("copy")), ENOENT, "what was removed")?;
+    let (free, all) = (mounted.statistic("memory_free_bytes")?, mounted.statistic("memory_bytes")?);
+    expect(free == all, format!("{free} of {all} bytes are free"))
+}
+
+fn programs_of_before_and_of_others_are_there() -> Result<(), Failed> {
+    let mounted = Mounted::new()?;
+    let names = || -> Result<Vec<String>, Failed> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(mounted.path("programs"))? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    };
+    let csdrive = |arguments: &[&str]| Command::new(CSDRIVE).args(arguments).output();
+    expect(names()? == ["double"], format!("{:?}", names()?))?;
+    let folder = mounted.path("").display().to_string();
+    expect(csdrive(&["fs", "unmount", &folder])?.status.success(), "unmount")?;
+    // It may take a moment until the server is gone.
+    let socket = mounted.served.socket().display().to_string();
+    let document = csdrive(&["fs", "mount", "--json", &socket, &folder])?;
+    let text = String::from_utf8_lossy(&document.stdout).into_owned();
+    let document: serde_json::Value = serde_json::from_str(&text)?;
+    expect(document["mounted"] == folder.as_str() && document["pid"].is_u64(), text)?;
+    expect(names()? == ["program-1"], format!("after a remount: {:?}", names()?))?;
+    let text = fs::read_to_string(mounted.path("programs/program-1"))?;
+    expect(text.starts_with("loaded and active\nindex 1\n"), text)?;
+    let request = mounted.put(3)?.replace("double", "program-1");
+    expect(run(&mounted.path("run"), &request)? == "result 1024\n", "another result")?;
+    fs::remove_file(mounted.path("programs/program-1"))?;
+    expect(names()?.is_empty(), "a program that was removed")
+}
+
+fn what_cannot_be_mounted_is_named() -> Result<(), Failed> {
+    let served = Served::new(&[]);
+    let file = served.folder().join("file");
+    fs::write(&file, "kept")?;
+    let mount = |arguments: &[&Path]| {
+        let output = Command::new(CSDRIVE)
+            .args(["fs", "mount"])
+            .arg(served.socket())
+            .args(arguments)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok::<_, Failed>((output.status.code(), text))
+    };
+    let (code, text) = mount(&[&file])?;
+    expect(code == Some(2) && text.contains("not a directory"), text)?;
+    expect(fs::read(&file)? == b"kept", "the file")?;
+    let nowhere = Path::new("/nonexist");
+    let folder = served.folder().join("mount");
+    fs::create_dir(&folder)?;
+    let (code, text) = mount(&[&folder, Path::new("--storage"), nowhere])?;
+    expect(code == Some(2) && text.contains("storage folder /nonexist"), text)?;
+    let (code, text) = mount(&[nowhere])?;
+    expect(code == Some(2) && text.contains("/nonexist"), text)
+}
+
+fn thousands_of_small_files() -> Result<(), Failed> {
+    let mounted = Mounted::new()?;
+    for n in 0..3000 {
+        fs::write(mounted.path(&format!("memory/f{n}")), format!("{n}"))?;
+    }
+    expect(fs::read_dir(mounted.path("memory"))?.count() == 3000, "3000 files")?;
+    expect(fs::read(mounted.path("memory/f2999"))? == b"2999", "its bytes")?;
+    for n in 0..3000 {
+        fs::remove_file(mounted.path(&format!("memory/f{n}")))?;
+    }
+    expect(fs::read_dir(mounted.path("memory"))?.count() == 0, "none")
+}
+
 /// Why file systems cannot be mounted here.
 fn obstacle() -> Option<String> {
     let opened = File::options().read(true).write(true).open("/dev/fuse");
@@ -221,7 +355,7 @@ fn main() {
     // Times are compared.
     arguments.test_threads = Some(1);
     type Test = fn() -> Result<(), Failed>;
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 8] = [
         ("programs_run_side_by_side_and_others_work", programs_run_side_by_side_and_others_work),
         (
             "files_of_a_program_that_runs_stay_where_they_are",
@@ -229,6 +363,10 @@ fn main() {
         ),
         ("more_programs_than_can_run_are_refused", more_programs_than_can_run_are_refused),
         ("a_drive_that_vanishes_ends_what_runs", a_drive_that_vanishes_ends_what_runs),
+        ("memory_has_folders_and_links", memory_has_folders_and_links),
+        ("programs_of_before_and_of_others_are_there", programs_of_before_and_of_others_are_there),
+        ("what_cannot_be_mounted_is_named", what_cannot_be_mounted_is_named),
+        ("thousands_of_small_files", thousands_of_small_files),
     ];
     let obstacle = if arguments.list { None } else { obstacle() };
     let trial = |(name, test): (&str, Test)| match &obstacle {

@@ -33,6 +33,9 @@ const KEEP_SIZE: i32 = 1;
 const PUNCH_HOLE: i32 = 2;
 const ZERO_RANGE: i32 = 16;
 
+/// Longest name (NAME_MAX of linux/limits.h); the kernel lets FUSE have longer ones.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
 /// `renameat2`'s RENAME_NOREPLACE.
 const NO_REPLACE: u32 = 1;
 
@@ -116,7 +119,19 @@ impl<T: Submit> Fdmfs<T> {
             return Ok(storage_attributes(ino, &fs::symlink_metadata(&*storage.entry(&path)?)?));
         }
         let node = state.nodes.get(ino).ok_or(Errno::ENOENT)?;
+        let (uid, gid) = node.owner;
+        let changed = node.changed;
         let size = match &node.kind {
+            Kind::Folder(of) => {
+                let folders = of.names.values().filter(|ino| state.nodes.is_memory_folder(**ino));
+                let nlink = 2 + folders.count() as u32;
+                let of = self.own(ino, folder, node.mode, 0);
+                return Ok(FileAttr { uid, gid, nlink, mtime: changed, ctime: changed, ..of });
+            }
+            Kind::Link(target) => {
+                let of = self.own(ino, FileType::Symlink, 0o777, target.as_os_str().len() as u64);
+                return Ok(FileAttr { uid, gid, mtime: changed, ctime: changed, ..of });
+            }
             Kind::Memory(id) => state.files.place(*id)?.size,
             Kind::Program(ProgramFile::Written(bytes)) => bytes.len() as u64,
             Kind::Program(program) => State::<T>::program_text(program).len() as u64,
@@ -129,8 +144,6 @@ impl<T: Submit> Fdmfs<T> {
                 return Ok(storage_attributes(ino, &open.ok_or(Errno::ESTALE)?.metadata()?));
             }
         };
-        let (uid, gid) = node.owner;
-        let changed = node.changed;
         let of = self.own(ino, file, node.mode, size);
         Ok(FileAttr { uid, gid, mtime: changed, ctime: changed, ..of })
     }
@@ -144,10 +157,10 @@ impl<T: Submit> Fdmfs<T> {
             (fixed::ROOT, Some("run")) => state.new_run(),
             (fixed::ROOT, Some("statistics")) => fixed::STATISTICS,
             (fixed::ROOT, _) => return Err(Errno::ENOENT),
-            _ => match state.nodes.names(parent) {
-                Some(names) => *names.get(name).ok_or(Errno::ENOENT)?,
-                None => return self.find_storage(&mut state, parent, name),
-            },
+            _ if state.nodes.names(parent).is_none() => {
+                return self.find_storage(&mut state, parent, name);
+            }
+            _ => state.find_name(parent, name)?,
         };
         self.attributes(&state, ino, None)
     }
@@ -160,27 +173,23 @@ impl<T: Submit> Fdmfs<T> {
         Ok(storage_attributes(ino, &metadata))
     }
 
-    fn new_node(
+    /// Makes a folder or a symbolic link below `memory/`.
+    pub(crate) fn make_in_memory(
         &self,
-        state: &mut State<T>,
         request: &Request,
-        folder: u64,
-        mode: u32,
-    ) -> Done<Node> {
-        let kind = match folder {
-            fixed::MEMORY => Kind::Memory(state.files.create()),
-            fixed::PROGRAMS => Kind::Program(ProgramFile::Written(Vec::new())),
-            _ => return Err(Errno::EPERM),
-        };
-        Ok(Node {
-            kind,
-            mode: (mode & 0o7777) as u16,
-            owner: (request.uid(), request.gid()),
-            changed: SystemTime::now(),
-            opened: 1,
-            is_linked: true,
-            lookups: 0,
-        })
+        parent: u64,
+        name: &OsStr,
+        (kind, mode): (Kind, u32),
+    ) -> Done<FileAttr> {
+        let mut state = self.state();
+        if !state.nodes.is_memory_folder(parent) {
+            return Err(Errno::EPERM);
+        }
+        state.check_new_name(parent, name)?;
+        let node = Node::new(kind, mode, (request.uid(), request.gid()));
+        let ino = state.nodes.add(parent, name, node);
+        state.touch(parent);
+        self.attributes(&state, ino, None)
     }
 
     pub(crate) fn create_in(
@@ -205,11 +214,15 @@ impl<T: Submit> Fdmfs<T> {
             let handle = state.open_handle(Handle::Storage { ino, file });
             return Ok((attributes, handle));
         }
-        if state.nodes.names(parent).ok_or(Errno::EPERM)?.contains_key(name) {
-            return Err(Errno::EEXIST);
-        }
-        let node = self.new_node(&mut state, request, parent, mode)?;
-        let ino = state.nodes.add(parent, name, node);
+        state.check_new_name(parent, name)?;
+        let kind = if parent == fixed::PROGRAMS {
+            Kind::Program(ProgramFile::Written(Vec::new()))
+        } else {
+            Kind::Memory(state.files.create())
+        };
+        let node = Node::new(kind, mode, (request.uid(), request.gid()));
+        let ino = state.nodes.add(parent, name, Node { opened: 1, ..node });
+        state.touch(parent);
         let attributes = self.attributes(&state, ino, None)?;
         Ok((attributes, state.open_handle(Handle::Own)))
     }
@@ -358,7 +371,11 @@ impl<T: Submit> Fdmfs<T> {
     ) -> Done<Vec<(u64, FileType, std::ffi::OsString)>> {
         let mut state = self.state();
         let (file, folder) = (FileType::RegularFile, FileType::Directory);
-        let mut list = vec![(ino, folder, ".".into()), (fixed::ROOT, folder, "..".into())];
+        let parent = state.nodes.parent(ino);
+        let mut list = vec![(ino, folder, ".".into()), (parent, folder, "..".into())];
+        if ino == fixed::PROGRAMS {
+            state.find_programs().map_err(|_| Errno::EIO)?;
+        }
         if ino == fixed::ROOT {
             for (ino, kind, name) in [
                 (fixed::MEMORY, folder, "memory"),
@@ -371,8 +388,13 @@ impl<T: Submit> Fdmfs<T> {
             if state.storage.is_some() {
                 list.push((fixed::STORAGE, folder, "storage".into()));
             }
-        } else if let Some(names) = state.nodes.names(ino) {
-            list.extend(names.iter().map(|(name, ino)| (*ino, file, name.clone())));
+        } else if let Some(names) = state.nodes.names(ino).cloned() {
+            let kind_of = |ino: u64| match state.nodes.get(ino).map(|node| &node.kind) {
+                Some(Kind::Folder(_)) => folder,
+                Some(Kind::Link(_)) => FileType::Symlink,
+                _ => file,
+            };
+            list.extend(names.into_iter().map(|(name, ino)| (ino, kind_of(ino), name)));
         } else {
             let path = state.nodes.storage_path(ino).ok_or(Errno::ENOTDIR)?;
             let storage = state.storage.as_ref().ok_or(Errno::ENOENT)?;
@@ -429,8 +451,9 @@ impl<T: Submit> Fdmfs<T> {
                 state.nodes.storage_renamed(&from, &to);
                 Ok(())
             }
-            (None, None) if parent == new_parent => {
-                state.rename(parent, name, new_name, may_replace)
+            (None, None) => {
+                check_name(new_name)?;
+                state.rename((parent, name), (new_parent, new_name), may_replace)
             }
             _ => Err(Errno::EXDEV),
         }
@@ -503,6 +526,11 @@ impl<T: Submit> Fdmfs<T> {
         state.touch(to);
         Ok(copied)
     }
+}
+
+/// Refuses names that are too long for a file of ours, as every file system of Linux does.
+pub(crate) fn check_name(name: &OsStr) -> Done<()> {
+    if name.len() > NAME_BYTES_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(()) }
 }
 
 /// Flags of an open file that mean something to its file system: what is appended goes to the end wherever others

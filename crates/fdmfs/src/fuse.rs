@@ -18,8 +18,8 @@ use fuser::{
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use crate::caller::AsCaller;
-use crate::filesystem::Fdmfs;
-use crate::nodes::fixed;
+use crate::filesystem::{Fdmfs, NAME_BYTES_MAX};
+use crate::nodes::{Folder, Kind, Names};
 use crate::space::PAGE;
 use crate::state::{Done, Handle, State};
 
@@ -114,6 +114,9 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let state = self.state();
         let read = || -> Done<Vec<u8>> {
+            if let Some(Kind::Link(target)) = state.nodes.get(ino.0).map(|node| &node.kind) {
+                return Ok(target.clone().into_os_string().into_encoded_bytes());
+            }
             let path = state.nodes.storage_path(ino.0).ok_or(Errno::EINVAL)?;
             let _caller = AsCaller::of(request)?;
             let full = state.storage.as_ref().ok_or(Errno::ENOENT)?.entry(&path)?;
@@ -131,11 +134,17 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let made = self.in_storage(request, parent.0, name, |_, _, full| {
-            fs::create_dir(full)?;
-            Ok(fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?)
-        });
-        let made = made.and_then(|()| self.find(parent.0, name));
+        let is_own = self.state().nodes.names(parent.0).is_some();
+        let made = if is_own {
+            let folder = Folder { parent: parent.0, names: Names::new() };
+            self.make_in_memory(request, parent.0, name, (Kind::Folder(folder), mode & !umask))
+        } else {
+            let made = self.in_storage(request, parent.0, name, |_, _, full| {
+                fs::create_dir(full)?;
+                Ok(fs::set_permissions(full, fs::Permissions::from_mode(mode & !umask & 0o7777))?)
+            });
+            made.and_then(|()| self.find(parent.0, name))
+        };
         answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
     }
 
@@ -147,15 +156,21 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        let made = self.in_storage(request, parent.0, name, |_, _, full| {
-            Ok(std::os::unix::fs::symlink(target, full)?)
-        });
-        let made = made.and_then(|()| self.find(parent.0, name));
+        let is_own = self.state().nodes.names(parent.0).is_some();
+        let made = if is_own {
+            let link = (Kind::Link(target.to_owned()), 0o777);
+            self.make_in_memory(request, parent.0, name, link)
+        } else {
+            let made = self.in_storage(request, parent.0, name, |_, _, full| {
+                Ok(std::os::unix::fs::symlink(target, full)?)
+            });
+            made.and_then(|()| self.find(parent.0, name))
+        };
         answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let is_own = matches!(parent.0, fixed::MEMORY | fixed::PROGRAMS);
+        let is_own = self.state().nodes.names(parent.0).is_some();
         let done = if is_own {
             self.state().unlink(parent.0, name)
         } else {
@@ -169,11 +184,16 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.in_storage(request, parent.0, name, |state, path, full| {
-            fs::remove_dir(full)?;
-            state.nodes.storage_removed(path);
-            Ok(())
-        });
+        let is_own = self.state().nodes.names(parent.0).is_some();
+        let done = if is_own {
+            self.state().remove_folder(parent.0, name)
+        } else {
+            self.in_storage(request, parent.0, name, |state, path, full| {
+                fs::remove_dir(full)?;
+                state.nodes.storage_removed(path);
+                Ok(())
+            })
+        };
         answer!(reply, done, () => reply.ok());
     }
 
@@ -336,7 +356,8 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         }
         let (total, free) = state.files.capacity();
         let (total, free) = (total / PAGE, free / PAGE);
-        reply.statfs(total, free, free, 1 << 20, 1 << 20, PAGE as u32, 255, PAGE as u32);
+        let name_max = NAME_BYTES_MAX as u32;
+        reply.statfs(total, free, free, 1 << 20, 1 << 20, PAGE as u32, name_max, PAGE as u32);
     }
 
     fn fallocate(

@@ -1,8 +1,9 @@
 //! A drive's memory, storage and programs as one file system.
 //!
 //! ```text
-//! memory/      files that live in device memory; a program gets one as a memory range
-//! programs/    copy an object file in: it is loaded and activated; reading it shows its state
+//! memory/      files that live in device memory, in folders; a program gets a file as a memory range
+//! programs/    copy an object file in: it is loaded and activated; reading it shows its state. Programs that others
+//!              have loaded, or this before it was mounted again, are there too: `program-INDEX`
 //! storage/     the files of a file system on the drive's blocks
 //! run          write "PROGRAM FILE... [param1=N] [param2=N] [data=TEXT]", read what came out
 //! statistics   bytes copied within the drive and through the host, as JSON
@@ -68,10 +69,22 @@ pub fn mount<T: Submit + Send + 'static>(
     options: &Options,
 ) -> io::Result<Mount> {
     let storage = options.storage.as_deref();
-    let storage = storage.map(|root| Storage::new(root, options.drive.as_deref())).transpose()?;
+    let storage = storage.map(|root| {
+        // Which of the two paths is wrong, only this knows.
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("storage folder {}: {error}", root.display()))
+        };
+        Storage::new(root, options.drive.as_deref()).map_err(named)
+    });
+    let storage = storage.transpose()?;
+    check_fuse(Path::new("/dev/fuse"))?;
+    if !std::fs::metadata(folder)?.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+    }
     // Sent to who holds a lease that another wants: the lease ends soon anyhow.
     signal_hook::flag::register(signal_hook::consts::SIGIO, Arc::new(AtomicBool::new(false)))?;
-    let state = State::new(MemoryFiles::new(drive), storage);
+    let mut state = State::new(MemoryFiles::new(drive), storage);
+    state.find_programs().map_err(io::Error::other)?;
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName("csdrive".to_owned()),
@@ -84,6 +97,29 @@ pub fn mount<T: Submit + Send + 'static>(
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     let session = fuser::spawn_mount(Fdmfs::new(state), folder, &config)?;
     Ok(Mount { session })
+}
+
+/// Says what is missing to mount anything; the errors of system calls alone would not.
+fn check_fuse(device: &Path) -> io::Result<()> {
+    let failed = |kind, why: String| Err(io::Error::new(kind, why));
+    if let Err(error) = std::fs::File::options().read(true).write(true).open(device) {
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "this user may not use it (a container may forbid it)"
+            }
+            _ => "the kernel's FUSE is not there: modprobe fuse, or give the container this device",
+        };
+        return failed(error.kind(), format!("{}: {error}: {remedy}", device.display()));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there =
+        |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    if !rustix::process::geteuid().is_root() && !is_there("fusermount3") && !is_there("fusermount")
+    {
+        let why = "fusermount3 is missing, without which only root mounts: apt-get install fuse3";
+        return failed(io::ErrorKind::NotFound, why.to_owned());
+    }
+    Ok(())
 }
 
 impl Mount {

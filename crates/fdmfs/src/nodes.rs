@@ -30,16 +30,39 @@ pub(crate) mod fixed {
 pub(crate) enum ProgramFile {
     /// It is being written.
     Written(Vec<u8>),
-    /// It is on the drive.
+    /// It is on the drive, active: copied in here.
     Loaded { index: u16, bytes: usize },
+    /// It is on the drive, and was not copied in here.
+    Found { index: u16, is_active: bool },
     /// The drive did not want it.
     Refused(String),
+}
+
+impl ProgramFile {
+    /// Its index on the drive, if it is there.
+    pub(crate) fn index(&self) -> Option<u16> {
+        match self {
+            Self::Loaded { index, .. } | Self::Found { index, .. } => Some(*index),
+            Self::Written(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// A folder below `memory/`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Folder {
+    pub(crate) parent: u64,
+    pub(crate) names: Names,
 }
 
 /// What an inode number stands for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Memory(FileId),
+    /// A folder below `memory/`.
+    Folder(Folder),
+    /// A symbolic link below `memory/`.
+    Link(PathBuf),
     Program(ProgramFile),
     /// A path in the storage folder.
     Storage(PathBuf),
@@ -59,6 +82,21 @@ pub(crate) struct Node {
     pub(crate) is_linked: bool,
     /// How often the kernel was told of it and did not forget it again, if it is in the storage folder.
     pub(crate) lookups: u64,
+}
+
+impl Node {
+    /// Something of ours with a name, not open.
+    pub(crate) fn new(kind: Kind, mode: u32, owner: (u32, u32)) -> Self {
+        Self {
+            kind,
+            mode: (mode & 0o7777) as u16,
+            owner,
+            changed: SystemTime::now(),
+            opened: 0,
+            is_linked: true,
+            lookups: 0,
+        }
+    }
 }
 
 /// Names in a folder.
@@ -97,8 +135,42 @@ impl Nodes {
         match folder {
             fixed::MEMORY => Some(&mut self.memory),
             fixed::PROGRAMS => Some(&mut self.programs),
-            _ => None,
+            _ => match &mut self.nodes.get_mut(&folder)?.kind {
+                Kind::Folder(folder) => Some(&mut folder.names),
+                _ => None,
+            },
         }
+    }
+
+    /// True for `memory/` and the folders below it.
+    pub(crate) fn is_memory_folder(&self, ino: u64) -> bool {
+        let is_folder = |node: &Node| matches!(node.kind, Kind::Folder(_));
+        ino == fixed::MEMORY || self.nodes.get(&ino).is_some_and(is_folder)
+    }
+
+    /// The folder that a folder of ours is in.
+    pub(crate) fn parent(&self, folder: u64) -> u64 {
+        match self.nodes.get(&folder).map(|node| &node.kind) {
+            Some(Kind::Folder(folder)) => folder.parent,
+            _ => fixed::ROOT,
+        }
+    }
+
+    /// What a path below `memory/` leads to; links are not followed.
+    pub(crate) fn memory_path(&self, path: &str) -> Option<u64> {
+        path.split('/').filter(|name| !name.is_empty() && *name != ".").try_fold(
+            fixed::MEMORY,
+            |folder, name| {
+                let names = match folder {
+                    fixed::MEMORY => &self.memory,
+                    _ => match &self.nodes.get(&folder)?.kind {
+                        Kind::Folder(folder) => &folder.names,
+                        _ => return None,
+                    },
+                };
+                names.get(OsStr::new(name)).copied()
+            },
+        )
     }
 
     /// Gives a new file a number, and a name in one of our folders.

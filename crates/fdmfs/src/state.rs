@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use client::{Done as Completed, DriveError, DriveResult, Invocation, Submit, Ticket};
 use fuser::{Errno, FileType};
 
+use crate::filesystem::check_name;
 use crate::memory::{FileError, FileId, MemoryFiles};
 use crate::nodes::{Kind, Node, Nodes, ProgramFile, fixed};
 use crate::run;
@@ -139,6 +140,10 @@ impl<T: Submit> State<T> {
             ProgramFile::Loaded { index, bytes } => {
                 format!("loaded and active\nindex {index}\nbytes {bytes}\n")
             }
+            ProgramFile::Found { index, is_active } => {
+                let active = if *is_active { "active" } else { "not active" };
+                format!("loaded and {active}\nindex {index}\n")
+            }
             ProgramFile::Refused(why) => format!("refused\n{why}\n"),
         }
     }
@@ -196,8 +201,8 @@ impl<T: Submit> State<T> {
 
     /// A program is no longer wanted.
     pub(crate) fn unload_program(&mut self, program: &ProgramFile) -> Done<()> {
-        if let ProgramFile::Loaded { index, .. } = program {
-            self.files.drive.remove_program(*index).map_err(|_| Errno::EBUSY)?;
+        if let Some(index) = program.index() {
+            self.files.drive.remove_program(index).map_err(|_| Errno::EBUSY)?;
         }
         Ok(())
     }
@@ -219,21 +224,22 @@ impl<T: Submit> State<T> {
     /// Starts what a request says.
     pub(crate) fn start_run(&mut self, text: &str) -> Result<Running, Refusal> {
         let request = run::parse(text).map_err(|why| (why, Errno::EINVAL))?;
-        let find = |names: &crate::nodes::Names, folder: &str, name: &str| {
-            let found = names.get(OsStr::new(name)).copied();
-            found.ok_or_else(|| (format!("there is no {folder}/{name}"), Errno::ENOENT))
+        let missing =
+            |folder: &str, name: &str| (format!("there is no {folder}/{name}"), Errno::ENOENT);
+        let found = self.nodes.programs.get(OsStr::new(request.program)).copied();
+        let ino = found.ok_or_else(|| missing("programs", request.program))?;
+        let index = match self.nodes.get(ino).map(|node| &node.kind) {
+            Some(Kind::Program(program)) => program.index(),
+            _ => None,
         };
-        let ino = find(&self.nodes.programs, "programs", request.program)?;
-        let program = match self.nodes.get(ino).map(|node| &node.kind) {
-            Some(Kind::Program(ProgramFile::Loaded { index, .. })) => *index,
-            _ => {
-                return Err((format!("programs/{} is not loaded", request.program), Errno::EINVAL));
-            }
-        };
+        let program = index.ok_or_else(|| {
+            (format!("programs/{} is not loaded", request.program), Errno::EINVAL)
+        })?;
         let (mut ranges, mut files) = (Vec::new(), Vec::new());
         for name in request.files {
-            let ino = find(&self.nodes.memory, "memory", name)?;
-            let id = self.memory_file(ino).map_err(|errno| (name.to_owned(), errno))?;
+            let ino = self.nodes.memory_path(name).ok_or_else(|| missing("memory", name))?;
+            let id = self.memory_file(ino);
+            let id = id.map_err(|errno| (format!("memory/{name}: no plain file"), errno))?;
             let place = self.files.place(id).map_err(|error| (error.to_string(), Errno::ENOENT))?;
             let len = u32::try_from(place.size).map_err(|_| {
                 (format!("memory/{name}: a range has less than 4 GiB"), Errno::EFBIG)
@@ -316,13 +322,88 @@ impl<T: Submit> State<T> {
         }
     }
 
+    /// What has a name in a folder of ours. A program may have been loaded by others.
+    pub(crate) fn find_name(&mut self, folder: u64, name: &OsStr) -> Done<u64> {
+        check_name(name)?;
+        let find = |nodes: &mut Nodes| nodes.names(folder).and_then(|n| n.get(name).copied());
+        let mut found = find(&mut self.nodes);
+        if found.is_none() && folder == fixed::PROGRAMS {
+            self.find_programs().map_err(|_| Errno::EIO)?;
+            found = find(&mut self.nodes);
+        }
+        found.ok_or(Errno::ENOENT)
+    }
+
+    /// Refuses a name for something new in a folder of ours.
+    pub(crate) fn check_new_name(&mut self, folder: u64, name: &OsStr) -> Done<()> {
+        check_name(name)?;
+        let names = self.nodes.names(folder).ok_or(Errno::EPERM)?;
+        if names.contains_key(name) { Err(Errno::EEXIST) } else { Ok(()) }
+    }
+
+    /// The program files become those that the drive has, whoever loaded them.
+    pub(crate) fn find_programs(&mut self) -> Result<(), DriveError> {
+        let there = self.files.drive.programs()?;
+        let is_there = |index| there.iter().any(|program| program.index == index);
+        let known: Vec<(OsString, u64)> =
+            self.nodes.programs.iter().map(|(name, ino)| (name.clone(), *ino)).collect();
+        let mut indices = Vec::new();
+        for (name, ino) in known {
+            let Some(Node { kind: Kind::Program(program), opened, .. }) = self.nodes.get(ino)
+            else {
+                continue;
+            };
+            match program.index() {
+                Some(index) if is_there(index) => indices.push(index),
+                // Somebody else has unloaded it.
+                Some(_) if *opened == 0 => {
+                    self.nodes.programs.remove(&name);
+                    self.nodes.remove(ino);
+                }
+                _ => {}
+            }
+        }
+        let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        for program in there.iter().filter(|program| !indices.contains(&program.index)) {
+            let (index, is_active) = (program.index, program.is_active);
+            let name = OsString::from(format!("program-{index}"));
+            if self.nodes.programs.contains_key(&name) {
+                continue;
+            }
+            let kind = Kind::Program(ProgramFile::Found { index, is_active });
+            self.nodes.add(fixed::PROGRAMS, &name, Node::new(kind, 0o644, owner));
+        }
+        Ok(())
+    }
+
+    /// A folder of ours loses its name: it must be empty.
+    pub(crate) fn remove_folder(&mut self, folder: u64, name: &OsStr) -> Done<()> {
+        let ino = *self.nodes.names(folder).ok_or(Errno::EPERM)?.get(name).ok_or(Errno::ENOENT)?;
+        match self.nodes.get(ino).map(|node| &node.kind) {
+            Some(Kind::Folder(folder)) if folder.names.is_empty() => {}
+            Some(Kind::Folder(_)) => return Err(Errno::ENOTEMPTY),
+            _ => return Err(Errno::ENOTDIR),
+        }
+        self.remove_name(folder, name, ino);
+        Ok(())
+    }
+
     /// A file of ours loses its name.
     pub(crate) fn unlink(&mut self, folder: u64, name: &OsStr) -> Done<()> {
         let ino = *self.nodes.names(folder).ok_or(Errno::EPERM)?.get(name).ok_or(Errno::ENOENT)?;
-        if let Some(Node { kind: Kind::Program(program), .. }) = self.nodes.get(ino) {
-            let program = program.clone();
-            self.unload_program(&program)?;
+        match self.nodes.get(ino).map(|node| &node.kind) {
+            Some(Kind::Program(program)) => {
+                let program = program.clone();
+                self.unload_program(&program)?;
+            }
+            Some(Kind::Folder(_)) => return Err(Errno::EISDIR),
+            _ => {}
         }
+        self.remove_name(folder, name, ino);
+        Ok(())
+    }
+
+    fn remove_name(&mut self, folder: u64, name: &OsStr, ino: u64) {
         if let Some(names) = self.nodes.names(folder) {
             names.remove(name);
         }
@@ -330,32 +411,54 @@ impl<T: Submit> State<T> {
             node.is_linked = false;
         }
         self.let_go(ino);
-        Ok(())
+        self.touch(folder);
     }
 
-    /// A file of ours gets another name; what had it is no more.
+    /// A file or folder of ours gets another name, perhaps in another folder; what had it is no more.
     pub(crate) fn rename(
         &mut self,
-        folder: u64,
-        name: &OsStr,
-        new_name: &OsStr,
+        (folder, name): (u64, &OsStr),
+        (new_folder, new_name): (u64, &OsStr),
         may_replace: bool,
     ) -> Done<()> {
-        let names = self.nodes.names(folder).ok_or(Errno::EPERM)?;
-        let ino = *names.get(name).ok_or(Errno::ENOENT)?;
-        if name == new_name {
+        let both = [folder, new_folder];
+        if folder != new_folder && !both.iter().all(|ino| self.nodes.is_memory_folder(*ino)) {
+            return Err(Errno::EXDEV);
+        }
+        let ino = *self.nodes.names(folder).ok_or(Errno::EPERM)?.get(name).ok_or(Errno::ENOENT)?;
+        if (folder, name) == (new_folder, new_name) {
             return Ok(());
         }
-        if names.contains_key(new_name) {
+        let is_folder = self.nodes.is_memory_folder(ino);
+        // (The kernel sees to it, too.) A folder is not moved into itself.
+        let mut above = new_folder;
+        while is_folder && above != fixed::ROOT {
+            if above == ino {
+                return Err(Errno::EINVAL);
+            }
+            above = self.nodes.parent(above);
+        }
+        let replaced = self.nodes.names(new_folder).ok_or(Errno::EPERM)?.get(new_name).copied();
+        if let Some(replaced) = replaced {
             if !may_replace {
                 return Err(Errno::EEXIST);
             }
-            self.unlink(folder, new_name)?;
+            match (is_folder, self.nodes.is_memory_folder(replaced)) {
+                (true, true) => self.remove_folder(new_folder, new_name)?,
+                (true, false) => return Err(Errno::ENOTDIR),
+                (false, _) => self.unlink(new_folder, new_name)?,
+            }
         }
         if let Some(names) = self.nodes.names(folder) {
             names.remove(name);
+        }
+        if let Some(names) = self.nodes.names(new_folder) {
             names.insert(OsString::from(new_name), ino);
         }
+        if let Some(Node { kind: Kind::Folder(moved), .. }) = self.nodes.get_mut(ino) {
+            moved.parent = new_folder;
+        }
+        both.into_iter().for_each(|ino| self.touch(ino));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::process::{Command as Process, Stdio};
 use anyhow::{Context, Result, bail};
 use client::{Drive, Passthrough};
 use fdmfs::Options;
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::report::say;
@@ -25,6 +26,9 @@ pub(crate) enum Command {
     Unmount {
         /// Where it is mounted
         dir: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -44,6 +48,9 @@ pub(crate) struct Mount {
     /// Do not go to the background
     #[arg(long)]
     foreground: bool,
+    /// Print one JSON document when it is mounted
+    #[arg(long)]
+    json: bool,
     /// Started by another csdrive, which waits for what this one says first
     #[arg(long, hide = true)]
     detach: bool,
@@ -53,7 +60,13 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     match command {
         Command::Mount(arguments) if arguments.foreground => serve(arguments),
         Command::Mount(arguments) => start(arguments),
-        Command::Unmount { dir } => unmount(dir, false),
+        Command::Unmount { dir, json } => {
+            unmount(dir, false)?;
+            if *json {
+                say!("{}", json!({ "format_version": 1, "unmounted": dir }));
+            }
+            Ok(Outcome::Success)
+        }
     }
 }
 
@@ -75,11 +88,25 @@ fn start(arguments: &Mount) -> Result<Outcome> {
     let mut line = String::new();
     BufReader::new(out).read_line(&mut line)?;
     if line.trim() == READY {
+        if arguments.json {
+            say!("{}", mounted(arguments, server.id()));
+        }
         return Ok(Outcome::Success);
     }
     // It has said why.
     let status = server.wait()?;
     Ok(Outcome::Status(status.code().map_or(1, |code| code as u8)))
+}
+
+/// What is mounted, and which process serves it.
+fn mounted(arguments: &Mount, pid: u32) -> serde_json::Value {
+    json!({
+        "format_version": 1,
+        "mounted": arguments.dir,
+        "device": arguments.device,
+        "storage": arguments.storage,
+        "pid": pid,
+    })
 }
 
 fn serve(arguments: &Mount) -> Result<Outcome> {
@@ -111,7 +138,11 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
         // Another signal tries again: files may have been open.
         signals.forever().for_each(|_| drop(unmount(&at, false)));
     });
-    say!("{READY}");
+    if arguments.json && !arguments.detach {
+        say!("{}", mounted(arguments, std::process::id()));
+    } else {
+        say!("{READY}");
+    }
     if arguments.detach {
         // Whoever reads what the command printed must not wait for the end of the file system.
         let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;
