@@ -1,5 +1,6 @@
 //! `csdrive bench`: measures csdrive itself.
 
+mod crowd;
 pub(crate) mod data_path;
 pub(crate) mod device;
 pub(crate) mod engine;

@@ -50,8 +50,8 @@ struct Options {
     /// Memory of the guest, for example 1G or 512M
     #[arg(long, global = true, value_name = "SIZE", default_value = "1G", value_parser = memory)]
     memory: String,
-    /// Processors of the guest
-    #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=255))]
+    /// Processors of the guest [default: 2, or 1 on a machine with one]
+    #[arg(long, global = true, value_name = "N", default_value_t = cpus(), hide_default_value = true, value_parser = clap::value_parser!(u16).range(1..=255))]
     cpus: u16,
     /// Configuration of a drive: TOML, or CEMU's JSON; repeat it for several drives
     #[arg(long, global = true, value_name = "FILE", alias = "config")]
@@ -358,6 +358,11 @@ impl Drop for Share {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// Two processors let what serves in the guest (a file system, say) work beside what uses it.
+fn cpus() -> u16 {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(2) as u16)
 }
 
 /// QEMU reads a number without a unit as MiB in one place and as bytes in another.

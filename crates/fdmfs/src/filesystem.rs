@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use client::Submit;
-use fuser::{Errno, FileAttr, FileType, INodeNo, OpenFlags, RenameFlags, Request};
+use fuser::{Errno, FileAttr, FileType, INodeNo, Notifier, OpenFlags, RenameFlags, Request};
 use rustix::fs::OFlags;
 
 use crate::caller::AsCaller;
@@ -49,16 +49,19 @@ pub(crate) struct Fdmfs<T> {
     wanted: AtomicUsize,
     owner: (u32, u32),
     mounted: SystemTime,
+    /// Tells the kernel to forget what it keeps; there once the file system is mounted.
+    notifier: Arc<OnceLock<Notifier>>,
 }
 
 impl<T: Submit> Fdmfs<T> {
-    pub(crate) fn new(state: State<T>) -> Self {
+    pub(crate) fn new(state: State<T>, notifier: Arc<OnceLock<Notifier>>) -> Self {
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         Self {
             state: Mutex::new(state),
             wanted: AtomicUsize::new(0),
             owner,
             mounted: SystemTime::now(),
+            notifier,
         }
     }
 
@@ -322,8 +325,19 @@ impl<T: Submit> Fdmfs<T> {
             }
             state = self.state();
         };
+        let files = running.files.clone();
         let result = state.end_run(running, done);
-        state.answer(handle, result)
+        let answered = state.answer(handle, result);
+        drop(state);
+        if let Some(notifier) = self.notifier.get() {
+            // The program may have written to them: their times are not what the kernel knows. (If it does not know
+            // them at all, it says so.) No contents are kept.
+            let attributes_only = -1;
+            files.iter().for_each(|ino| {
+                let _ = notifier.inval_inode(INodeNo(*ino), attributes_only, 0);
+            });
+        }
+        answered
     }
 
     pub(crate) fn set_size(

@@ -19,12 +19,15 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use crate::caller::AsCaller;
 use crate::filesystem::{Fdmfs, NAME_BYTES_MAX};
-use crate::nodes::{Folder, Kind, Names};
+use crate::nodes::{Folder, Kind, Names, fixed};
 use crate::space::PAGE;
 use crate::state::{Done, Handle, State};
 
-/// Attributes are asked for anew: programs and other users of the storage folder change files.
-const TTL: Duration = Duration::ZERO;
+/// Attributes are asked for anew: other users of the storage folder change files, and a drive its programs.
+const NOT_KEPT: Duration = Duration::ZERO;
+
+/// Nobody else changes names and sizes in `memory/`, so the kernel may keep them. Of what programs write to, it is told.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// Largest write.
 const WRITE_MAX: u32 = 1 << 20;
@@ -48,7 +51,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        answer!(reply, self.find(parent.0, name), of => reply.entry(&TTL, &of, Generation(0)));
+        answer!(reply, self.find(parent.0, name), of => reply.entry(&self.lifetime(of.ino), &of, Generation(0)));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -56,9 +59,8 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        let state = self.state();
-        let attributes = self.attributes(&state, ino.0, fh.map(|fh| fh.0));
-        answer!(reply, attributes, of => reply.attr(&TTL, &of));
+        let attributes = self.attributes(&self.state(), ino.0, fh.map(|fh| fh.0));
+        answer!(reply, attributes, of => reply.attr(&self.lifetime(ino), &of));
     }
 
     fn setattr(
@@ -79,7 +81,6 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let mut state = self.state();
         let handle = fh.map(|fh| fh.0);
         let set = |state: &mut State<T>| -> Done<FileAttr> {
             if let Some(size) = size {
@@ -108,7 +109,8 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
             }
             self.attributes(state, ino.0, handle)
         };
-        answer!(reply, set(&mut state), of => reply.attr(&TTL, &of));
+        let done = set(&mut self.state());
+        answer!(reply, done, of => reply.attr(&self.lifetime(ino), &of));
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -145,7 +147,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
             });
             made.and_then(|()| self.find(parent.0, name))
         };
-        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
+        answer!(reply, made, of => reply.entry(&self.lifetime(of.ino), &of, Generation(0)));
     }
 
     fn symlink(
@@ -166,7 +168,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
             });
             made.and_then(|()| self.find(parent.0, name))
         };
-        answer!(reply, made, of => reply.entry(&TTL, &of, Generation(0)));
+        answer!(reply, made, of => reply.entry(&self.lifetime(of.ino), &of, Generation(0)));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -223,15 +225,14 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     ) {
         let made = self.create_in(request, parent.0, name, mode & !umask, flags);
         answer!(reply, made, (of, handle) => {
-            reply.created(&TTL, &of, Generation(0), FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+            let (lifetime, flags) = (self.lifetime(of.ino), self.opened(of.ino));
+            reply.created(&lifetime, &of, Generation(0), FileHandle(handle), flags);
         });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        // What programs write must be seen at once: nothing is cached.
-        let direct = FopenFlags::FOPEN_DIRECT_IO;
         answer!(reply, self.open_file(request, ino.0, flags), handle => {
-            reply.opened(FileHandle(handle), direct);
+            reply.opened(FileHandle(handle), self.opened(ino));
         });
     }
 
@@ -389,6 +390,28 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         let from = (ino_in.0, fh_in.0, offset_in);
         let done = self.copy_range(from, (ino_out.0, fh_out.0, offset_out), len);
         answer!(reply, done, copied => reply.written(copied as u32));
+    }
+}
+
+impl<T: Submit> Fdmfs<T> {
+    /// How long the kernel may keep a name and its attributes.
+    fn lifetime(&self, ino: INodeNo) -> Duration {
+        if matches!(ino.0, fixed::ROOT | fixed::MEMORY | fixed::PROGRAMS) {
+            return KEPT;
+        }
+        match self.state().nodes.get(ino.0).map(|node| &node.kind) {
+            Some(Kind::Memory(_) | Kind::Folder(_) | Kind::Link(_)) => KEPT,
+            _ => NOT_KEPT,
+        }
+    }
+
+    /// What the kernel is told of an open file. What programs write must be seen at once: nothing is cached.
+    fn opened(&self, ino: INodeNo) -> FopenFlags {
+        match self.state().nodes.get(ino.0).map(|node| &node.kind) {
+            // Only programs have something to do when they are closed.
+            Some(Kind::Memory(_)) => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH,
+            _ => FopenFlags::FOPEN_DIRECT_IO,
+        }
     }
 }
 

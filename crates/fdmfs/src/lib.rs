@@ -28,8 +28,8 @@ mod storage;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use client::{Drive, Submit};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
@@ -89,13 +89,20 @@ pub fn mount<T: Submit + Send + 'static>(
     config.mount_options = vec![
         MountOption::FSName("csdrive".to_owned()),
         MountOption::Subtype("fdmfs".to_owned()),
-        MountOption::DefaultPermissions,
         MountOption::NoDev,
         MountOption::NoSuid,
     ];
+    // Root alone, which may do everything, needs no look at permissions, which are more requests.
+    if options.allow_other || !rustix::process::geteuid().is_root() {
+        config.mount_options.push(MountOption::DefaultPermissions);
+    }
     config.n_threads = Some(THREADS);
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-    let session = fuser::spawn_mount(Fdmfs::new(state), folder, &config)?;
+    let notifier = Arc::new(OnceLock::new());
+    let filesystem = Fdmfs::new(state, Arc::clone(&notifier));
+    let session = fuser::spawn_mount(filesystem, folder, &config)?;
+    // It is the first and only one.
+    let _ = notifier.set(session.notifier());
     Ok(Mount { session })
 }
 

@@ -136,7 +136,16 @@ impl<T: Submit> MemoryFiles<T> {
         let end = offset.checked_add(data.len() as u64).ok_or(FileError::TooLarge(offset))?;
         let place = self.make_room(id, end)?;
         self.zero_up_to(place, offset)?;
-        self.drive.write_memory(place.start + offset, data)?;
+        // Behind the end of the file there is nobody's memory up to the next dword: to write all of the dword takes one
+        // command, to keep the rest of it takes two.
+        let whole = end.next_multiple_of(DWORD);
+        if end >= place.size && whole > end {
+            let mut padded = data.to_vec();
+            padded.resize(data.len() + (whole - end) as usize, 0);
+            self.drive.write_memory(place.start + offset, &padded)?;
+        } else {
+            self.drive.write_memory(place.start + offset, data)?;
+        }
         self.set_end(id, place.size.max(end));
         Ok(())
     }

@@ -49,7 +49,7 @@ pub(crate) struct Copied {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) ticket: Ticket,
-    files: Vec<u64>,
+    pub(crate) files: Vec<u64>,
 }
 
 /// Why a request cannot be done: in words, and as a number.

@@ -77,8 +77,8 @@ impl Controller {
                 Ok(self.identify_nvm().as_bytes().to_vec())
             }
             // Linux asks this of every namespace when somebody looks at its use (sysfs, `nvme list`), and logs a
-            // refusal. Blocks are bytes, of no LBA format (LBADS 0).
-            cns::NAMESPACE => Ok(self.identify_without_blocks(namespace()?).as_bytes().to_vec()),
+            // refusal. Nothing of the structure means anything without blocks.
+            cns::NAMESPACE => namespace().map(|_| vec![0; IDENTIFY_SIZE]),
             cns::ACTIVE_NAMESPACES => active_namespaces(nsid, |_| true),
             cns::CSI_ACTIVE_NAMESPACES => active_namespaces(nsid, |set| set == csi),
             cns::NAMESPACE_DESCRIPTORS => Ok(self.namespace_descriptors(nsid, namespace()?)),
@@ -235,13 +235,6 @@ impl Controller {
         }
     }
 
-    /// The structure of the NVM command set for a namespace of another one: its size, and nothing else.
-    fn identify_without_blocks(&self, set: CommandSet) -> IdentifyNamespaceNvm {
-        let bytes = if set == CommandSet::MEMORY { self.memory.len() } else { 0 };
-        let size = bytes.into();
-        IdentifyNamespaceNvm { nsze: size, ncap: size, nuse: size, ..Default::default() }
-    }
-
     fn identify_csi_namespace(&self, csi: CommandSet) -> Vec<u8> {
         match csi {
             CommandSet::MEMORY => {
@@ -266,11 +259,15 @@ impl Controller {
         }
     }
 
-    /// Namespace identification descriptors: EUI64, NGUID and CSI.
+    /// Namespace identification descriptors: EUI64, NGUID, UUID (Linux logs that there is none) and CSI.
     fn namespace_descriptors(&self, nsid: u32, set: CommandSet) -> Vec<u8> {
         let (nguid, eui64) = self.identifiers(nsid);
         let mut page = Vec::with_capacity(IDENTIFY_SIZE);
-        for (nidt, id) in [(1, eui64.as_slice()), (2, &nguid), (4, &[set.0])] {
+        // Version 8 of RFC 9562, of this program's own making: the NGUID with version and variant in their places.
+        let mut uuid = nguid;
+        uuid[6] = uuid[6] & 0x0F | 0x80;
+        uuid[8] = uuid[8] & 0x3F | 0x80;
+        for (nidt, id) in [(1, eui64.as_slice()), (2, &nguid), (3, &uuid), (4, &[set.0])] {
             page.extend([nidt, id.len() as u8, 0, 0]);
             page.extend(id);
         }

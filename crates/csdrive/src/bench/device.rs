@@ -3,9 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,11 +12,11 @@ use client::{
 use indicatif::{ProgressBar, ProgressStyle};
 use nvme_spec::command::program_type;
 use nvme_spec::{NvmOpcode, SubmissionEntry};
-use rustix::thread::CpuSet;
 use serde_json::{Map, Value, json};
 use simtime::Prng;
 use zerocopy::IntoBytes;
 
+use super::crowd::{BusyLoops, processors, run_on};
 use crate::Outcome;
 use crate::report::{grouped, say};
 
@@ -332,7 +329,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         run_on(&all)?;
     }
     if setting.contains(Setting::BusyLoops) {
-        let loops = BusyLoops::start(&processors()?)?;
+        let loops = BusyLoops::on(&processors()?)?;
         crowded(&mut results, "busy_loops", time)?;
         drop(loops);
     }
@@ -343,49 +340,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         print(&results.all);
     }
     Ok(Outcome::Success)
-}
-
-/// Processors that this thread may use.
-fn processors() -> Result<Vec<usize>> {
-    let set = rustix::thread::sched_getaffinity(None).context("which processors there are")?;
-    Ok((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect())
-}
-
-/// Lets this thread, and threads and processes that it starts, run on these processors alone.
-fn run_on(processors: &[usize]) -> Result<()> {
-    let mut set = CpuSet::new();
-    processors.iter().for_each(|&processor| set.set(processor));
-    rustix::thread::sched_setaffinity(None, &set).context("to choose a processor")
-}
-
-/// A thread on each processor that does nothing, all the time.
-struct BusyLoops {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl BusyLoops {
-    fn start(processors: &[usize]) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut loops = Self { stop: Arc::clone(&stop), threads: Vec::new() };
-        for &processor in processors {
-            let stop = Arc::clone(&stop);
-            loops.threads.push(std::thread::Builder::new().spawn(move || {
-                // Without it the loops would share a processor at times, which measures the scheduler.
-                let _ = run_on(&[processor]);
-                while !stop.load(Ordering::Relaxed) {}
-            })?);
-        }
-        Ok(loops)
-    }
-}
-
-impl Drop for BusyLoops {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // They only loop: they cannot have failed.
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
 }
 
 /// A few measurements while processors are wanted by others.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, json};
 
+use super::crowd::BusyLoops;
 use super::device::IMMEDIATE;
 use crate::Outcome;
 use crate::report::{grouped, say};
@@ -25,6 +26,12 @@ pub(crate) struct Arguments {
     /// Seconds of each measurement
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Processors of the guest
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    cpus: u16,
+    /// Busy loops on this machine meanwhile
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
+    busy_loops: u16,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -38,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         include_str!("guest.sh")
     );
     let mut command = Command::new(std::env::current_exe().context("where csdrive is")?);
-    command.args(["vm", "run", "--timeout", "7200"]);
+    command.args(["vm", "run", "--timeout", "7200", "--cpus", &arguments.cpus.to_string()]);
     for key in IMMEDIATE {
         command.arg("--set").arg(key);
     }
@@ -53,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     command.args(["--", "sh", "-c", &script]);
     let mut guest = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = guest.stdout.take().context("the guest says nothing")?;
+    let _loops = BusyLoops::anywhere(arguments.busy_loops.into())?;
     let measurements = arguments.rounds * (DEPTHS.len() * MODELS.len()) as u64;
     let bar = ProgressBar::new(measurements)
         .with_style(ProgressStyle::with_template("{msg:>24} {bar:30} {pos}/{len} {elapsed}")?);
@@ -85,7 +93,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         results.insert(format!("qd{depth}"), of);
     }
     if arguments.json {
-        say!("{}", json!({ "format_version": 1, "random_read_4k": results }));
+        say!(
+            "{}",
+            json!({
+                "format_version": 1,
+                "cpus": arguments.cpus,
+                "busy_loops": arguments.busy_loops,
+                "random_read_4k": results,
+            })
+        );
         return Ok(Outcome::Success);
     }
     say!("{:<10} {:>12} {:>12} {:>8}", "random 4k", "csdrive/s", "QEMU nvme/s", "ratio");

@@ -96,8 +96,9 @@ impl Machine {
         command.arg(hardware.initramfs.clone().unwrap_or_else(|| parts.initramfs()));
         command.arg("-append");
         // iomem=relaxed: `nvme show-regs` and `nvme effects-log` map the registers of a device that has a driver.
-        command
-            .arg(format!("console=ttyS2 root=/dev/vda rw init=/{INIT_PATH} edd=off iomem=relaxed"));
+        command.arg(format!(
+            "console=ttyS2 root=/dev/vda rw init=/{INIT_PATH} edd=off iomem=relaxed mitigations=off"
+        ));
         command.current_dir(folder);
         let mut machine = Self { command, folder: folder.to_owned() };
         machine.drive("payload", payload, "format=raw,readonly=on");
