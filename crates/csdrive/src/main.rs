@@ -11,6 +11,7 @@ mod demo;
 mod device;
 mod input;
 mod lineitem;
+mod manual;
 mod report;
 mod run;
 mod serve;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::json;
 
 use config::KEYS;
@@ -67,6 +68,8 @@ enum Command {
     /// Measure csdrive itself
     #[command(subcommand)]
     Bench(BenchCommand),
+    Completion(manual::Completion),
+    Man(manual::Man),
 }
 
 #[derive(Debug, Subcommand)]
@@ -167,6 +170,8 @@ fn main() -> ExitCode {
         Command::Check(arguments) => device::check::run(arguments),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),
+        Command::Completion(arguments) => usage(manual::completion(arguments, Cli::command())),
+        Command::Man(arguments) => usage(manual::man(arguments, Cli::command())),
         Command::Bench(BenchCommand::DataPath { batches }) => bench::data_path::Load::new()
             .map(|mut load| load.run(*batches))
             .map(|()| Outcome::Success),

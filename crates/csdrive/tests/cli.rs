@@ -3,6 +3,8 @@
 #[path = "harness/lib.rs"]
 mod harness;
 
+use std::process::Command;
+
 use harness::{Files, csdrive, example, ints, longs, to_longs};
 use serde_json::Value;
 
@@ -359,4 +361,92 @@ fn reader_that_goes_away_is_no_error() {
             .unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{arguments}: {output:?}");
     }
+}
+
+/// Runs a command line of the shell, in which `csdrive` is this program.
+fn shell(line: &str) -> std::process::Output {
+    let own = std::path::Path::new(env!("CARGO_BIN_EXE_csdrive")).parent().unwrap();
+    let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default());
+    Command::new("bash").args(["-c", line]).env("PATH", path).output().unwrap()
+}
+
+#[test]
+fn a_closed_standard_error_is_no_failure() {
+    // The reader of what goes to standard error is gone before anything is written.
+    let object = example("double.bpf.o");
+    let gone = "2> >(exec 0<&-; sleep 0.2)";
+    for (line, code) in [
+        ("csdrive config show --femu csf_runtime_scale=3 > /dev/null", 0),
+        ("csdrive run nowhere.o", 2),
+        ("csdrive --nonsense", 2),
+        (&*format!("csdrive run {object} --femu id=x,csf_runtime_scale=3 > /dev/null"), 1),
+    ] {
+        for closing in [gone, "2>&-"] {
+            let output = shell(&format!("sleep 0.1; exec {line} {closing}"));
+            assert_eq!(output.status.code(), Some(code), "{line} {closing}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_dash_is_standard_input_or_output() {
+    let object = example("double.bpf.o");
+    let output =
+        shell(&format!("printf '\\1\\0\\0\\0' | csdrive run {object} --input - --output -"));
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &[2, 0, 0, 0][..]), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("where time went"), "{output:?}");
+    let output = shell(&format!("csdrive run - --json --input {object} < {object}"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"result\": 264"), "{output:?}");
+    let output =
+        shell("printf '[compute]\\nunits = 7\\n' | csdrive config show --config - | grep units");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "units = 7\n");
+    for (line, words) in [
+        (format!("csdrive run {object} --input - --input -"), "can be read once"),
+        (format!("csdrive run {object} --json --output -"), "standard output takes one"),
+    ] {
+        let output = shell(&line);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(words), "{line}: {text}");
+    }
+}
+
+#[test]
+fn configurations_are_checked_whatever_they_consist_of() {
+    let files = Files::new();
+    let good = files.put("drive.toml", b"[compute]\nunits = 2\n");
+    let check = |arguments: &[&str]| csdrive(&[&["config", "check"], arguments].concat());
+    assert_eq!(check(&[&good]).code, 0);
+    assert_eq!(check(&["--set", "compute.units=8"]).stdout, "valid\n");
+    assert_eq!(check(&["--femu", "nr_cu=8,time_slice=200000"]).code, 0);
+    let document = check(&[&good, "--set", "compute.units=0", "--json"]);
+    assert_eq!((document.code, document.json()["valid"].as_bool()), (2, Some(false)));
+    for (arguments, words) in [
+        (&[][..], "nothing to check"),
+        (&["--set", "compute.units"], "KEY=VALUE"),
+        (&["--set", "compute.units=0"], "1 to 1024"),
+        (&["--femu", "nr_cus=8"], "known FEMU properties"),
+        (&["--femu", "csf_sched_option=lottery"], "fifo or rr"),
+        (&["nowhere.toml"], "nowhere.toml"),
+        (&[&*good, "--set", "flash.page_size=3KiB"], "flash.page_size"),
+    ] {
+        let ran = check(arguments);
+        assert!(ran.code == 2 && ran.stderr.contains(words), "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn shells_and_man_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = csdrive(&["completion", shell]);
+        assert!(ran.code == 0 && ran.stdout.contains("output-size"), "{shell}: {}", ran.stderr);
+    }
+    assert_eq!(csdrive(&["completion", "tcsh"]).code, 2);
+    let files = Files::new();
+    assert_eq!(csdrive(&["man", &files.path("man1")]).code, 0);
+    for page in ["csdrive.1", "csdrive-run.1", "csdrive-vm-run.1", "csdrive-fs-mount.1"] {
+        let text = String::from_utf8(files.get(&format!("man1/{page}"))).unwrap();
+        assert!(text.contains(".SH NAME") && text.contains(".SH OPTIONS"), "{page}");
+    }
+    assert!(csdrive(&["man"]).stdout.contains(".TH csdrive 1"));
 }

@@ -55,7 +55,7 @@ impl Archive {
              APT::Architecture \"{main}\";\nAPT::Architectures {{ {quoted}}};\n\
              APT::Install-Recommends \"false\";\nAPT::Sandbox::User \"\";\n\
              Acquire::Languages \"none\";\nAcquire::Check-Valid-Until \"false\";\n\
-             Acquire::Retries \"3\";\n",
+             Acquire::Retries \"3\";\nAPT::Update::Error-Mode \"any\";\n",
             etc = path("etc"),
             state = folder.display(),
             status = path("status"),
@@ -120,7 +120,7 @@ impl Archive {
                 // What cannot be read cannot be shown.
                 let _ = errors.read_to_string(&mut message);
             }
-            return Err(Error::Failed { program: "apt-get", message: message.trim().to_owned() });
+            return Err(Error::of_apt("apt-get", &message));
         }
         progress(total, total);
         Ok(wanted.into_iter().map(|file| into.join(file.name)).collect())
@@ -176,8 +176,7 @@ fn install((suite, packages): (&str, &[&str]), into: &Path) -> Vec<String> {
 pub(crate) fn run(program: &'static str, command: &mut Command) -> Result<String, Error> {
     let output = command.output().map_err(|source| Error::Program { program, source })?;
     if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Error::Failed { program, message });
+        return Err(Error::of_apt(program, &String::from_utf8_lossy(&output.stderr)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -231,6 +230,23 @@ fn is_debian(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_apt_says_becomes_a_line_with_the_remedy() {
+        let text = "W: Failed to fetch http://m.example/debian/dists/trixie/InRelease  Could not resolve 'm.example'\n\
+                    E: Some index files failed to download.\n";
+        let error = Error::of_apt("apt-get", text).to_string();
+        assert!(
+            error.contains("no network") && error.contains("(Could not resolve 'm.example')"),
+            "{error}"
+        );
+        let error =
+            Error::of_apt("apt-get", "E: Write error - write (28: No space left on device)\n")
+                .to_string();
+        assert!(error.contains("disk is full"), "{error}");
+        let error = Error::of_apt("apt-get", "E: one\n\nE: two\n").to_string();
+        assert_eq!(error, "apt-get failed: E: one; E: two");
+    }
 
     #[test]
     fn mirrors_are_found_in_both_forms() {

@@ -39,6 +39,22 @@ pub enum Error {
         /// Its last words.
         message: String,
     },
+    /// The mirror cannot be reached.
+    #[error(
+        "no network: apt cannot reach the Debian mirror ({0}); connect this machine, or set http_proxy, and try again: \
+         what is already fetched is kept"
+    )]
+    Network(String),
+    /// No room for what is fetched.
+    #[error(
+        "{program}: the disk is full ({message}); free some room, or choose another folder for it"
+    )]
+    Full {
+        /// What was started.
+        program: &'static str,
+        /// Its last words.
+        message: String,
+    },
     /// The machine's own configuration names no mirror.
     #[error(
         "no Debian mirror in {0} or its sources.list: parts come from the mirror that apt uses"
@@ -55,6 +71,34 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why a program of apt's failed, by what it said.
+    fn of_apt(program: &'static str, text: &str) -> Self {
+        const NETWORK: [&str; 7] = [
+            "Could not resolve",
+            "Temporary failure resolving",
+            "Could not connect",
+            "Cannot initiate the connection",
+            "Unable to connect",
+            "Connection failed",
+            "Connection timed out",
+        ];
+        let line_with = |words: &[&str]| {
+            let mut lines = text.lines().map(str::trim);
+            lines.find(|line| words.iter().any(|word| line.contains(word))).map(str::to_owned)
+        };
+        if let Some(message) = line_with(&["No space left", "don't have enough free space"]) {
+            return Self::Full { program, message };
+        }
+        if let Some(line) = line_with(&NETWORK) {
+            // Its last part says what happened; what is before says to what file.
+            let at = NETWORK.iter().filter_map(|word| line.find(word)).min().unwrap_or(0);
+            return Self::Network(line[at..].to_owned());
+        }
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        Self::Failed { program, message: lines.join("; ") }
+    }
+
     fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         |source| Self::File { path, source }

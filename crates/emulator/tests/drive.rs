@@ -186,7 +186,6 @@ fn a_socket_in_use_is_not_taken_away() {
     let options = |socket: &std::path::Path| emulator::Options {
         config: immediate(),
         socket: socket.to_owned(),
-        workers: 1,
         doorbells: Doorbells::Messages,
     };
     let error = emulator::Server::new(options(&served.socket)).unwrap_err().to_string();

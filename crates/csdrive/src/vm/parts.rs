@@ -109,16 +109,22 @@ impl Parts {
 /// Finds the parts, or makes them.
 pub(super) fn find() -> Result<Parts> {
     let folder = cache()?.join(VERSION);
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    fs::create_dir_all(&folder).map_err(|error| no_folder(&folder, &error))?;
     // One at a time: another csdrive may be fetching.
-    let lock = File::create(folder.join("lock")).with_context(|| folder.display().to_string())?;
+    let lock = File::create(folder.join("lock")).map_err(|error| no_folder(&folder, &error))?;
     lock.lock().with_context(|| folder.display().to_string())?;
     let complete = folder.join("complete");
     let (qemu, tools) = (Root::new(&folder.join("qemu"))?, Root::new(&folder.join("tools"))?);
     let mut parts = Parts { folder, qemu, tools, kernel: PathBuf::new(), made: None };
     if !complete.exists() {
         let start = Instant::now();
-        let fetched = make(&mut parts)?;
+        let fetched = make(&mut parts).map_err(|error| match is_full(&error) {
+            true => error.context(format!(
+                "{} takes 2.5 GB while it is made: free some room, or set XDG_CACHE_HOME to another folder",
+                parts.folder.display()
+            )),
+            false => error,
+        })?;
         let made = Made { time: start.elapsed(), fetched };
         tell!(
             "csdrive: the guest's parts are made, in {:.0} s; {} MB were fetched",
@@ -130,6 +136,24 @@ pub(super) fn find() -> Result<Parts> {
     }
     parts.kernel = newest(&parts.folder.join("kernel/boot"), "vmlinuz-")?;
     Ok(parts)
+}
+
+/// The cache folder cannot be used.
+fn no_folder(folder: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{}: {error}; QEMU and the guest's disk are kept there (1.6 GB): set XDG_CACHE_HOME to a folder that you may write",
+        folder.display()
+    )
+}
+
+/// True if a disk is full somewhere below an error.
+fn is_full(error: &anyhow::Error) -> bool {
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
+            || matches!(cause.downcast_ref(), Some(debian::Error::Full { .. }))
+    };
+    error.chain().any(is_full)
 }
 
 fn cache() -> Result<PathBuf> {

@@ -240,8 +240,14 @@ pub(super) fn tail(file: &Path) -> String {
 /// True if a guest starts with KVM. There are machines with a /dev/kvm on which QEMU hangs: found out once
 /// for each boot of this machine.
 pub(super) fn kvm_works(parts: &Parts, image: &Path) -> Result<bool> {
-    let accessible = File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if !accessible {
+    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "; add your user to the group kvm",
+            _ => "",
+        };
+        tell!(
+            "csdrive: note: no KVM (/dev/kvm: {error}{remedy}): processors are emulated, some ten times slower"
+        );
         return Ok(false);
     }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -249,7 +255,13 @@ pub(super) fn kvm_works(parts: &Parts, image: &Path) -> Result<bool> {
     if let Ok(text) = fs::read_to_string(&note)
         && let Some(answer) = text.strip_prefix(boot.trim())
     {
-        return Ok(answer.trim() == "works");
+        let works = answer.trim() == "works";
+        if !works {
+            tell!(
+                "csdrive: note: KVM was tried and does not work here: processors are emulated, some ten times slower"
+            );
+        }
+        return Ok(works);
     }
     tell!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
     let folder = tempfile::tempdir()?;
