@@ -55,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // client: its tests are hosts of the drive.
     ("emulator", &["nvme_spec", "simtime", "controller", "vfio_user", "pacer", "client"]),
     ("xtask", &["debian"]),
+    ("needs_rust", &[]),
 ];
 
 /// The clang that the committed objects are built with (Debian 12's).

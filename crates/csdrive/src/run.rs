@@ -438,7 +438,7 @@ impl Report {
             let bar = report::bar(ns as f64, self.total_ns as f64);
             line(format!("  {name:<12} {:>12}  {bar}", report::time(ns)));
         }
-        line(format!("\nwhere bytes went"));
+        line("\nwhere bytes went".to_owned());
         let Bytes { host_link, flash, internal } = self.bytes;
         let most = host_link.max(flash).max(internal) as f64;
         for (name, n) in [("flash", flash), ("internal", internal), ("host link", host_link)] {

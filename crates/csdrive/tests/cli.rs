@@ -331,7 +331,7 @@ fn timeline_is_a_trace_event_document() {
 fn large_drive_starts_in_little_memory() {
     // 1 TiB within 100 MiB of resident memory: the limit is on address space, so device memory,
     // which is reserved but not used, is made small.
-    let status = std::process::Command::new("sh")
+    let status = Command::new("sh")
         .arg("-c")
         .arg("ulimit -v 400000; exec \"$0\" run \"$1\" --input \"$1\" --json --set drive.capacity=1TiB --set memory.size=16MiB")
         .arg(env!("CARGO_BIN_EXE_csdrive"))
@@ -355,7 +355,7 @@ fn configuration_document_is_what_the_program_prints() {
 fn reader_that_goes_away_is_no_error() {
     for arguments in ["demo --scale 0.001", "config keys", "config show"] {
         let line = format!("\"$0\" {arguments} | true; exit ${{PIPESTATUS[0]}}");
-        let output = std::process::Command::new("bash")
+        let output = Command::new("bash")
             .args(["-c", &line, env!("CARGO_BIN_EXE_csdrive")])
             .output()
             .unwrap();

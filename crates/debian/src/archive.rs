@@ -106,7 +106,7 @@ impl Archive {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|source| Error::Program { program: "apt-get", source })?;
+            .map_err(|cause| Error::Program { program: "apt-get", cause })?;
         let status = loop {
             if let Some(status) = child.try_wait().map_err(Error::file("apt-get"))? {
                 break status;
@@ -174,7 +174,7 @@ fn install((suite, packages): (&str, &[&str]), into: &Path) -> Vec<String> {
 
 /// Runs a command to its end; gives what it printed.
 pub(crate) fn run(program: &'static str, command: &mut Command) -> Result<String, Error> {
-    let output = command.output().map_err(|source| Error::Program { program, source })?;
+    let output = command.output().map_err(|cause| Error::Program { program, cause })?;
     if !output.status.success() {
         return Err(Error::of_apt(program, &String::from_utf8_lossy(&output.stderr)));
     }

@@ -23,13 +23,13 @@ use std::path::PathBuf;
 pub enum Error {
     /// A program of Debian's is missing.
     #[error(
-        "{program} does not run ({source}); parts come from Debian packages: use Debian or Ubuntu"
+        "{program} does not run ({cause}); parts come from Debian packages: use Debian or Ubuntu"
     )]
     Program {
         /// What was started.
         program: &'static str,
         /// Why it did not start.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A program of Debian's failed.
     #[error("{program} failed: {message}")]
@@ -61,12 +61,12 @@ pub enum Error {
     )]
     Mirror(PathBuf),
     /// A file or folder.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 
@@ -101,6 +101,6 @@ impl Error {
 
     fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        |source| Self::File { path, source }
+        |cause| Self::File { path, cause }
     }
 }

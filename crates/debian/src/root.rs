@@ -31,7 +31,7 @@ impl Root {
             let link = folder.join(part);
             match symlink(format!("usr/{part}"), &link) {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(Error::File { path: link, source: error });
+                    return Err(Error::File { path: link, cause: error });
                 }
                 _ => {}
             }

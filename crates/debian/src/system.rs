@@ -265,7 +265,7 @@ impl Stream {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|source| Error::Program { program: UNPACKER, source })?;
+            .map_err(|cause| Error::Program { program: UNPACKER, cause })?;
         let out = child.stdout.take().expect("it was asked for");
         Ok(Self { child, archive: tar::Archive::new(out) })
     }

@@ -73,8 +73,8 @@ pub struct Options {
 pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("{}: {source}; choose a path in a folder that you may write, of at most 107 bytes", .path.display())]
-    Socket { path: PathBuf, source: std::io::Error },
+    #[error("{}: {cause}; choose a path in a folder that you may write, of at most 107 bytes", .path.display())]
+    Socket { path: PathBuf, cause: std::io::Error },
     #[error("{}: another csdrive serves there; stop it or choose another --socket", .0.display())]
     InUse(PathBuf),
     #[error("{}: is there already and no socket; choose another --socket", .0.display())]
@@ -324,7 +324,7 @@ fn is_shortage(error: &std::io::Error) -> bool {
 
 /// Listens at a path; a socket that a server left behind there is replaced.
 fn listen(path: &Path) -> Result<UnixListener, ServeError> {
-    let failed = |source| ServeError::Socket { path: path.to_owned(), source };
+    let failed = |cause| ServeError::Socket { path: path.to_owned(), cause };
     if let Ok(there) = fs::symlink_metadata(path) {
         if !there.file_type().is_socket() {
             return Err(ServeError::NoSocket(path.to_owned()));

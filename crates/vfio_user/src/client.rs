@@ -23,8 +23,8 @@ const DESCRIPTORS: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum Error {
-    #[error("{path}: {source}; is `csdrive serve` running?")]
-    Connect { path: String, source: std::io::Error },
+    #[error("{path}: {cause}; is `csdrive serve` running?")]
+    Connect { path: String, cause: std::io::Error },
     #[error(transparent)]
     Closed(#[from] Closed),
     #[error(
@@ -69,7 +69,7 @@ impl Client {
     /// If nobody listens, or speaks otherwise.
     pub fn connect(path: &Path, patience: Duration) -> Result<Self, Error> {
         let socket = UnixStream::connect(path)
-            .map_err(|source| Error::Connect { path: path.display().to_string(), source })?;
+            .map_err(|cause| Error::Connect { path: path.display().to_string(), cause })?;
         let channel = Channel::new(socket).map_err(Closed::from)?;
         let mut client = Self { channel, next_id: 0, patience };
         let mut hello =

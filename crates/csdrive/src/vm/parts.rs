@@ -148,10 +148,14 @@ fn no_folder(folder: &Path, error: &std::io::Error) -> anyhow::Error {
 
 /// True if a disk is full somewhere below an error.
 fn is_full(error: &anyhow::Error) -> bool {
-    let is_full = |cause: &(dyn std::error::Error + 'static)| {
-        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
-            || matches!(cause.downcast_ref(), Some(debian::Error::Full { .. }))
+    let is_full_kind = |error: &std::io::Error| {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(error.kind(), StorageFull | QuotaExceeded)
+    };
+    let is_full = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
+        Some(debian::Error::Full { .. }) => true,
+        Some(debian::Error::File { cause, .. }) => is_full_kind(cause),
+        _ => cause.downcast_ref().is_some_and(is_full_kind),
     };
     error.chain().any(is_full)
 }
