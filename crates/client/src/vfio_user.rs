@@ -192,6 +192,7 @@ impl VfioUser {
         // Doorbells that the socket did not take yet.
         let out = if self.client.wants_to_send() { PollFlags::OUT } else { PollFlags::empty() };
         fds.push(PollFd::new(&self.client, PollFlags::IN | out));
+        let began = Instant::now();
         let woken = rustix::event::poll(&mut fds, timeout.as_ref());
         let (socket, interrupts) = fds.split_last().expect("the socket is one");
         let is_interrupt = interrupts.iter().any(|fd| fd.revents().contains(PollFlags::IN));
@@ -206,6 +207,7 @@ impl VfioUser {
             Ok(0) => limit.is_some(),
             Ok(_) => {
                 self.waits_since = None;
+                self.pacer.was_blocked(began, Instant::now());
                 is_interrupt || !is_socket || self.client.is_connected()
             }
             Err(error) => error == rustix::io::Errno::INTR,
@@ -289,9 +291,7 @@ impl Port for VfioUser {
             return self.note(set).is_some();
         }
         self.without_sleep = 0;
-        let goes_on = self.sleep(limit);
-        self.pacer.was_blocked(now, Instant::now());
-        goes_on
+        self.sleep(limit)
     }
 
     #[inline]

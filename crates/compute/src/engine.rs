@@ -54,7 +54,8 @@ pub struct Finished {
     /// Time it waited for a unit, before its start and between slices, context switches counted.
     pub waited: Duration,
     /// How long after its modelled end that was, because its cost, or that of a job before it on the same unit,
-    /// became known too late. Never in virtual time.
+    /// became known too late. Never in virtual time. With time slices it is at least that: what a job held its unit too
+    /// long in slices before its last delays others, and is not counted for them.
     pub late: Duration,
 }
 

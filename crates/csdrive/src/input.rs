@@ -17,7 +17,7 @@ pub(crate) struct Parameters {
     #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
     pub(crate) param2: i64,
     /// Data buffer: a file (- = standard input), or hex:BYTES
-    #[arg(long, value_name = "FILE|hex:BYTES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE|hex:BYTES")]
     data: Option<String>,
 }
 

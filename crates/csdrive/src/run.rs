@@ -31,10 +31,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
     /// Input file: range 1, 2, ... of the program; repeatable; - = standard input
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Receives range 0 after the run; - = standard output (the report then goes to standard error)
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Size of range 0; default: the sum of the inputs
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]

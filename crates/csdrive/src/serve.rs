@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Sources;
+use crate::input::check_standard_input;
 use crate::report::{say, tell};
 use crate::{Outcome, usage};
 
@@ -123,6 +124,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         [] => vec![None],
         files => files.iter().cloned().map(Some).collect(),
     };
+    usage(check_standard_input(request.configs.iter().map(|path| &**path)))?;
     let mut servers = Vec::new();
     let mut serials = Vec::new();
     for (n, config) in configs.into_iter().enumerate() {

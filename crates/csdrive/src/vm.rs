@@ -19,6 +19,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::input::is_standard;
 use crate::report::{say, tell};
 use crate::serve::{self, Serving};
 use crate::{Outcome, Usage};
@@ -108,6 +109,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     if options.json && arguments.command.is_none() && std::io::stdin().is_terminal() {
         return Err(Usage(anyhow!(
             "--json is for a command or a script: csdrive vm run --json -- COMMAND"
+        ))
+        .into());
+    }
+    if arguments.command.is_none() && options.drive.iter().any(|path| is_standard(path)) {
+        return Err(Usage(anyhow!(
+            "--drive -: standard input is the guest's shell or script; put the configuration into a file"
         ))
         .into());
     }

@@ -403,6 +403,9 @@ fn a_dash_is_standard_input_or_output() {
     for (line, words) in [
         (format!("csdrive run {object} --input - --input -"), "can be read once"),
         (format!("csdrive run {object} --json --output -"), "standard output takes one"),
+        (format!("csdrive run {object} --output --json"), "--output"),
+        ("csdrive serve --config - --config -".to_owned(), "can be read once"),
+        ("csdrive vm --drive - < /dev/null".to_owned(), "put the configuration into a file"),
     ] {
         let output = shell(&line);
         let text = String::from_utf8_lossy(&output.stderr);

@@ -61,7 +61,7 @@ fn blocks(page: &str) -> Result<Vec<(Place, String)>, String> {
                 other => return Err(format!("{page}:{number}: a block of what? {other:?}")),
             },
             (Some((place, commands)), None) => {
-                Some((place, format!("{commands}{}\n", line.trim_start())))
+                Some((place, format!("{commands}{}\n", line.trim())))
             }
             (Some((place, commands)), Some(_)) => {
                 blocks.extend(place.map(|place| (place, commands)));
@@ -94,7 +94,7 @@ fn here(page: &str) -> Result<(), Failed> {
     }
     fs::create_dir_all(folder.path().join("target/release"))?;
     link(Path::new(env!("CARGO_BIN_EXE_csdrive")), "target/release/csdrive")?;
-    let script = format!("set -ex\n{}", of(page, Place::Here)?);
+    let script = format!("set -exo pipefail\n{}", of(page, Place::Here)?);
     expect(
         &Command::new("bash")
             .args(["-c", &script])
@@ -105,7 +105,7 @@ fn here(page: &str) -> Result<(), Failed> {
 }
 
 fn guest(page: &str) -> Result<(), Failed> {
-    let script = format!("set -ex\n{}", of(page, Place::Guest)?);
+    let script = format!("set -exo pipefail\n{}", of(page, Place::Guest)?);
     let root = root().canonicalize()?.display().to_string();
     let object = format!("{root}/examples/programs/double.bpf.o");
     let vm = ["vm", "run", "--timeout", "600", "--share", &root, "--file", &object, "--"];
@@ -124,22 +124,31 @@ fn ci(page: &str) -> Result<(), Failed> {
         let mut rest: Vec<&str> = run.lines().map(str::trim).collect();
         for line in commands.lines() {
             let command = line.split("  #").next().unwrap_or_default().trim();
-            let found = rest.iter().position(|there| there.starts_with(command));
+            let found = rest.iter().position(|there| *there == command);
             let at = found.ok_or_else(|| format!(".ci/run does not run (here): {command}"))?;
-            rest.drain(..at);
+            rest.drain(..=at);
         }
     }
     Ok(())
 }
 
 /// Why a page's commands cannot be run here, if so.
+///
+/// # Panics
+/// If there is no guest for another reason than that its parts cannot be fetched.
 fn obstacle(page: &str, place: Place) -> Option<String> {
     let is_missing = |program: &str| Command::new(program).arg("--version").output().is_err();
     match place {
         Place::Here if page == "README.md" && is_missing("clang") => Some("no clang".to_owned()),
         Place::Guest => {
             let ran = csdrive(&["vm", "run", "--timeout", "600", "--", "true"]);
-            (ran.code != 0).then(|| ran.stderr.lines().last().unwrap_or("no guest").to_owned())
+            if ran.code == 0 {
+                return None;
+            }
+            let last = ran.stderr.lines().last().unwrap_or_default().to_owned();
+            let is_excuse = ["apt-", "mirror", "Debian"].iter().any(|word| last.contains(word));
+            assert!(is_excuse, "{}", ran.stderr);
+            Some(last)
         }
         _ => None,
     }

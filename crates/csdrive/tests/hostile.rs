@@ -50,11 +50,13 @@ fn has_huge_pages() -> bool {
 
 fn main() {
     let arguments = Arguments::from_args();
-    let names = match peer(&["-", "0", "list"]) {
-        Ok(output) if output.status.success() => {
+    let names: Vec<String> = match peer(&["-", "0", "list"]) {
+        Ok(output) => {
+            // What is there must work.
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
         }
-        _ => Vec::new(),
+        Err(_) => Vec::new(),
     };
     let trials = if names.is_empty() {
         println!("SKIPPED: hostile clients: no python3 (apt-get install python3)");

@@ -180,8 +180,16 @@ impl<'a> Types<'a> {
 
     fn text(&self, offset: u32) -> String {
         let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        // Cut first: a hostile table may have no end of a name for megabytes.
+        let rest = &rest[..rest.len().min(NAME_BYTES_MAX)];
         let text = rest.split(|&byte| byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(&text[..text.len().min(NAME_BYTES_MAX)]).into_owned()
+        String::from_utf8_lossy(text).into_owned()
+    }
+
+    /// True if that is the name at an offset.
+    fn is_named(&self, offset: u32, name: &str) -> bool {
+        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// A type's kind, its size or the type it refers to, and what follows it.
@@ -217,7 +225,7 @@ impl<'a> Types<'a> {
         let is_it = |head: &[u8]| {
             let kind = u32_at(head, 4).map(|info| info >> 24 & 0x1F);
             kind == Some(Self::FUNCTION)
-                && u32_at(head, 0).is_some_and(|n| self.text(n) == function)
+                && u32_at(head, 0).is_some_and(|n| self.is_named(n, function))
         };
         let (head, _) = self.types.iter().find(|(head, _)| is_it(head))?;
         let (Self::PROTOTYPE, _, _, parameters) = self.get(u32_at(head, 8)?)? else { return None };

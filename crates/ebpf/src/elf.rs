@@ -25,6 +25,9 @@ const R_BPF_64_64: u32 = 1;
 const R_BPF_64_ABS64: u32 = 2;
 const R_BPF_64_ABS32: u32 = 3;
 const R_BPF_64_32: u32 = 10;
+/// Why a reference to a symbol is refused if nobody knows what it means.
+const UNKNOWN: &str = "and the object does not say whether clang or gcc wrote it: keep the section .comment (no -fno-ident, no strip)";
+
 /// The number that binutils up to 2.40 has for R_BPF_64_ABS64.
 const R_BPF_DATA_64: u32 = 12;
 const SHF_ALLOC: u64 = 2;
@@ -105,9 +108,35 @@ struct Linker<'a> {
     common: BTreeMap<usize, u64>,
     common_bytes: u64,
     lines: SourceLines,
-    /// The object is gcc's: its assembler (binutils) has put symbols' values into the instructions and data already,
-    /// where clang's leaves an offset to be added to the symbol's value.
-    has_values_in_place: bool,
+    values: Values,
+}
+
+/// What is in instructions and data that refer to a symbol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Values {
+    /// What is to be added to the symbol's value: so clang writes objects.
+    Apart,
+    /// The symbol's value is in it already: so gcc's assembler (binutils) writes objects.
+    InPlace,
+    /// One of the two.
+    Unknown,
+}
+
+impl Values {
+    /// gcc says who it is in `.comment`, unless it is told not to (-fno-ident). Then section names tell: binutils has
+    /// them in a table of their own, clang in that of the symbols' names. But binutils may have rewritten what clang
+    /// wrote.
+    fn of(elf: &Elf<'_>) -> Self {
+        let comment = elf.section_by_name(".comment").and_then(|s| s.data().ok()).unwrap_or(&[]);
+        let says = |word: &[u8]| comment.windows(word.len()).any(|text| text == word);
+        match (says(b"GCC: "), says(b"clang")) {
+            (true, false) => Self::InPlace,
+            (false, true) => Self::Apart,
+            (true, true) => Self::Unknown,
+            (false, false) if elf.section_by_name(".shstrtab").is_some() => Self::Unknown,
+            (false, false) => Self::Apart,
+        }
+    }
 }
 
 impl<'a> Linker<'a> {
@@ -124,7 +153,7 @@ impl<'a> Linker<'a> {
             common: BTreeMap::new(),
             common_bytes: 0,
             lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
-            has_values_in_place: debug(".comment").windows(5).any(|text| text == b"GCC: "),
+            values: Values::of(elf),
         };
         linker.place_sections()?;
         linker.collect_functions()?;
@@ -251,7 +280,7 @@ impl<'a> Linker<'a> {
         let symbol = self.symbol(symbol)?;
         let name = symbol.name().unwrap_or_default().to_owned();
         if let Some(&address) = self.common.get(&symbol.index().0) {
-            if self.has_values_in_place {
+            if self.values != Values::Apart {
                 let reason = format!("common variable '{name}' of gcc's; compile with -fno-common");
                 return Err(refuse(reason));
             }
@@ -277,8 +306,12 @@ impl<'a> Linker<'a> {
         let Some(data) = self.data.get(&section.0) else {
             return Err(refuse(format!("refers to '{name}' in a section that is not loaded")));
         };
-        let value = if self.has_values_in_place { 0 } else { symbol.address() };
-        Ok(data.address.wrapping_add(value))
+        match self.values {
+            Values::Apart => Ok(data.address.wrapping_add(symbol.address())),
+            Values::InPlace => Ok(data.address),
+            Values::Unknown if symbol.address() == 0 => Ok(data.address),
+            Values::Unknown => Err(refuse(format!("refers to '{name}', {UNKNOWN}"))),
+        }
     }
 
     fn relocate_text(&mut self) -> Result<(), LoadError> {
@@ -348,11 +381,17 @@ impl<'a> Linker<'a> {
             return Ok(());
         };
         let imm = i64::from(self.slots[slot].imm) + 1;
-        let target = if self.has_values_in_place {
+        let target = match self.values {
+            Values::Apart => (symbol.address() as i64).wrapping_add(imm * Instruction::SIZE as i64),
             // In bytes, of the section.
-            imm
-        } else {
-            (symbol.address() as i64).wrapping_add(imm * Instruction::SIZE as i64)
+            Values::InPlace => imm,
+            // An offset of 0 means the symbol itself, or the beginning of the section.
+            Values::Unknown if imm == 0 && symbol.address() == 0 => 0,
+            Values::Unknown => {
+                let place = format!("function '{function}'");
+                let reason = format!("calls '{name}', {UNKNOWN}");
+                return Err(LoadError::Relocation { place, reason });
+            }
         };
         let text = self.text.iter().find(|t| t.index == section);
         let Some(text) = text.filter(|_| target >= 0 && target % 8 == 0) else {
@@ -382,7 +421,7 @@ impl<'a> Linker<'a> {
                 };
                 let size = match r_type.0 {
                     R_BPF_64_ABS64 => 8,
-                    R_BPF_DATA_64 if self.has_values_in_place => 8,
+                    R_BPF_DATA_64 if self.values != Values::Apart => 8,
                     R_BPF_64_ABS32 => 4,
                     other => {
                         let reason = format!("relocation type {other} in a data section");

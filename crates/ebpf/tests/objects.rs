@@ -27,6 +27,55 @@ fn gcc_has_pointers_in_data() {
     assert_eq!(run(object, Some("gptr")).result, Ok(9));
 }
 
+/// Without `.comment` (-fno-ident, strip) nobody knows whose symbols' values these are: 3000 would be as plausible.
+#[test]
+fn an_object_of_nobody_knows_whom_is_refused_where_that_matters() {
+    let mut object = include_bytes!("objects/gcc-global-addend.o").to_vec();
+    let at = object.windows(5).position(|text| text == b"GCC: ").unwrap();
+    object[at..at + 5].fill(b'x');
+    let refused = Program::load(&object, Some("lk")).unwrap_err().to_string();
+    assert!(refused.contains("'vc'") && refused.contains(".comment"), "{refused}");
+}
+
+/// Names in the type information that never end: looking for one costs no more than its length.
+#[test]
+fn hostile_type_information_takes_no_time() {
+    let mut btf = vec![0x9F, 0xEB, 1, 0];
+    let (count, strings) = (200_000u32, 4_000_000u32);
+    for number in [24, 0, 12 * count, 12 * count, strings] {
+        btf.extend(number.to_le_bytes());
+    }
+    for n in 0..count {
+        // FUNC, of a name somewhere.
+        btf.extend([n, 12 << 24, 1].into_iter().flat_map(u32::to_le_bytes));
+    }
+    btf.resize(btf.len() + strings as usize, b'a');
+    let object = include_bytes!("objects/unpacked-args.o");
+    let object = with_section(object, ".BTF", &btf);
+    // It would take minutes.
+    Program::load(&object, None).unwrap();
+}
+
+/// An object whose section has other contents, appended.
+fn with_section(object: &[u8], name: &str, contents: &[u8]) -> Vec<u8> {
+    let mut object = object.to_vec();
+    let number = |object: &[u8], at: usize, len: usize| {
+        object[at..at + len].iter().rev().fold(0usize, |n, byte| n << 8 | usize::from(*byte))
+    };
+    let (headers, count, names) =
+        (number(&object, 0x28, 8), number(&object, 0x3C, 2), number(&object, 0x3E, 2));
+    let names = number(&object, headers + 64 * names + 0x18, 8);
+    let header = (0..count).map(|n| headers + 64 * n).find(|&header| {
+        let at = names + number(&object, header, 4);
+        object[at..].starts_with(name.as_bytes()) && object[at + name.len()] == 0
+    });
+    let (header, end) = (header.unwrap(), object.len() as u64);
+    object[header + 0x18..header + 0x20].copy_from_slice(&end.to_le_bytes());
+    object[header + 0x20..header + 0x28].copy_from_slice(&(contents.len() as u64).to_le_bytes());
+    object.extend(contents);
+    object
+}
+
 /// Calls of global and local functions, pointers to global and local variables, strings. What is right, gcc for the
 /// host says.
 #[test]

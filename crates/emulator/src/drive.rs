@@ -196,11 +196,12 @@ impl Drive {
         self.raised.dedup();
         for &vector in &self.raised {
             self.statistics.interrupts += u64::from(self.lines.signal(vector));
-        }
-        if let Some(vector) = self.lines.take_stuck() {
-            self.complaint = Some(format!(
-                "the client made the eventfd of interrupt {vector} block and filled it; the drive no longer signals it"
-            ));
+            // At once: it is the last one that was stuck.
+            if let Some(vector) = self.lines.take_stuck() {
+                self.complaint = Some(format!(
+                    "the client made the eventfd of interrupt {vector} block and filled it; the drive no longer signals it"
+                ));
+            }
         }
     }
 

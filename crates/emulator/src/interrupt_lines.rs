@@ -93,7 +93,8 @@ impl InterruptLines {
         true
     }
 
-    /// The vector whose eventfd kept the drive waiting, if there was one since the last call: it is disconnected.
+    /// The vector that was signalled last, if its eventfd kept the drive waiting: it is disconnected. To be called after
+    /// each signal.
     #[inline]
     pub(crate) fn take_stuck(&mut self) -> Option<usize> {
         if !self.shared.was_stuck.load(Ordering::Relaxed) {

@@ -99,14 +99,16 @@ impl Shared {
 
     /// The next item; `None` at the end.
     fn next(&self, pacer: &mut Pacer) -> Option<WorkItem> {
-        self.spin(pacer);
+        let has_spun = self.spin(pacer);
         let mut queue = self.queue();
         while queue.items.is_empty() && !queue.is_over {
             let began = Instant::now();
             queue.sleepers += 1;
             queue = self.is_wanted.wait(queue).unwrap_or_else(PoisonError::into_inner);
             queue.sleepers -= 1;
-            pacer.was_blocked(began, Instant::now());
+            if has_spun {
+                pacer.was_blocked(began, Instant::now());
+            }
         }
         if queue.is_over {
             return None;
@@ -120,14 +122,16 @@ impl Shared {
         item
     }
 
-    /// Waits a little for an item without sleeping, unless another worker does.
-    fn spin(&self, pacer: &mut Pacer) {
+    /// Waits a little for an item without sleeping, unless another worker does; true if it was in vain.
+    fn spin(&self, pacer: &mut Pacer) -> bool {
         if self.is_spinning.swap(true, Ordering::SeqCst) {
-            return;
+            return false;
         }
+        let mut is_in_vain = true;
         loop {
             if self.item_count.load(Ordering::Relaxed) > 0 {
                 pacer.found_work();
+                is_in_vain = false;
                 break;
             }
             if pacer.found_nothing(Instant::now()) == Wait::Block {
@@ -137,6 +141,7 @@ impl Shared {
         }
         // Who put an item into the queue before this need not have woken anyone; the queue is looked at after it.
         self.is_spinning.store(false, Ordering::SeqCst);
+        is_in_vain
     }
 }
 
@@ -152,7 +157,8 @@ impl Workers {
                 while let Some(item) = shared.next(&mut pacer) {
                     let done = item.run(&mut worker);
                     shared.results().push_back(done);
-                    shared.result_count.fetch_add(1, Ordering::Release);
+                    // With the waker's flag: one of the two threads sees what the other wrote.
+                    shared.result_count.fetch_add(1, Ordering::SeqCst);
                     waker.wake();
                 }
             });
@@ -176,7 +182,7 @@ impl Workers {
     /// A program that has run.
     #[inline]
     pub(crate) fn done(&mut self) -> Option<WorkDone> {
-        if self.under_way == 0 || self.shared.result_count.load(Ordering::Acquire) == 0 {
+        if self.under_way == 0 || self.shared.result_count.load(Ordering::SeqCst) == 0 {
             return None;
         }
         let done = self.shared.results().pop_front()?;

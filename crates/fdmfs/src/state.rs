@@ -226,8 +226,8 @@ impl<T: Submit> State<T> {
         let request = run::parse(text).map_err(|why| (why, Errno::EINVAL))?;
         let missing =
             |folder: &str, name: &str| (format!("there is no {folder}/{name}"), Errno::ENOENT);
-        let found = self.nodes.programs.get(OsStr::new(request.program)).copied();
-        let ino = found.ok_or_else(|| missing("programs", request.program))?;
+        let found = self.find_name(fixed::PROGRAMS, OsStr::new(request.program));
+        let ino = found.map_err(|_| missing("programs", request.program))?;
         let index = match self.nodes.get(ino).map(|node| &node.kind) {
             Some(Kind::Program(program)) => program.index(),
             _ => None,
@@ -366,9 +366,10 @@ impl<T: Submit> State<T> {
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         for program in there.iter().filter(|program| !indices.contains(&program.index)) {
             let (index, is_active) = (program.index, program.is_active);
-            let name = OsString::from(format!("program-{index}"));
-            if self.nodes.programs.contains_key(&name) {
-                continue;
+            let mut name = OsString::from(format!("program-{index}"));
+            // A file that was copied in may have that name.
+            while self.nodes.programs.contains_key(&name) {
+                name.push("-");
             }
             let kind = Kind::Program(ProgramFile::Found { index, is_active });
             self.nodes.add(fixed::PROGRAMS, &name, Node::new(kind, 0o644, owner));

@@ -197,6 +197,7 @@ impl<D: RunDelay> Pacer<D> {
     #[cold]
     fn judge(&mut self, now: Instant) {
         let Some(run_delay) = self.run_delay.run_delay() else { return };
+        // (Another thread that goes on with this has another count: less than nothing is nothing.)
         let watch = self.watch.replace(Watch { since: now, run_delay, blocks: 0 });
         let Some(watch) = watch else { return };
         let elapsed = now.saturating_duration_since(watch.since);

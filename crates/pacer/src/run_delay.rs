@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 /// A source of a thread's `run_delay`.
@@ -16,6 +17,8 @@ pub trait RunDelay {
 #[derive(Debug, Default)]
 pub struct SchedStat {
     file: Source,
+    /// The thread whose file it is.
+    thread: Option<ThreadId>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +32,9 @@ enum Source {
 
 impl RunDelay for SchedStat {
     fn run_delay(&mut self) -> Option<Duration> {
-        if matches!(self.file, Source::Unopened) {
+        let thread = Some(std::thread::current().id());
+        if matches!(self.file, Source::Unopened) || self.thread != thread {
+            self.thread = thread;
             self.file =
                 File::open("/proc/thread-self/schedstat").map_or(Source::Missing, Source::Open);
         }
