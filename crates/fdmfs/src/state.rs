@@ -126,8 +126,9 @@ impl<T: Submit> State<T> {
         let (total, free) = self.files.capacity();
         let Copied { in_drive, through_host } = self.copied;
         let on_drive = self.storage.as_ref().is_some_and(Storage::is_on_drive);
+        let pid = std::process::id();
         format!(
-            "{{\"format_version\": 1, \"memory_bytes\": {total}, \"memory_free_bytes\": {free}, \
+            "{{\"format_version\": 1, \"pid\": {pid}, \"memory_bytes\": {total}, \"memory_free_bytes\": {free}, \
              \"storage_on_drive\": {on_drive}, \"copied_in_drive_bytes\": {in_drive}, \
              \"copied_through_host_bytes\": {through_host}}}\n"
         )

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use client::{Drive, Passthrough};
@@ -17,6 +18,9 @@ use crate::{Outcome, Usage, usage};
 
 /// What the process that serves the file system says when it is there.
 const READY: &str = "mounted";
+
+/// How long a server may take to end once its file system is unmounted.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -168,12 +172,34 @@ fn lock(controller: &str) -> Result<std::fs::File> {
     }
 }
 
+/// The process that serves a mounted file system, if it still does.
+fn server_of(dir: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(dir.join("statistics")).ok()?;
+    serde_json::from_str::<serde_json::Value>(&text).ok()?["pid"].as_u64()
+}
+
+/// Waits until a server has let go of the drive and of the storage folder, so that they can be used at once.
+fn await_end(server: u64) {
+    let start = Instant::now();
+    // One that has ended and that its parent has not asked for is a zombie (state Z).
+    let is_there = || {
+        let stat = std::fs::read_to_string(format!("/proc/{server}/stat"));
+        stat.is_ok_and(|text| !text.contains(") Z "))
+    };
+    while is_there() && start.elapsed() < END_PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn unmount(dir: &Path, lazily: bool) -> Result<Outcome> {
+    // The server itself, which does this at a signal, does not wait for itself.
+    let server = server_of(dir).filter(|server| *server != u64::from(std::process::id()));
     let lazy: &[&str] = if lazily { &["-l"] } else { &[] };
     let mut said = String::new();
     for (program, arguments) in [("umount", lazy), ("fusermount3", &["-u"])] {
         let Ok(output) = Process::new(program).args(arguments).arg(dir).output() else { continue };
         if output.status.success() {
+            server.into_iter().for_each(await_end);
             return Ok(Outcome::Success);
         }
         said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
