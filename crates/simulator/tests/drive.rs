@@ -319,8 +319,11 @@ fn identify_and_logs_have_real_contents() {
     let mut seen = Vec::new();
     for (nsid, set) in [(1, 0), (2, 3), (3, 4)] {
         let page = session.identify(cns::NAMESPACE_DESCRIPTORS, nsid, CommandSet::NVM).unwrap();
-        assert_eq!((page[0], page[1], page[12], page[13], page[32], page[33]), (1, 8, 2, 16, 4, 1));
-        assert_eq!(page[36], set);
+        // Type and length of each: EUI64, NGUID, UUID (of version 8 and RFC 9562's variant), CSI.
+        let kinds = [0, 12, 32, 52].map(|at| (page[at], page[at + 1]));
+        assert_eq!(kinds, [(1, 8), (2, 16), (3, 16), (4, 1)]);
+        assert_eq!((page[36 + 6] >> 4, page[36 + 8] >> 6), (8, 0b10));
+        assert_eq!(page[56], set);
         seen.push(page[4..12].to_vec());
         let page = session.identify(cns::INDEPENDENT_NAMESPACE, nsid, CommandSet::NVM).unwrap();
         assert_eq!(page[14], 1, "ready");
