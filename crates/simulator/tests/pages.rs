@@ -158,9 +158,10 @@ fn identify_lists_and_the_rest() {
             &[
                 (0, 4, "EUI64 header", 0x0801),
                 (12, 4, "NGUID header", 0x1002),
-                (32, 4, "CSI header", 0x0104),
-                (36, 1, "CSI", csi.into()),
-                (37, 4, "end", 0),
+                (32, 4, "UUID header", 0x1003),
+                (52, 4, "CSI header", 0x0104),
+                (56, 1, "CSI", csi.into()),
+                (57, 4, "end", 0),
             ],
         );
         let page = identify(s, 0x08, nsid as u32, 0);
