@@ -12,7 +12,7 @@ use pacer::{Limits, Pacer, Wait};
 use rustix::event::EventfdFlags;
 
 /// How long a worker waits for the next program before it sleeps.
-const SPIN: Limits = Limits { min: Duration::from_micros(10), max: Duration::from_micros(50) };
+const SPIN: Limits = Limits { min: Duration::from_micros(30), max: Duration::from_micros(60) };
 
 /// Wakes a thread that waits for a file descriptor, if it does.
 #[derive(Debug)]
