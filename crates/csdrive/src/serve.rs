@@ -102,14 +102,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     });
     let mut results = Vec::new();
     for drive in drives {
-        let ended =
-            drive.thread.join().map_err(|_| anyhow!("{}: a bug", drive.socket.display()))?;
-        let statistics = ended.with_context(|| drive.socket.display().to_string())?;
+        let socket = drive.socket.clone();
+        let statistics = drive.join()?;
         if !arguments.json {
-            say!("{}: {}", drive.socket.display(), lateness(&statistics.lateness));
+            say!("{}: {}", socket.display(), lateness(&statistics.lateness));
         }
         let mut document = statistics_of(&statistics);
-        document["socket"] = json!(drive.socket);
+        document["socket"] = json!(socket);
         results.push(document);
     }
     if arguments.json {

@@ -136,8 +136,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let is_own = self.state().nodes.names(parent.0).is_some();
-        let made = if is_own {
+        let made = if self.is_own(parent) {
             let folder = Folder { parent: parent.0, names: Names::new() };
             self.make_in_memory(request, parent.0, name, (Kind::Folder(folder), mode & !umask))
         } else {
@@ -158,8 +157,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        let is_own = self.state().nodes.names(parent.0).is_some();
-        let made = if is_own {
+        let made = if self.is_own(parent) {
             let link = (Kind::Link(target.to_owned()), 0o777);
             self.make_in_memory(request, parent.0, name, link)
         } else {
@@ -172,8 +170,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let is_own = self.state().nodes.names(parent.0).is_some();
-        let done = if is_own {
+        let done = if self.is_own(parent) {
             self.state().unlink(parent.0, name)
         } else {
             self.in_storage(request, parent.0, name, |state, path, full| {
@@ -186,8 +183,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let is_own = self.state().nodes.names(parent.0).is_some();
-        let done = if is_own {
+        let done = if self.is_own(parent) {
             self.state().remove_folder(parent.0, name)
         } else {
             self.in_storage(request, parent.0, name, |state, path, full| {
@@ -394,6 +390,11 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
 }
 
 impl<T: Submit> Fdmfs<T> {
+    /// True for a folder of ours: not of the storage folder.
+    fn is_own(&self, folder: INodeNo) -> bool {
+        self.state().nodes.names(folder.0).is_some()
+    }
+
     /// How long the kernel may keep a name and its attributes.
     fn lifetime(&self, ino: INodeNo) -> Duration {
         if matches!(ino.0, fixed::ROOT | fixed::MEMORY | fixed::PROGRAMS) {
