@@ -108,6 +108,17 @@ pub(crate) fn parse_range(text: &str) -> Result<(u64, u32), String> {
     Ok((parse_number(start)?, len))
 }
 
+/// A folder that goes with the process.
+pub(crate) fn temporary_folder() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().map_err(|error| {
+        let cause = error.kind();
+        anyhow::anyhow!(
+            "no temporary folder in {} ({cause}): set TMPDIR to a folder that you may write",
+            std::env::temp_dir().display()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Sources;
-use crate::input::check_standard_input;
+use crate::input::{check_standard_input, is_standard};
 use crate::report::{say, tell};
 use crate::{Outcome, usage};
 
@@ -118,7 +118,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 /// Makes and starts all drives; if one cannot be made, none is served.
+/// Checks the configurations of drives that are to be served, except one that comes by standard input.
+///
+/// # Errors
+/// If one is wrong.
+pub(crate) fn check(configs: &[PathBuf], set: &[String], femu: &[String]) -> Result<()> {
+    let files = configs.iter().filter(|path| !is_standard(path)).cloned().map(Some);
+    let standard = configs.is_empty().then_some(None);
+    for config in files.chain(standard) {
+        let sources = Sources { config, set: set.to_vec(), femu: femu.to_vec() };
+        usage(sources.load().map_err(Into::into))?;
+    }
+    Ok(())
+}
+
 pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
+    // There it is seen whether what a client passes is an event that can be signalled.
+    std::fs::metadata("/proc/self/fd")
+        .context("/proc/self/fd cannot be read, and a served drive needs it: mount /proc")?;
     let configs: Vec<Option<PathBuf>> = match request.configs {
         [] => vec![None],
         files => files.iter().cloned().map(Some).collect(),
@@ -222,7 +239,8 @@ pub(crate) fn lateness(lateness: &Lateness) -> String {
     let Lateness { completions, late, .. } = lateness;
     let tolerance = Lateness::TOLERANCE;
     if *late == 0 {
-        return format!("{completions} completions, none over {tolerance} late");
+        let noun = if *completions == 1 { "completion" } else { "completions" };
+        return format!("{completions} {noun}, none over {tolerance} late");
     }
     format!(
         "{completions} completions, {late} of them over {tolerance} late: by {} on average, {} at most",

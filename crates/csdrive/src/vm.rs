@@ -129,8 +129,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         TcpListener::bind(("127.0.0.1", port))
             .with_context(|| format!("port {port} for ssh; choose another with --ssh-port"))?;
     }
+    check(options)?;
     let parts = parts::find()?;
-    let folder = tempfile::tempdir()?;
+    let folder = crate::input::temporary_folder()?;
     let command = match &arguments.command {
         Some(VmCommand::Run { command }) => quoted(command),
         None if is_terminal => SHELL.to_owned(),
@@ -165,7 +166,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         keys: &keys,
         has_share: options.share.is_some(),
     }
-    .write(&payload)?;
+    .write(&payload)
+    .with_context(|| payload.display().to_string())?;
     let hardware = Hardware {
         memory: options.memory.clone(),
         cpus: options.cpus,
@@ -261,6 +263,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     outcome(ended, &machine, options, is_terminal)
 }
 
+/// What can be wrong with the options without a machine: found before anything is fetched.
+fn check(options: &Options) -> Result<()> {
+    let files = options.file.iter().map(|path| ("--file", path));
+    let own = [("--kernel", &options.kernel), ("--initramfs", &options.initramfs)];
+    let own = own.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    for (name, path) in files.chain(own) {
+        fs::metadata(path).with_context(|| format!("{name} {}", path.display()))?;
+    }
+    if let Some(shared) = &options.share
+        && !shared.is_dir()
+    {
+        bail!("--share {}: no such folder", shared.display());
+    }
+    if let Some(disk) = &options.disk
+        && let Some(folder) = disk.parent().filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::metadata(folder)
+            .with_context(|| format!("--disk {}: {}", disk.display(), folder.display()))?;
+    }
+    serve::check(&options.drive, &options.set, &options.femu)
+}
+
 /// What has become of a guest.
 fn outcome(
     ended: Ended,
@@ -329,9 +353,6 @@ struct Share {
 
 impl Share {
     fn start(parts: &Parts, shared: &Path, folder: &Path) -> Result<Self> {
-        if !shared.is_dir() {
-            bail!("--share {}: no such folder", shared.display());
-        }
         let socket = folder.join("share");
         let log = fs::File::create(folder.join("virtiofsd"))?;
         let server = qemu::with_parent(&parts.tools().command("usr/libexec/virtiofsd"))

@@ -176,7 +176,9 @@ fn install((suite, packages): (&str, &[&str]), into: &Path) -> Vec<String> {
 pub(crate) fn run(program: &'static str, command: &mut Command) -> Result<String, Error> {
     let output = command.output().map_err(|cause| Error::Program { program, cause })?;
     if !output.status.success() {
-        return Err(Error::of_apt(program, &String::from_utf8_lossy(&output.stderr)));
+        // Why a mirror cannot be reached may stand in the one, and what follows from it in the other.
+        let words = [output.stderr, output.stdout].concat();
+        return Err(Error::of_apt(program, &String::from_utf8_lossy(&words)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

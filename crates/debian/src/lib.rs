@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// The mirror cannot be reached.
     #[error(
-        "no network: apt cannot reach the Debian mirror ({0}); connect this machine, or set http_proxy, and try again: \
+        "no network: apt cannot reach the Debian mirror ({0}); connect this machine, or set http_proxy right, and try again: \
          what is already fetched is kept"
     )]
     Network(String),
@@ -57,7 +57,8 @@ pub enum Error {
     },
     /// The machine's own configuration names no mirror.
     #[error(
-        "no Debian mirror in {0} or its sources.list: parts come from the mirror that apt uses"
+        "no Debian mirror in {0} or its sources.list: parts come from the mirror that apt uses; add a line \
+         'deb http://deb.debian.org/debian trixie main', or one with your mirror's address, which ends in /debian"
     )]
     Mirror(PathBuf),
     /// A file or folder.
@@ -73,7 +74,7 @@ pub enum Error {
 impl Error {
     /// Why a program of apt's failed, by what it said.
     fn of_apt(program: &'static str, text: &str) -> Self {
-        const NETWORK: [&str; 7] = [
+        const NETWORK: [&str; 10] = [
             "Could not resolve",
             "Temporary failure resolving",
             "Could not connect",
@@ -81,6 +82,9 @@ impl Error {
             "Unable to connect",
             "Connection failed",
             "Connection timed out",
+            "Connection refused",
+            "Network is unreachable",
+            "No route to host",
         ];
         let line_with = |words: &[&str]| {
             let mut lines = text.lines().map(str::trim);

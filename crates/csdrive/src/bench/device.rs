@@ -96,7 +96,7 @@ struct Served {
 
 impl Served {
     fn start(keys: &[&str]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = crate::input::temporary_folder()?;
         let mut command = Command::new(std::env::current_exe().context("where csdrive is")?);
         command.arg("serve").arg("--json").arg("--socket").arg(folder.path().join("drive"));
         for key in keys {

@@ -77,6 +77,8 @@ fn print(results: &Value) {
         }
     }
     if let Some(reason) = results["without"]["native"].as_str() {
-        tell!("csdrive: no native code to compare with: {reason}");
+        tell!(
+            "csdrive: no native code to compare with: {reason} (apt-get install clang, or --clang)"
+        );
     }
 }

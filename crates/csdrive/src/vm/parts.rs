@@ -161,17 +161,22 @@ fn is_full(error: &anyhow::Error) -> bool {
 }
 
 fn cache() -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    // A relative path is to be ignored, an empty one means nothing (XDG Base Directory Specification 0.8).
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("csdrive"))
+    let base = base.context(
+        "neither XDG_CACHE_HOME nor HOME is an absolute path: set XDG_CACHE_HOME to a folder for QEMU and the guest's disk",
+    )?;
+    Ok(base.join("csdrive"))
 }
 
 /// Makes the parts; gives how many bytes were fetched.
 fn make(parts: &mut Parts) -> Result<u64> {
     let folder = parts.folder.clone();
     tell!(
-        "csdrive: the first virtual machine takes QEMU, a kernel and a guest's disk from Debian packages: about \
-         240 MB to fetch; 1.6 GB in {} when done, in some minutes",
+        "csdrive: the first virtual machine takes QEMU, a kernel and a guest's disk from Debian packages, in some minutes: \
+         about 240 MB to fetch; 2.5 GB in {} while it is made, 1.6 GB when done",
         folder.display()
     );
     let archive = Archive::open(&folder.join("apt"), &[RELEASE, BACKPORTS], &["amd64"])?;
@@ -310,9 +315,11 @@ fn write_system(
 
 /// Lets the guest run its packages' scripts.
 fn configure(parts: &Parts, image: &Path, packages: u64) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = crate::input::temporary_folder()?;
     let payload = folder.path().join("payload");
-    Payload { command: include_str!("configure.sh"), ..Payload::default() }.write(&payload)?;
+    Payload { command: include_str!("configure.sh"), ..Payload::default() }
+        .write(&payload)
+        .with_context(|| payload.display().to_string())?;
     let hardware = Hardware {
         memory: "1G".to_owned(),
         cpus: 2,

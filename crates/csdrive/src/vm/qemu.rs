@@ -264,7 +264,7 @@ pub(super) fn kvm_works(parts: &Parts, image: &Path) -> Result<bool> {
         return Ok(works);
     }
     tell!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
-    let folder = tempfile::tempdir()?;
+    let folder = crate::input::temporary_folder()?;
     let payload = folder.path().join("payload");
     Payload { command: "true", ..Payload::default() }.write(&payload)?;
     let hardware =
