@@ -1,6 +1,6 @@
 //! The units and the jobs on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use simtime::{Duration, Instant};
 
@@ -95,11 +95,12 @@ struct Unit {
     switch_due: bool,
     /// Its last job left so long after its modelled time.
     behind: Duration,
-    /// When to look at it next: its job may have finished or used up its slice.
-    check_at: Option<Instant>,
+    /// When its job finishes, if that is known.
+    ends: Option<Instant>,
 }
 
-/// Compute units with a scheduler: a pure state machine over virtual time.
+/// Compute units with a scheduler: a pure state machine over virtual time. What happens to a job costs time that grows with
+/// the logarithm of the units and jobs there are.
 #[derive(Debug)]
 pub struct Engine {
     units: Vec<Unit>,
@@ -107,8 +108,14 @@ pub struct Engine {
     policy: Box<dyn Policy>,
     groups: Groups,
     context_switch_time: Duration,
-    /// Earliest look at any unit. Units hold their own times, so that plans that change leave
-    /// nothing behind.
+    /// Units without a job.
+    idle: BTreeSet<UnitId>,
+    /// When the jobs on units finish, as far as it is known.
+    ends: BTreeSet<(Instant, UnitId)>,
+    /// When the time slices of jobs on units end. They matter only while other jobs wait.
+    slices: BTreeSet<(Instant, UnitId)>,
+    now: Instant,
+    /// The earliest of both.
     next: Instant,
     records: Option<Vec<UnitRecord>>,
 }
@@ -132,6 +139,10 @@ impl Engine {
             policy,
             groups: Groups::default(),
             context_switch_time: config.context_switch_time,
+            idle: (0..config.units).map(UnitId).collect(),
+            ends: BTreeSet::new(),
+            slices: BTreeSet::new(),
+            now: Instant::ZERO,
             next: Instant::NEVER,
             records: None,
         }
@@ -140,23 +151,30 @@ impl Engine {
     /// Adds a job. Its cost may come later, with [`Self::set_cost`].
     ///
     /// # Panics
-    /// If the engine already has a job of that name, or has no such group.
+    /// If the engine already has a job of that name, or has no such group; if time goes back.
     pub fn submit(&mut self, now: Instant, job: JobId, group: GroupId, cost: Option<Duration>) {
+        self.pass(now);
         let (consumed, behind) = (Duration::ZERO, Duration::ZERO);
         let state = Job { group, submitted: now, cost, consumed, unit: None, behind };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
         self.groups.job_came(group);
         self.policy.enqueue(job, group);
         self.dispatch(now);
-        // A job that waits limits the slices of those that run.
-        for unit in 0..self.units.len() {
-            self.plan(now, UnitId(unit as u32));
-        }
         self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        self.next = self.next_look().map_or(Instant::NEVER, |(at, _)| at);
+    }
+
+    fn pass(&mut self, now: Instant) {
+        assert!(now >= self.now, "time went back from {} to {} ns", self.now.as_ns(), now.as_ns());
+        self.now = now;
     }
 
     /// Says how much unit time a job needs in all. If it already had that much, it finishes now.
     pub fn set_cost(&mut self, now: Instant, job: JobId, cost: Duration) {
+        self.pass(now);
         let Some(state) = self.jobs.get_mut(&job) else { return };
         state.cost = Some(cost);
         if let Some(unit) = state.unit {
@@ -167,18 +185,19 @@ impl Engine {
 
     /// Takes a job away; its unit is free at once. False if there is no such job.
     pub fn cancel(&mut self, now: Instant, job: JobId) -> bool {
+        self.pass(now);
         let Some(state) = self.jobs.remove(&job) else { return false };
         match state.unit {
             Some(unit) => {
                 self.leave(now, unit, state.group);
                 self.dispatch(now);
-                self.refresh();
             }
             None => {
                 assert!(self.policy.remove(job, state.group), "a job neither runs nor waits");
             }
         }
         self.groups.job_went(state.group, false);
+        self.refresh();
         true
     }
 
@@ -221,25 +240,29 @@ impl Engine {
 
     /// Runs every event due at or before `now`, appending finished jobs.
     pub fn advance(&mut self, now: Instant, finished: &mut Vec<Finished>) {
-        while self.next <= now && self.next != Instant::NEVER {
-            let at = self.next;
-            let due = self.units.iter_mut().position(|unit| unit.check_at == Some(at));
-            let unit = due.expect("the earliest look is some unit's");
-            self.units[unit].check_at = None;
-            self.check(at, UnitId(unit as u32), finished);
-            self.refresh();
+        while let Some((at, unit)) = self.next_look().filter(|(at, _)| *at <= now) {
+            self.pass(at);
+            self.check(at, unit, finished);
         }
+        self.pass(now);
+        self.refresh();
     }
 
-    /// Finds the earliest look again.
-    fn refresh(&mut self) {
-        let times = self.units.iter().filter_map(|unit| unit.check_at);
-        self.next = times.min().unwrap_or(Instant::NEVER);
+    /// The unit whose job is the next to finish or to use up its slice, and when: of several the lowest.
+    #[inline]
+    fn next_look(&self) -> Option<(Instant, UnitId)> {
+        let end = self.ends.first().copied();
+        if self.slices.is_empty() || self.policy.waiting() == 0 {
+            return end;
+        }
+        // A slice may have ended while nothing waited.
+        let slice = self.slices.first().map(|(at, unit)| (self.now.max(*at), *unit));
+        end.into_iter().chain(slice).min()
     }
 
     /// When to call [`Self::advance`] again.
     pub fn next_event(&self) -> Option<Instant> {
-        self.next.unless_never()
+        self.next_or_never().unless_never()
     }
 
     /// As [`Self::next_event`]; `Instant::NEVER` if nothing is under way.
@@ -265,18 +288,18 @@ impl Engine {
 
     /// Idle units take waiting jobs, lowest unit first.
     fn dispatch(&mut self, now: Instant) {
-        for number in 0..self.units.len() {
-            let id = UnitId(number as u32);
-            if self.units[number].job.is_some() {
-                continue;
-            }
+        while let Some(&id) = self.idle.first() {
             let Some(job) = self.policy.pick(id) else { return };
-            let unit = &mut self.units[number];
+            self.idle.remove(&id);
+            let unit = &mut self.units[id.0 as usize];
             let switch = if unit.switch_due { self.context_switch_time } else { Duration::ZERO };
             unit.switch_due = false;
             unit.job = Some(job);
             unit.since = now + switch;
             unit.slice_end = self.policy.time_slice().map(|slice| unit.since + slice);
+            if let Some(slice_end) = unit.slice_end {
+                self.slices.insert((slice_end, id));
+            }
             let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
             state.unit = Some(id);
             // Only a job that already waited would have begun earlier.
@@ -286,46 +309,44 @@ impl Engine {
         }
     }
 
-    /// Schedules the next look at a unit: its job's end, or its slice's end if others wait.
+    /// Notes when a unit's job finishes, once its cost is known.
     fn plan(&mut self, now: Instant, id: UnitId) {
         let unit = &mut self.units[id.0 as usize];
-        unit.check_at = None;
         let Some(job) = unit.job else { return };
         let state = &self.jobs[&job];
-        let end = state.cost.map(|cost| unit.since + (cost - state.consumed));
-        let slice_end = unit.slice_end.filter(|_| self.policy.waiting() > 0);
-        let Some(at) = end.into_iter().chain(slice_end).min() else { return };
-        unit.check_at = Some(at.max(now));
+        let ends = state.cost.map(|cost| (unit.since + (cost - state.consumed)).max(now));
+        if let Some(before) = core::mem::replace(&mut unit.ends, ends) {
+            self.ends.remove(&(before, id));
+        }
+        if let Some(ends) = ends {
+            self.ends.insert((ends, id));
+        }
     }
 
-    /// Looks at a unit whose job may have finished or used up its slice.
+    /// Looks at a unit whose job finished or used up its slice.
     fn check(&mut self, now: Instant, id: UnitId, finished: &mut Vec<Finished>) {
-        let unit = &mut self.units[id.0 as usize];
+        let unit = &self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
         let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
         let stay = now.since(unit.since);
         let consumed = state.consumed + stay;
-        // At the end of virtual time nothing is left to wait for.
-        let over = now == Instant::NEVER;
-        if state.cost.is_some_and(|cost| consumed >= cost || over) {
+        let group = state.group;
+        if unit.ends.is_some_and(|ends| ends <= now) {
             let ran = state.cost.unwrap_or(consumed);
             let waited = now.since(state.submitted) - ran;
             let late = state.behind + (consumed - ran);
             finished.push(Finished { job, at: now, ran, waited, late });
-            let group = state.group;
             self.jobs.remove(&job);
             self.leave(now, id, group);
             self.units[id.0 as usize].behind = late;
             self.groups.job_went(group, true);
-        } else if unit.slice_end.is_some_and(|end| end <= now) && self.policy.waiting() > 0 {
+        } else {
+            // Its slice ended, and others wait.
             state.consumed = consumed;
             state.unit = None;
-            let group = state.group;
             self.policy.enqueue(job, group);
             self.leave(now, id, group);
             self.units[id.0 as usize].switch_due = true;
-        } else {
-            return self.plan(now, id);
         }
         self.dispatch(now);
     }
@@ -339,6 +360,12 @@ impl Engine {
         if let Some(records) = &mut self.records {
             records.push(UnitRecord { unit: id, job, start: unit.since, end: now });
         }
-        unit.check_at = None;
+        if let Some(ends) = unit.ends.take() {
+            self.ends.remove(&(ends, id));
+        }
+        if let Some(slice_end) = unit.slice_end.take() {
+            self.slices.remove(&(slice_end, id));
+        }
+        self.idle.insert(id);
     }
 }

@@ -1,6 +1,6 @@
 //! The built-in policies: groups share time by weight; within a group, first in, first out, or round robin.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use simtime::Duration;
 
@@ -19,7 +19,10 @@ const SCALE: u128 = 1 << 16;
 pub struct Shares {
     slice: Option<Duration>,
     groups: BTreeMap<GroupId, Group>,
-    waiting: usize,
+    /// Jobs that wait, with the place of each in its group.
+    waiting: BTreeMap<JobId, u64>,
+    /// Places given so far.
+    places: u64,
     /// What the group that was picked last had used.
     used: u128,
 }
@@ -27,7 +30,8 @@ pub struct Shares {
 #[derive(Debug)]
 struct Group {
     weight: u128,
-    waiting: VecDeque<JobId>,
+    /// By place, which is the order in which they came.
+    waiting: BTreeMap<u64, JobId>,
     running: u128,
     /// Unit time used, divided by the weight.
     used: u128,
@@ -52,7 +56,7 @@ impl Shares {
     }
 
     fn new(slice: Option<Duration>) -> Self {
-        Self { slice, groups: BTreeMap::new(), waiting: 0, used: 0 }
+        Self { slice, groups: BTreeMap::new(), waiting: BTreeMap::new(), places: 0, used: 0 }
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
@@ -62,23 +66,24 @@ impl Shares {
 
 impl Policy for Shares {
     fn enqueue(&mut self, job: JobId, group: GroupId) {
-        self.waiting += 1;
-        let used = self.used;
+        self.places += 1;
+        let (used, place) = (self.used, self.places);
+        self.waiting.insert(job, place);
         let group = self.group(group);
         if group.waiting.is_empty() && group.running == 0 {
             // Who wanted nothing for a while has saved nothing.
             group.used = group.used.max(used);
         }
-        group.waiting.push_back(job);
+        group.waiting.insert(place, job);
     }
 
     fn pick(&mut self, _unit: UnitId) -> Option<JobId> {
         let waiting = self.groups.values_mut().filter(|group| !group.waiting.is_empty());
         let group = waiting.min_by_key(|group| group.rank())?;
-        let job = group.waiting.pop_front()?;
+        let (_, job) = group.waiting.pop_first()?;
         group.running += 1;
         self.used = group.used;
-        self.waiting -= 1;
+        self.waiting.remove(&job);
         Some(job)
     }
 
@@ -89,15 +94,12 @@ impl Policy for Shares {
     }
 
     fn remove(&mut self, job: JobId, group: GroupId) -> bool {
-        let group = self.group(group);
-        let position = group.waiting.iter().position(|&j| j == job);
-        let is_removed = position.is_some_and(|p| group.waiting.remove(p).is_some());
-        self.waiting -= usize::from(is_removed);
-        is_removed
+        let Some(place) = self.waiting.remove(&job) else { return false };
+        self.group(group).waiting.remove(&place).is_some()
     }
 
     fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting.len()
     }
 
     fn time_slice(&self) -> Option<Duration> {
@@ -105,7 +107,7 @@ impl Policy for Shares {
     }
 
     fn set_weight(&mut self, group: GroupId, weight: u16) {
-        let new = Group { weight: 1, waiting: VecDeque::new(), running: 0, used: self.used };
+        let new = Group { weight: 1, waiting: BTreeMap::new(), running: 0, used: self.used };
         self.groups.entry(group).or_insert(new).weight = weight.into();
     }
 
