@@ -82,10 +82,16 @@ pub struct Controller {
     pub(crate) from_host: Link,
     pub(crate) internal: Link,
     pub(crate) logs: Logs,
+    /// Bytes of writes on their way to the write buffer.
+    pub(crate) arriving_bytes: u64,
     pub(crate) scratch: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) page_bits: u32,
     pub(crate) events: EventQueue<Event>,
+    /// Doorbells written since the last advance: what they say counts from the next one.
+    pub(crate) rung: Vec<(u64, u32)>,
+    /// Results of programs that came since the last advance.
+    ran: Vec<WorkDone>,
     /// Doorbells, freed places or notices may let commands be taken or ended.
     pub(crate) fetch_due: bool,
     pub(crate) now: Instant,
@@ -102,11 +108,24 @@ impl Controller {
     /// # Errors
     /// If the configuration contradicts itself or the host cannot provide what it asks for.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let ssd = Ssd::new(&config.flash)?;
+        Self::assemble(config, ssd)
+    }
+
+    /// A drive fresh from the factory, not enabled, that keeps its pages in an empty store.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_store(config: Config, store: Box<dyn ssd::Store>) -> Result<Self, ConfigError> {
+        let ssd = Ssd::with_store(&config.flash, store)?;
+        Self::assemble(config, ssd)
+    }
+
+    fn assemble(config: Config, ssd: Ssd) -> Result<Self, ConfigError> {
         config.check()?;
         let memory = SharedMemory::new(config.memory_bytes)
             .map_err(|cause| ConfigError::Memory { bytes: config.memory_bytes, cause })?;
         let queues = usize::from(config.queue_pairs_max) + 1;
-        let ssd = Ssd::new(&config.flash)?;
         Ok(Self {
             registers: Registers::default(),
             submission: (0..queues).map(|_| None).collect(),
@@ -135,9 +154,12 @@ impl Controller {
             from_host: Link::new(config.host_link),
             internal: Link::new(config.internal_link),
             logs: Logs::default(),
+            arriving_bytes: 0,
             scratch: Vec::new(),
             outbox: Outbox::default(),
             events: EventQueue::new(),
+            rung: Vec::new(),
+            ran: Vec::new(),
             fetch_due: false,
             now: Instant::ZERO,
             hash: TraceHash::default(),
@@ -149,50 +171,111 @@ impl Controller {
         })
     }
 
-    /// Takes commands whose doorbells were rung and runs every event due at or before `now`;
-    /// returns when to call again. The shell must run the work it finds in the outbox, report it
-    /// with [`Self::work_done`], and call again.
+    /// Runs every event due at or before `now`, in order, then takes commands whose doorbells were rung, at `now`: a shell that
+    /// looks late lets no command begin in the past. Returns when to call again. The shell must run the work it finds in the
+    /// outbox, report it with [`Self::work_done`], and call again.
+    ///
+    /// # Panics
+    /// If time goes back.
     pub fn advance(&mut self, now: Instant, host: &mut impl HostMemory) -> Option<Instant> {
-        self.now = self.now.max(now);
+        assert!(now >= self.now, "time went back from {} to {} ns", self.now.as_ns(), now.as_ns());
+        self.now = now;
+        let was_due = std::mem::take(&mut self.fetch_due);
+        if self.next_due() <= now {
+            self.run_until(now, host);
+        }
+        self.apply_doorbells();
+        for done in std::mem::take(&mut self.ran) {
+            self.job_ran(now, done);
+        }
+        self.fetch_due |= was_due;
         if self.fetch_due || self.doorbell_buffers.is_some() {
+            self.poll_shadow_doorbells(host);
             self.fetch(now, host);
         }
+        if self.next_due() <= now {
+            self.run_until(now, host);
+        }
+        self.next_event()
+    }
+
+    /// True if something waits for the next [`Self::advance`], whenever that is.
+    #[inline]
+    fn has_input(&self) -> bool {
+        self.fetch_due || !self.rung.is_empty() || !self.ran.is_empty()
+    }
+
+    /// When the next event of the models or of the controller itself is due.
+    #[inline]
+    fn next_due(&self) -> Instant {
+        let models = self.ssd.next_or_never().min(self.engine.next_or_never());
+        models.min(self.events.next_or_never())
+    }
+
+    fn run_until(&mut self, now: Instant, host: &mut impl HostMemory) {
         loop {
-            let flash = self.ssd.next_or_never();
-            let compute = self.engine.next_or_never();
-            let due = flash.min(compute).min(self.events.next_or_never());
-            if due > now {
-                return self.next_event();
+            let at = self.next_due();
+            if at > now {
+                return;
             }
-            // Something ready at once has no time of its own: it happens now.
-            let at = if due == Instant::ZERO { now } else { due };
-            if flash <= at {
-                self.advance_flash(at, host);
+            self.run_at(at, host);
+        }
+    }
+
+    /// Runs what is due at the time of the next event.
+    #[inline]
+    fn run_at(&mut self, at: Instant, host: &mut impl HostMemory) {
+        if self.ssd.next_or_never() <= at {
+            self.advance_flash(at, host);
+        }
+        if self.engine.next_or_never() <= at {
+            self.advance_compute(at);
+        }
+        while let Some((at, event)) = self.events.pop_due(at) {
+            self.happen(at, host, event);
+        }
+        if self.fetch_due {
+            self.fetch(at, host);
+        }
+    }
+
+    /// For virtual time: jumps to the next event, and on from event to event until there is something in the outbox; when that is.
+    /// `None` if the drive goes idle before. It does what as many calls of [`Self::advance`] would do, at a lower cost.
+    pub fn advance_to_output(&mut self, host: &mut impl HostMemory) -> Option<Instant> {
+        loop {
+            if self.has_input() || self.doorbell_buffers.is_some() {
+                let at = self.next_event()?;
+                self.advance(at, host);
+            } else {
+                let at = self.next_due();
+                if at == Instant::NEVER {
+                    return None;
+                }
+                self.now = self.now.max(at);
+                self.run_at(at, host);
             }
-            if compute <= at {
-                self.advance_compute(at);
-            }
-            while let Some((at, event)) = self.events.pop_due(at) {
-                self.happen(at, host, event);
-            }
-            if self.fetch_due {
-                self.fetch(at, host);
+            if !self.outbox.is_empty() {
+                return Some(self.now);
             }
         }
     }
 
     /// When to call [`Self::advance`] again: at once if a doorbell was rung since.
     pub fn next_event(&self) -> Option<Instant> {
-        if self.fetch_due {
+        if self.has_input() {
             return Some(self.now);
         }
-        let models = self.ssd.next_or_never().min(self.engine.next_or_never());
-        models.min(self.events.next_or_never()).unless_never()
+        self.next_due().unless_never()
     }
 
-    /// Takes the result of a work item: the job's run time is known now.
-    pub fn work_done(&mut self, now: Instant, done: WorkDone) {
-        self.job_ran(now, done);
+    /// The time that the drive has reached.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Takes the result of a work item: the job's run time is known at the next [`Self::advance`], once the drive has caught up.
+    pub fn work_done(&mut self, done: WorkDone) {
+        self.ran.push(done);
     }
 
     /// What the drive wants of its shell: interrupts to raise, programs to run.
@@ -283,6 +366,9 @@ impl Controller {
 
     /// The data a command waits for arrives at `at`.
     pub(crate) fn expect_at(&mut self, at: Instant, tag: Tag, activity: Activity) {
+        if let Activity::Arriving { arrival, .. } = &activity {
+            self.arriving_bytes += arrival.written_bytes();
+        }
         self.set_activity(tag, activity);
         self.events.push(at, Event::Arrived(tag));
     }
@@ -309,6 +395,7 @@ impl Controller {
         let Activity::Arriving { segments, arrival } = activity else {
             unreachable!("data arrived for a command that expected none")
         };
+        self.arriving_bytes -= arrival.written_bytes();
         if let Err(status) = self.act_on_data(now, host, tag, segments, *arrival) {
             self.complete(now, tag, status, 0);
         }
@@ -363,11 +450,12 @@ impl Controller {
 
     /// Stops a command's work in the models and takes it out of the table. What it holds a lease
     /// on is free when no worker uses it any more.
-    pub(crate) fn abandon(&mut self, tag: Tag) -> Option<Ending> {
+    pub(crate) fn abandon(&mut self, now: Instant, tag: Tag) -> Option<Ending> {
         let command = self.inflight.get_mut(tag)?;
-        match command.activity {
+        match &command.activity {
+            Activity::Arriving { arrival, .. } => self.arriving_bytes -= arrival.written_bytes(),
             Activity::Running(_) => {
-                self.engine.cancel(self.now, compute::JobId(tag.0));
+                self.engine.cancel(now, compute::JobId(tag.0));
             }
             Activity::Formatting => self.background.format_abandoned(),
             _ => {}
@@ -385,7 +473,7 @@ impl Controller {
         status: Status,
     ) {
         let partner = self.inflight.get_mut(tag).and_then(|command| command.fused_write());
-        let Some(ending) = self.abandon(tag) else { return };
+        let Some(ending) = self.abandon(now, tag) else { return };
         self.has_abandoned = true;
         self.end(now, host, Ending { status, result: 0, ..ending });
         if let Some(write) = partner {
@@ -462,7 +550,7 @@ impl Controller {
         let mut pages = std::mem::take(&mut self.pages_done);
         self.ssd.advance(now, &mut pages);
         for page in &pages {
-            self.page_done(page.at.max(now), host, Tag(page.tag));
+            self.page_done(host, *page);
         }
         self.relieve();
         pages.clear();

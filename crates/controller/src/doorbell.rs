@@ -13,6 +13,9 @@ use crate::queue::Doorbell;
 /// Bytes of one doorbell (CAP.DSTRD = 0).
 const STRIDE: u64 = 4;
 
+/// Doorbell writes that wait for the drive to catch up.
+const DOORBELLS_MAX: usize = 4096;
+
 /// Last queue with shadow doorbells: each buffer is one page. Queues above it have registers only.
 const SHADOWED_LAST: u16 = (PAGE_SIZE / (2 * STRIDE)) as u16 - 1;
 
@@ -67,11 +70,30 @@ impl DoorbellBuffers {
 }
 
 impl Controller {
-    /// A doorbell register was written: even = submission tail, odd = completion head.
-    pub(crate) fn ring_doorbell(&mut self, at: u64, value: u32) {
+    /// A doorbell register was written. What it says counts from the next [`Self::advance`]: until then the drive catches up.
+    #[inline]
+    pub(crate) fn doorbell_written(&mut self, at: u64, value: u32) {
         if !self.registers.csts.rdy() {
             return;
         }
+        if self.rung.len() == DOORBELLS_MAX {
+            self.apply_doorbells();
+        }
+        self.rung.push((at, value));
+    }
+
+    /// What doorbells said counts from now on.
+    #[inline]
+    pub(crate) fn apply_doorbells(&mut self) {
+        let mut rung = std::mem::take(&mut self.rung);
+        for (at, value) in rung.drain(..) {
+            self.ring_doorbell(at, value);
+        }
+        self.rung = rung;
+    }
+
+    /// A doorbell: even = submission tail, odd = completion head.
+    fn ring_doorbell(&mut self, at: u64, value: u32) {
         let number = at / (2 * STRIDE);
         let is_completion = at % (2 * STRIDE) == STRIDE;
         let id = u16::try_from(number).ok();
@@ -155,7 +177,9 @@ impl Controller {
     /// next command. True if commands came in the meantime, so that the drive must not sleep yet.
     /// Without shadow buffers there is nothing to do.
     pub fn arm_doorbells(&mut self, host: &mut impl HostMemory) -> bool {
-        let Some(buffers) = self.doorbell_buffers else { return self.fetch_due };
+        let Some(buffers) = self.doorbell_buffers else {
+            return self.fetch_due || !self.rung.is_empty();
+        };
         for sqid in 1..=self.queue_last.min(SHADOWED_LAST) {
             if let Some(queue) = &self.submission[usize::from(sqid)] {
                 let slot = DoorbellBuffers::slot(sqid);
@@ -169,7 +193,7 @@ impl Controller {
         // then reads the tail. With a full barrier on both sides one of them sees the other.
         fence(Ordering::SeqCst);
         self.poll_shadow_doorbells(host);
-        self.fetch_due
+        self.fetch_due || !self.rung.is_empty()
     }
 
     /// Promises a place in a completion queue, looking at its shadow head if there seems to be

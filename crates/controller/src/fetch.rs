@@ -9,7 +9,9 @@ use crate::command::check_flags;
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
 use crate::inflight::{Tag, Timeline, Token};
-use crate::limits::{COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX, FLASH_BACKLOG_MAX};
+use crate::limits::{
+    COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX, FLASH_BACKLOG_MAX, WAITING_WRITES_MAX,
+};
 use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use crate::registers::{AMS_WEIGHTED, CSS_ALL};
 
@@ -32,7 +34,6 @@ impl Controller {
     /// Takes commands until all queues are empty or blocked.
     pub(crate) fn fetch(&mut self, now: Instant, host: &mut impl HostMemory) {
         self.fetch_due = false;
-        self.poll_shadow_doorbells(host);
         if self.has_events() {
             self.deliver_events(now, host);
         }
@@ -83,8 +84,8 @@ impl Controller {
         }
         let cqid = queue.cqid;
         let kept = if sqid == 0 { 0 } else { COMMANDS_IN_FLIGHT_ADMIN };
-        let is_flash_busy = sqid != 0 && self.ssd.backlog() >= FLASH_BACKLOG_MAX;
-        if self.inflight.len() >= COMMANDS_IN_FLIGHT_MAX - kept || is_flash_busy {
+        let is_busy = sqid != 0 && self.is_flash_busy();
+        if self.inflight.len() >= COMMANDS_IN_FLIGHT_MAX - kept || is_busy {
             self.is_saturated = true;
             return Fetched::NoPlace;
         }
@@ -100,6 +101,15 @@ impl Controller {
         }
         self.start(now, host, (sqid, cqid), &entry);
         Fetched::Commands(1)
+    }
+
+    /// True if the flash model holds as much as it should for commands that were taken before.
+    #[inline]
+    fn is_flash_busy(&self) -> bool {
+        let buffered = self.ssd.buffered_pages() << self.page_bits;
+        self.ssd.backlog() >= FLASH_BACKLOG_MAX
+            || buffered + self.arriving_bytes
+                >= self.config.flash.write_buffer_bytes + WAITING_WRITES_MAX
     }
 
     /// Takes the entry at a queue's head. A queue that cannot be read is a fatal error (Base 2.1,

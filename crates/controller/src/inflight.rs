@@ -149,6 +149,18 @@ pub(crate) enum Arrival {
     SetHostBehavior,
 }
 
+impl Arrival {
+    /// Bytes that the write buffer will be asked to hold.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        match self {
+            Self::NvmWrite { len, .. }
+            | Self::NvmCompare { len, write: Some(_), .. }
+            | Self::MemoryToNvm { len, .. } => *len,
+            _ => 0,
+        }
+    }
+}
+
 /// The write of a fused pair, as its compare knows it.
 #[derive(Debug)]
 pub(crate) struct FusedWrite {

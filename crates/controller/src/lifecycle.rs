@@ -4,13 +4,18 @@
 use nvme_spec::{
     Cc, CompletionEntry, PAGE_SIZE, SUBSYSTEM_RESET, SubmissionEntry, offset, shutdown,
 };
-use ssd::{Lpn, Request, RequestKind};
+use simtime::{EventQueue, Instant};
+use ssd::RequestId;
 
 use crate::arbiter::{Arbiter, Class};
 use crate::controller::Controller;
+use crate::host_memory::HostMemory;
 use crate::inflight::Tag;
+use crate::link::Link;
+use crate::namespace::compute::ComputeNamespace;
 use crate::queue::{CompletionQueue, SubmissionQueue, is_addressable};
 use crate::registers::{AMS_ROUND_ROBIN, AMS_WEIGHTED, CSS_ALL, CSS_NVM, Registers};
+use crate::work::Outbox;
 
 /// Names the flush of a normal shutdown to the flash model: the slot number that no command has,
 /// and the number of the shutdown where commands have their generation.
@@ -41,7 +46,7 @@ impl Controller {
     #[inline]
     fn write_register(&mut self, at: u64, value: u32) {
         match at {
-            offset::DOORBELLS.. => self.ring_doorbell(at - offset::DOORBELLS, value),
+            offset::DOORBELLS.. => self.doorbell_written(at - offset::DOORBELLS, value),
             offset::CC => self.configure(Cc::from_bits(value)),
             offset::NSSR if value == SUBSYSTEM_RESET => self.reset_subsystem(),
             _ => self.registers.write(at, value),
@@ -102,7 +107,7 @@ impl Controller {
     /// saved values. Namespaces, programs and what runs in the background stay.
     fn reset(&mut self) {
         for tag in self.inflight.tags(|_| true) {
-            if let Some(ending) = self.abandon(tag) {
+            if let Some(ending) = self.abandon(self.now, tag) {
                 self.logs.ended(self.now, ending.token.sqid);
                 ending.token.end();
             }
@@ -121,6 +126,7 @@ impl Controller {
         self.features.reset(self.now);
         self.keep_alive.stop();
         self.doorbell_buffers = None;
+        self.rung.clear();
         self.fetch_due = false;
         self.is_saturated = false;
         self.has_abandoned = false;
@@ -137,6 +143,27 @@ impl Controller {
         self.registers.reset_subsystem();
     }
 
+    /// The power goes at `now`, and comes back. Commands end without a completion. What is volatile is lost: the write buffer,
+    /// device memory, programs, range sets, job groups, queues and features that were not saved. What was flushed is there
+    /// ([`ssd::Ssd::power_cut`]). The drive is as after switching on: not enabled.
+    pub fn power_cut(&mut self, now: Instant, host: &mut impl HostMemory) -> ssd::Recovery {
+        self.advance(now, host);
+        self.logs.power_lost(self.registers.csts.shst() == shutdown::COMPLETE);
+        self.reset_subsystem();
+        self.outbox = Outbox::default();
+        self.events = EventQueue::new();
+        (self.to_host, self.from_host) =
+            (Link::new(self.config.host_link), Link::new(self.config.host_link));
+        self.internal = Link::new(self.config.internal_link);
+        let is_recording = self.is_recording();
+        self.engine = compute::Engine::new(&self.config.compute);
+        self.engine.set_recording(is_recording);
+        self.compute = ComputeNamespace::default();
+        self.memory.clear();
+        self.background.power_lost(now, &mut self.events);
+        self.ssd.power_cut(now)
+    }
+
     /// Shutdown: a normal one is complete when the write buffer is in flash, an abrupt one at once.
     fn shut_down(&mut self, notification: u8) {
         if notification != shutdown::NORMAL {
@@ -146,7 +173,7 @@ impl Controller {
         self.registers.csts.set_shst(shutdown::RUNNING);
         self.shutdowns = self.shutdowns.wrapping_add(1);
         let tag = shutdown_tag(self.shutdowns).0;
-        self.ssd.submit(self.now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag });
+        self.ssd.flush(self.now, RequestId(tag));
     }
 
     /// Flash finished something that is no command's in flight: of an abandoned one, or the flush

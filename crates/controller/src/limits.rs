@@ -3,8 +3,8 @@
 /// Entries of a queue (CAP.MQES + 1).
 pub const QUEUE_ENTRIES_MAX: u32 = 65_536;
 
-/// Commands in flight over all queues; more stay in their submission queues.
-pub const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
+/// Commands in flight over all queues; more stay in their submission queues. One queue can have all its commands in flight.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = QUEUE_ENTRIES_MAX as usize + COMMANDS_IN_FLIGHT_ADMIN;
 
 /// Of those, commands that only the admin queue may have: a host with full I/O queues can still
 /// abort and delete.
@@ -50,6 +50,10 @@ pub const MEMORY_COMMAND_BYTES_MAX: u64 = 256 << 20;
 /// Requests that the flash model holds, for commands in flight and for those that ended early; at
 /// this number I/O commands stay in their queues.
 pub const FLASH_BACKLOG_MAX: u64 = 1 << 20;
+
+/// Bytes of writes beyond the write buffer that the drive holds in memory, those on their way from the host among them; at
+/// this number I/O commands stay in their queues.
+pub const WAITING_WRITES_MAX: u64 = 256 << 20;
 
 /// Source entries of a Copy command (MSRC + 1).
 pub const NVM_COPY_SOURCES_MAX: usize = 128;

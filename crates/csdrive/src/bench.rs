@@ -5,5 +5,6 @@ pub(crate) mod data_path;
 pub(crate) mod device;
 pub(crate) mod engine;
 pub(crate) mod guest;
+pub(crate) mod scale;
 pub(crate) mod simulation;
 pub(crate) mod transport;

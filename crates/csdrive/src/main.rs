@@ -121,11 +121,16 @@ enum BenchCommand {
     Guest(bench::guest::Arguments),
     /// A way to a drive: executions, copies, transfers
     Transport(bench::transport::Arguments),
+    /// What an operation of the models costs as there is more of everything
+    Scale(bench::scale::Arguments),
     /// Simulated commands per second of host time, on one core
     Simulation {
         /// Commands of each measurement
         #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
         commands: u64,
+        /// Measure only what has this in its name
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -179,7 +184,10 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Engine(arguments)) => bench::engine::run(arguments),
         Command::Bench(BenchCommand::Guest(arguments)) => bench::guest::run(arguments),
         Command::Bench(BenchCommand::Transport(arguments)) => bench::transport::run(arguments),
-        Command::Bench(BenchCommand::Simulation { commands, json }) => bench(*commands, *json),
+        Command::Bench(BenchCommand::Scale(arguments)) => bench::scale::run(arguments),
+        Command::Bench(BenchCommand::Simulation { commands, only, json }) => {
+            bench(*commands, only.as_deref(), *json)
+        }
     };
     match done {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
@@ -263,10 +271,13 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                     say!("{:#}", json!({ "format_version": 1, "valid": false, "error": error }));
                 }
             })?;
+            let geometry = ssd::Geometry::new(&loaded.config.flash)?;
+            let effective = geometry.effective_overprovisioning();
             if *json {
                 say!(
                     "{:#}",
-                    json!({ "format_version": 1, "valid": true, "notes": loaded.warnings })
+                    json!({ "format_version": 1, "valid": true, "notes": loaded.warnings,
+                            "effective_overprovisioning": effective })
                 );
             } else {
                 loaded.warnings.iter().for_each(|w| say!("note: {w}"));
@@ -274,14 +285,21 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                     Some(file) => say!("{}: valid", file.display()),
                     None => say!("valid"),
                 }
+                say!(
+                    "flash: {} blocks of {} pages in each of {} planes; effective over-provisioning {:.1} %",
+                    geometry.blocks_per_plane,
+                    geometry.pages_per_block,
+                    geometry.planes,
+                    100.0 * effective
+                );
             }
         }
     }
     Ok(Outcome::Success)
 }
 
-fn bench(commands: u64, as_json: bool) -> Result<Outcome> {
-    let results = bench::simulation::run(commands, |what| tell!("measuring {what}"))?;
+fn bench(commands: u64, only: Option<&str>, as_json: bool) -> Result<Outcome> {
+    let results = bench::simulation::run(commands, only, |what| tell!("measuring {what}"))?;
     if as_json {
         say!("{results:#}");
     } else if let Some(results) = results.as_object() {

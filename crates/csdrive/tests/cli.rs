@@ -194,7 +194,7 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
         (&["run", &double, "--set", "compute.clock=1Hz"], "at least 1MHz"),
         (
             &["run", &double, "--set", "flash.pages_per_block=1", "--set", "drive.capacity=8TiB"],
-            "at most 8388608",
+            "at most 268435456",
         ),
         (&["run", &double, "--input", "/dev/zero"], "--set memory.size="),
         (&["run", &double, "--config", &date], "not a plain value"),
@@ -419,7 +419,10 @@ fn configurations_are_checked_whatever_they_consist_of() {
     let good = files.put("drive.toml", b"[compute]\nunits = 2\n");
     let check = |arguments: &[&str]| csdrive(&[&["config", "check"], arguments].concat());
     assert_eq!(check(&[&good]).code, 0);
-    assert_eq!(check(&["--set", "compute.units=8"]).stdout, "valid\n");
+    let text = check(&["--set", "compute.units=8"]).stdout;
+    let flash =
+        "flash: 274 blocks of 256 pages in each of 64 planes; effective over-provisioning 5.9 %";
+    assert_eq!(text, format!("valid\n{flash}\n"));
     assert_eq!(check(&["--femu", "nr_cu=8,time_slice=200000"]).code, 0);
     let document = check(&[&good, "--set", "compute.units=0", "--json"]);
     assert_eq!((document.code, document.json()["valid"].as_bool()), (2, Some(false)));

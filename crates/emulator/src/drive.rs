@@ -144,7 +144,7 @@ impl Drive {
         let now = self.now();
         let mut is_busy = self.look_at_doorbells();
         while let Some(done) = self.workers.done() {
-            self.controller.work_done(now, done);
+            self.controller.work_done(done);
             is_busy = true;
         }
         let due = self.controller.next_event();

@@ -158,6 +158,8 @@ statuses! {
     PROGRAM_IN_USE = (1, 0x99), "Program In Use";
     PROGRAM_INDEX_NOT_DOWNLOADABLE = (1, 0x9A), "Program Index Not Downloadable";
     PROGRAM_TOO_BIG = (1, 0x9B), "Program Too Big";
+    WRITE_FAULT = (2, 0x80), "Write Fault";
+    UNRECOVERED_READ_ERROR = (2, 0x81), "Unrecovered Read Error";
     COMPARE_FAILURE = (2, 0x85), "Compare Failure";
     UNWRITTEN_BLOCK = (2, 0x87), "Deallocated or Unwritten Logical Block";
     PROGRAM_MEMORY_FAULT = (1, 0xC0), "Program Memory Fault (csdrive)";

@@ -14,7 +14,7 @@ const RUNS: usize = 4;
 
 /// A priority queue of events. Events due at the same instant come out in the order they were
 /// pushed, which makes a simulation a function of its inputs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventQueue<E> {
     runs: [VecDeque<Entry<E>>; RUNS],
     /// Key of the first entry of each run, [`NEVER`] if it is empty.
@@ -33,7 +33,7 @@ type Key = (Instant, u64);
 /// Later than every event.
 const NEVER: Key = (Instant::NEVER, u64::MAX);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<E> {
     key: Key,
     event: E,

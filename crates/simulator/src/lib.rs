@@ -16,10 +16,10 @@ mod session;
 mod simulation;
 
 use client::{Driver, DriverError};
-use controller::{Config, ConfigError};
+use controller::{Config, ConfigError, Controller};
 
 pub use memory::HostRam;
-pub use session::{Session, open};
+pub use session::{Session, open, open_drive};
 pub use simulation::Simulation;
 
 /// A host of a simulated drive.
@@ -41,4 +41,12 @@ pub enum HostError {
 /// If the drive cannot be built or refuses.
 pub fn host(config: Config, queues: u16, entries: u32) -> Result<Host, HostError> {
     Ok(Driver::new(Simulation::new(config)?, queues, entries)?)
+}
+
+/// As [`host`], of a drive that was built before.
+///
+/// # Errors
+/// If the drive refuses.
+pub fn host_of(drive: Controller, queues: u16, entries: u32) -> Result<Host, HostError> {
+    Ok(Driver::new(Simulation::of(drive), queues, entries)?)
 }

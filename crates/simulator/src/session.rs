@@ -1,8 +1,8 @@
 //! A user of a simulated drive.
 
 use client::{Direct, Drive, Geometry};
-use controller::Config;
 use controller::limits::NVM_COPY_BYTES_MAX;
+use controller::{Config, Controller};
 
 use crate::{HostError, Simulation};
 
@@ -15,6 +15,19 @@ pub type Session = Drive<Direct<Simulation>>;
 /// # Errors
 /// If it cannot be built.
 pub fn open(config: Config, extra_queues: u16, entries: u32) -> Result<Session, HostError> {
+    open_drive(Controller::new(config)?, extra_queues, entries)
+}
+
+/// As [`open`], for a drive that was built before.
+///
+/// # Errors
+/// If it refuses.
+pub fn open_drive(
+    drive: Controller,
+    extra_queues: u16,
+    entries: u32,
+) -> Result<Session, HostError> {
+    let config = drive.config();
     let block_bytes = u64::from(config.block_bytes);
     let geometry = Geometry {
         block_bytes,
@@ -23,6 +36,6 @@ pub fn open(config: Config, extra_queues: u16, entries: u32) -> Result<Session, 
         transfer_bytes_max: config.transfer_bytes_max,
         copy_blocks_max: NVM_COPY_BYTES_MAX / block_bytes,
     };
-    let host = crate::host(config, 1 + extra_queues, entries)?;
+    let host = crate::host_of(drive, 1 + extra_queues, entries)?;
     Ok(Drive::new(Direct::new(host), geometry))
 }

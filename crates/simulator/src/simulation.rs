@@ -3,6 +3,7 @@
 use client::Port;
 use controller::{Config, ConfigError, Controller, Worker};
 use simtime::Instant;
+use ssd::Recovery;
 
 use crate::memory::HostRam;
 
@@ -23,13 +24,13 @@ impl Simulation {
     /// # Errors
     /// If the configuration cannot be built.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let worker = Worker::new(config.engine);
-        Ok(Self {
-            drive: Controller::new(config)?,
-            ram: HostRam::default(),
-            now: Instant::ZERO,
-            worker,
-        })
+        Controller::new(config).map(Self::of)
+    }
+
+    /// A simulation of a drive at time zero.
+    pub fn of(drive: Controller) -> Self {
+        let worker = Worker::new(drive.config().engine);
+        Self { drive, ram: HostRam::default(), now: Instant::ZERO, worker }
     }
 
     /// The virtual time.
@@ -42,7 +43,7 @@ impl Simulation {
         while !self.drive.outbox().work.is_empty() {
             for item in std::mem::take(&mut self.drive.outbox().work) {
                 let done = item.run(&mut self.worker);
-                self.drive.work_done(self.now, done);
+                self.drive.work_done(done);
             }
             self.drive.advance(self.now, &mut self.ram);
         }
@@ -51,16 +52,21 @@ impl Simulation {
     /// Jumps from event to event until the drive raises an interrupt or has run a program; false
     /// if it goes idle before.
     pub fn step(&mut self) -> bool {
-        let mut next = self.drive.next_event();
-        while let Some(at) = next {
-            self.now = self.now.max(at);
-            next = self.drive.advance(self.now, &mut self.ram);
-            if !self.drive.outbox().is_empty() {
+        let is_busy = match self.drive.advance_to_output(&mut self.ram) {
+            Some(at) => {
+                self.now = self.now.max(at);
                 self.serve();
-                return true;
+                true
             }
-        }
-        false
+            None => false,
+        };
+        self.now = self.now.max(self.drive.now());
+        is_busy
+    }
+
+    /// The power goes, and comes back at once. The host's queues are gone, and the drive is not enabled.
+    pub fn power_cut(&mut self) -> Recovery {
+        self.drive.power_cut(self.now, &mut self.ram)
     }
 
     /// Lets time pass although nothing may happen in it.

@@ -1,237 +1,373 @@
-//! Blocks: which are free, open or full; what each page holds; how many pages are valid.
+//! Blocks: which are free, open or closed; what each page was written with; how many pages are valid.
 
 use std::collections::VecDeque;
 
-use crate::config::Geometry;
-use crate::mapping::{Lpn, Ppa};
+use simtime::Instant;
 
-const NO_LPN: u32 = u32::MAX;
+use crate::address::{BlockId, Lpn, Ppa};
+use crate::config::{Config, Geometry};
+use crate::victims::VictimPolicy;
 
-/// Who a page is written for: each has a write frontier of its own.
+/// Who a page is written for: each has a write frontier of its own, so that data of like age ends up together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Frontier {
-    User,
-    Gc,
+pub(crate) enum Stream {
+    Host,
+    Collection,
 }
+
+/// Open blocks of a plane: one for each stream.
+const STREAMS: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Free,
+    /// Some pages are not handed out, or not programmed yet.
     Open,
-    Full,
+    /// Collection may take it.
+    Closed,
     /// Being collected or erased.
     Victim,
 }
 
-#[derive(Debug)]
+/// Logical pages by page of a block, in as many bytes as the drive needs.
+#[derive(Clone, Debug)]
+enum Owners {
+    /// The block was never used.
+    None,
+    Narrow(Box<[u32]>),
+    Wide(Box<[u64]>),
+}
+
+impl Owners {
+    fn new(geometry: &Geometry) -> Self {
+        let count = geometry.pages_per_block as usize;
+        if geometry.logical_pages <= u64::from(u32::MAX) {
+            Self::Narrow(vec![0; count].into())
+        } else {
+            Self::Wide(vec![0; count].into())
+        }
+    }
+
+    #[inline]
+    fn get(&self, page: u32) -> Lpn {
+        match self {
+            Self::None => unreachable!("a page that was written is in a block that was used"),
+            Self::Narrow(lpns) => Lpn(lpns[page as usize].into()),
+            Self::Wide(lpns) => Lpn(lpns[page as usize]),
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, page: u32, lpn: Lpn) {
+        match self {
+            Self::None => unreachable!("a page is written in a block that was opened"),
+            Self::Narrow(lpns) => lpns[page as usize] = lpn.0 as u32,
+            Self::Wide(lpns) => lpns[page as usize] = lpn.0,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 struct Block {
     state: State,
     /// Pages handed out, from 0.
-    written: u32,
-    /// Pages whose program operation is done, from 0; the rest are still in the write buffer.
+    allocated: u32,
+    /// Pages whose program operation is over, from 0.
     programmed: u32,
+    /// Programmed pages that hold current data.
+    valid: u32,
     erases: u32,
-    /// Reverse map: the logical page each page was written with. Allocated at first use.
-    lpns: Option<Box<[u32]>>,
-    /// One bit for each page that holds current data: collection scans it instead of asking the
-    /// map about every page. Allocated with `lpns`.
-    valid: Box<[u64]>,
+    /// Reverse map: the logical page that each page was written with.
+    owners: Owners,
+    /// One bit for each valid page: collection scans it instead of asking the map about every page.
+    is_valid: Box<[u64]>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Plane {
-    open: [Option<u32>; 2],
-    /// Blocks at and above this were never used.
-    fresh_from: u32,
+    /// Blocks that were ever used; those after them are fresh.
+    blocks: Vec<Block>,
+    open: [Option<u32>; STREAMS],
     erased: VecDeque<u32>,
+    victims: Box<dyn VictimPolicy>,
 }
 
-/// Every block of the drive.
+/// Every block of the drive. Blocks that were never used take no memory.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     geometry: Geometry,
     planes: Vec<Plane>,
-    blocks: Vec<Block>,
-    /// Valid pages by block, apart from [`Block`] because victim selection scans it.
-    valid: Vec<u32>,
+}
+
+impl Clone for Blocks {
+    fn clone(&self) -> Self {
+        let plane = |plane: &Plane| Plane {
+            blocks: plane.blocks.clone(),
+            open: plane.open,
+            erased: plane.erased.clone(),
+            victims: plane.victims.fork(),
+        };
+        Self { geometry: self.geometry, planes: self.planes.iter().map(plane).collect() }
+    }
 }
 
 impl Blocks {
-    pub(crate) fn new(geometry: Geometry) -> Self {
-        let count = geometry.planes as usize * geometry.blocks_per_plane as usize;
-        let new = || Block {
-            state: State::Free,
-            written: 0,
-            programmed: 0,
-            erases: 0,
-            lpns: None,
-            valid: Box::default(),
+    pub(crate) fn new(config: &Config, geometry: Geometry) -> Self {
+        let plane = |_| Plane {
+            blocks: Vec::new(),
+            open: [None; STREAMS],
+            erased: VecDeque::new(),
+            victims: config.victim_policy.build(geometry.pages_per_block),
         };
-        Self {
-            geometry,
-            planes: (0..geometry.planes).map(|_| Plane::default()).collect(),
-            blocks: (0..count).map(|_| new()).collect(),
-            valid: vec![0; count],
-        }
-    }
-
-    /// Block number over the whole drive, and page in it.
-    #[inline]
-    fn split(&self, ppa: Ppa) -> (usize, u32) {
-        let block = ppa.0 / self.geometry.pages_per_block;
-        (block as usize, ppa.0 % self.geometry.pages_per_block)
+        Self { geometry, planes: (0..geometry.planes).map(plane).collect() }
     }
 
     #[inline]
     pub(crate) fn plane_of(&self, ppa: Ppa) -> u32 {
-        ppa.0 / (self.geometry.pages_per_block * self.geometry.blocks_per_plane)
+        self.geometry.plane_of(self.geometry.block_of(ppa))
     }
 
-    pub(crate) fn block_of(&self, ppa: Ppa) -> u32 {
-        ppa.0 / self.geometry.pages_per_block
-    }
-
-    /// True for the first page of a block.
-    pub(crate) fn is_first_page(&self, ppa: Ppa) -> bool {
-        ppa.0.is_multiple_of(self.geometry.pages_per_block)
+    #[inline]
+    fn block(&self, block: BlockId) -> &Block {
+        let plane = &self.planes[self.geometry.plane_of(block) as usize];
+        &plane.blocks[self.geometry.index_of(block) as usize]
     }
 
     /// Free blocks of a plane.
     pub(crate) fn free(&self, plane: u32) -> u32 {
         let plane = &self.planes[plane as usize];
-        plane.erased.len() as u32 + self.geometry.blocks_per_plane - plane.fresh_from
+        plane.erased.len() as u32 + self.geometry.blocks_per_plane - plane.blocks.len() as u32
     }
 
-    /// The next page of a plane's frontier, already holding `lpn`; `None` if the plane has no
-    /// block that this frontier may open.
-    pub(crate) fn allocate(&mut self, plane: u32, frontier: Frontier, lpn: Lpn) -> Option<Ppa> {
-        let block = match self.planes[plane as usize].open[frontier as usize] {
-            Some(block) => block,
-            None => self.open_block(plane, frontier)?,
+    /// The next page of a stream in a plane; `None` if the plane has no block that the stream may open.
+    pub(crate) fn allocate(&mut self, plane: u32, stream: Stream) -> Option<Ppa> {
+        let index = match self.planes[plane as usize].open[stream as usize] {
+            Some(index) => index,
+            None => self.open_block(plane, stream)?,
         };
-        let per_block = self.geometry.pages_per_block;
-        let state = &mut self.blocks[block as usize];
-        let page = state.written;
-        let lpns = state.lpns.get_or_insert_with(|| {
-            state.valid = vec![0; (per_block as usize).div_ceil(64)].into();
-            vec![NO_LPN; per_block as usize].into()
-        });
-        lpns[page as usize] = lpn.0;
-        state.valid[page as usize / 64] |= 1 << (page % 64);
-        state.written += 1;
-        self.valid[block as usize] += 1;
-        if state.written == per_block {
-            state.state = State::Full;
-            self.planes[plane as usize].open[frontier as usize] = None;
+        let state = &mut self.planes[plane as usize];
+        let block = &mut state.blocks[index as usize];
+        let page = block.allocated;
+        block.allocated += 1;
+        if block.allocated == self.geometry.pages_per_block {
+            state.open[stream as usize] = None;
         }
-        Some(Ppa(block * per_block + page))
+        Some(self.geometry.page(self.geometry.block(plane, index), page))
     }
 
-    fn open_block(&mut self, plane: u32, frontier: Frontier) -> Option<u32> {
-        let reserve = if frontier == Frontier::User { self.geometry.gc_reserve_blocks } else { 0 };
+    fn open_block(&mut self, plane: u32, stream: Stream) -> Option<u32> {
+        let reserve = if stream == Stream::Host { self.geometry.gc_reserve_blocks } else { 0 };
         if self.free(plane) <= reserve {
             return None;
         }
+        let geometry = &self.geometry;
         let state = &mut self.planes[plane as usize];
-        let block = state.erased.pop_front().unwrap_or_else(|| {
-            state.fresh_from += 1;
-            plane * self.geometry.blocks_per_plane + state.fresh_from - 1
+        let index = state.erased.pop_front().unwrap_or_else(|| {
+            state.blocks.push(Block {
+                state: State::Free,
+                allocated: 0,
+                programmed: 0,
+                valid: 0,
+                erases: 0,
+                owners: Owners::None,
+                is_valid: Box::default(),
+            });
+            state.blocks.len() as u32 - 1
         });
-        state.open[frontier as usize] = Some(block);
-        assert_eq!(self.blocks[block as usize].state, State::Free, "opened a block in use");
-        self.blocks[block as usize].state = State::Open;
-        Some(block)
+        let block = &mut state.blocks[index as usize];
+        assert_eq!(block.state, State::Free, "opened a block in use");
+        block.state = State::Open;
+        if matches!(block.owners, Owners::None) {
+            block.owners = Owners::new(geometry);
+            block.is_valid = vec![0; geometry.pages_per_block.div_ceil(64) as usize].into();
+        }
+        state.open[stream as usize] = Some(index);
+        Some(index)
     }
 
-    /// The logical page that a physical page was written with.
+    /// The logical page that a programmed page was written with.
     #[inline]
-    pub(crate) fn lpn(&self, ppa: Ppa) -> Option<Lpn> {
-        self.inspect(ppa).0
-    }
-
-    /// The logical page that a physical page was written with, and whether it is in the array.
-    #[inline]
-    pub(crate) fn inspect(&self, ppa: Ppa) -> (Option<Lpn>, bool) {
-        let (block, page) = self.split(ppa);
-        let block = &self.blocks[block];
-        let lpn = block.lpns.as_ref().map_or(NO_LPN, |lpns| lpns[page as usize]);
-        ((lpn != NO_LPN).then_some(Lpn(lpn)), page < block.programmed)
-    }
-
-    /// Forgets a page whose data was written elsewhere.
-    #[inline]
-    pub(crate) fn invalidate(&mut self, ppa: Ppa) {
-        let (block, page) = self.split(ppa);
-        let (word, bit) = (page as usize / 64, 1 << (page % 64));
-        let bits = &mut self.blocks[block].valid[word];
-        assert!(*bits & bit != 0, "invalidated a page that held no current data");
-        *bits ^= bit;
-        self.valid[block] -= 1;
+    pub(crate) fn owner(&self, ppa: Ppa) -> Lpn {
+        self.block(self.geometry.block_of(ppa)).owners.get(self.geometry.page_of(ppa))
     }
 
     /// True while a page holds its logical page's current data.
     #[inline]
     pub(crate) fn is_valid(&self, ppa: Ppa) -> bool {
-        let (block, page) = self.split(ppa);
-        let bits = self.blocks[block].valid.get(page as usize / 64);
+        let page = self.geometry.page_of(ppa);
+        let bits = self.block(self.geometry.block_of(ppa)).is_valid.get(page as usize / 64);
         bits.is_some_and(|bits| bits >> (page % 64) & 1 != 0)
     }
 
-    /// True once the page is in the flash array; before, it is in the write buffer.
-    #[inline]
-    pub(crate) fn is_programmed(&self, ppa: Ppa) -> bool {
-        self.inspect(ppa).1
-    }
-
-    /// Records a finished program operation. A plane programs its blocks in order.
-    pub(crate) fn set_programmed(&mut self, ppa: Ppa) {
-        let (block, page) = self.split(ppa);
-        let programmed = &mut self.blocks[block].programmed;
-        assert_eq!(*programmed, page, "pages of a block are programmed in order");
-        *programmed += 1;
-    }
-
-    /// Takes the full block with the fewest valid pages for collection, if it has at least
-    /// `invalid_min` pages to gain.
-    pub(crate) fn take_victim(&mut self, plane: u32, invalid_min: u32) -> Option<u32> {
-        let first = (plane * self.geometry.blocks_per_plane) as usize;
-        let used = first..first + self.planes[plane as usize].fresh_from as usize;
-        let most = self.geometry.pages_per_block - invalid_min.max(1);
-        let mut best = None;
-        let mut best_valid = most + 1;
-        for block in used {
-            let valid = self.valid[block];
-            if valid < best_valid && self.blocks[block].state == State::Full {
-                (best, best_valid) = (Some(block as u32), valid);
-            }
+    /// The next valid page of a block at or after one.
+    pub(crate) fn next_valid(&self, block: BlockId, from: u32) -> Option<u32> {
+        let bits = &self.block(block).is_valid;
+        let mut word = from as usize / 64;
+        let mut rest = bits.get(word)? & u64::MAX << (from % 64);
+        while rest == 0 {
+            word += 1;
+            rest = *bits.get(word)?;
         }
-        let victim = best?;
-        self.blocks[victim as usize].state = State::Victim;
-        Some(victim)
+        Some(word as u32 * 64 + rest.trailing_zeros())
     }
 
-    /// The physical page of a block.
-    pub(crate) fn page(&self, block: u32, page: u32) -> Ppa {
-        Ppa(block * self.geometry.pages_per_block + page)
+    /// A program operation is over. Pages of a block are programmed in order.
+    pub(crate) fn programmed(&mut self, now: Instant, ppa: Ppa, lpn: Lpn, is_valid: bool) {
+        let (id, page) = (self.geometry.block_of(ppa), self.geometry.page_of(ppa));
+        let index = self.geometry.index_of(id);
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let block = &mut plane.blocks[index as usize];
+        assert_eq!(block.programmed, page, "pages of a block are programmed in order");
+        block.programmed += 1;
+        block.owners.set(page, lpn);
+        if is_valid {
+            block.is_valid[page as usize / 64] |= 1 << (page % 64);
+            block.valid += 1;
+        }
+        if block.programmed == self.geometry.pages_per_block {
+            block.state = State::Closed;
+            plane.victims.closed(index, block.valid, now);
+        }
+    }
+
+    /// Forgets a page whose data was written elsewhere, or is not wanted any more.
+    #[inline]
+    pub(crate) fn invalidate(&mut self, now: Instant, ppa: Ppa) {
+        let (id, page) = (self.geometry.block_of(ppa), self.geometry.page_of(ppa));
+        let index = self.geometry.index_of(id);
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let block = &mut plane.blocks[index as usize];
+        let (word, bit) = (page as usize / 64, 1 << (page % 64));
+        assert!(block.is_valid[word] & bit != 0, "invalidated a page that held no current data");
+        block.is_valid[word] ^= bit;
+        block.valid -= 1;
+        if block.state == State::Closed {
+            plane.victims.invalidated(index, block.valid, now);
+        }
+    }
+
+    /// Takes a closed block with at least `invalid_min` pages to gain for collection.
+    pub(crate) fn take_victim(
+        &mut self,
+        now: Instant,
+        plane: u32,
+        invalid_min: u32,
+    ) -> Option<BlockId> {
+        let most = self.geometry.pages_per_block - invalid_min.max(1);
+        let state = &mut self.planes[plane as usize];
+        let index = state.victims.pick(most, now)?;
+        let block = &mut state.blocks[index as usize];
+        assert_eq!(block.state, State::Closed, "the policy took a block that was not closed");
+        block.state = State::Victim;
+        Some(self.geometry.block(plane, index))
     }
 
     /// Returns an erased block to its plane.
-    pub(crate) fn erased(&mut self, block: u32) {
-        assert_eq!(self.valid[block as usize], 0, "erased a block with valid pages");
-        let state = &mut self.blocks[block as usize];
-        assert_eq!(state.state, State::Victim, "erased a block that was not being collected");
-        state.state = State::Free;
-        (state.written, state.programmed) = (0, 0);
-        state.erases += 1;
-        if let Some(lpns) = state.lpns.as_deref_mut() {
-            lpns.fill(NO_LPN);
-        }
-        let plane = block / self.geometry.blocks_per_plane;
-        self.planes[plane as usize].erased.push_back(block);
+    pub(crate) fn erased(&mut self, id: BlockId) {
+        let index = self.geometry.index_of(id);
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let block = &mut plane.blocks[index as usize];
+        assert_eq!(block.valid, 0, "erased a block with valid pages");
+        assert_eq!(block.state, State::Victim, "erased a block that was not being collected");
+        block.state = State::Free;
+        (block.allocated, block.programmed) = (0, 0);
+        block.erases += 1;
+        plane.erased.push_back(index);
     }
 
     /// Valid pages of the whole drive.
     pub(crate) fn valid_pages(&self) -> u64 {
-        self.valid.iter().map(|&v| u64::from(v)).sum()
+        let blocks = self.planes.iter().flat_map(|plane| &plane.blocks);
+        blocks.map(|block| u64::from(block.valid)).sum()
+    }
+
+    /// Every programmed page that was valid, with the logical page that it was written with.
+    pub(crate) fn for_each_valid(&self, mut visit: impl FnMut(Ppa, Lpn)) {
+        for (number, plane) in self.planes.iter().enumerate() {
+            for (index, block) in plane.blocks.iter().enumerate() {
+                let id = self.geometry.block(number as u32, index as u32);
+                let mut from = 0;
+                while let Some(page) = self.next_valid(id, from) {
+                    visit(self.geometry.page(id, page), block.owners.get(page));
+                    from = page + 1;
+                }
+            }
+        }
+    }
+
+    /// Every block that was ever used, with its programmed pages.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (BlockId, u32)> + '_ {
+        let (planes, geometry) = ((0..).zip(&self.planes), &self.geometry);
+        planes.flat_map(move |(plane, state)| {
+            let blocks = (0..).zip(&state.blocks);
+            blocks.map(move |(index, block)| (geometry.block(plane, index), block.programmed))
+        })
+    }
+
+    /// The drive lost its power: nobody knows any more which pages are valid, and pages that were handed out but not
+    /// programmed are free again. `torn` pages were being programmed.
+    pub(crate) fn power_lost(&mut self, config: &Config, torn: &[Ppa]) {
+        for plane in &mut self.planes {
+            plane.victims = config.victim_policy.build(self.geometry.pages_per_block);
+            plane.open = [None; STREAMS];
+            for block in &mut plane.blocks {
+                block.is_valid.fill(0);
+                block.valid = 0;
+            }
+        }
+        for &ppa in torn {
+            let id = self.geometry.block_of(ppa);
+            let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+            let block = &mut plane.blocks[self.geometry.index_of(id) as usize];
+            assert_eq!(
+                block.programmed,
+                self.geometry.page_of(ppa),
+                "pages are programmed in order"
+            );
+            block.owners.set(block.programmed, Lpn(0));
+            block.programmed += 1;
+        }
+    }
+
+    /// After a loss of power: a page holds current data.
+    pub(crate) fn found(&mut self, ppa: Ppa, lpn: Lpn) {
+        let (id, page) = (self.geometry.block_of(ppa), self.geometry.page_of(ppa));
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let block = &mut plane.blocks[self.geometry.index_of(id) as usize];
+        assert!(page < block.programmed, "a page was found that was never programmed");
+        block.owners.set(page, lpn);
+        block.is_valid[page as usize / 64] |= 1 << (page % 64);
+        block.valid += 1;
+    }
+
+    /// After a loss of power, once all valid pages are found: of the blocks that are partly programmed, collection goes on
+    /// with the one that has most room, the host with the next; what else was programmed is closed.
+    pub(crate) fn recovered(&mut self, now: Instant) {
+        let full = self.geometry.pages_per_block;
+        for plane in &mut self.planes {
+            let mut partial: Vec<u32> = (0..)
+                .zip(&plane.blocks)
+                .filter(|(_, block)| (1..full).contains(&block.programmed))
+                .map(|(index, _)| index)
+                .collect();
+            partial.sort_by_key(|index| plane.blocks[*index as usize].programmed);
+            for (stream, index) in [Stream::Collection, Stream::Host].into_iter().zip(&partial) {
+                plane.open[stream as usize] = Some(*index);
+            }
+            for (index, block) in (0..).zip(&mut plane.blocks) {
+                block.allocated = block.programmed;
+                if block.programmed == 0 {
+                    if block.state != State::Free {
+                        block.state = State::Free;
+                        plane.erased.push_back(index);
+                    }
+                } else if plane.open.contains(&Some(index)) {
+                    block.state = State::Open;
+                } else {
+                    block.state = State::Closed;
+                    plane.victims.closed(index, block.valid, now);
+                }
+            }
+        }
     }
 }

@@ -2,6 +2,30 @@
 
 use simtime::{Bandwidth, Duration};
 
+use crate::address::{BlockId, Layout, Ppa};
+use crate::victims::VictimPolicyKind;
+
+/// Bytes of a sector: the unit in which the write buffer knows what a page holds.
+pub const SECTOR_BYTES: u32 = 512;
+
+/// Which waiting reads of different planes of a die run together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MultiPlaneReads {
+    /// Reads of the same page of their blocks (the multi-plane address rule of ONFI 5.1, section 5.7).
+    SamePage,
+    /// Any (independent multi-plane read: ONFI 5.1, section 5.22).
+    Independent,
+}
+
+/// What reading a page costs that was never written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnwrittenReads {
+    /// Nothing: the map says that there is nothing to read.
+    Free,
+    /// A flash read, as if the drive had been filled before.
+    Flash,
+}
+
 /// What the drive's flash is made of and how fast it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -37,6 +61,15 @@ pub struct Config {
     pub keep_data: bool,
     /// Bytes of host writes acknowledged before they are programmed; 0 = write through.
     pub write_buffer_bytes: u64,
+    /// A page in the write buffer is programmed when it was not written for so long. It is programmed earlier if the
+    /// buffer is half full of pages that wait, or for a flush.
+    pub write_buffer_delay: Duration,
+    /// Which block garbage collection takes next.
+    pub victim_policy: VictimPolicyKind,
+    /// Which reads of a die run together.
+    pub multi_plane_reads: MultiPlaneReads,
+    /// What reading a page costs that was never written.
+    pub unwritten_reads: UnwrittenReads,
 }
 
 impl Default for Config {
@@ -60,6 +93,10 @@ impl Default for Config {
             channel_bandwidth: Bandwidth::from_bytes_per_s(1_200_000_000),
             keep_data: true,
             write_buffer_bytes: 16 << 20,
+            write_buffer_delay: Duration::from_us(1000),
+            victim_policy: VictimPolicyKind::Greedy,
+            multi_plane_reads: MultiPlaneReads::SamePage,
+            unwritten_reads: UnwrittenReads::Free,
         }
     }
 }
@@ -91,8 +128,11 @@ fn refuse(
 /// moves into, they hold no data that the capacity counts on.
 const BLOCKS_IN_MOTION: u32 = 2;
 
-/// Most blocks of a drive: each takes a few dozen bytes of host memory from the start.
-const BLOCKS_MAX: u64 = 1 << 23;
+/// Most blocks of a drive: each that was used takes a hundred bytes of host memory beside its pages.
+const BLOCKS_MAX: u64 = 1 << 28;
+
+/// Most pages that a host sees: 4 PiB of 4 KiB pages.
+const LOGICAL_PAGES_MAX: u64 = 1 << 40;
 
 /// A checked geometry with everything derived from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,11 +152,12 @@ pub struct Geometry {
     /// Bytes of a page.
     pub page_bytes: u32,
     /// Pages the host sees.
-    pub logical_pages: u32,
+    pub logical_pages: u64,
     /// Free blocks of a plane at which collection begins.
     pub gc_start_blocks: u32,
     /// Free blocks of a plane that host writes must leave.
     pub gc_reserve_blocks: u32,
+    pub(crate) layout: Layout,
 }
 
 impl Geometry {
@@ -197,9 +238,9 @@ impl Geometry {
             let remedy = "use more pages per block, a larger flash.page_size or a smaller capacity";
             return Err(refuse("flash.pages_per_block", config.pages_per_block, reason, remedy));
         }
-        let pages = all_blocks.saturating_mul(per_block);
-        if pages >= u64::from(u32::MAX) {
-            let reason = format!("{pages} flash pages; the model addresses fewer than 2^32");
+        if logical_pages > LOGICAL_PAGES_MAX {
+            let reason =
+                format!("{logical_pages} pages; the model keeps at most {LOGICAL_PAGES_MAX}");
             let remedy = "use a larger flash.page_size or a smaller capacity";
             return Err(refuse("drive.capacity", config.capacity_bytes, reason, remedy));
         }
@@ -212,10 +253,55 @@ impl Geometry {
             blocks_per_plane: blocks as u32,
             pages_per_block: config.pages_per_block,
             page_bytes: page,
-            logical_pages: logical_pages as u32,
+            logical_pages,
             gc_start_blocks: start as u32,
             gc_reserve_blocks: reserve(blocks) as u32,
+            layout: Layout::new(planes, blocks as u32, config.pages_per_block),
         })
+    }
+
+    /// The block with this index in its plane.
+    pub fn block(&self, plane: u32, index: u32) -> BlockId {
+        self.layout.block(plane, index)
+    }
+
+    /// A page of a block.
+    #[inline]
+    pub fn page(&self, block: BlockId, page: u32) -> Ppa {
+        self.layout.page(block, page)
+    }
+
+    /// The block of a page.
+    #[inline]
+    pub fn block_of(&self, ppa: Ppa) -> BlockId {
+        self.layout.block_of(ppa)
+    }
+
+    /// A page's number in its block.
+    #[inline]
+    pub fn page_of(&self, ppa: Ppa) -> u32 {
+        self.layout.page_of(ppa)
+    }
+
+    /// The plane of a block.
+    #[inline]
+    pub fn plane_of(&self, block: BlockId) -> u32 {
+        self.layout.plane_of(block)
+    }
+
+    /// A block's index in its plane.
+    #[inline]
+    pub fn index_of(&self, block: BlockId) -> u32 {
+        self.layout.index_of(block)
+    }
+
+    /// Flash that can hold data beyond what the host sees, as a part of what the host sees: without what collection keeps free,
+    /// and without half of the two open blocks, which are half full on average. Formulas of write amplification mean this.
+    pub fn effective_overprovisioning(&self) -> f64 {
+        let unusable = BLOCKS_IN_MOTION / 2 + self.gc_reserve_blocks;
+        let per_plane = self.blocks_per_plane.saturating_sub(unusable);
+        let pages = f64::from(self.planes) * f64::from(per_plane) * f64::from(self.pages_per_block);
+        pages / self.logical_pages as f64 - 1.0
     }
 
     /// The die a plane belongs to. Planes are numbered so that consecutive numbers lie on
@@ -244,7 +330,7 @@ mod tests {
         assert_eq!((g.dies, g.planes, g.logical_pages), (32, 64, 4 << 20));
         let raw =
             u64::from(g.planes) * u64::from(g.blocks_per_plane) * u64::from(g.pages_per_block);
-        assert!(raw * 1000 >= u64::from(g.logical_pages) * 1070);
+        assert!(raw * 1000 >= g.logical_pages * 1070);
     }
 
     #[test]
@@ -257,7 +343,7 @@ mod tests {
             ("flash.blocks_per_plane", |c| c.blocks_per_plane = 10),
             ("flash.gc_urgent", |c| c.gc_urgent_permille = 500),
             ("flash.pages_per_block", |c| c.capacity_bytes = 1 << 50),
-            ("drive.capacity", |c| (c.capacity_bytes, c.pages_per_block) = (1 << 46, 65_536)),
+            ("drive.capacity", |c| (c.capacity_bytes, c.pages_per_block) = (1 << 53, 65_536)),
         ];
         for (key, change) in cases {
             let mut config = Config::default();

@@ -1,262 +1,272 @@
-//! The drive: requests in, transactions to the flash, completions out; garbage collection.
+//! The drive: requests in, transactions to the flash, completions out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use simtime::Instant;
+use simtime::{Duration, Instant};
 
-use crate::blocks::{Blocks, Frontier};
-use crate::config::{Config, ConfigError, Geometry};
-use crate::mapping::{Lpn, PageMap, Ppa};
-use crate::nand::{DieRecord, Nand, Operation, Origin, Transaction};
+use crate::address::{Lpn, Ppa};
+use crate::array::{DieRecord, FlashArray, Operation, Origin, Transaction};
+use crate::blocks::{Blocks, Stream};
+use crate::cache::Cache;
+use crate::collection::Collection;
+use crate::config::{Config, ConfigError, Geometry, SECTOR_BYTES, UnwrittenReads};
+use crate::epochs::Epochs;
+use crate::mapping::{Location, PageMap};
 use crate::plane_set::PlaneSet;
-use crate::store::PageStore;
+use crate::request::{Done, Medium, RequestId, Span, Statistics};
+use crate::store::{MediaError, MemoryStore, Store};
 
-/// What a request asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RequestKind {
-    /// Read a page.
-    Read,
-    /// Write a page; `partial` if only some of its bytes are new, so that a page in flash must be
-    /// read first.
-    Write {
-        /// Some bytes of the page stay as they are.
-        partial: bool,
-    },
-    /// Finish when every buffered write submitted before is in flash. Without a write buffer
-    /// there is nothing to flush: a write is done when it is in flash.
-    Flush,
-}
-
-/// A request to the model. Each request yields exactly one [`Done`] with its tag.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// What to do.
-    pub kind: RequestKind,
-    /// The page; ignored by a flush.
-    pub lpn: Lpn,
-    /// The caller's name for the request.
-    pub tag: u64,
-}
-
-/// A finished request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Done {
-    /// The request's tag.
-    pub tag: u64,
-    /// When it finished.
-    pub at: Instant,
-    /// True if flash was read for it.
-    pub from_flash: bool,
-}
-
-/// Counters since the model began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Statistics {
-    /// Pages the host asked to read.
-    pub host_page_reads: u64,
-    /// Pages the host asked to write.
-    pub host_page_writes: u64,
-    /// Reads of pages never written.
-    pub unwritten_reads: u64,
-    /// Reads of pages whose program operation is not over: served from the drive's memory, also
-    /// without a write buffer.
-    pub buffer_reads: u64,
-    /// Flash page reads for the host.
-    pub flash_reads: u64,
-    /// Flash page reads to complete partial page writes.
-    pub modify_reads: u64,
-    /// Flash page programs for the host.
-    pub flash_programs: u64,
-    /// Flash page reads by garbage collection.
-    pub gc_reads: u64,
-    /// Flash page programs by garbage collection.
-    pub gc_programs: u64,
-    /// Block erases.
-    pub erases: u64,
-    /// Pages deallocated.
-    pub deallocated_pages: u64,
-    /// Times that no plane had a page left and host writes waited for garbage collection.
-    pub stalls: u64,
-}
-
-impl Statistics {
-    /// Flash page programs per host page write; 1 for a drive that was not written.
-    pub fn write_amplification(&self) -> f64 {
-        if self.flash_programs == 0 {
-            return 1.0;
-        }
-        (self.flash_programs + self.gc_programs) as f64 / self.flash_programs as f64
-    }
-}
-
+/// A write that waits for room in the buffer.
 #[derive(Clone, Copy, Debug)]
-struct PendingWrite {
-    lpn: Lpn,
-    tag: u64,
-    epoch: u64,
-}
-
-/// Collection of one plane.
-#[derive(Debug)]
-struct Collection {
-    victim: u32,
-    next_page: u32,
-    moves_in_flight: u32,
-}
-
-/// Pages collection moves at a time on one plane: gently, or while host writes wait.
-const MOVES_GENTLE: u32 = 1;
-const MOVES_URGENT: u32 = 8;
-/// Gentle collection leaves blocks alone that would free less than this part of their pages.
-const GENTLE_GAIN_MIN_DIVISOR: u32 = 16;
-
-/// Writes between two flushes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Epoch {
-    outstanding: u64,
-    flush: Option<u64>,
+pub(crate) struct Claim {
+    /// `None` if nobody waits for it any more.
+    pub(crate) id: Option<RequestId>,
+    pub(crate) slot: u32,
+    pub(crate) claim: u64,
 }
 
 /// The flash drive.
 #[derive(Debug)]
 pub struct Ssd {
-    geometry: Geometry,
-    map: PageMap,
-    blocks: Blocks,
-    nand: Nand,
-    store: Option<PageStore>,
-    /// Free pages of the write buffer; `None` = write through.
-    buffer_free: Option<u64>,
-    pending: VecDeque<PendingWrite>,
-    /// Partial page writes whose page is being read.
-    modifying: BTreeMap<u64, PendingWrite>,
-    modified: u64,
+    pub(crate) config: Config,
+    pub(crate) geometry: Geometry,
+    pub(crate) map: PageMap,
+    pub(crate) blocks: Blocks,
+    pub(crate) array: FlashArray,
+    /// `None` if the drive models times alone.
+    pub(crate) store: Option<Box<dyn Store>>,
+    pub(crate) cache: Cache,
+    /// Pages of the write buffer that are free; `None` = write through.
+    pub(crate) room: Option<u64>,
+    /// Writes that wait for room.
+    pub(crate) claims: VecDeque<Claim>,
+    /// Slots that wait for a page of flash.
+    pub(crate) placing: VecDeque<u32>,
+    /// Held pages up to which nothing is programmed for want of room.
+    pub(crate) held_max: u64,
+    /// Versions of pages so far, and claims to room.
+    pub(crate) versions: u64,
+    pub(crate) epochs: Epochs,
     /// Planes that may have a page for a host write. A plane leaves when it turns out to have
     /// none, and comes back when one of its blocks was erased.
-    available: PlaneSet,
-    next_plane: u32,
-    collections: Vec<Option<Collection>>,
-    epochs: VecDeque<Epoch>,
-    first_epoch: u64,
+    pub(crate) available: PlaneSet,
+    pub(crate) next_plane: u32,
+    pub(crate) collections: Vec<Option<Collection>>,
+    /// Pages to move that found no place: where they are.
+    pub(crate) stuck_moves: VecDeque<Ppa>,
     /// Requests submitted and not finished.
-    backlog: u64,
+    pub(crate) backlog: u64,
     /// Completions that need no flash, waiting for the next `advance`.
-    ready: Vec<Done>,
+    pub(crate) ready: Vec<Done>,
     finished: Vec<Transaction>,
-    statistics: Statistics,
+    pub(crate) now: Instant,
+    pub(crate) statistics: Statistics,
 }
 
 impl Ssd {
-    /// An empty drive.
+    /// An empty drive that keeps its pages in host memory.
     ///
     /// # Errors
     /// If the configuration contradicts itself.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let geometry = Geometry::new(config)?;
+        let store =
+            config.keep_data.then(|| Box::new(MemoryStore::new(&geometry)) as Box<dyn Store>);
+        Ok(Self::assemble(config, geometry, store))
+    }
+
+    /// An empty drive that keeps its pages in an empty store.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself.
+    pub fn with_store(config: &Config, store: Box<dyn Store>) -> Result<Self, ConfigError> {
+        Ok(Self::assemble(config, Geometry::new(config)?, Some(store)))
+    }
+
+    fn assemble(config: &Config, geometry: Geometry, store: Option<Box<dyn Store>>) -> Self {
         let buffer = config.write_buffer_bytes / u64::from(geometry.page_bytes);
-        Ok(Self {
+        let page_bytes = geometry.page_bytes.into();
+        Self {
+            config: config.clone(),
             geometry,
-            map: PageMap::new(geometry.logical_pages),
-            blocks: Blocks::new(geometry),
-            nand: Nand::new(config, geometry),
-            store: config
-                .keep_data
-                .then(|| PageStore::new(geometry.logical_pages, geometry.page_bytes)),
-            buffer_free: (buffer > 0).then_some(buffer),
-            pending: VecDeque::new(),
-            modifying: BTreeMap::new(),
-            modified: 0,
+            map: PageMap::new(&geometry),
+            blocks: Blocks::new(config, geometry),
+            array: FlashArray::new(config, geometry),
+            store,
+            cache: Cache::new(&geometry),
+            room: (buffer > 0).then_some(buffer),
+            claims: VecDeque::new(),
+            placing: VecDeque::new(),
+            held_max: buffer / 2,
+            versions: 0,
+            epochs: Epochs::default(),
             available: PlaneSet::full(geometry.planes),
             next_plane: 0,
             collections: (0..geometry.planes).map(|_| None).collect(),
-            epochs: VecDeque::from([Epoch::default()]),
-            first_epoch: 0,
+            stuck_moves: VecDeque::new(),
             backlog: 0,
             ready: Vec::new(),
             finished: Vec::new(),
-            statistics: Statistics::default(),
+            now: Instant::ZERO,
+            statistics: Statistics { page_bytes, ..Statistics::default() },
+        }
+    }
+
+    /// Another drive in the same state, to see another future of it; `None` if its store cannot be shared. Bytes of pages
+    /// are shared until one of the two writes them.
+    pub fn fork(&self) -> Option<Self> {
+        let store = match &self.store {
+            Some(store) => Some(store.fork()?),
+            None => None,
+        };
+        Some(Self {
+            config: self.config.clone(),
+            geometry: self.geometry,
+            map: self.map.clone(),
+            blocks: self.blocks.clone(),
+            array: self.array.clone(),
+            store,
+            cache: self.cache.clone(),
+            room: self.room,
+            claims: self.claims.clone(),
+            placing: self.placing.clone(),
+            held_max: self.held_max,
+            versions: self.versions,
+            epochs: self.epochs.clone(),
+            available: self.available.clone(),
+            next_plane: self.next_plane,
+            collections: self.collections.clone(),
+            stuck_moves: self.stuck_moves.clone(),
+            backlog: self.backlog,
+            ready: self.ready.clone(),
+            finished: Vec::new(),
+            now: self.now,
+            statistics: self.statistics,
         })
     }
 
-    /// Starts a request. Never blocks; a write that finds no room waits inside.
+    /// What is due before `now` happens before what comes at `now`.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, now: Instant) {
+        assert!(now >= self.now, "time went back from {} to {} ns", self.now.as_ns(), now.as_ns());
+        if self.next_due() < now {
+            self.run(now, false);
+        }
+        self.now = now;
+    }
+
+    fn check_span(&self, span: Span) {
+        let Span { lpn, offset, len } = span;
+        let is_inside =
+            lpn.0 < self.geometry.logical_pages && offset + len <= self.geometry.page_bytes;
+        assert!(is_inside, "{span:?} is beyond the drive");
+        let is_whole = offset.is_multiple_of(SECTOR_BYTES) && len.is_multiple_of(SECTOR_BYTES);
+        assert!(is_whole && len > 0, "{span:?} is not in whole sectors");
+    }
+
+    /// Starts reading bytes of a page. They are there when the request is done: [`Self::visit`] shows them.
     ///
     /// # Panics
     /// If the page is beyond the capacity: whoever decoded the command checks that.
-    pub fn submit(&mut self, now: Instant, request: Request) {
-        let Request { kind, lpn, tag } = request;
-        assert!(
-            kind == RequestKind::Flush || lpn.0 < self.geometry.logical_pages,
-            "page {} is beyond the capacity",
-            lpn.0
-        );
+    pub fn read(&mut self, now: Instant, id: RequestId, span: Span) {
+        self.check_span(span);
+        self.catch_up(now);
         self.backlog += 1;
-        match kind {
-            RequestKind::Read => self.read(now, lpn, tag),
-            RequestKind::Write { partial } => self.write(now, lpn, tag, partial),
-            RequestKind::Flush => self.flush(now, tag),
-        }
+        self.statistics.host_page_reads += 1;
+        let ppa = match self.map.get(span.lpn) {
+            None => {
+                self.statistics.unwritten_reads += 1;
+                if self.config.unwritten_reads == UnwrittenReads::Free {
+                    return self.complete(now, id, Ok(Medium::Memory));
+                }
+                // As if the drive had been filled in order.
+                let plane = (span.lpn.0 % u64::from(self.geometry.planes)) as u32;
+                self.geometry.page(self.geometry.block(plane, 0), 0)
+            }
+            Some(Location::Flash(ppa)) => ppa,
+            Some(Location::Cache(slot)) => {
+                let slot = self.cache.slot(slot);
+                let lacks = span.sectors() & !slot.sectors;
+                match slot.flash.filter(|_| lacks != 0) {
+                    Some(ppa) => ppa,
+                    None => {
+                        self.statistics.buffer_reads += 1;
+                        return self.complete(now, id, Ok(Medium::Memory));
+                    }
+                }
+            }
+        };
+        self.statistics.flash_reads += 1;
+        self.enqueue(now, Operation::Read, Origin::Host(id), ppa, span.lpn);
     }
 
-    /// Forgets `count` pages from `first` on: they read as zeroes, cost no flash time to read, and
-    /// collection no longer moves them. An update of the map alone: it takes no flash time. Writes
-    /// submitted before and not finished may come after it.
+    /// Starts writing bytes of a page; zeroes if there are none. They can be read at once. The request is done when the write
+    /// buffer has room for them, or, if it is to be `durable` or there is no buffer, when they are in flash.
+    ///
+    /// # Panics
+    /// If the page is beyond the capacity, or there are not as many bytes as the span says.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        span: Span,
+        durable: bool,
+        bytes: Option<&[u8]>,
+    ) {
+        self.check_span(span);
+        self.catch_up(now);
+        self.backlog += 1;
+        self.statistics.host_page_writes += 1;
+        self.statistics.host_bytes_written += u64::from(span.len);
+        self.buffer(now, id, span, durable, bytes);
+    }
+
+    /// Starts a flush: it is done when every write submitted before is in flash.
+    pub fn flush(&mut self, now: Instant, id: RequestId) {
+        self.catch_up(now);
+        self.backlog += 1;
+        self.flush_buffer(now, id);
+    }
+
+    /// Forgets `count` pages from `first` on: they read as zeroes, cost no flash time to read, and collection no longer moves
+    /// them; after a loss of power too. It takes no flash time. Writes of them that are under way are done.
     ///
     /// # Panics
     /// If a page is beyond the capacity.
-    pub fn deallocate(&mut self, now: Instant, first: Lpn, count: u32) {
-        let end = u64::from(first.0) + u64::from(count);
-        assert!(end <= u64::from(self.geometry.logical_pages), "page {end} is beyond the capacity");
-        let mut freed = Vec::new();
-        self.map.remove(first, count, |ppa| freed.push(ppa));
-        self.statistics.deallocated_pages += freed.len() as u64;
-        for ppa in freed {
-            self.invalidate(now, ppa);
+    pub fn deallocate(&mut self, now: Instant, first: Lpn, count: u64) {
+        let end = first.0 + count;
+        assert!(end <= self.geometry.logical_pages, "page {end} is beyond the capacity");
+        self.catch_up(now);
+        let mut gone = Vec::new();
+        self.map.remove(first, count, |_, location| gone.push(location));
+        self.statistics.deallocated_pages += gone.len() as u64;
+        for location in gone {
+            match location {
+                Location::Flash(ppa) => self.invalidate(now, ppa),
+                Location::Cache(slot) => self.drop_slot(now, slot),
+            }
         }
-        if let Some(store) = &mut self.store {
-            store.remove(first, count);
-        }
-        self.place_pending(now);
+        self.admit(now);
+        self.retire(now);
+        self.place_waiting(now);
     }
 
-    /// Requests submitted and not finished: what the model holds on behalf of its caller.
+    /// Requests submitted and not finished.
     pub fn backlog(&self) -> u64 {
         self.backlog
     }
 
-    /// Forgets requests that nobody waits for any more: those whose tag `keep` does not want and
-    /// that have not reached the flash or the write buffer. They never finish. What the store holds
-    /// stays, for it may have been read: a page whose only write is forgotten has contents, but
-    /// counts as unwritten.
-    pub fn forget(&mut self, now: Instant, keep: impl Fn(u64) -> bool) {
-        let mut dropped = Vec::new();
-        self.pending.retain(|write| {
-            let is_wanted = keep(write.tag);
-            if !is_wanted {
-                dropped.push(*write);
-            }
-            is_wanted
-        });
-        self.modifying.retain(|_, write| {
-            let is_wanted = keep(write.tag);
-            if !is_wanted {
-                dropped.push(*write);
-            }
-            is_wanted
-        });
-        let modifying = &self.modifying;
-        let reads = self.nand.forget_reads(|origin| match origin {
-            Origin::User(tag) => keep(tag),
-            Origin::Modify(id) => modifying.contains_key(&id),
-            Origin::Gc => true,
-        });
-        self.backlog -= dropped.len() as u64 + reads;
-        // Without a buffer epochs end at once.
-        for PendingWrite { epoch, .. } in dropped.iter().filter(|_| self.buffer_free.is_some()) {
-            let epoch = (epoch - self.first_epoch) as usize;
-            self.epochs[epoch].outstanding -= 1;
-        }
-        self.retire_epochs(now);
-        self.place_pending(now);
+    /// Pages whose bytes the drive's memory holds, in the write buffer and on their way into it.
+    pub fn buffered_pages(&self) -> u64 {
+        self.cache.len()
+    }
+
+    /// Forgets requests that nobody waits for any more: those that `keep` does not want never finish. Reads that have not
+    /// begun are not done, and writes that have no room in the buffer yet are undone, unless others wait for the same page.
+    pub fn forget(&mut self, now: Instant, keep: impl Fn(RequestId) -> bool) {
+        self.catch_up(now);
+        self.backlog -= self.array.forget_reads(&keep);
+        self.forget_writes(now, keep);
     }
 
     /// True if a page was written and not deallocated since.
@@ -271,19 +281,36 @@ impl Ssd {
 
     /// Runs every event due at or before `now`, appending finished requests.
     pub fn advance(&mut self, now: Instant, done: &mut Vec<Done>) {
-        let mut finished = std::mem::take(&mut self.finished);
-        while let Some(at) = self.nand.step(now, &mut finished) {
-            for transaction in &finished {
-                self.finish(at, *transaction);
-            }
-            finished.clear();
-        }
-        self.finished = finished;
+        assert!(now >= self.now, "time went back from {} to {} ns", self.now.as_ns(), now.as_ns());
+        self.run(now, true);
+        self.now = now;
         done.extend_from_slice(&self.ready);
         self.ready.clear();
     }
 
-    /// When to call [`Self::advance`] again; `Instant::ZERO` if something is ready already.
+    fn run(&mut self, until: Instant, is_inclusive: bool) {
+        let mut finished = std::mem::take(&mut self.finished);
+        loop {
+            let (array, cache) = (self.array.next_or_never(), self.destage_due());
+            let at = array.min(cache);
+            if at > until || at == until && !is_inclusive || at == Instant::NEVER {
+                break;
+            }
+            self.now = at;
+            if array <= cache {
+                self.array.step(at, &mut finished);
+                for transaction in &finished {
+                    self.finish(at, *transaction);
+                }
+                finished.clear();
+            } else {
+                self.destage_oldest(at);
+            }
+        }
+        self.finished = finished;
+    }
+
+    /// When to call [`Self::advance`] again: at once if something is ready.
     pub fn next_event(&self) -> Option<Instant> {
         self.next_or_never().unless_never()
     }
@@ -291,19 +318,54 @@ impl Ssd {
     /// As [`Self::next_event`]; `Instant::NEVER` if nothing is under way.
     #[inline]
     pub fn next_or_never(&self) -> Instant {
-        if self.ready.is_empty() { self.nand.next_or_never() } else { Instant::ZERO }
+        if self.ready.is_empty() { self.next_due() } else { self.now }
     }
 
-    /// Page contents; `None` if the drive models times alone.
     #[inline]
-    pub fn store(&self) -> Option<&PageStore> {
-        self.store.as_ref()
+    fn next_due(&self) -> Instant {
+        self.array.next_or_never().min(self.destage_due())
     }
 
-    /// Page contents, for writing. The caller submits the writes that account for it.
+    /// When the page that has waited longest in the write buffer is programmed.
     #[inline]
-    pub fn store_mut(&mut self) -> Option<&mut PageStore> {
-        self.store.as_mut()
+    fn destage_due(&self) -> Instant {
+        self.cache.oldest_write() + self.config.write_buffer_delay
+    }
+
+    /// True if the drive keeps the bytes of its pages.
+    #[inline]
+    pub fn keeps_data(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Shows the current bytes of a page, piece by piece; nothing if the drive models times alone.
+    #[inline]
+    pub fn visit(&self, span: Span, mut visitor: impl FnMut(&[u8])) {
+        /// What was never written reads as; as long as the largest page.
+        static ZEROES: [u8; 65_536] = [0; 65_536];
+        let Some(store) = &self.store else { return };
+        let Span { lpn, offset, len } = span;
+        let range = offset as usize..(offset + len) as usize;
+        // What cannot be read was reported when the request was done.
+        let stored = |ppa| store.read(ppa).map_or(&ZEROES[..], |(bytes, _)| bytes);
+        let slot = match self.map.get(lpn) {
+            None => return visitor(&ZEROES[range]),
+            Some(Location::Flash(ppa)) => return visitor(&stored(ppa)[range]),
+            Some(Location::Cache(slot)) => self.cache.slot(slot),
+        };
+        let newest = slot.newest().unwrap_or(&ZEROES);
+        if span.sectors() & !slot.sectors == 0 {
+            return visitor(&newest[range]);
+        }
+        let older = slot.flash.map_or(&ZEROES[..], stored);
+        let sector = SECTOR_BYTES as usize;
+        let mut at = range.start;
+        while at < range.end {
+            let end = ((at / sector + 1) * sector).min(range.end);
+            let is_new = slot.sectors >> (at / sector) & 1 != 0;
+            visitor(&if is_new { newest } else { older }[at..end]);
+            at = end;
+        }
     }
 
     /// The checked geometry.
@@ -318,138 +380,74 @@ impl Ssd {
 
     /// Starts or stops recording what dies do.
     pub fn set_recording(&mut self, on: bool) {
-        self.nand.records = on.then(Vec::new);
+        self.array.records = on.then(Vec::new);
     }
 
     /// Takes the records so far.
     pub fn take_records(&mut self) -> Vec<DieRecord> {
-        self.nand.records.as_mut().map(std::mem::take).unwrap_or_default()
+        self.array.records.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Checks what must always hold between map, reverse map and counters; for tests.
-    ///
-    /// # Panics
-    /// If it does not hold.
-    pub fn check(&self) {
-        let mut mapped = 0;
-        for lpn in (0..self.geometry.logical_pages).map(Lpn) {
-            if let Some(ppa) = self.map.get(lpn) {
-                mapped += 1;
-                assert_eq!(self.blocks.lpn(ppa), Some(lpn), "map and reverse map disagree");
-                assert!(self.blocks.is_valid(ppa), "the map leads to a page that is not valid");
-            }
-        }
-        assert_eq!(mapped, self.blocks.valid_pages(), "valid counts do not add up");
-        assert_eq!(mapped, self.map.mapped(), "the map miscounts its pages");
-        if self.nand.is_idle() {
-            assert!(self.pending.is_empty(), "writes wait but nothing will free a block");
-        }
+    /// Time after which nothing is programmed in the background any more, once the host is silent.
+    pub fn write_buffer_delay(&self) -> Duration {
+        self.config.write_buffer_delay
     }
 
-    fn complete(&mut self, at: Instant, tag: u64, from_flash: bool) {
+    #[inline]
+    pub(crate) fn complete(
+        &mut self,
+        at: Instant,
+        id: RequestId,
+        result: Result<Medium, MediaError>,
+    ) {
         self.backlog -= 1;
-        self.ready.push(Done { tag, at, from_flash });
+        self.ready.push(Done { id, at, result });
     }
 
-    fn read(&mut self, now: Instant, lpn: Lpn, tag: u64) {
-        self.statistics.host_page_reads += 1;
-        let Some(ppa) = self.map.get(lpn) else {
-            self.statistics.unwritten_reads += 1;
-            return self.complete(now, tag, false);
-        };
-        let (owner, programmed) = self.blocks.inspect(ppa);
-        assert_eq!(owner, Some(lpn), "the map leads to another page's data");
-        if !programmed {
-            self.statistics.buffer_reads += 1;
-            return self.complete(now, tag, false);
-        }
-        self.statistics.flash_reads += 1;
-        self.enqueue(now, Operation::Read, Origin::User(tag), ppa, lpn);
-    }
-
-    /// Closes the open epoch: `tag` is done once all writes submitted so far are.
-    fn flush(&mut self, now: Instant, tag: u64) {
-        self.epochs.back_mut().expect("there is always an open epoch").flush = Some(tag);
-        self.epochs.push_back(Epoch::default());
-        self.retire_epochs(now);
-    }
-
-    fn write(&mut self, now: Instant, lpn: Lpn, tag: u64, partial: bool) {
-        self.statistics.host_page_writes += 1;
-        let epoch = self.first_epoch + self.epochs.len() as u64 - 1;
-        self.epoch(epoch).outstanding += 1;
-        let in_flash = self.map.get(lpn).filter(|&ppa| self.blocks.is_programmed(ppa));
-        if let (true, Some(ppa)) = (partial, in_flash) {
-            self.statistics.modify_reads += 1;
-            let id = self.modified;
-            self.modified += 1;
-            self.modifying.insert(id, PendingWrite { lpn, tag, epoch });
-            self.enqueue(now, Operation::Read, Origin::Modify(id), ppa, lpn);
-        } else {
-            self.pending.push_back(PendingWrite { lpn, tag, epoch });
-            self.place_pending(now);
-        }
-    }
-
-    fn epoch(&mut self, number: u64) -> &mut Epoch {
-        &mut self.epochs[(number - self.first_epoch) as usize]
-    }
-
-    /// Gives waiting writes a page each, as long as buffer and blocks allow.
-    fn place_pending(&mut self, now: Instant) {
-        while let Some(&write) = self.pending.front() {
-            if self.buffer_free == Some(0) {
-                return;
-            }
-            let Some((plane, ppa)) = self.allocate_user(now, write.lpn) else { return };
-            self.pending.pop_front();
-            self.remap(now, write.lpn, ppa);
-            self.statistics.flash_programs += 1;
-            if let Some(free) = &mut self.buffer_free {
-                *free -= 1;
-                self.complete(now, write.tag, false);
-            }
-            let tag = if self.buffer_free.is_some() { write.epoch } else { write.tag };
-            let origin = Origin::User(tag);
-            self.nand.enqueue(
-                now,
-                Transaction { operation: Operation::Program, origin, plane, ppa, lpn: write.lpn },
-            );
-        }
+    #[inline]
+    pub(crate) fn enqueue(
+        &mut self,
+        now: Instant,
+        operation: Operation,
+        origin: Origin,
+        ppa: Ppa,
+        lpn: Lpn,
+    ) {
+        let plane = self.blocks.plane_of(ppa);
+        self.array.enqueue(now, Transaction { operation, plane, origin, ppa, lpn });
     }
 
     /// A page of the next plane that has one.
-    fn allocate_user(&mut self, now: Instant, lpn: Lpn) -> Option<(u32, Ppa)> {
+    pub(crate) fn allocate(&mut self, now: Instant) -> Option<Ppa> {
         while let Some(plane) = self.available.next_from(self.next_plane) {
-            self.next_plane = (plane + 1) % self.geometry.planes;
-            let ppa = self.blocks.allocate(plane, Frontier::User, lpn);
-            match ppa {
-                // A plane's free blocks change when one is opened.
-                Some(ppa) if self.blocks.is_first_page(ppa) => self.start_collection(now, plane),
-                Some(_) => {}
+            self.next_plane = if plane + 1 == self.geometry.planes { 0 } else { plane + 1 };
+            match self.blocks.allocate(plane, Stream::Host) {
+                Some(ppa) => {
+                    // A plane's free blocks change when one is opened.
+                    if self.geometry.page_of(ppa) == 0 {
+                        self.start_collection(now, plane);
+                    }
+                    return Some(ppa);
+                }
                 None => {
                     self.available.remove(plane);
                     self.start_collection(now, plane);
                     if self.available.is_empty() {
                         self.statistics.stalls += 1;
                     }
-                    continue;
                 }
             }
-            return ppa.map(|ppa| (plane, ppa));
         }
         None
     }
 
-    fn remap(&mut self, now: Instant, lpn: Lpn, ppa: Ppa) {
-        if let Some(old) = self.map.set(lpn, ppa) {
-            self.invalidate(now, old);
-        }
-    }
-
     /// A physical page holds nothing current any more.
-    fn invalidate(&mut self, now: Instant, old: Ppa) {
-        self.blocks.invalidate(old);
+    pub(crate) fn invalidate(&mut self, now: Instant, old: Ppa) {
+        self.blocks.invalidate(now, old);
+        if let Some(store) = &mut self.store {
+            let page = store.discard(old);
+            self.cache.recycle(page);
+        }
         // A plane without a free block that had nothing to collect has something now.
         if !self.available.is_full() {
             let plane = self.blocks.plane_of(old);
@@ -459,137 +457,44 @@ impl Ssd {
         }
     }
 
-    fn enqueue(&mut self, now: Instant, operation: Operation, origin: Origin, ppa: Ppa, lpn: Lpn) {
-        let plane = self.blocks.plane_of(ppa);
-        self.nand.enqueue(now, Transaction { operation, origin, plane, ppa, lpn });
+    /// Checks a page that was read against its record. A page that is not current any more is not checked: what the host
+    /// gets is elsewhere.
+    pub(crate) fn check_read(&mut self, ppa: Ppa, lpn: Lpn) -> Result<(), MediaError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let current = match self.map.get(lpn) {
+            Some(Location::Flash(current)) => Some(current),
+            Some(Location::Cache(slot)) => self.cache.slot(slot).flash,
+            None => None,
+        };
+        if current != Some(ppa) {
+            return Ok(());
+        }
+        let checked = store.read(ppa).and_then(|(bytes, oob)| {
+            if oob.lpn != lpn {
+                return Err(MediaError::Misplaced { found: oob.lpn });
+            }
+            let is_whole = crc32c::crc32c(bytes) == oob.checksum;
+            if is_whole { Ok(()) } else { Err(MediaError::Uncorrectable) }
+        });
+        self.statistics.media_errors += u64::from(checked.is_err());
+        checked
     }
 
     /// A transaction left the flash.
     fn finish(&mut self, now: Instant, transaction: Transaction) {
-        let Transaction { operation, origin, plane, ppa, lpn } = transaction;
-        match (operation, origin) {
-            (Operation::Read, Origin::User(tag)) => self.complete(now, tag, true),
-            (Operation::Read, Origin::Modify(id)) => {
-                self.pending.extend(self.modifying.remove(&id));
-                self.place_pending(now);
+        let Transaction { origin, plane, ppa, lpn, .. } = transaction;
+        match origin {
+            Origin::Host(id) => {
+                let result = self.check_read(ppa, lpn);
+                self.complete(now, id, result.map(|()| Medium::Flash));
             }
-            (Operation::Read, Origin::Gc) => self.move_page(now, plane, ppa, lpn),
-            (Operation::Program, Origin::Gc) => {
-                self.blocks.set_programmed(ppa);
-                self.move_ended(now, plane);
+            Origin::Fill(slot) => self.filled(now, slot, ppa),
+            Origin::Destage(slot) => self.destaged(now, slot, ppa),
+            Origin::Move(from) if transaction.operation == Operation::Read => {
+                self.move_page(now, from, lpn);
             }
-            (Operation::Program, Origin::User(tag)) => {
-                self.blocks.set_programmed(ppa);
-                self.program_ended(now, tag);
-            }
-            (Operation::Program, Origin::Modify(_)) => {
-                unreachable!("a modified page is programmed as a page of its request")
-            }
-            (Operation::Erase, _) => {
-                self.statistics.erases += 1;
-                self.blocks.erased(self.blocks.block_of(ppa));
-                self.collections[plane as usize] = None;
-                if self.blocks.free(plane) > self.geometry.gc_reserve_blocks {
-                    self.available.insert(plane);
-                }
-                self.start_collection(now, plane);
-                self.place_pending(now);
-            }
+            Origin::Move(from) => self.moved(now, from, ppa, lpn),
+            Origin::Erase => self.erased(now, plane, ppa),
         }
-    }
-
-    /// A host page is in flash: frees its buffer page (the tag is then its epoch), or completes
-    /// the write (write through).
-    fn program_ended(&mut self, now: Instant, tag: u64) {
-        if let Some(free) = &mut self.buffer_free {
-            *free += 1;
-            self.epoch(tag).outstanding -= 1;
-            self.retire_epochs(now);
-            self.place_pending(now);
-        } else {
-            // Write through: a host that waits for its writes has nothing left to flush, and one
-            // that does not wait is told only what was complete when it asked.
-            self.complete(now, tag, false);
-        }
-    }
-
-    /// Completes flushes whose writes are all in flash.
-    fn retire_epochs(&mut self, now: Instant) {
-        let buffered = self.buffer_free.is_some();
-        while self.epochs.len() > 1
-            && let Some(&Epoch { outstanding, flush }) = self.epochs.front()
-        {
-            if buffered && outstanding > 0 {
-                return;
-            }
-            self.epochs.pop_front();
-            self.first_epoch += 1;
-            if let Some(tag) = flush {
-                self.complete(now, tag, false);
-            }
-        }
-    }
-
-    /// Begins collecting a plane that runs low on free blocks.
-    fn start_collection(&mut self, now: Instant, plane: u32) {
-        let free = self.blocks.free(plane);
-        if self.collections[plane as usize].is_some() || free > self.geometry.gc_start_blocks {
-            return;
-        }
-        let urgent = free <= self.geometry.gc_reserve_blocks;
-        let gain = self.geometry.pages_per_block / GENTLE_GAIN_MIN_DIVISOR;
-        let Some(victim) = self.blocks.take_victim(plane, if urgent { 1 } else { gain }) else {
-            return;
-        };
-        self.collections[plane as usize] =
-            Some(Collection { victim, next_page: 0, moves_in_flight: 0 });
-        self.collect(now, plane);
-    }
-
-    /// Starts as many page moves as allowed; erases the victim when it holds nothing any more.
-    fn collect(&mut self, now: Instant, plane: u32) {
-        let urgent = self.blocks.free(plane) <= self.geometry.gc_reserve_blocks;
-        let moves_max = if urgent { MOVES_URGENT } else { MOVES_GENTLE };
-        loop {
-            let Some(state) = &mut self.collections[plane as usize] else { return };
-            let page = state.next_page;
-            if page == self.geometry.pages_per_block {
-                if state.moves_in_flight == 0 {
-                    let ppa = self.blocks.page(state.victim, 0);
-                    state.moves_in_flight = u32::MAX; // erasing: no more moves
-                    self.enqueue(now, Operation::Erase, Origin::Gc, ppa, Lpn(0));
-                }
-                return;
-            }
-            if state.moves_in_flight >= moves_max {
-                return;
-            }
-            state.next_page += 1;
-            let ppa = self.blocks.page(state.victim, page);
-            let Some(lpn) = self.blocks.lpn(ppa).filter(|_| self.blocks.is_valid(ppa)) else {
-                continue;
-            };
-            state.moves_in_flight += 1;
-            self.statistics.gc_reads += 1;
-            self.enqueue(now, Operation::Read, Origin::Gc, ppa, lpn);
-        }
-    }
-
-    /// A victim's page was read: write it to the collection frontier unless it is stale by now.
-    fn move_page(&mut self, now: Instant, plane: u32, from: Ppa, lpn: Lpn) {
-        if !self.blocks.is_valid(from) {
-            return self.move_ended(now, plane);
-        }
-        let to = self.blocks.allocate(plane, Frontier::Gc, lpn);
-        let to = to.expect("host writes leave a block for collection");
-        self.remap(now, lpn, to);
-        self.statistics.gc_programs += 1;
-        self.enqueue(now, Operation::Program, Origin::Gc, to, lpn);
-    }
-
-    fn move_ended(&mut self, now: Instant, plane: u32) {
-        let state = self.collections[plane as usize].as_mut();
-        state.expect("a page moved on a plane that is not collected").moves_in_flight -= 1;
-        self.collect(now, plane);
     }
 }

@@ -1,29 +1,48 @@
-//! Flash drive model: a page-mapped translation layer over NAND timing, with page data.
+//! Flash drive model: from a host's pages to bytes on dies, in time.
 //!
 //! ```text
-//! submit(Request) -> Ssd -- map, frontiers, GC --> blocks
-//!                     |---- transactions --------> nand (dies, channels) -- time --> Done
-//!                     '---- bytes ---------------> store (by logical page)
+//! read, write, flush -> Ssd
+//!   cache      newest bytes of pages that are not in flash yet (destage: when they go there; epochs: what flushes wait for)
+//!   mapping    logical page -> cache slot or physical page
+//!   blocks     free, open and closed blocks; collection, victims: which are collected, and how
+//!   array      dies and channels in time -> Done
+//!   store      bytes by physical page, with a record beside each
 //! ```
 //!
-//! A pure state machine: it is given the time, never reads a clock, and a run is a function of the
-//! requests. Unwritten pages read as zeroes and cost no flash time; pages still in the write buffer
-//! cost none either. Memory grows with what was written, not with the capacity.
+//! A pure state machine: it is given the time, never reads a clock, and a run is a function of the requests. Bytes move with
+//! the model: they can be read as soon as they are written, and are in the store when the modelled program operation ends. So a
+//! loss of power ([`Ssd::power_cut`]) is what it is on a real drive: the cache is gone, and the map is found again from the records
+//! in the store. Memory grows with what was written, not with the capacity.
 //!
-//! Not here: wear levelling beyond first-in-first-out reuse of erased blocks, read disturb,
-//! retention, bad blocks, caching of the map itself.
+//! Not here: wear levelling beyond first-in-first-out reuse of erased blocks, read disturb, retention, bad blocks, caching of
+//! the map itself.
 #![forbid(unsafe_code)]
 
-mod blocks;
-mod config;
-mod drive;
-mod mapping;
-mod nand;
-mod plane_set;
-mod store;
+pub mod conformance;
+pub mod faulty;
 
-pub use config::{Config, ConfigError, Geometry};
-pub use drive::{Done, Request, RequestKind, Ssd, Statistics};
-pub use mapping::{Lpn, PageMap, Ppa};
-pub use nand::{DieRecord, Operation};
-pub use store::PageStore;
+mod address;
+mod array;
+mod blocks;
+mod cache;
+mod collection;
+mod config;
+mod destage;
+mod drive;
+mod epochs;
+mod mapping;
+mod plane_set;
+mod recovery;
+mod request;
+mod store;
+mod victims;
+
+pub use address::{BlockId, Lpn, Ppa};
+pub use array::{DieRecord, Operation};
+pub use config::{Config, ConfigError, Geometry, MultiPlaneReads, SECTOR_BYTES, UnwrittenReads};
+pub use drive::Ssd;
+pub use mapping::{Location, PageMap};
+pub use recovery::Recovery;
+pub use request::{Done, Medium, RequestId, Span, Statistics};
+pub use store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store};
+pub use victims::{CostBenefit, Greedy, VictimPolicy, VictimPolicyKind};

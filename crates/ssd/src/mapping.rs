@@ -1,103 +1,333 @@
-//! Logical to physical page map, and the sparse table under it and under the page store.
+//! Logical to physical page map.
+//!
+//! Pages that were never written take no memory. Written ones take six to sixteen bytes wherever they lie: a part of the
+//! map that is thinly written is a sorted list, one that is densely written an array.
 
-/// A logical page number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Lpn(pub u32);
+use crate::address::{Lpn, Ppa};
+use crate::config::Geometry;
 
-/// A physical page address: (plane x blocks per plane + block) x pages per block + page.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ppa(pub u32);
-
-const CHUNK_BITS: u32 = 10;
-const CHUNK: usize = 1 << CHUNK_BITS;
-const NONE: u32 = u32::MAX;
-
-/// A table of `u32` that takes memory only where something was set, 4 KiB at a time.
-#[derive(Debug)]
-pub(crate) struct SparseTable {
-    chunks: Vec<Option<Box<[u32; CHUNK]>>>,
+/// Where the current data of a page is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Location {
+    /// In flash.
+    Flash(Ppa),
+    /// In this slot of the cache, where newer bytes than those in flash wait.
+    Cache(u32),
 }
 
-impl SparseTable {
-    pub(crate) fn new(len: u32) -> Self {
-        let chunks = (len as usize).div_ceil(CHUNK);
-        Self { chunks: vec![None; chunks] }
-    }
+const LEAF_BITS: u32 = 12;
+const LEAF_PAGES: usize = 1 << LEAF_BITS;
+/// A leaf with more entries becomes an array.
+const LIST_MAX: usize = LEAF_PAGES / 4;
+/// Places that a growing list gains at once.
+const LIST_STEP: usize = 4;
 
+/// A location in as many bits as the geometry needs.
+trait Word: Copy + PartialEq + core::fmt::Debug {
+    const NONE: Self;
+    fn encode(location: Location) -> Self;
+    fn decode(self) -> Location;
+}
+
+macro_rules! word {
+    ($type:ty) => {
+        impl Word for $type {
+            const NONE: Self = Self::MAX;
+
+            #[inline]
+            fn encode(location: Location) -> Self {
+                const CACHE: $type = 1 << (<$type>::BITS - 1);
+                match location {
+                    Location::Flash(ppa) => ppa.0 as Self,
+                    Location::Cache(slot) => CACHE | slot as Self,
+                }
+            }
+
+            #[inline]
+            fn decode(self) -> Location {
+                const CACHE: $type = 1 << (<$type>::BITS - 1);
+                if self & CACHE == 0 {
+                    Location::Flash(Ppa(self.into()))
+                } else {
+                    Location::Cache((self ^ CACHE) as u32)
+                }
+            }
+        }
+    };
+}
+
+word!(u32);
+word!(u64);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed)]
+struct Entry<W: Copy> {
+    index: u16,
+    word: W,
+}
+
+/// The map of neighbouring pages.
+#[derive(Clone, Debug)]
+enum Leaf<W: Copy> {
+    /// In ascending order.
+    List(Vec<Entry<W>>),
+    /// Every page, and how many of them are mapped.
+    Array(Box<[W]>, u32),
+}
+
+impl<W: Word> Leaf<W> {
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> Option<u32> {
-        let chunk = self.chunks[(index >> CHUNK_BITS) as usize].as_deref()?;
-        let value = chunk[index as usize % CHUNK];
-        (value != NONE).then_some(value)
+    fn get(&self, index: usize) -> W {
+        match self {
+            Self::Array(words, _) => words[index],
+            Self::List(list) => match list.binary_search_by_key(&(index as u16), |e| e.index) {
+                Ok(at) => list[at].word,
+                Err(_) => W::NONE,
+            },
+        }
     }
 
     /// Sets an entry and returns what it held.
     #[inline]
-    pub(crate) fn set(&mut self, index: u32, value: u32) -> Option<u32> {
-        assert!(value != NONE, "{NONE:#x} marks an empty entry");
-        let chunk = &mut self.chunks[(index >> CHUNK_BITS) as usize];
-        let chunk = chunk.get_or_insert_with(|| Box::new([NONE; CHUNK]));
-        let old = std::mem::replace(&mut chunk[index as usize % CHUNK], value);
-        (old != NONE).then_some(old)
+    fn set(&mut self, index: usize, word: W) -> W {
+        match self {
+            Self::Array(words, mapped) => {
+                let old = core::mem::replace(&mut words[index], word);
+                *mapped += u32::from(old == W::NONE);
+                old
+            }
+            Self::List(_) => self.set_in_list(index, word),
+        }
     }
 
-    /// Empties `count` entries from `first` on and shows each that held something to `visit`. Costs
-    /// time for chunks that exist, not for the length of the range.
-    pub(crate) fn remove(&mut self, first: u32, count: u32, mut visit: impl FnMut(u32)) {
-        let (mut at, end) = (first as usize, first as usize + count as usize);
-        while at < end {
-            let chunk_end = (at / CHUNK + 1) * CHUNK;
-            if let Some(chunk) = self.chunks[at / CHUNK].as_deref_mut() {
-                for entry in &mut chunk[at % CHUNK..at % CHUNK + chunk_end.min(end) - at] {
-                    let old = std::mem::replace(entry, NONE);
-                    if old != NONE {
-                        visit(old);
+    fn set_in_list(&mut self, index: usize, word: W) -> W {
+        let Self::List(list) = self else { unreachable!("an array has a way of its own") };
+        match list.binary_search_by_key(&(index as u16), |e| e.index) {
+            Ok(at) => {
+                return core::mem::replace(&mut list[at], Entry { index: index as u16, word }).word;
+            }
+            Err(at) if list.len() < LIST_MAX => {
+                if list.len() == list.capacity() {
+                    list.reserve_exact(LIST_STEP.max(list.len() / 8));
+                }
+                list.insert(at, Entry { index: index as u16, word });
+            }
+            Err(_) => {
+                let mut words = vec![W::NONE; LEAF_PAGES].into_boxed_slice();
+                for entry in list.iter() {
+                    words[usize::from(entry.index)] = entry.word;
+                }
+                words[index] = word;
+                let mapped = list.len() as u32 + 1;
+                *self = Self::Array(words, mapped);
+            }
+        }
+        W::NONE
+    }
+
+    /// Empties entries and shows each that held something.
+    fn remove(&mut self, range: core::ops::Range<usize>, mut visit: impl FnMut(usize, W)) {
+        match self {
+            Self::List(list) => {
+                let at = |index: usize| list.partition_point(|e| usize::from(e.index) < index);
+                for entry in list.drain(at(range.start)..at(range.end)) {
+                    visit(entry.index.into(), entry.word);
+                }
+            }
+            Self::Array(words, mapped) => {
+                for index in range {
+                    let old = core::mem::replace(&mut words[index], W::NONE);
+                    if old != W::NONE {
+                        *mapped -= 1;
+                        visit(index, old);
                     }
                 }
             }
-            at = chunk_end;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::List(list) => list.is_empty(),
+            Self::Array(_, mapped) => *mapped == 0,
         }
     }
 }
 
+/// Leaves that exist, found by page number.
+#[derive(Clone, Debug)]
+struct Tree<W: Copy> {
+    /// Number of the leaf plus one; 0 = none. Memory that was never touched costs nothing.
+    directory: Vec<u32>,
+    leaves: Vec<Leaf<W>>,
+    free: Vec<u32>,
+}
+
+impl<W: Word> Tree<W> {
+    fn new(pages: u64) -> Self {
+        let directory = vec![0; pages.div_ceil(LEAF_PAGES as u64) as usize];
+        Self { directory, leaves: Vec::new(), free: Vec::new() }
+    }
+
+    #[inline]
+    fn get(&self, page: u64) -> Option<Location> {
+        let leaf = self.directory[(page >> LEAF_BITS) as usize].checked_sub(1)?;
+        let word = self.leaves[leaf as usize].get(page as usize % LEAF_PAGES);
+        (word != W::NONE).then(|| word.decode())
+    }
+
+    #[inline]
+    fn set(&mut self, page: u64, location: Location) -> Option<Location> {
+        let leaf = match self.directory[(page >> LEAF_BITS) as usize].checked_sub(1) {
+            Some(leaf) => leaf,
+            None => self.add_leaf(page),
+        };
+        let old = self.leaves[leaf as usize].set(page as usize % LEAF_PAGES, W::encode(location));
+        (old != W::NONE).then(|| old.decode())
+    }
+
+    #[cold]
+    fn add_leaf(&mut self, page: u64) -> u32 {
+        let leaf = self.free.pop().unwrap_or_else(|| {
+            self.leaves.push(Leaf::List(Vec::new()));
+            self.leaves.len() as u32 - 1
+        });
+        self.directory[(page >> LEAF_BITS) as usize] = leaf + 1;
+        leaf
+    }
+
+    fn remove(&mut self, first: u64, count: u64, mut visit: impl FnMut(Lpn, Location)) {
+        let (mut page, end) = (first, first + count);
+        while page < end {
+            let leaf_start = page >> LEAF_BITS << LEAF_BITS;
+            let leaf_end = (leaf_start + LEAF_PAGES as u64).min(end);
+            if let Some(leaf) = self.directory[(page >> LEAF_BITS) as usize].checked_sub(1) {
+                let range = (page - leaf_start) as usize..(leaf_end - leaf_start) as usize;
+                let tree = &mut self.leaves[leaf as usize];
+                tree.remove(range, |index, word| {
+                    visit(Lpn(leaf_start + index as u64), word.decode());
+                });
+                if tree.is_empty() {
+                    *tree = Leaf::List(Vec::new());
+                    self.directory[(page >> LEAF_BITS) as usize] = 0;
+                    self.free.push(leaf);
+                }
+            }
+            page = leaf_end;
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Words {
+    Narrow(Tree<u32>),
+    Wide(Tree<u64>),
+}
+
 /// The logical to physical page map.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PageMap {
-    table: SparseTable,
+    words: Words,
     mapped: u64,
 }
 
 impl PageMap {
-    /// A map of `pages` logical pages, all unmapped.
-    pub fn new(pages: u32) -> Self {
-        Self { table: SparseTable::new(pages), mapped: 0 }
+    /// The map of an empty drive.
+    pub fn new(geometry: &Geometry) -> Self {
+        let pages = geometry.logical_pages;
+        // One bit says whether a page is in the cache, and one value that it is nowhere.
+        let is_narrow = geometry.layout.bits < u32::BITS;
+        let words =
+            if is_narrow { Words::Narrow(Tree::new(pages)) } else { Words::Wide(Tree::new(pages)) };
+        Self { words, mapped: 0 }
     }
 
-    /// Where a logical page is.
+    /// Where a page is; `None` if it was never written, or deallocated since.
     #[inline]
-    pub fn get(&self, lpn: Lpn) -> Option<Ppa> {
-        self.table.get(lpn.0).map(Ppa)
+    pub fn get(&self, lpn: Lpn) -> Option<Location> {
+        match &self.words {
+            Words::Narrow(tree) => tree.get(lpn.0),
+            Words::Wide(tree) => tree.get(lpn.0),
+        }
     }
 
-    /// Maps a logical page; returns where it was.
+    /// Says where a page is; returns where it was.
     #[inline]
-    pub fn set(&mut self, lpn: Lpn, ppa: Ppa) -> Option<Ppa> {
-        let old = self.table.set(lpn.0, ppa.0).map(Ppa);
+    pub fn set(&mut self, lpn: Lpn, location: Location) -> Option<Location> {
+        let old = match &mut self.words {
+            Words::Narrow(tree) => tree.set(lpn.0, location),
+            Words::Wide(tree) => tree.set(lpn.0, location),
+        };
         self.mapped += u64::from(old.is_none());
         old
     }
 
-    /// Unmaps `count` pages from `first` on; `visit` is told where each mapped one was.
-    pub fn remove(&mut self, first: Lpn, count: u32, mut visit: impl FnMut(Ppa)) {
+    /// Unmaps `count` pages from `first` on; `visit` is told where each mapped one was. Costs time for what is mapped, not
+    /// for the length of the range.
+    pub fn remove(&mut self, first: Lpn, count: u64, mut visit: impl FnMut(Lpn, Location)) {
         let mapped = &mut self.mapped;
-        self.table.remove(first.0, count, |ppa| {
+        let visit = |lpn, location| {
             *mapped -= 1;
-            visit(Ppa(ppa));
-        });
+            visit(lpn, location);
+        };
+        match &mut self.words {
+            Words::Narrow(tree) => tree.remove(first.0, count, visit),
+            Words::Wide(tree) => tree.remove(first.0, count, visit),
+        }
     }
 
     /// Number of mapped pages.
     pub fn mapped(&self) -> u64 {
         self.mapped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use simtime::Prng;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn map_holds_what_was_set_thin_and_dense_narrow_and_wide() {
+        for capacity_bytes in [64 << 20, 1 << 40, 32 << 40] {
+            let geometry = Geometry::new(&Config { capacity_bytes, ..Config::default() }).unwrap();
+            let (mut map, mut expected) = (PageMap::new(&geometry), BTreeMap::new());
+            let mut prng = Prng::new(capacity_bytes);
+            // A few thousand pages near one place, so that leaves change their form, and some everywhere.
+            let centre = geometry.logical_pages / 2;
+            for n in 0..40_000u64 {
+                let near =
+                    (centre + prng.below(3 * LEAF_PAGES as u64)).min(geometry.logical_pages - 1);
+                let lpn = if n % 10 == 0 { prng.below(geometry.logical_pages) } else { near };
+                let location = if n % 3 == 0 {
+                    Location::Cache(n as u32)
+                } else {
+                    Location::Flash(Ppa(n * 77))
+                };
+                if prng.below(200) == 0 {
+                    let count = prng.below(2000).min(geometry.logical_pages - lpn);
+                    let mut removed = BTreeMap::new();
+                    map.remove(Lpn(lpn), count, |lpn, location| {
+                        removed.insert(lpn.0, location);
+                    });
+                    let gone: Vec<u64> =
+                        expected.range(lpn..lpn + count).map(|(&lpn, _)| lpn).collect();
+                    let gone: BTreeMap<u64, Location> =
+                        gone.into_iter().map(|lpn| (lpn, expected.remove(&lpn).unwrap())).collect();
+                    assert_eq!(removed, gone);
+                }
+                assert_eq!(map.set(Lpn(lpn), location), expected.insert(lpn, location));
+                assert_eq!(map.mapped(), expected.len() as u64);
+            }
+            for (&lpn, &location) in &expected {
+                assert_eq!(map.get(Lpn(lpn)), Some(location));
+            }
+            map.remove(Lpn(0), geometry.logical_pages, |_, _| {});
+            assert_eq!((map.mapped(), map.get(Lpn(centre))), (0, None));
+        }
     }
 }

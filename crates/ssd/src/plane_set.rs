@@ -1,7 +1,7 @@
 //! A set of planes with a quick way round it.
 
 /// A set of planes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlaneSet {
     words: Vec<u64>,
     planes: u32,

@@ -1,80 +1,193 @@
-//! Page data. Contents are kept by logical page: garbage collection moves pages in the model of
-//! the flash without moving bytes, and a mapping fault is caught by the reverse map instead.
+//! Page data by physical page, with what is written beside it.
 
-use crate::mapping::{Lpn, SparseTable};
+use std::sync::Arc;
 
-/// Pages allocated at once.
-const SLAB_PAGES: u32 = 64;
+use crate::address::{BlockId, Lpn, Ppa};
+use crate::config::Geometry;
 
-/// Contents of every page that was ever written, in host memory.
-#[derive(Debug)]
-pub struct PageStore {
-    slots: SparseTable,
-    slabs: Vec<Box<[u8]>>,
-    /// Slots handed out so far, and those given back.
-    used: u32,
-    free: Vec<u32>,
-    page_bytes: usize,
+/// The bytes of a page. They are shared, not copied: between the write buffer and the store, and between futures of one
+/// drive.
+pub type Page = Arc<[u8]>;
+
+/// What is written beside a page's bytes (its out-of-band record): enough to rebuild the map, and to know bytes that are
+/// not what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Oob {
+    /// The logical page.
+    pub lpn: Lpn,
+    /// Numbers all versions of all pages in the order in which they were written.
+    pub version: u64,
+    /// CRC-32C of the bytes.
+    pub checksum: u32,
 }
 
-impl PageStore {
+impl Oob {
+    /// The record of a page with these bytes.
+    pub fn new(lpn: Lpn, version: u64, bytes: &[u8]) -> Self {
+        Self { lpn, version, checksum: crc32c::crc32c(bytes) }
+    }
+}
+
+/// Why flash could not do what it was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MediaError {
+    /// What is stored is not what was programmed.
+    #[error("the page cannot be read: its bytes do not match their checksum")]
+    Uncorrectable,
+    /// A page holds another logical page's data.
+    #[error("the page holds the data of logical page {}", found.0)]
+    Misplaced {
+        /// The page whose data was found.
+        found: Lpn,
+    },
+    /// A program operation failed.
+    #[error("the page could not be programmed")]
+    ProgramFailed,
+}
+
+/// A page that could not be programmed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotProgrammed {
+    /// Why.
+    pub error: MediaError,
+    /// Its bytes.
+    pub page: Page,
+}
+
+/// Where a drive keeps the bytes of its pages. The model says when: a page arrives when its program operation ends, and
+/// stays until its block is erased.
+///
+/// Not durable by itself: a store that is not memory makes what it holds durable when the drive asks for it.
+pub trait Store: core::fmt::Debug + Send {
+    /// A page's bytes and record.
+    ///
+    /// # Errors
+    /// If it holds none that can be read.
+    fn read(&self, ppa: Ppa) -> Result<(&[u8], Oob), MediaError>;
+
+    /// Keeps a page. Pages of a block come in order; a page is not written twice without an erase between.
+    ///
+    /// # Errors
+    /// If it cannot be kept: then the bytes come back. The page counts as written all the same.
+    fn program(&mut self, ppa: Ppa, page: Page, oob: Oob) -> Result<(), NotProgrammed>;
+
+    /// Moves a page with its record as it is, also one that cannot be read.
+    fn relocate(&mut self, from: Ppa, to: Ppa);
+
+    /// A page's data was written elsewhere or deallocated: a recovery must not find it any more, and its bytes may be
+    /// forgotten. Returns them if nothing else needs them.
+    fn discard(&mut self, ppa: Ppa) -> Option<Page>;
+
+    /// Forgets all pages of a block.
+    fn erase(&mut self, block: BlockId);
+
+    /// The power went while a page was being programmed: part of its bytes is there, and all of its record.
+    fn tear(&mut self, ppa: Ppa, page: &[u8], oob: Oob) {
+        let mut torn = page.to_vec();
+        let whole = torn.len() / 2;
+        torn[whole..].fill(0xFF);
+        // A failure leaves less of the page: as torn as it can be.
+        let _ = self.program(ppa, Page::from(torn), oob);
+    }
+
+    /// A store with the same contents, for another future of the same drive; `None` if there can be only one.
+    fn fork(&self) -> Option<Box<dyn Store>>;
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    page: Page,
+    oob: Oob,
+}
+
+/// Pages of a block that are held; `None` until the first one comes.
+type BlockPages = Option<Box<[Option<Stored>]>>;
+
+/// A store in host memory. It holds what is current: what is discarded costs nothing.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    geometry: Geometry,
+    /// By plane and block.
+    planes: Vec<Vec<BlockPages>>,
+    /// Pages held.
+    pages: u64,
+}
+
+impl MemoryStore {
     /// An empty store.
-    pub fn new(logical_pages: u32, page_bytes: u32) -> Self {
-        let page_bytes = page_bytes as usize;
-        Self {
-            slots: SparseTable::new(logical_pages),
-            slabs: Vec::new(),
-            used: 0,
-            free: Vec::new(),
-            page_bytes,
-        }
-    }
-
-    /// A page's contents; `None` if it was never written (it reads as zeroes).
-    #[inline]
-    pub fn page(&self, lpn: Lpn) -> Option<&[u8]> {
-        let slot = self.slots.get(lpn.0)?;
-        let at = (slot % SLAB_PAGES) as usize * self.page_bytes;
-        Some(&self.slabs[(slot / SLAB_PAGES) as usize][at..at + self.page_bytes])
-    }
-
-    /// A page's contents for writing; zeroes if it was never written.
-    #[inline]
-    pub fn page_mut(&mut self, lpn: Lpn) -> &mut [u8] {
-        let slot = self.slots.get(lpn.0).unwrap_or_else(|| self.allocate(lpn));
-        let at = (slot % SLAB_PAGES) as usize * self.page_bytes;
-        &mut self.slabs[(slot / SLAB_PAGES) as usize][at..at + self.page_bytes]
-    }
-
-    /// Forgets the contents of `count` pages from `first` on: they read as zeroes.
-    pub fn remove(&mut self, first: Lpn, count: u32) {
-        let free = &mut self.free;
-        self.slots.remove(first.0, count, |slot| free.push(slot));
-        if self.free.len() == self.used as usize {
-            (self.slabs, self.free, self.used) = (Vec::new(), Vec::new(), 0);
-        }
-    }
-
-    #[cold]
-    fn allocate(&mut self, lpn: Lpn) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            self.slots.set(lpn.0, slot);
-            let at = (slot % SLAB_PAGES) as usize * self.page_bytes;
-            self.slabs[(slot / SLAB_PAGES) as usize][at..at + self.page_bytes].fill(0);
-            return slot;
-        }
-        let slot = self.used;
-        self.used += 1;
-        if slot.is_multiple_of(SLAB_PAGES) {
-            let bytes = SLAB_PAGES as usize * self.page_bytes;
-            self.slabs.push(vec![0; bytes].into_boxed_slice());
-        }
-        self.slots.set(lpn.0, slot);
-        slot
+    pub fn new(geometry: &Geometry) -> Self {
+        let planes = (0..geometry.planes).map(|_| Vec::new()).collect();
+        Self { geometry: *geometry, planes, pages: 0 }
     }
 
     /// Bytes of page data held.
     pub fn used_bytes(&self) -> u64 {
-        (u64::from(self.used) - self.free.len() as u64) * self.page_bytes as u64
+        self.pages * u64::from(self.geometry.page_bytes)
+    }
+
+    fn slot(&self, ppa: Ppa) -> Option<&Stored> {
+        let block = self.geometry.block_of(ppa);
+        let blocks = &self.planes[self.geometry.plane_of(block) as usize];
+        let pages = blocks.get(self.geometry.index_of(block) as usize)?.as_ref()?;
+        pages[self.geometry.page_of(ppa) as usize].as_ref()
+    }
+
+    fn slot_mut(&mut self, ppa: Ppa) -> &mut Option<Stored> {
+        let block = self.geometry.block_of(ppa);
+        let index = self.geometry.index_of(block) as usize;
+        let blocks = &mut self.planes[self.geometry.plane_of(block) as usize];
+        if blocks.len() <= index {
+            blocks.resize_with(index + 1, || None);
+        }
+        let count = self.geometry.pages_per_block as usize;
+        let pages = blocks[index].get_or_insert_with(|| (0..count).map(|_| None).collect());
+        &mut pages[self.geometry.page_of(ppa) as usize]
+    }
+
+    fn take(&mut self, ppa: Ppa) -> Option<Stored> {
+        let taken = self.slot_mut(ppa).take();
+        self.pages -= u64::from(taken.is_some());
+        taken
+    }
+}
+
+impl Store for MemoryStore {
+    #[inline]
+    fn read(&self, ppa: Ppa) -> Result<(&[u8], Oob), MediaError> {
+        let stored = self.slot(ppa).ok_or(MediaError::Uncorrectable)?;
+        Ok((&stored.page, stored.oob))
+    }
+
+    fn program(&mut self, ppa: Ppa, page: Page, oob: Oob) -> Result<(), NotProgrammed> {
+        let old = self.slot_mut(ppa).replace(Stored { page, oob });
+        assert!(old.is_none(), "a page was programmed twice");
+        self.pages += 1;
+        Ok(())
+    }
+
+    fn relocate(&mut self, from: Ppa, to: Ppa) {
+        // What cannot be read stays so: there is nothing to move then.
+        if let Some(stored) = self.take(from) {
+            *self.slot_mut(to) = Some(stored);
+            self.pages += 1;
+        }
+    }
+
+    fn discard(&mut self, ppa: Ppa) -> Option<Page> {
+        self.take(ppa).map(|stored| stored.page)
+    }
+
+    fn erase(&mut self, block: BlockId) {
+        let index = self.geometry.index_of(block) as usize;
+        let blocks = &mut self.planes[self.geometry.plane_of(block) as usize];
+        if let Some(Some(pages)) = blocks.get_mut(index) {
+            for page in pages.iter_mut() {
+                self.pages -= u64::from(page.take().is_some());
+            }
+        }
+    }
+
+    fn fork(&self) -> Option<Box<dyn Store>> {
+        Some(Box::new(self.clone()))
     }
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use nvme_spec::{
     AdminOpcode, SanitizeLog, SelfTestLog, SelfTestResult, Status, namespace::ALL_NSID,
 };
-use simtime::{Duration, Instant};
+use simtime::{Duration, EventQueue, Instant};
 use ssd::Lpn;
 use zerocopy::FromZeros;
 
@@ -107,6 +107,17 @@ impl Background {
     pub(crate) fn controller_reset(&mut self, now: Instant) {
         if self.testing.is_some_and(|test| !test.is_extended) {
             self.end_test(now, ABORTED_BY_RESET);
+        }
+    }
+
+    /// The power went, and is there again: a format has not happened, a self-test is over, and a sanitize goes on (Base 2.1,
+    /// section 8.1.24).
+    pub(crate) fn power_lost(&mut self, now: Instant, events: &mut EventQueue<Event>) {
+        self.formatting = None;
+        self.end_test(now, ABORTED_BY_RESET);
+        (self.format_reminder, self.test_reminder) = (Reminder::default(), Reminder::default());
+        if let Some(sanitizing) = self.sanitizing.filter(|s| s.is_running) {
+            events.push(sanitizing.ends.max(now), Event::Sanitized);
         }
     }
 
@@ -258,7 +269,7 @@ impl Controller {
         if !std::mem::take(&mut self.has_abandoned) {
             return;
         }
-        self.ssd.forget(now, |tag| self.inflight.contains(Tag(tag)));
+        self.ssd.forget(now, |id| self.inflight.contains(Tag(id.0)));
     }
 
     /// A format is over: the namespace is empty and has its new block size.

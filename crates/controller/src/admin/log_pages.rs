@@ -43,6 +43,9 @@ pub(crate) struct Logs {
     io_in_flight: u32,
     busy_since: Instant,
     busy_ns: u64,
+    /// Losses of power, and those of them without a shutdown before.
+    power_losses: u64,
+    unsafe_shutdowns: u64,
     errors: VecDeque<ErrorLogEntry>,
     error_count: u64,
     diagnostics: Vec<u8>,
@@ -164,7 +167,15 @@ impl Logs {
         self.trace.drain(..excess);
     }
 
-    fn smart(&self, now: Instant, is_hot: bool) -> SmartLog {
+    /// The power went.
+    pub(crate) fn power_lost(&mut self, was_shut_down: bool) {
+        self.power_losses += 1;
+        self.unsafe_shutdowns += u64::from(!was_shut_down);
+        (self.diagnostics, self.trace) = (Vec::new(), VecDeque::new());
+        self.errors.clear();
+    }
+
+    fn smart(&self, now: Instant, is_hot: bool, media_errors: u64) -> SmartLog {
         // Thousands of 512-byte units, rounded up (Base 2.1, Figure 206).
         let units = |bytes: u64| u128::from(bytes.div_ceil(512 * 1000)).into();
         let busy_now = if self.io_in_flight > 0 { now.since(self.busy_since).as_ns() } else { 0 };
@@ -179,7 +190,9 @@ impl Logs {
             host_reads: u128::from(self.reads).into(),
             host_writes: u128::from(self.writes).into(),
             controller_busy_minutes: u128::from(busy_minutes).into(),
-            power_cycles: 1.into(),
+            power_cycles: u128::from(1 + self.power_losses).into(),
+            unsafe_shutdowns: u128::from(self.unsafe_shutdowns).into(),
+            media_errors: u128::from(media_errors).into(),
             power_on_hours: u128::from(power_on_hours(now)).into(),
             error_log_entries: u128::from(self.error_count).into(),
             ..Default::default()
@@ -240,7 +253,11 @@ impl Controller {
                 page
             }
             lid::SMART => {
-                let smart = self.logs.smart(self.now, self.is_temperature_critical());
+                let smart = self.logs.smart(
+                    self.now,
+                    self.is_temperature_critical(),
+                    self.ssd.statistics().media_errors,
+                );
                 smart.as_bytes().to_vec()
             }
             lid::FIRMWARE_SLOT => firmware_slot(),

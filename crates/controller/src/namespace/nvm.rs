@@ -1,12 +1,12 @@
 //! The NVM namespace: blocks on the flash model.
 
 mod copy;
+mod data;
 mod erase;
-mod store;
 
 use nvme_spec::{Status, SubmissionEntry};
 use simtime::Instant;
-use ssd::{Lpn, Request, RequestKind};
+use ssd::{Done, RequestId};
 
 use crate::command::{Blocks, NvmCommand};
 use crate::controller::Controller;
@@ -15,7 +15,7 @@ use crate::host_memory::HostMemory;
 use crate::inflight::{Activity, Arrival, Check, CopyTarget, FusedWrite, HostData, Tag};
 
 pub(crate) use copy::total;
-use store::{compare_store, fill_store, read_store};
+use data::{compare_data, media_status, send_data, spans};
 
 impl Controller {
     /// Executes a command of the NVM command set.
@@ -65,7 +65,7 @@ impl Controller {
         match command {
             NvmCommand::Flush => {
                 self.set_activity(tag, Activity::Writing { pages_left: 1 });
-                self.ssd.submit(now, Request { kind: RequestKind::Flush, lpn: Lpn(0), tag: tag.0 });
+                self.ssd.flush(now, RequestId(tag.0));
             }
             NvmCommand::Compare { blocks } => {
                 let (start, len) = self.extent(blocks)?;
@@ -144,9 +144,7 @@ impl Controller {
         if !self.features.current.error_recovery.dulbe() {
             return Ok(());
         }
-        let first = (start >> self.page_bits) as u32;
-        let mut pages = first..first + self.page_count(start, len);
-        if pages.all(|lpn| self.ssd.is_mapped(Lpn(lpn))) {
+        if spans(self.page_bits, start, len).all(|span| self.ssd.is_mapped(span.lpn)) {
             return Ok(());
         }
         Err(Status::UNWRITTEN_BLOCK.with_dnr())
@@ -188,13 +186,12 @@ impl Controller {
     /// Starts reading the pages of a byte range.
     #[inline]
     pub(crate) fn read_pages(&mut self, now: Instant, tag: Tag, start: u64, len: u64) {
-        let first = (start >> self.page_bits) as u32;
-        for lpn in first..first + self.page_count(start, len) {
-            self.ssd.submit(now, Request { kind: RequestKind::Read, lpn: Lpn(lpn), tag: tag.0 });
+        for span in spans(self.page_bits, start, len) {
+            self.ssd.read(now, RequestId(tag.0), span);
         }
     }
 
-    /// A write's data has arrived: keep it, and start writing its pages.
+    /// A write's data has arrived: its pages are written.
     pub(crate) fn nvm_write(
         &mut self,
         now: Instant,
@@ -203,32 +200,40 @@ impl Controller {
         segments: &Segments,
         (start, len, fua): (u64, u64, bool),
     ) -> Result<(), Status> {
+        if !self.ssd.keeps_data() {
+            // What cannot be transferred is an error all the same.
+            self.keep_data(host, segments, len, |_, _| {})?;
+            self.write_pages(now, tag, &[(start, len)], None, fua);
+            return Ok(());
+        }
         self.keep_data(host, segments, len, |drive, data| {
-            fill_store(&mut drive.ssd, start, data);
-        })?;
-        self.write_pages(now, tag, &[(start, len)], fua);
-        Ok(())
+            drive.write_pages(now, tag, &[(start, len)], Some(data), fua);
+        })
     }
 
-    /// Starts writing the pages of byte ranges whose contents are in the store. Without a write
-    /// cache in force every write is in flash before it is acknowledged, as with FUA.
-    fn write_pages(&mut self, now: Instant, tag: Tag, extents: &[(u64, u64)], fua: bool) {
-        let through = fua || !self.features.current.write_cache;
-        let pages: u32 = extents.iter().map(|&(start, len)| self.page_count(start, len)).sum();
-        self.set_activity(tag, Activity::Writing { pages_left: pages + u32::from(through) });
-        let page_bytes = 1u64 << self.page_bits;
+    /// Starts writing byte ranges, with one after the other of the bytes, or with zeroes. Without a write cache in force every
+    /// write is in flash before it is acknowledged, as with FUA.
+    fn write_pages(
+        &mut self,
+        now: Instant,
+        tag: Tag,
+        extents: &[(u64, u64)],
+        bytes: Option<&[u8]>,
+        fua: bool,
+    ) {
+        let durable = fua || !self.features.current.write_cache;
+        let pages_left = extents.iter().map(|&(start, len)| self.page_count(start, len)).sum();
+        self.set_activity(tag, Activity::Writing { pages_left });
+        let mut rest = bytes;
         for &(start, len) in extents {
-            let first = start >> self.page_bits;
-            for lpn in first..first + u64::from(self.page_count(start, len)) {
-                let (page_start, page_end) = (lpn * page_bytes, (lpn + 1) * page_bytes);
-                let partial = page_start < start || page_end > start + len;
-                let kind = RequestKind::Write { partial };
-                self.ssd.submit(now, Request { kind, lpn: Lpn(lpn as u32), tag: tag.0 });
+            for span in spans(self.page_bits, start, len) {
+                let piece = rest.map(|bytes| {
+                    let (piece, tail) = bytes.split_at(span.len as usize);
+                    rest = Some(tail);
+                    piece
+                });
+                self.ssd.write(now, RequestId(tag.0), span, durable, piece);
             }
-        }
-        if through {
-            let kind = RequestKind::Flush;
-            self.ssd.submit(now, Request { kind, lpn: Lpn(0), tag: tag.0 });
         }
     }
 
@@ -257,11 +262,14 @@ impl Controller {
         };
         command.end_stage(now, |s| &mut s.flash_read);
         let Check { start, len, compare, write, .. } = *check;
-        let result = compare.map_or(Ok(true), |with| compare_store(&self.ssd, host, start, &with));
-        let status = match result {
-            Ok(true) => Status::SUCCESS,
-            Ok(false) => Status::COMPARE_FAILURE.with_dnr(),
-            Err(status) => status,
+        let status = match compare {
+            _ if !command.status.is_success() => command.status,
+            None => Status::SUCCESS,
+            Some(with) => match compare_data(&self.ssd, host, start, &with) {
+                Ok(true) => Status::SUCCESS,
+                Ok(false) => Status::COMPARE_FAILURE.with_dnr(),
+                Err(status) => status,
+            },
         };
         self.complete(now, tag, status, 0);
         let Some(FusedWrite { tag: write, segments, fua }) = write else { return };
@@ -279,11 +287,18 @@ impl Controller {
 
     /// The flash model finished a page (or a flush) of a command.
     #[inline]
-    pub(crate) fn page_done(&mut self, now: Instant, host: &mut impl HostMemory, tag: Tag) {
+    pub(crate) fn page_done(&mut self, host: &mut impl HostMemory, done: Done) {
+        let (now, tag) = (done.at, Tag(done.id.0));
         let page_bytes = 1u64 << self.page_bits;
         let Some(command) = self.inflight.get_mut(tag) else {
             return self.nobody_waits(tag);
         };
+        // The first error is the command's; none of its data is handed out.
+        if let Err(error) = done.result
+            && command.status.is_success()
+        {
+            command.status = media_status(error);
+        }
         match &mut command.activity {
             Activity::Reading { start, len, segments, pages_left, link_end } => {
                 *pages_left -= 1;
@@ -295,8 +310,10 @@ impl Controller {
                     return;
                 }
                 let end = *link_end;
-                let copied = read_store(&self.ssd, host, *start, segments);
-                let status = copied.err().unwrap_or(Status::SUCCESS);
+                let mut status = command.status;
+                if status.is_success() {
+                    status = send_data(&self.ssd, host, *start, segments).err().unwrap_or(status);
+                }
                 command.end_stage(now, |s| &mut s.flash_read);
                 command.end_stage(end, |s| &mut s.transfer);
                 self.complete_at((now, end), host, tag, status);
@@ -305,7 +322,8 @@ impl Controller {
                 *pages_left -= 1;
                 if *pages_left == 0 {
                     command.end_stage(now, |s| &mut s.flash_write);
-                    self.complete_at((now, now), host, tag, Status::SUCCESS);
+                    let status = command.status;
+                    self.complete_at((now, now), host, tag, status);
                 }
             }
             Activity::Checking(check) => {

@@ -13,7 +13,7 @@ use nvme_spec::{CommandSet, NvmOpcode, SubmissionEntry};
 use serde_json::{Value, json};
 use simtime::{EventQueue, Prng};
 use simulator::Host;
-use ssd::{Lpn, PageMap, Ppa};
+use ssd::{Geometry, Location, Lpn, PageMap};
 
 const IO: QueueId = QueueId(1);
 const QUEUE_DEPTH: u32 = 128;
@@ -142,20 +142,25 @@ pub(super) fn ns_per_call(calls: u32, mut call: impl FnMut(u32)) -> f64 {
 }
 
 /// Costs of single steps.
-fn micro() -> Value {
-    const PAGES: u32 = 1 << 22; // a 16 GiB drive
+fn micro() -> Result<Value> {
+    let geometry = Geometry::new(&ssd::Config::default())?;
     let mut prng = Prng::new(1);
-    let places: Vec<Lpn> = (0..1 << 16).map(|_| Lpn(prng.below(PAGES.into()) as u32)).collect();
-    let mut map = PageMap::new(PAGES);
-    (0..PAGES).for_each(|n| {
-        map.set(Lpn(n), Ppa(n));
+    let pages = geometry.logical_pages;
+    let places: Vec<Lpn> = (0..1 << 16).map(|_| Lpn(prng.below(pages))).collect();
+    let mut map = PageMap::new(&geometry);
+    let page = |n: u64| {
+        let block = geometry.block((n % 64) as u32, 0);
+        Location::Flash(geometry.page(block, (n / 64 % 256) as u32))
+    };
+    (0..pages).for_each(|n| {
+        map.set(Lpn(n), page(n));
     });
     let place = |n: u32| places[n as usize % places.len()];
     let lookup = ns_per_call(1 << 20, |n| {
         black_box(map.get(place(n)));
     });
     let update = ns_per_call(1 << 20, |n| {
-        black_box(map.set(place(n), Ppa(n)));
+        black_box(map.set(place(n), page(n.into())));
     });
     let mut queue = EventQueue::new();
     let mut now = simtime::Instant::ZERO;
@@ -169,7 +174,9 @@ fn micro() -> Value {
         queue.push(now + simtime::Duration::from_ns(u64::from(n.wrapping_mul(40_503) & 0xFFFF)), n);
     });
     let decode = decode_ns();
-    json!({ "decode_ns": decode, "mapping_lookup_ns": lookup, "mapping_update_ns": update, "event_push_pop_ns": event })
+    Ok(
+        json!({ "decode_ns": decode, "mapping_lookup_ns": lookup, "mapping_update_ns": update, "event_push_pop_ns": event }),
+    )
 }
 
 /// Cost of decoding alone, over commands of all three command sets.
@@ -187,7 +194,12 @@ fn decode_ns() -> f64 {
 }
 
 /// Runs the benchmark.
-pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value> {
+pub(crate) fn run(
+    commands: u64,
+    only: Option<&str>,
+    mut progress: impl FnMut(&str),
+) -> Result<Value> {
+    let is_wanted = |key: &str| only.is_none_or(|only| key.contains(only));
     let mut results = serde_json::Map::new();
     results.insert("format_version".into(), json!(1));
     results.insert("queue_depth".into(), json!(QUEUE_DEPTH));
@@ -202,6 +214,9 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
         ("random_writes_with_data_per_s", true, NvmOpcode::WRITE, true),
         ("sequential_reads_with_data_per_s", true, NvmOpcode::READ, false),
     ] {
+        if !is_wanted(key) {
+            continue;
+        }
         progress(key);
         let capacity = match (keep_data, opcode) {
             (true, _) => CAPACITY_WITH_DATA,
@@ -225,12 +240,15 @@ pub(crate) fn run(commands: u64, mut progress: impl FnMut(&str)) -> Result<Value
         }
     }
     results.insert("medians".into(), Value::Object(medians));
+    if only.is_some() {
+        return Ok(Value::Object(results));
+    }
     progress("data path");
     if let Value::Object(keys) = data_path::run()? {
         results.extend(keys);
     }
     progress("single steps");
-    if let Value::Object(micro) = micro() {
+    if let Value::Object(micro) = micro()? {
         results.extend(micro);
     }
     Ok(Value::Object(results))

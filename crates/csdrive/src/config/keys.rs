@@ -3,6 +3,7 @@
 use compute::{PolicyKind, WorkClass};
 use controller::{Config, Engine, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
+use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
 
 use super::value::{
     Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_frequency,
@@ -33,6 +34,12 @@ impl Key {
 
 const POLICIES: [(&str, PolicyKind); 2] =
     [("fifo", PolicyKind::Fifo), ("round-robin", PolicyKind::RoundRobin)];
+const VICTIM_POLICIES: [(&str, VictimPolicyKind); 2] =
+    [("greedy", VictimPolicyKind::Greedy), ("cost-benefit", VictimPolicyKind::CostBenefit)];
+const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
+    [("same-page", MultiPlaneReads::SamePage), ("independent", MultiPlaneReads::Independent)];
+const UNWRITTEN_READS: [(&str, UnwrittenReads); 2] =
+    [("free", UnwrittenReads::Free), ("flash", UnwrittenReads::Flash)];
 const MODELS: [(&str, RunTimeModel); 2] =
     [("instructions", RunTimeModel::Instructions), ("declared", RunTimeModel::Declared)];
 
@@ -164,6 +171,24 @@ pub(crate) static KEYS: &[Key] = &[
         size,
         flash.write_buffer_bytes
     ),
+    key!(
+        "flash.write_buffer_delay",
+        "A buffered page is programmed when it was not written for so long; earlier if half of the buffer waits, or for a flush.",
+        time,
+        flash.write_buffer_delay
+    ),
+    key!(@ "flash.gc_policy", "Block that garbage collection takes: greedy (fewest valid pages) or cost-benefit.",
+        "greedy, cost-benefit",
+        |c| name_of(&VICTIM_POLICIES, &c.flash.victim_policy),
+        |c, t| choose(&VICTIM_POLICIES, t).map(|v| c.flash.victim_policy = v)),
+    key!(@ "flash.multi_plane_reads",
+        "Waiting reads of a die that run together: same-page (multi-plane address rule) or independent.",
+        "same-page, independent",
+        |c| name_of(&MULTI_PLANE_READS, &c.flash.multi_plane_reads),
+        |c, t| choose(&MULTI_PLANE_READS, t).map(|v| c.flash.multi_plane_reads = v)),
+    key!(@ "flash.unwritten_reads", "What reading a page costs that was never written: free, or a flash read.", "free, flash",
+        |c| name_of(&UNWRITTEN_READS, &c.flash.unwritten_reads),
+        |c, t| choose(&UNWRITTEN_READS, t).map(|v| c.flash.unwritten_reads = v)),
     key!(@ "flash.keep_data", "false = simulate times alone: reads return nothing useful.", "true or false",
         |c| Value::Bool(c.flash.keep_data), |c, t| parse_bool(t).map(|v| c.flash.keep_data = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),

@@ -182,6 +182,7 @@ fn sgl_meaning(memory: &Memory, first: SglDescriptor, len: u64, is_read: bool) -
 struct Scene {
     drive: Controller,
     memory: Memory,
+    now: Instant,
     tail: u32,
     phase: bool,
 }
@@ -198,7 +199,7 @@ impl Scene {
         config.block_bytes = 512;
         let drive = Controller::new(config).expect("the configuration is sound");
         let memory = Memory::new(((6 + PAGES) * PAGE) as usize);
-        let mut scene = Self { drive, memory, tail: 0, phase: true };
+        let mut scene = Self { drive, memory, now: Instant::ZERO, tail: 0, phase: true };
         let aqa = Aqa::new().with_asqs_z(15).with_acqs_z(15);
         scene.drive.register_write(offset::AQA, 4, aqa.into_bits().into());
         scene.drive.register_write(offset::ASQ, 8, Memory::BASE);
@@ -231,11 +232,10 @@ impl Scene {
     }
 
     fn run(&mut self) {
-        let mut now = Instant::ZERO;
-        self.drive.advance(now, &mut self.memory);
+        self.drive.advance(self.now, &mut self.memory);
         while let Some(at) = self.drive.next_event() {
-            now = now.max(at);
-            self.drive.advance(now, &mut self.memory);
+            self.now = self.now.max(at);
+            self.drive.advance(self.now, &mut self.memory);
         }
         self.drive.outbox().interrupts.clear();
     }

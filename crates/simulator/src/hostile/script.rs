@@ -121,7 +121,7 @@ impl Scene {
         if !is_worker_slow {
             for item in std::mem::take(&mut self.working) {
                 let done = item.run(&mut self.worker);
-                self.drive.work_done(self.now, done);
+                self.drive.work_done(done);
             }
             self.drive.advance(self.now, &mut self.memory);
         }

@@ -11,11 +11,14 @@ mod queues;
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use client::{DmaMemory, QueueId, commands::with_data};
-use controller::Config;
+use controller::{Config, Controller};
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::Session;
+use ssd::Geometry;
+use ssd::faulty::{FaultyStore, Plan};
 
 const ADMIN: QueueId = QueueId(0);
 const IO: QueueId = QueueId(1);
@@ -34,6 +37,12 @@ struct Row {
     prove: fn(&mut Scene) -> Status,
 }
 
+fn config() -> Config {
+    let mut config = Config { memory_bytes: MEMORY, ..Config::default() };
+    config.flash.capacity_bytes = 64 << 20;
+    config
+}
+
 /// A drive for one row.
 struct Scene {
     session: Session,
@@ -41,9 +50,16 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut config = Config { memory_bytes: MEMORY, ..Config::default() };
-        config.flash.capacity_bytes = 64 << 20;
-        Self { session: simulator::open(config, 0, 64).expect("a sound configuration") }
+        Self { session: simulator::open(config(), 0, 64).expect("a sound configuration") }
+    }
+
+    /// A new drive whose flash fails.
+    fn break_flash(&mut self, plan: Plan) {
+        let geometry = Geometry::new(&config().flash).expect("a sound configuration");
+        let store = FaultyStore::new(&geometry, Arc::new(Mutex::new(plan)));
+        let drive =
+            Controller::with_store(config(), Box::new(store)).expect("a sound configuration");
+        self.session = simulator::open_drive(drive, 0, 64).expect("a sound drive");
     }
 
     /// Runs a command without data.

@@ -7,6 +7,8 @@ use nvme_spec::namespace::{COMPUTE_NSID, NVM_NSID};
 use nvme_spec::{HostBehavior, NvmOpcode, Status, fid};
 use zerocopy::IntoBytes;
 
+use ssd::faulty::Plan;
+
 use crate::{ADMIN, BLOCKS, IO, Row, Scene};
 
 const TRANSFERS: &str = "Read, Write, Compare, Verify, Write Zeroes";
@@ -169,6 +171,48 @@ fn copy_rows() -> Vec<Row> {
                 let status = copy(s, 0, &[copy_source(0, 1); 129], 0);
                 assert!(status.same_code(limit), "{status}");
                 copy(s, 0, &[copy_source(0, 4096), copy_source(0, 1)], 0)
+            },
+        },
+        Row {
+            command: "Read, Compare, Verify, Copy, Memory Copy",
+            condition: "flash cannot read a page, or holds another page's data in its place",
+            status: Status::UNRECOVERED_READ_ERROR,
+            prove: |s| {
+                let unreadable = Status::UNRECOVERED_READ_ERROR;
+                for plan in [
+                    Plan { pages_rot: true, ..Plan::default() },
+                    Plan { pages_swap: true, ..Plan::default() },
+                ] {
+                    s.break_flash(plan);
+                    let status = s.io(read_write(NvmOpcode::WRITE, 0, 2), &[0; 8192]);
+                    s.given(status);
+                    let status = s.run(IO, commands::flush());
+                    s.given(status);
+                    let [read, _, compare, verify, _] = transfers(0, 2);
+                    all(s, &[read, compare, verify], unreadable);
+                    let status = copy(s, 9, &[copy_source(0, 1)], 0);
+                    assert!(status.same_code(unreadable), "{status}");
+                    let list = copy_source(0, 1);
+                    let entry = commands::memory_copy(0, 4096, 1, copy_format::BLOCKS);
+                    let status = s.io(entry, list.as_bytes());
+                    assert!(status.same_code(unreadable), "{status}");
+                }
+                unreadable
+            },
+        },
+        Row {
+            command: "Write with FUA, Flush",
+            condition: "flash cannot be programmed",
+            status: Status::WRITE_FAULT,
+            prove: |s| {
+                s.break_flash(Plan { programs_fail: 6, ..Plan::default() });
+                let status = s.io(read_write(NvmOpcode::WRITE, 0, 1), &[1; 4096]);
+                s.given(status);
+                let flushed = s.run(IO, commands::flush());
+                assert!(flushed.same_code(Status::WRITE_FAULT), "{flushed}");
+                let mut entry = read_write(NvmOpcode::WRITE, 7, 1);
+                entry.cdw12.set(entry.cdw12.get() | 1 << 30);
+                s.io(entry, &[2; 4096])
             },
         },
         Row {

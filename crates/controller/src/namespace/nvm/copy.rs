@@ -6,7 +6,7 @@ use nvme_spec::command::{CopySourceBlocks, CopySourceMemory, copy_format};
 use simtime::Instant;
 use zerocopy::FromBytes;
 
-use super::store::{fill_store, visit_store};
+use super::data::visit_data;
 use crate::command::{CopyBlocks, GRANULARITY};
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
@@ -176,12 +176,16 @@ impl Controller {
         };
         let (target, end, sources) = (*target, *link_end, std::mem::take(sources));
         command.end_stage(now, |s| &mut s.flash_read);
+        let status = command.status;
+        if !status.is_success() {
+            return self.complete(now, tag, status, 0);
+        }
         match target {
             CopyTarget::Memory(target) => {
                 command.end_stage(end, |s| &mut s.copy);
                 let mut to = target;
                 for SourceBytes { start, len } in sources {
-                    visit_store(&self.ssd, start, len, |offset, bytes| {
+                    visit_data(&self.ssd, start, len, |offset, bytes| {
                         assert!(self.memory.write(to + offset, bytes), "the target was checked");
                     });
                     to += len;
@@ -192,13 +196,13 @@ impl Controller {
                 let mut bytes = std::mem::take(&mut self.scratch);
                 bytes.clear();
                 for source in sources {
-                    visit_store(&self.ssd, source.start, source.len, |_, piece| {
+                    visit_data(&self.ssd, source.start, source.len, |_, piece| {
                         bytes.extend(piece);
                     });
                 }
-                fill_store(&mut self.ssd, start, &bytes);
+                let kept = self.ssd.keeps_data().then_some(&bytes[..]);
+                self.write_pages(now, tag, &[(start, len)], kept, fua);
                 self.scratch = bytes;
-                self.write_pages(now, tag, &[(start, len)], fua);
             }
         }
     }
@@ -220,8 +224,7 @@ impl Controller {
             assert!(self.memory.read(source.start, &mut bytes[at..end]), "the source was checked");
             at = end;
         }
-        fill_store(&mut self.ssd, start, &bytes);
+        self.write_pages(now, tag, &[(start, len)], Some(&bytes), fua);
         self.scratch = bytes;
-        self.write_pages(now, tag, &[(start, len)], fua);
     }
 }

@@ -10,7 +10,6 @@ use simtime::Instant;
 use ssd::Lpn;
 use zerocopy::IntoBytes;
 
-use super::store::zero_store;
 use crate::command::ZeroBlocks;
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
@@ -28,9 +27,8 @@ impl Controller {
     ) -> Result<(), Status> {
         let (start, len) = self.byte_extent(blocks.first, blocks.count.into())?;
         self.check_writable()?;
-        zero_store(&mut self.ssd, start, len);
         if !deallocate {
-            self.write_pages(now, tag, &[(start, len)], fua);
+            self.write_pages(now, tag, &[(start, len)], None, fua);
             return Ok(());
         }
         let end = start + len;
@@ -47,7 +45,7 @@ impl Controller {
         if extents.is_empty() {
             self.complete(now, tag, Status::SUCCESS, 0);
         } else {
-            self.write_pages(now, tag, &extents, fua);
+            self.write_pages(now, tag, &extents, None, fua);
         }
         Ok(())
     }
@@ -61,10 +59,8 @@ impl Controller {
     /// Deallocates pages, from a byte to another.
     fn deallocate_pages(&mut self, now: Instant, first: u64, last: u64) {
         if first < last {
-            // An aborted write must not write these pages again.
-            self.forget_abandoned(now);
             let (lpn, count) = (first >> self.page_bits, (last - first) >> self.page_bits);
-            self.ssd.deallocate(now, Lpn(lpn as u32), count as u32);
+            self.ssd.deallocate(now, Lpn(lpn), count);
         }
     }
 

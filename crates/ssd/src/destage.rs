@@ -1,0 +1,432 @@
+//! The write buffer: how pages come into it, when they go to flash, and who is told.
+//!
+//! A write puts its bytes into a slot of the cache. It is acknowledged when its version has a page of the buffer. A version
+//! goes to flash when more than half of the buffer is held, when it was not written for a while, when a flush wants it, or,
+//! if somebody waits for it, at once.
+
+use std::collections::BTreeSet;
+
+use simtime::Instant;
+
+use crate::address::Ppa;
+use crate::array::{Operation, Origin, Transaction};
+use crate::cache::{Flight, Standing, State, Version, Waiters};
+use crate::drive::{Claim, Ssd};
+use crate::mapping::Location;
+use crate::request::{Medium, RequestId, Span};
+use crate::store::{MediaError, NotProgrammed, Oob};
+
+/// Program operations of a version that may fail before those who wait for it are told.
+const PROGRAM_TRIES: u32 = 3;
+
+impl Ssd {
+    /// Takes a write.
+    pub(crate) fn buffer(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        span: Span,
+        durable: bool,
+        bytes: Option<&[u8]>,
+    ) {
+        let durable = durable || self.room.is_none();
+        let number = match self.map.get(span.lpn) {
+            Some(Location::Cache(slot)) => slot,
+            other => {
+                let flash = match other {
+                    Some(Location::Flash(ppa)) => Some(ppa),
+                    _ => None,
+                };
+                let slot = self.cache.insert(now, span.lpn, flash);
+                self.map.set(span.lpn, Location::Cache(slot));
+                slot
+            }
+        };
+        if self.store.is_some() {
+            self.cache.put(number, span, bytes);
+        } else {
+            self.cache.mark(number, span);
+        }
+        self.versions += 1;
+        let (version, open) = (self.versions, self.epochs.open());
+        let slot = self.cache.slot_mut(number);
+        if let Some(dirty) = &mut slot.dirty {
+            self.statistics.coalesced_writes += 1;
+            dirty.number = version;
+            let is_wanted = dirty.epoch < open;
+            if durable {
+                dirty.waiters.push(id);
+            } else if dirty.standing == Standing::Waiting {
+                let claim = dirty.claim;
+                self.claims.push_back(Claim { id: Some(id), slot: number, claim });
+            } else {
+                dirty.is_acknowledged = true;
+                self.complete(now, id, Ok(Medium::Memory));
+            }
+            if self.cache.slot(number).state == State::Held {
+                self.cache.unhold(number);
+                self.settle(now, number, durable || is_wanted);
+            }
+            return;
+        }
+        let is_behind = slot.flight.is_some();
+        let mut waiters = Waiters::default();
+        let standing = match &mut self.room {
+            _ if durable => {
+                waiters.push(id);
+                Standing::Exempt
+            }
+            Some(room) if *room > 0 => {
+                *room -= 1;
+                Standing::Admitted
+            }
+            _ => Standing::Waiting,
+        };
+        let epoch = self.epochs.began();
+        let is_acknowledged = standing == Standing::Admitted;
+        let dirty =
+            Version { number: version, epoch, claim: version, standing, is_acknowledged, waiters };
+        self.cache.slot_mut(number).dirty = Some(dirty);
+        match standing {
+            Standing::Admitted => self.complete(now, id, Ok(Medium::Memory)),
+            Standing::Waiting => {
+                self.claims.push_back(Claim { id: Some(id), slot: number, claim: version });
+            }
+            Standing::Exempt => {}
+        }
+        if is_behind {
+            self.cache.slot_mut(number).state = State::Behind;
+        } else {
+            self.settle(now, number, durable);
+        }
+    }
+
+    /// A version that nothing is under way for: it goes to flash at once, or is held.
+    fn settle(&mut self, now: Instant, number: u32, at_once: bool) {
+        if at_once {
+            return self.destage(now, number);
+        }
+        self.cache.hold(now, number);
+        while self.cache.held() > self.held_max {
+            self.destage_oldest(now);
+        }
+    }
+
+    /// The page that has waited longest goes to flash.
+    pub(crate) fn destage_oldest(&mut self, now: Instant) {
+        if let Some(number) = self.cache.oldest_held() {
+            self.cache.unhold(number);
+            self.destage(now, number);
+        }
+    }
+
+    /// Closes the epoch: `id` is done once all writes submitted so far are in flash.
+    pub(crate) fn flush_buffer(&mut self, now: Instant, id: RequestId) {
+        self.epochs.flush(id);
+        while self.cache.held() > 0 {
+            self.destage_oldest(now);
+        }
+        self.retire(now);
+    }
+
+    /// A slot's newest version goes to flash, once all of its bytes are there.
+    fn destage(&mut self, now: Instant, number: u32) {
+        let whole = self.cache.whole;
+        let slot = self.cache.slot_mut(number);
+        if slot.sectors != whole && !slot.is_poisoned {
+            if let Some(ppa) = slot.flash {
+                slot.state = State::Filling;
+                let lpn = slot.lpn;
+                self.statistics.modify_reads += 1;
+                return self.enqueue(now, Operation::Read, Origin::Fill(number), ppa, lpn);
+            }
+            self.cache.fill(number, None);
+        }
+        self.place(now, number);
+    }
+
+    /// The bytes that a slot lacked have been read.
+    pub(crate) fn filled(&mut self, now: Instant, number: u32, ppa: Ppa) {
+        let slot = self.cache.slot(number);
+        if slot.is_dead {
+            return self.cache.remove(number);
+        }
+        let lpn = slot.lpn;
+        match self.check_read(ppa, lpn) {
+            // Collection may have moved the page meanwhile.
+            Ok(()) => {
+                let base = match (&self.store, self.cache.slot(number).flash) {
+                    (Some(store), Some(ppa)) => store.read(ppa).ok().map(|(bytes, _)| bytes),
+                    _ => None,
+                };
+                self.cache.fill(number, base);
+            }
+            Err(_) => {
+                let whole = self.cache.whole;
+                let slot = self.cache.slot_mut(number);
+                slot.is_poisoned = slot.sectors != whole;
+            }
+        }
+        self.place(now, number);
+    }
+
+    /// A slot's newest version gets a page of flash, or waits for one.
+    fn place(&mut self, now: Instant, number: u32) {
+        self.cache.slot_mut(number).state = State::Placing;
+        let dirty = self.cache.slot(number).dirty.as_ref();
+        let is_urgent = dirty.is_some_and(|dirty| !dirty.waiters.is_empty()) && self.room.is_some();
+        // Who waits longer goes first, but for those that are waited for.
+        let ppa = if self.placing.is_empty() { self.allocate(now) } else { None };
+        match ppa {
+            Some(ppa) => self.launch(now, number, ppa, is_urgent),
+            None if is_urgent => self.placing.push_front(number),
+            None => self.placing.push_back(number),
+        }
+    }
+
+    /// Slots that wait for a page of flash get one, as long as there are any.
+    pub(crate) fn place_waiting(&mut self, now: Instant) {
+        while let Some(&number) = self.placing.front() {
+            if self.cache.slot(number).is_dead {
+                self.placing.pop_front();
+                self.cache.remove(number);
+                continue;
+            }
+            let Some(ppa) = self.allocate(now) else { return };
+            self.placing.pop_front();
+            self.launch(now, number, ppa, false);
+        }
+    }
+
+    /// A version goes to flash as it is; what is written from now on is the next.
+    fn launch(&mut self, now: Instant, number: u32, ppa: Ppa, is_urgent: bool) {
+        let slot = self.cache.slot_mut(number);
+        slot.take_off();
+        let lpn = slot.lpn;
+        self.statistics.flash_programs += 1;
+        let (operation, origin) = (Operation::Program, Origin::Destage(number));
+        let plane = self.blocks.plane_of(ppa);
+        let transaction = Transaction { operation, plane, origin, ppa, lpn };
+        if is_urgent {
+            self.array.enqueue_urgent(now, transaction);
+        } else {
+            self.array.enqueue(now, transaction);
+        }
+    }
+
+    /// A version is in flash: the map leads to it, and who waited is told.
+    pub(crate) fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa) {
+        let slot = self.cache.slot_mut(number);
+        let (lpn, is_dead) = (slot.lpn, slot.is_dead);
+        let flight = slot.flight.take().expect("what was programmed was on its way");
+        let Flight { version, page, checksum } = flight;
+        let is_poisoned = slot.is_poisoned && slot.sectors != self.cache.whole;
+        let mut result = Ok(());
+        if is_dead {
+            self.cache.recycle(page);
+        } else if let (Some(store), Some(page)) = (&mut self.store, page) {
+            let checksum = checksum.unwrap_or_else(|| crc32c::crc32c(&page));
+            let checksum = if is_poisoned { !checksum } else { checksum };
+            let oob = Oob { lpn, version: version.number, checksum };
+            result = store.program(ppa, page, oob).map_err(|NotProgrammed { error, page }| {
+                self.cache.slot_mut(number).take_back(page);
+                error
+            });
+        }
+        self.blocks.programmed(now, ppa, lpn, !is_dead && result.is_ok());
+        if version.standing == Standing::Admitted
+            && let Some(room) = &mut self.room
+        {
+            *room += 1;
+        }
+        if is_dead {
+            self.end_version(now, version, Ok(Medium::Memory));
+            self.cache.remove(number);
+        } else if let Err(error) = result {
+            self.program_failed(now, number, version, error);
+        } else {
+            self.landed(now, number, ppa);
+            self.end_version(now, version, Ok(Medium::Flash));
+        }
+        self.admit(now);
+        self.retire(now);
+        self.place_waiting(now);
+    }
+
+    /// The newest version of a page in flash is at `ppa`.
+    fn landed(&mut self, now: Instant, number: u32, ppa: Ppa) {
+        let slot = self.cache.slot_mut(number);
+        slot.failures = 0;
+        let old = slot.flash.replace(ppa);
+        let (lpn, dirty) = (slot.lpn, slot.dirty.as_ref());
+        let next = dirty.map(|dirty| (!dirty.waiters.is_empty(), dirty.epoch));
+        if let Some(old) = old {
+            self.invalidate(now, old);
+        }
+        match next {
+            None => {
+                self.map.set(lpn, Location::Flash(ppa));
+                self.cache.remove(number);
+            }
+            Some((is_waited_for, epoch)) => {
+                let is_wanted = is_waited_for || epoch < self.epochs.open();
+                self.settle(now, number, is_wanted);
+            }
+        }
+    }
+
+    /// A version could not be programmed. It stays in the cache, is tried again elsewhere, and after some tries with the next
+    /// flush.
+    fn program_failed(&mut self, now: Instant, number: u32, version: Version, error: MediaError) {
+        self.statistics.media_errors += 1;
+        let slot = self.cache.slot_mut(number);
+        slot.failures += 1;
+        let is_last = slot.failures >= PROGRAM_TRIES;
+        if is_last {
+            slot.failures = 0;
+        }
+        let Version { number: order, epoch, claim, mut waiters, .. } = version;
+        if is_last {
+            for id in std::mem::take(&mut waiters).drain() {
+                self.complete(now, id, Err(error));
+            }
+            self.epochs.failed(epoch);
+        }
+        let slot = self.cache.slot_mut(number);
+        if let Some(newer) = &mut slot.dirty {
+            // What was written meanwhile takes its place, and those who wait with it.
+            waiters.drain().for_each(|id| newer.waiters.push(id));
+            newer.is_acknowledged = true;
+            if !is_last {
+                let ended = std::mem::replace(&mut newer.epoch, epoch);
+                self.epochs.ended(ended);
+            }
+        } else {
+            let epoch = if is_last { self.epochs.began() } else { epoch };
+            let standing = Standing::Exempt;
+            let is_acknowledged = true; // or reported as failed: it is not lost in any case
+            slot.dirty =
+                Some(Version { number: order, epoch, claim, standing, is_acknowledged, waiters });
+        }
+        self.settle(now, number, !is_last);
+    }
+
+    /// Nothing is left to do for a version.
+    fn end_version(&mut self, now: Instant, version: Version, result: Result<Medium, MediaError>) {
+        self.epochs.ended(version.epoch);
+        for id in version.waiters.drain() {
+            self.complete(now, id, result);
+        }
+    }
+
+    /// A page was deallocated: its bytes are not wanted any more. The map does not lead to its slot.
+    pub(crate) fn drop_slot(&mut self, now: Instant, number: u32) {
+        let slot = self.cache.slot_mut(number);
+        let (state, flash, dirty) = (slot.state, slot.flash.take(), slot.dirty.take());
+        slot.is_dead = true;
+        if let Some(ppa) = flash {
+            self.invalidate(now, ppa);
+        }
+        if let Some(dirty) = dirty {
+            if dirty.standing == Standing::Admitted
+                && let Some(room) = &mut self.room
+            {
+                *room += 1;
+            }
+            self.end_version(now, dirty, Ok(Medium::Memory));
+        }
+        match state {
+            State::Held => {
+                self.cache.unhold(number);
+                self.cache.remove(number);
+            }
+            // Whatever is under way for it finds that it is dead.
+            State::Filling | State::Placing | State::Behind | State::Flying => {}
+            State::Free => unreachable!("the map led to a slot that is not in use"),
+        }
+    }
+
+    /// Forgets writes that nobody waits for any more.
+    pub(crate) fn forget_writes(&mut self, now: Instant, keep: impl Fn(RequestId) -> bool) {
+        let mut wanted = BTreeSet::new();
+        for claim in &mut self.claims {
+            self.backlog -= u64::from(claim.id.take_if(|id| !keep(*id)).is_some());
+            if claim.id.is_some() {
+                wanted.insert(claim.claim);
+            }
+        }
+        let mut undone = Vec::new();
+        for (number, slot) in self.cache.slots_mut() {
+            if let Some(flight) = &mut slot.flight {
+                self.backlog -= flight.version.waiters.retain(&keep);
+            }
+            if let Some(dirty) = &mut slot.dirty {
+                self.backlog -= dirty.waiters.retain(&keep);
+                let is_wanted = dirty.is_acknowledged
+                    || !dirty.waiters.is_empty()
+                    || wanted.contains(&dirty.claim);
+                if !is_wanted {
+                    undone.push(number);
+                }
+            }
+        }
+        for number in undone {
+            self.undo(now, number);
+        }
+        self.admit(now);
+        self.retire(now);
+        self.place_waiting(now);
+    }
+
+    /// A version that has no room in the buffer is as if it had not been written: the page is what it was before.
+    fn undo(&mut self, now: Instant, number: u32) {
+        let whole = self.cache.whole;
+        let slot = self.cache.slot_mut(number);
+        let dirty = slot.dirty.take().expect("what is undone was written");
+        let (lpn, flash, state) = (slot.lpn, slot.flash, slot.state);
+        slot.drop_newest();
+        if slot.flight.is_some() {
+            (slot.sectors, slot.state) = (whole, State::Flying);
+        } else {
+            match flash {
+                Some(ppa) => drop(self.map.set(lpn, Location::Flash(ppa))),
+                None => self.map.remove(lpn, 1, |_, _| {}),
+            }
+            let slot = self.cache.slot_mut(number);
+            (slot.is_dead, slot.flash) = (true, None);
+        }
+        self.end_version(now, dirty, Ok(Medium::Memory));
+        if state == State::Held {
+            self.cache.unhold(number);
+            self.cache.remove(number);
+        }
+    }
+
+    /// Writes that wait for room get it in their order.
+    pub(crate) fn admit(&mut self, now: Instant) {
+        while let Some(&Claim { id, slot, claim }) = self.claims.front() {
+            if let Some(version) = self.cache.slot_mut(slot).claimant(claim)
+                && version.standing == Standing::Waiting
+            {
+                match &mut self.room {
+                    Some(room) if *room > 0 => *room -= 1,
+                    _ => return,
+                }
+                (version.standing, version.is_acknowledged) = (Standing::Admitted, true);
+            }
+            self.claims.pop_front();
+            if let Some(id) = id {
+                self.complete(now, id, Ok(Medium::Memory));
+            }
+        }
+    }
+
+    /// Flushes whose writes are all in flash are done.
+    pub(crate) fn retire(&mut self, now: Instant) {
+        while let Some((id, has_failed)) = self.epochs.take_flushed() {
+            let result =
+                if has_failed { Err(MediaError::ProgramFailed) } else { Ok(Medium::Flash) };
+            self.complete(now, id, result);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the drive is asked for, and what comes back.
+
+use simtime::Instant;
+
+use crate::address::Lpn;
+use crate::config::SECTOR_BYTES;
+use crate::store::MediaError;
+
+/// The caller's name for a request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// Bytes of one page. What is read and written is whole sectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The page.
+    pub lpn: Lpn,
+    /// First byte in the page.
+    pub offset: u32,
+    /// Bytes; not 0.
+    pub len: u32,
+}
+
+impl Span {
+    /// One bit for each sector that the span touches.
+    #[inline]
+    pub(crate) fn sectors(self) -> u128 {
+        let first = self.offset / SECTOR_BYTES;
+        let count = (self.offset + self.len).div_ceil(SECTOR_BYTES) - first;
+        (u128::MAX >> (u128::BITS - count)) << first
+    }
+}
+
+/// A finished request. Each request yields exactly one, unless it is forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// The request.
+    pub id: RequestId,
+    /// When it finished.
+    pub at: Instant,
+    /// What came of it.
+    pub result: Result<Medium, MediaError>,
+}
+
+/// What served a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// The drive's memory.
+    Memory,
+    /// A flash operation was waited for.
+    Flash,
+}
+
+/// Counters since the model began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Pages the host asked to read.
+    pub host_page_reads: u64,
+    /// Pages the host asked to write.
+    pub host_page_writes: u64,
+    /// Bytes the host asked to write.
+    pub host_bytes_written: u64,
+    /// Page writes that found their page waiting in the write buffer, and needed no program of their own.
+    pub coalesced_writes: u64,
+    /// Reads of pages never written.
+    pub unwritten_reads: u64,
+    /// Reads served from pages in the write buffer, or on their way from there to flash.
+    pub buffer_reads: u64,
+    /// Flash page reads for the host.
+    pub flash_reads: u64,
+    /// Flash page reads to complete partial page writes.
+    pub modify_reads: u64,
+    /// Flash page programs for the host.
+    pub flash_programs: u64,
+    /// Flash page reads by garbage collection.
+    pub gc_reads: u64,
+    /// Flash page programs by garbage collection.
+    pub gc_programs: u64,
+    /// Block erases.
+    pub erases: u64,
+    /// Pages deallocated.
+    pub deallocated_pages: u64,
+    /// Times that no plane had a page left and host writes waited for garbage collection.
+    pub stalls: u64,
+    /// Flash operations that failed.
+    pub media_errors: u64,
+    /// Bytes of a flash page.
+    pub page_bytes: u64,
+}
+
+impl Statistics {
+    /// Bytes programmed per byte that the host wrote; 1 for a drive that was not written.
+    pub fn write_amplification(&self) -> f64 {
+        if self.host_bytes_written == 0 {
+            return 1.0;
+        }
+        let programmed = (self.flash_programs + self.gc_programs) * self.page_bytes;
+        programmed as f64 / self.host_bytes_written as f64
+    }
+}

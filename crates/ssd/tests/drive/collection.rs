@@ -1,0 +1,157 @@
+//! Garbage collection: how much it moves, and that it loses nothing.
+
+use simtime::{Duration, Instant, Prng};
+use ssd::{Config, Lpn, MemoryStore, Ssd, VictimPolicyKind};
+
+use crate::{bytes, config, drain, fill, page, read, write};
+
+#[test]
+fn overwriting_a_full_drive_forces_collection_and_keeps_every_page() {
+    let mut ssd = Ssd::new(&Config { overprovisioning_permille: 500, ..config() }).unwrap();
+    let pages = ssd.geometry().logical_pages;
+    fill(&mut ssd, pages);
+    let mut prng = Prng::new(3);
+    let mut now = Instant::from_ns(1 << 40);
+    for _ in 0..4 * pages {
+        write(&mut ssd, now, prng.below(pages), 1);
+        drain(&mut ssd);
+        now += Duration::from_us(100_000);
+    }
+    ssd.check();
+    let statistics = *ssd.statistics();
+    assert!(statistics.gc_programs > 0 && statistics.erases > 0, "{statistics:?}");
+    let waf = statistics.write_amplification();
+    // 32 of 48 blocks of each plane hold data, 3 are in motion: utilisation 32/45 = 0.71. The
+    // mean-field bound for uniform random overwrites, 1 / (2 (1 - u)), gives 1.73.
+    assert!((1.4..2.2).contains(&waf), "write amplification {waf}");
+}
+
+/// Write amplification of greedy collection under uniform random writes (Desnoyers 2014, equation 15): `ratio` is physical
+/// by logical pages, `pages` those of a block.
+fn desnoyers(ratio: f64, pages: f64) -> f64 {
+    let lambert = |x: f64| {
+        let mut w: f64 = -0.2;
+        for _ in 0..500 {
+            let (e, f) = (w.exp(), w * w.exp() - x);
+            w -= f / (e * (w + 1.0) - (w + 2.0) * f / (2.0 * w + 2.0));
+        }
+        w
+    };
+    let k = 1.0 + 1.0 / (2.0 * pages);
+    let x0 = 0.5 - pages / ratio * lambert(-k * ratio * (-k * ratio).exp());
+    pages / (pages - (x0 - 1.0))
+}
+
+/// Random overwrites of a full drive in the steady state; returns write amplification and effective over-provisioning.
+fn steady(overprovisioning_permille: u32, victim_policy: VictimPolicyKind) -> (f64, f64) {
+    let config = Config {
+        capacity_bytes: 1 << 30,
+        channels: 1,
+        overprovisioning_permille,
+        victim_policy,
+        pages_per_block: 256,
+        keep_data: false,
+        ..config()
+    };
+    let mut ssd = Ssd::new(&config).unwrap();
+    let pages = ssd.geometry().logical_pages;
+    fill(&mut ssd, pages);
+    let mut prng = Prng::new(9);
+    let (mut now, mut done, mut before) =
+        (Instant::from_ns(1 << 44), Vec::new(), *ssd.statistics());
+    for n in 0..4 * pages {
+        if n == 2 * pages {
+            before = *ssd.statistics();
+        }
+        write(&mut ssd, now, prng.below(pages), 1);
+        // Some are under way at a time, as with a queue of them.
+        while ssd.backlog() > 32 {
+            now = ssd.next_event().unwrap().max(now);
+            ssd.advance(now, &mut done);
+        }
+    }
+    let after = *ssd.statistics();
+    let host = (after.host_bytes_written - before.host_bytes_written) as f64;
+    let programs =
+        after.flash_programs + after.gc_programs - before.flash_programs - before.gc_programs;
+    ((programs * after.page_bytes) as f64 / host, ssd.geometry().effective_overprovisioning())
+}
+
+#[test]
+fn greedy_write_amplification_is_what_theory_says_for_the_effective_overprovisioning() {
+    for (permille, tolerance) in [(70, 0.05), (150, 0.05), (280, 0.05)] {
+        let (measured, effective) = steady(permille, VictimPolicyKind::Greedy);
+        let expected = desnoyers(1.0 + effective, 256.0);
+        let error = measured / expected - 1.0;
+        assert!(
+            error.abs() < tolerance,
+            "{permille} permille: {measured:.3}, theory {expected:.3} at {effective:.4}"
+        );
+    }
+}
+
+#[test]
+fn cost_benefit_collects_too() {
+    let (greedy, _) = steady(280, VictimPolicyKind::Greedy);
+    let (other, _) = steady(280, VictimPolicyKind::CostBenefit);
+    // With uniform writes greedy is best.
+    assert!(other >= greedy * 0.99 && other < greedy * 1.3, "{other} against {greedy}");
+}
+
+#[test]
+fn overwriting_one_plane_only_does_not_wedge_the_others() {
+    let mut ssd = Ssd::new(&config()).unwrap();
+    let pages = ssd.geometry().logical_pages;
+    fill(&mut ssd, pages);
+    for round in 0..pages {
+        let lpn = (round * u64::from(ssd.geometry().planes)) % pages;
+        write(&mut ssd, Instant::from_ns(1 << 40), lpn, 1);
+    }
+    drain(&mut ssd);
+    ssd.check();
+}
+
+#[test]
+fn deallocated_pages_read_as_zeroes_and_cost_collection_nothing() {
+    let mut ssd = Ssd::new(&Config { overprovisioning_permille: 500, ..config() }).unwrap();
+    let pages = ssd.geometry().logical_pages;
+    let start = fill(&mut ssd, pages);
+    write(&mut ssd, start, 7, 1);
+    ssd.deallocate(start, Lpn(0), pages);
+    assert_eq!((ssd.mapped_pages(), ssd.is_mapped(Lpn(7))), (0, false));
+    assert_eq!(bytes(&ssd, page(7)), [0; 4096]);
+    drain(&mut ssd);
+    let now = Instant::from_ns(1 << 40);
+    read(&mut ssd, now, 7, 1);
+    assert_eq!(drain(&mut ssd)[0].at, now);
+    // Everything in flash is stale: writing the drive over twice moves nothing.
+    for round in 0..2 * pages {
+        write(&mut ssd, now, round % pages, 2);
+    }
+    drain(&mut ssd);
+    ssd.check();
+    assert_eq!(ssd.statistics().gc_programs, 0);
+}
+
+#[test]
+fn a_drive_of_more_pages_than_32_bits_can_name_works() {
+    let config = Config { capacity_bytes: 64 << 40, ..Config::default() };
+    let mut ssd = Ssd::new(&config).unwrap();
+    let last = ssd.geometry().logical_pages - 1;
+    assert!(last > u64::from(u32::MAX));
+    for lpn in [0, 1 << 32, last] {
+        write(&mut ssd, Instant::ZERO, lpn, lpn % 251);
+    }
+    drain(&mut ssd);
+    for lpn in [0, 1 << 32, last] {
+        assert_eq!(bytes(&ssd, page(lpn)), [(lpn % 251) as u8; 4096]);
+    }
+    ssd.check();
+}
+
+#[test]
+fn a_store_holds_what_is_current() {
+    let config = config();
+    let geometry = ssd::Geometry::new(&config).unwrap();
+    assert_eq!(MemoryStore::new(&geometry).used_bytes(), 0);
+}
