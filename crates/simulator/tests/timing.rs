@@ -151,7 +151,7 @@ fn run_jobs(jobs: u32, units: u32) -> u64 {
     let mut config = config();
     config.compute.units = units;
     config.run_time = RunTimeModel::Declared;
-    let mut session = session(config);
+    let mut session = simulator::open(config, 0, (jobs + 1).max(256)).unwrap();
     let run_time = 100_000u64.to_le_bytes();
     let buffer = session.transport.driver.port.ram.allocate(8);
     session.transport.driver.port.ram.put(buffer.address, &run_time);
@@ -165,6 +165,8 @@ fn run_jobs(jobs: u32, units: u32) -> u64 {
         session.transport.driver.enqueue(IO, Execute::default().entry());
     }
     session.transport.driver.ring(IO);
+    let in_flight = session.transport.driver.port.drive.statistics().commands_in_flight;
+    assert_eq!(in_flight, u64::from(jobs), "all of a queue's commands can be in flight");
     for _ in 0..jobs {
         assert!(session.transport.driver.next_completion().unwrap().status.is_success());
     }
@@ -173,7 +175,7 @@ fn run_jobs(jobs: u32, units: u32) -> u64 {
 
 #[test]
 fn jobs_on_units_take_ceil_jobs_over_units_times_as_long() {
-    for (jobs, units) in [(1u32, 4), (4, 4), (5, 4), (16, 4), (16, 1), (16, 16)] {
+    for (jobs, units) in [(1u32, 4), (4, 4), (5, 4), (16, 4), (16, 1), (16, 16), (65_535, 1024)] {
         let expected = u64::from(jobs.div_ceil(units)) * 100_000 + 2_000;
         assert_eq!(run_jobs(jobs, units), expected, "{jobs} jobs on {units} units");
     }

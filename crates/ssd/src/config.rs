@@ -70,6 +70,8 @@ pub struct Config {
     pub multi_plane_reads: MultiPlaneReads,
     /// What reading a page costs that was never written.
     pub unwritten_reads: UnwrittenReads,
+    /// Part of the capacity that is written when the drive is new, from its beginning, with zeroes, in thousandths.
+    pub filled_permille: u32,
 }
 
 impl Default for Config {
@@ -97,6 +99,7 @@ impl Default for Config {
             victim_policy: VictimPolicyKind::Greedy,
             multi_plane_reads: MultiPlaneReads::SamePage,
             unwritten_reads: UnwrittenReads::Free,
+            filled_permille: 0,
         }
     }
 }
@@ -192,6 +195,10 @@ impl Geometry {
             let value = format!("{}%", percent(config.gc_urgent_permille));
             let remedy = "garbage collection must begin before it becomes urgent: lower it";
             return Err(refuse("flash.gc_urgent", value, reason, remedy));
+        }
+        if config.filled_permille > 1000 {
+            let value = format!("{}%", percent(config.filled_permille));
+            return Err(refuse("flash.filled", value, "above 100%", "choose 100% or less"));
         }
         if config.gc_start_permille > 900 {
             let value = format!("{}%", percent(config.gc_start_permille));
@@ -336,7 +343,8 @@ mod tests {
     #[test]
     fn geometry_contradictions_name_key_value_and_remedy() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 8] = [
+            ("flash.filled", |c| c.filled_permille = 1001),
             ("flash.channels", |c| c.channels = 0),
             ("flash.page_size", |c| c.page_bytes = 5000),
             ("drive.capacity", |c| c.capacity_bytes = 4097),

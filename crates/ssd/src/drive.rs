@@ -14,7 +14,7 @@ use crate::epochs::Epochs;
 use crate::mapping::{Location, PageMap};
 use crate::plane_set::PlaneSet;
 use crate::request::{Done, Medium, RequestId, Span, Statistics};
-use crate::store::{MediaError, MemoryStore, Store};
+use crate::store::{MediaError, MemoryStore, Oob, Page, Store};
 
 /// A write that waits for room in the buffer.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ impl Ssd {
     fn assemble(config: &Config, geometry: Geometry, store: Option<Box<dyn Store>>) -> Self {
         let buffer = config.write_buffer_bytes / u64::from(geometry.page_bytes);
         let page_bytes = geometry.page_bytes.into();
-        Self {
+        let mut ssd = Self {
             config: config.clone(),
             geometry,
             map: PageMap::new(&geometry),
@@ -109,6 +109,26 @@ impl Ssd {
             finished: Vec::new(),
             now: Instant::ZERO,
             statistics: Statistics { page_bytes, ..Statistics::default() },
+        };
+        ssd.fill();
+        ssd
+    }
+
+    /// Writes what is written on a new drive: it takes no time and counts nowhere. All these pages share their bytes.
+    fn fill(&mut self) {
+        let pages = self.geometry.logical_pages * u64::from(self.config.filled_permille) / 1000;
+        let zeroes = Page::from(vec![0; self.geometry.page_bytes as usize]);
+        let checksum = crc32c::crc32c(&zeroes);
+        for lpn in (0..pages).map(Lpn) {
+            let ppa = self.allocate(self.now).expect("a drive has room for its capacity");
+            self.versions += 1;
+            if let Some(store) = &mut self.store {
+                let oob = Oob { lpn, version: self.versions, checksum };
+                let kept = store.program(ppa, Page::clone(&zeroes), oob);
+                self.statistics.media_errors += u64::from(kept.is_err());
+            }
+            self.blocks.programmed(self.now, ppa, lpn, true);
+            self.map.set(lpn, Location::Flash(ppa));
         }
     }
 

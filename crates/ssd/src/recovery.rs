@@ -87,8 +87,12 @@ impl Ssd {
         let Some(store) = &mut self.store else { return };
         let (page, version) = match origin {
             Origin::Destage(slot) => {
-                let flight = self.cache.slot(slot).flight.as_ref();
-                let flight = flight.expect("what is being programmed is on its way");
+                let slot = self.cache.slot(slot);
+                // Bytes of a deallocated page must not be found, whatever they are.
+                if slot.is_dead {
+                    return;
+                }
+                let flight = slot.flight.as_ref().expect("what is being programmed is on its way");
                 let Some(page) = &flight.page else { return };
                 (page.to_vec(), flight.version.number)
             }

@@ -186,6 +186,12 @@ pub(crate) static KEYS: &[Key] = &[
         "same-page, independent",
         |c| name_of(&MULTI_PLANE_READS, &c.flash.multi_plane_reads),
         |c, t| choose(&MULTI_PLANE_READS, t).map(|v| c.flash.multi_plane_reads = v)),
+    key!(
+        "flash.filled",
+        "Part of the capacity that is written when the drive is new, with zeroes: reads of it take flash time.",
+        percent,
+        flash.filled_permille
+    ),
     key!(@ "flash.unwritten_reads", "What reading a page costs that was never written: free, or a flash read.", "free, flash",
         |c| name_of(&UNWRITTEN_READS, &c.flash.unwritten_reads),
         |c, t| choose(&UNWRITTEN_READS, t).map(|v| c.flash.unwritten_reads = v)),

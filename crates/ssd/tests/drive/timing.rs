@@ -31,6 +31,29 @@ fn read_of_an_unwritten_page_is_charged_if_asked_for() {
 }
 
 #[test]
+fn a_drive_that_is_new_but_filled_reads_from_flash_and_collects_what_is_overwritten() {
+    let config = Config { filled_permille: 500, ..config() };
+    let mut ssd = Ssd::new(&config).unwrap();
+    let half = ssd.geometry().logical_pages / 2;
+    assert_eq!(ssd.mapped_pages(), half);
+    for (lpn, medium) in [(0, Medium::Flash), (half - 1, Medium::Flash), (half, Medium::Memory)] {
+        read(&mut ssd, Instant::ZERO, lpn, lpn);
+        let finished = drain(&mut ssd);
+        assert_eq!(finished[0].result, Ok(medium), "page {lpn}");
+        ssd = Ssd::new(&config).unwrap();
+    }
+    let mut full = Ssd::new(&Config { filled_permille: 1000, ..config }).unwrap();
+    assert_eq!(full.statistics().flash_programs, 0);
+    for lpn in (0..2 * half).cycle().take(6 * half as usize) {
+        write(&mut full, Instant::ZERO, lpn, 1);
+    }
+    drain(&mut full);
+    assert!(full.statistics().erases > 0);
+    full.check();
+    assert_eq!(full.power_cut(Instant::from_ns(1 << 40)).found, 2 * half);
+}
+
+#[test]
 fn read_on_an_idle_drive_takes_array_time_and_transfer() {
     let mut ssd = Ssd::new(&config()).unwrap();
     let start = fill(&mut ssd, 1);
