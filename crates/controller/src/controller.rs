@@ -16,7 +16,9 @@ use crate::config::{Config, ConfigError};
 use crate::doorbell::DoorbellBuffers;
 use crate::features::Features;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, CommandRecord, Ending, HostData, InFlightTable, Tag};
+use crate::inflight::{
+    Activity, Arrival, CommandRecord, Ending, HostData, InFlightTable, Reserved, Tag,
+};
 use crate::interrupt::{Interrupts, Raise};
 use crate::link::Link;
 use crate::namespace::compute::ComputeNamespace;
@@ -82,8 +84,6 @@ pub struct Controller {
     pub(crate) from_host: Link,
     pub(crate) internal: Link,
     pub(crate) logs: Logs,
-    /// Bytes of writes on their way to the write buffer.
-    pub(crate) arriving_bytes: u64,
     pub(crate) scratch: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) page_bits: u32,
@@ -154,7 +154,6 @@ impl Controller {
             from_host: Link::new(config.host_link),
             internal: Link::new(config.internal_link),
             logs: Logs::default(),
-            arriving_bytes: 0,
             scratch: Vec::new(),
             outbox: Outbox::default(),
             events: EventQueue::new(),
@@ -298,6 +297,8 @@ impl Controller {
             bytes_internal: self.internal.bytes(),
             commands: self.logs.commands,
             commands_in_flight: self.inflight.len() as u64,
+            flash_backlog: self.ssd.backlog(),
+            buffered_bytes: self.ssd.buffered_pages() << self.page_bits,
             trace_hash: self.hash.value(),
         }
     }
@@ -367,7 +368,7 @@ impl Controller {
     /// The data a command waits for arrives at `at`.
     pub(crate) fn expect_at(&mut self, at: Instant, tag: Tag, activity: Activity) {
         if let Activity::Arriving { arrival, .. } = &activity {
-            self.arriving_bytes += arrival.written_bytes();
+            self.inflight.reserve(tag, arrival.reserved(self.page_bits));
         }
         self.set_activity(tag, activity);
         self.events.push(at, Event::Arrived(tag));
@@ -395,7 +396,10 @@ impl Controller {
         let Activity::Arriving { segments, arrival } = activity else {
             unreachable!("data arrived for a command that expected none")
         };
-        self.arriving_bytes -= arrival.written_bytes();
+        // Blocks that are read before they are written are asked for later.
+        if !matches!(*arrival, Arrival::NvmCompare { .. } | Arrival::NvmCopy(_)) {
+            self.inflight.reserve(tag, Reserved::default());
+        }
         if let Err(status) = self.act_on_data(now, host, tag, segments, *arrival) {
             self.complete(now, tag, status, 0);
         }
@@ -453,7 +457,6 @@ impl Controller {
     pub(crate) fn abandon(&mut self, now: Instant, tag: Tag) -> Option<Ending> {
         let command = self.inflight.get_mut(tag)?;
         match &command.activity {
-            Activity::Arriving { arrival, .. } => self.arriving_bytes -= arrival.written_bytes(),
             Activity::Running(_) => {
                 self.engine.cancel(now, compute::JobId(tag.0));
             }

@@ -106,10 +106,11 @@ impl Controller {
     /// True if the flash model holds as much as it should for commands that were taken before.
     #[inline]
     fn is_flash_busy(&self) -> bool {
+        let reserved = self.inflight.reserved();
         let buffered = self.ssd.buffered_pages() << self.page_bits;
-        self.ssd.backlog() >= FLASH_BACKLOG_MAX
-            || buffered + self.arriving_bytes
-                >= self.config.flash.write_buffer_bytes + WAITING_WRITES_MAX
+        let most = self.config.flash.write_buffer_bytes + WAITING_WRITES_MAX;
+        self.ssd.backlog() + reserved.requests >= FLASH_BACKLOG_MAX
+            || buffered + reserved.bytes >= most
     }
 
     /// Takes the entry at a queue's head. A queue that cannot be read is a fatal error (Base 2.1,

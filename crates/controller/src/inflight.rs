@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use compute::Work;
 use nvme_spec::Status;
+use nvme_spec::command::copy_format;
 use simtime::{Duration, Instant};
 
 use crate::command::{CopyBlocks, ExecuteProgram, LoadProgram};
 use crate::data_pointer::Segments;
+use crate::limits::NVM_COPY_BYTES_MAX;
 use crate::namespace::compute::ProgramLease;
 
 /// The obligation to complete one command.
@@ -149,14 +151,38 @@ pub(crate) enum Arrival {
     SetHostBehavior,
 }
 
-impl Arrival {
+/// What a command will ask of the flash model and has not asked yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Reserved {
+    /// Page requests.
+    pub(crate) requests: u64,
     /// Bytes that the write buffer will be asked to hold.
-    pub(crate) fn written_bytes(&self) -> u64 {
+    pub(crate) bytes: u64,
+}
+
+impl Arrival {
+    /// What the command will ask of flash pages of this size.
+    pub(crate) fn reserved(&self, page_bits: u32) -> Reserved {
+        // A range that does not begin with a page touches one more.
+        let pages = |len: u64| (len >> page_bits) + 2;
         match self {
-            Self::NvmWrite { len, .. }
-            | Self::NvmCompare { len, write: Some(_), .. }
-            | Self::MemoryToNvm { len, .. } => *len,
-            _ => 0,
+            Self::NvmWrite { len, .. } | Self::MemoryToNvm { len, .. } => {
+                Reserved { requests: pages(*len), bytes: *len }
+            }
+            Self::NvmCompare { len, write, .. } => {
+                let written = if write.is_some() { *len } else { 0 };
+                Reserved { requests: pages(*len) + pages(written), bytes: written }
+            }
+            // What it copies is known when the list of sources is here.
+            Self::NvmCopy(copy) => {
+                let most = NVM_COPY_BYTES_MAX;
+                let requests = 2 * (pages(most) + copy.source_count as u64 * 2);
+                Reserved { requests, bytes: most }
+            }
+            Self::MemoryCopy { len, count, format, .. } if *format != copy_format::MEMORY => {
+                Reserved { requests: pages(*len) + *count as u64 * 2, bytes: 0 }
+            }
+            _ => Reserved::default(),
         }
     }
 }
@@ -258,6 +284,7 @@ pub(crate) struct InFlight {
     pub(crate) counts: HostData,
     /// How long after its modelled end its job ended.
     pub(crate) late: Duration,
+    reserved: Reserved,
     /// Kept only while commands are recorded.
     pub(crate) timeline: Option<Box<Timeline>>,
 }
@@ -354,6 +381,7 @@ struct Slot {
 pub(crate) struct InFlightTable {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    reserved: Reserved,
 }
 
 impl Drop for InFlightTable {
@@ -382,8 +410,19 @@ impl InFlightTable {
         let Some(index) = self.free.pop() else {
             let (activity, status, result) = (Activity::Completing, Status::SUCCESS, 0);
             let (counts, late) = (HostData::None, Duration::ZERO);
-            let command =
-                InFlight { token, opcode, nsid, activity, status, result, counts, late, timeline };
+            let reserved = Reserved::default();
+            let command = InFlight {
+                token,
+                opcode,
+                nsid,
+                activity,
+                status,
+                result,
+                counts,
+                late,
+                reserved,
+                timeline,
+            };
             self.slots.push(Slot { generation: 0, command });
             return Tag(self.slots.len() as u64 - 1);
         };
@@ -402,6 +441,20 @@ impl InFlightTable {
         (slot.generation == (tag.0 >> 32) as u32).then_some(&mut slot.command)
     }
 
+    /// Notes what a command will ask of the flash model, in place of what was noted before.
+    pub(crate) fn reserve(&mut self, tag: Tag, reserved: Reserved) {
+        if let Some(command) = self.get_mut(tag) {
+            let before = std::mem::replace(&mut command.reserved, reserved);
+            self.reserved.requests = self.reserved.requests - before.requests + reserved.requests;
+            self.reserved.bytes = self.reserved.bytes - before.bytes + reserved.bytes;
+        }
+    }
+
+    /// What all commands in flight will ask of the flash model.
+    pub(crate) fn reserved(&self) -> Reserved {
+        self.reserved
+    }
+
     /// True if a tag names a command that has not ended.
     pub(crate) fn contains(&self, tag: Tag) -> bool {
         let slot = self.slots.get(tag.0 as u32 as usize);
@@ -413,6 +466,7 @@ impl InFlightTable {
     pub(crate) fn remove(&mut self, tag: Tag) -> Option<Ending> {
         let command = self.get_mut(tag)?;
         let token = command.token.take()?;
+        let reserved = std::mem::take(&mut command.reserved);
         if !matches!(command.activity, Activity::Completing) {
             command.activity = Activity::Completing;
         }
@@ -422,6 +476,8 @@ impl InFlightTable {
         let generation = &mut self.slots[index as usize].generation;
         *generation = generation.wrapping_add(1);
         self.free.push(index);
+        self.reserved.requests -= reserved.requests;
+        self.reserved.bytes -= reserved.bytes;
         Some(Ending { token, opcode, nsid, status, result, counts, late, timeline })
     }
 

@@ -7,10 +7,12 @@ use nvme_spec::{
 use simtime::{EventQueue, Instant};
 use ssd::RequestId;
 
+use crate::admin::keep_alive::KeepAlive;
 use crate::arbiter::{Arbiter, Class};
 use crate::controller::Controller;
 use crate::host_memory::HostMemory;
 use crate::inflight::Tag;
+use crate::interrupt::Interrupts;
 use crate::link::Link;
 use crate::namespace::compute::ComputeNamespace;
 use crate::queue::{CompletionQueue, SubmissionQueue, is_addressable};
@@ -151,7 +153,10 @@ impl Controller {
         self.logs.power_lost(self.registers.csts.shst() == shutdown::COMPLETE);
         self.reset_subsystem();
         self.outbox = Outbox::default();
+        // Nothing is due any more: what reminds of something must know it.
         self.events = EventQueue::new();
+        self.interrupts = Interrupts::new(self.submission.len());
+        self.keep_alive = KeepAlive::default();
         (self.to_host, self.from_host) =
             (Link::new(self.config.host_link), Link::new(self.config.host_link));
         self.internal = Link::new(self.config.internal_link);

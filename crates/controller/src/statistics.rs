@@ -21,6 +21,10 @@ pub struct Statistics {
     pub commands: u64,
     /// Commands taken and not completed yet, Asynchronous Event Requests among them.
     pub commands_in_flight: u64,
+    /// Page requests that the flash model has not finished.
+    pub flash_backlog: u64,
+    /// Bytes of writes that the drive's memory holds.
+    pub buffered_bytes: u64,
     /// Hash over every command taken and completed, with the time of each.
     pub trace_hash: u64,
 }

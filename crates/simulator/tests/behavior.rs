@@ -3,6 +3,7 @@
 
 use client::commands::{self, Execute, read_write, with_data};
 use client::{CompletionQueueOptions, DmaMemory, Driver, Port, QueueId, SubmissionQueueOptions};
+use controller::limits::{FLASH_BACKLOG_MAX, WAITING_WRITES_MAX};
 use controller::{Config, Worker};
 use nvme_spec::namespace::{ALL_NSID, NVM_NSID};
 use nvme_spec::{
@@ -251,6 +252,65 @@ fn host_that_abandons_commands_again_and_again_leaves_nothing_to_wait_for() {
         must(&mut session.transport.driver, IO, write);
         let took = session.transport.driver.port.now().since(start);
         assert!(took < Duration::from_us(20_000), "a write waits {took} for nobody's work");
+    }
+}
+
+#[test]
+fn blocks_deallocated_while_they_are_written_do_not_stop_the_drive() {
+    let mut config = Config { memory_bytes: 1 << 20, ..Config::default() };
+    (config.flash.capacity_bytes, config.flash.keep_data) = (1 << 30, false);
+    let mut session = simulator::open(config, 0, 64).unwrap();
+    let host = &mut session.transport.driver;
+    let zeroes = |first, count, deallocate, fua| {
+        let mut entry = commands::write_zeroes(first, count, deallocate);
+        entry.cdw12.set(entry.cdw12.get() | u32::from(fua) << 30);
+        entry
+    };
+    const COUNT: u32 = 16_384; // 64 MiB
+    for n in 1..16 {
+        must(host, IO, zeroes(n * u64::from(COUNT), COUNT, false, false));
+    }
+    must(host, IO, commands::flush());
+    for _ in 0..5 {
+        host.enqueue(IO, zeroes(0, COUNT, false, true));
+        host.enqueue(IO, zeroes(0, COUNT, true, false));
+    }
+    host.ring(IO);
+    for _ in 0..10 {
+        assert!(host.next_completion().unwrap().status.is_success());
+    }
+    must(host, IO, zeroes(20_000, 1, false, true));
+}
+
+#[test]
+fn copies_ask_no_more_of_the_flash_than_its_limits() {
+    for is_mapped in [false, true] {
+        let mut config = Config { memory_bytes: 1 << 20, ..Config::default() };
+        (config.flash.capacity_bytes, config.flash.keep_data) = (8 << 30, false);
+        config.flash.filled_permille = if is_mapped { 10 } else { 0 };
+        let mut session = simulator::open(config, 0, 4096).unwrap();
+        let host = &mut session.transport.driver;
+        let blocks = (16 << 20) / 4096;
+        let buffer = host.port.ram.allocate(4096);
+        host.port.ram.put(buffer.address, commands::copy_source(0, blocks).as_bytes());
+        for n in 0..400 {
+            let entry = commands::copy((n + 1) * blocks, 1, 0);
+            host.enqueue(IO, with_data(entry, (buffer.address, 0)));
+        }
+        host.ring(IO);
+        let (mut requests, mut bytes) = (0, 0);
+        for _ in 0..400 {
+            assert!(host.next_completion().unwrap().status.is_success());
+            let statistics = host.port.drive.statistics();
+            requests = requests.max(statistics.flash_backlog);
+            bytes = bytes.max(statistics.buffered_bytes);
+        }
+        // One command more than the limit allows.
+        let most = (16 << 20) + WAITING_WRITES_MAX + (16 << 20);
+        assert!(
+            requests < FLASH_BACKLOG_MAX && bytes <= most,
+            "{requests} requests, {bytes} bytes"
+        );
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use client::commands::{self, read_write, with_data};
-use client::{DmaMemory, QueueId};
+use client::{DmaMemory, Port, QueueId};
 use controller::Config;
-use nvme_spec::{Cc, CommandSet, NvmOpcode, SmartLog, lid};
+use nvme_spec::{Cc, CommandSet, Csts, InterruptCoalescing, NvmOpcode, SmartLog, fid, lid, offset};
 use simtime::{Duration, Prng};
-use simulator::Session;
+use simulator::{Host, Session};
 use zerocopy::FromBytes;
 
+const ADMIN: QueueId = QueueId(0);
 const IO: QueueId = QueueId(1);
 const BLOCK: usize = 4096;
 const BLOCKS: u64 = 1024;
@@ -39,7 +40,7 @@ fn smart(session: &mut Session) -> SmartLog {
     let buffer = host.port.ram.allocate(4096);
     let entry =
         with_data(commands::get_log(lid::SMART, 0, CommandSet::NVM, 0, 512), (buffer.address, 0));
-    assert!(host.execute(QueueId(0), entry).unwrap().status.is_success());
+    assert!(host.execute(ADMIN, entry).unwrap().status.is_success());
     let mut log = [0; 512];
     host.port.ram.get(buffer.address, &mut log);
     SmartLog::read_from_bytes(&log).unwrap()
@@ -117,4 +118,33 @@ fn random_commands_and_losses_of_power() {
             session.transport.driver.port.drive.check();
         }
     }
+}
+
+#[test]
+fn timers_work_again_after_a_loss_of_power() {
+    let mut session = session();
+    let host = &mut session.transport.driver;
+    let set = |host: &mut Host, feature, value| {
+        let entry = commands::set_feature(feature, 0, value, false);
+        assert!(host.execute(ADMIN, entry).unwrap().status.is_success());
+    };
+    let gather = InterruptCoalescing::new().with_thr_z(3).with_time(2).into_bits();
+    set(host, fid::INTERRUPT_COALESCING, gather);
+    set(host, fid::KEEP_ALIVE, 1500);
+    // A completion is posted, and its interrupt waits for its time, when the power goes.
+    host.enqueue(IO, commands::flush());
+    host.ring(IO);
+    let then = host.port.now() + Duration::from_us(50);
+    host.port.idle_until(then);
+    cut(&mut session);
+    let host = &mut session.transport.driver;
+    set(host, fid::INTERRUPT_COALESCING, gather);
+    let then = host.port.now() + Duration::from_us(5_000);
+    host.port.idle_until(then);
+    assert!(host.execute(IO, commands::flush()).unwrap().status.is_success());
+    set(host, fid::KEEP_ALIVE, 2500);
+    let then = host.port.now() + Duration::from_us(60_000_000);
+    host.port.idle_until(then);
+    let status = Csts::from_bits(host.port.register_read(offset::CSTS, 4) as u32);
+    assert!(status.cfs(), "a minute of silence");
 }

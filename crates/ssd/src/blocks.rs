@@ -143,7 +143,7 @@ impl Blocks {
     pub(crate) fn allocate(&mut self, plane: u32, stream: Stream) -> Option<Ppa> {
         let index = match self.planes[plane as usize].open[stream as usize] {
             Some(index) => index,
-            None => self.open_block(plane, stream)?,
+            None => self.open_block(plane, stream).or_else(|| self.take_over(plane, stream))?,
         };
         let state = &mut self.planes[plane as usize];
         let block = &mut state.blocks[index as usize];
@@ -153,6 +153,16 @@ impl Blocks {
             state.open[stream as usize] = None;
         }
         Some(self.geometry.page(self.geometry.block(plane, index), page))
+    }
+
+    /// Collection goes on in the host's open block. Host writes leave it a block of its own; only losses of power, which
+    /// waste the page that is being written, can use that up.
+    fn take_over(&mut self, plane: u32, stream: Stream) -> Option<u32> {
+        let open = &mut self.planes[plane as usize].open;
+        if stream == Stream::Collection {
+            open[Stream::Collection as usize] = open[Stream::Host as usize].take();
+        }
+        open[stream as usize]
     }
 
     fn open_block(&mut self, plane: u32, stream: Stream) -> Option<u32> {
@@ -211,8 +221,8 @@ impl Blocks {
         Some(word as u32 * 64 + rest.trailing_zeros())
     }
 
-    /// A program operation is over. Pages of a block are programmed in order.
-    pub(crate) fn programmed(&mut self, now: Instant, ppa: Ppa, lpn: Lpn, is_valid: bool) {
+    /// A program operation is over. Pages of a block are programmed in order. True if that closed the block.
+    pub(crate) fn programmed(&mut self, now: Instant, ppa: Ppa, lpn: Lpn, is_valid: bool) -> bool {
         let (id, page) = (self.geometry.block_of(ppa), self.geometry.page_of(ppa));
         let index = self.geometry.index_of(id);
         let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
@@ -228,6 +238,7 @@ impl Blocks {
             block.state = State::Closed;
             plane.victims.closed(index, block.valid, now);
         }
+        block.state == State::Closed
     }
 
     /// Forgets a page whose data was written elsewhere, or is not wanted any more.

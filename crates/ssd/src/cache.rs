@@ -95,6 +95,10 @@ pub(crate) struct Flight {
     pub(crate) version: Version,
     pub(crate) page: Option<Page>,
     pub(crate) checksum: Option<u32>,
+    /// Which sectors of the page are there.
+    pub(crate) sectors: u128,
+    /// The others cannot be read.
+    pub(crate) is_poisoned: bool,
 }
 
 /// Where a slot's newest version stands.
@@ -112,6 +116,8 @@ pub(crate) enum State {
     Behind,
     /// It is on its way to flash itself.
     Flying,
+    /// It could not be programmed, again and again.
+    Failed,
 }
 
 #[derive(Clone, Debug)]
@@ -153,18 +159,21 @@ impl Slot {
     pub(crate) fn take_off(&mut self) {
         let version = self.dirty.take().expect("what goes to flash is not there yet");
         let (page, checksum) = (self.page.take(), self.checksum.take());
-        self.flight = Some(Flight { version, page, checksum });
+        let (sectors, is_poisoned) = (self.sectors, self.is_poisoned);
+        self.flight = Some(Flight { version, page, checksum, sectors, is_poisoned });
         self.state = State::Flying;
     }
 
     /// A page that could not be programmed is the newest one again, unless there is a newer one.
-    pub(crate) fn take_back(&mut self, page: Page) {
-        self.page.get_or_insert(page);
+    pub(crate) fn take_back(&mut self, page: Page, checksum: Option<u32>) {
+        if self.page.is_none() {
+            (self.page, self.checksum) = (Some(page), checksum);
+        }
     }
 
     /// The newest version is as if it had not been written.
     pub(crate) fn drop_newest(&mut self) {
-        self.page = None;
+        (self.page, self.checksum) = (None, None);
     }
 
     /// The version that has a claim to room, if it is not in flash yet.

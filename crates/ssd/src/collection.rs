@@ -87,7 +87,7 @@ impl Ssd {
     /// A page of a victim has been written elsewhere.
     pub(crate) fn moved(&mut self, now: Instant, from: Ppa, to: Ppa, lpn: Lpn) {
         let is_current = self.blocks.is_valid(from);
-        self.blocks.programmed(now, to, lpn, is_current);
+        let has_closed = self.blocks.programmed(now, to, lpn, is_current);
         if is_current {
             if let Some(store) = &mut self.store {
                 store.relocate(from, to);
@@ -102,6 +102,25 @@ impl Ssd {
             self.blocks.invalidate(now, from);
         }
         self.move_ended(now, from);
+        if has_closed {
+            self.block_closed(now, to);
+        }
+    }
+
+    /// A block is fully programmed: if its plane stands still for want of a victim, this may be one.
+    pub(crate) fn block_closed(&mut self, now: Instant, ppa: Ppa) {
+        let plane = self.blocks.plane_of(ppa);
+        if !self.available.contains(plane) {
+            self.start_collection(now, plane);
+        }
+    }
+
+    /// Pages that found no place to move to may not be wanted any more, or find one now.
+    pub(crate) fn retry_moves(&mut self, now: Instant) {
+        for from in std::mem::take(&mut self.stuck_moves) {
+            let lpn = self.blocks.owner(from);
+            self.move_page(now, from, lpn);
+        }
     }
 
     fn move_ended(&mut self, now: Instant, from: Ppa) {
@@ -120,10 +139,7 @@ impl Ssd {
             store.erase(block);
         }
         self.collections[plane as usize] = None;
-        for from in std::mem::take(&mut self.stuck_moves) {
-            let lpn = self.blocks.owner(from);
-            self.move_page(now, from, lpn);
-        }
+        self.retry_moves(now);
         if self.blocks.free(plane) > self.geometry.gc_reserve_blocks {
             self.available.insert(plane);
         }

@@ -63,9 +63,13 @@ impl Ssd {
                 dirty.is_acknowledged = true;
                 self.complete(now, id, Ok(Medium::Memory));
             }
-            if self.cache.slot(number).state == State::Held {
-                self.cache.unhold(number);
-                self.settle(now, number, durable || is_wanted);
+            match self.cache.slot(number).state {
+                State::Held => {
+                    self.cache.unhold(number);
+                    self.settle(now, number, durable || is_wanted);
+                }
+                State::Failed => self.settle(now, number, durable || is_wanted),
+                _ => {}
             }
             return;
         }
@@ -126,6 +130,11 @@ impl Ssd {
         while self.cache.held() > 0 {
             self.destage_oldest(now);
         }
+        for number in std::mem::take(&mut self.failed) {
+            if self.cache.slot(number).state == State::Failed {
+                self.destage(now, number);
+            }
+        }
         self.retire(now);
     }
 
@@ -146,13 +155,13 @@ impl Ssd {
     }
 
     /// The bytes that a slot lacked have been read.
-    pub(crate) fn filled(&mut self, now: Instant, number: u32, ppa: Ppa) {
+    pub(crate) fn filled(&mut self, now: Instant, number: u32) {
         let slot = self.cache.slot(number);
         if slot.is_dead {
             return self.cache.remove(number);
         }
         let lpn = slot.lpn;
-        match self.check_read(ppa, lpn) {
+        match self.check_read(lpn) {
             // Collection may have moved the page meanwhile.
             Ok(()) => {
                 let base = match (&self.store, self.cache.slot(number).flash) {
@@ -219,21 +228,22 @@ impl Ssd {
         let slot = self.cache.slot_mut(number);
         let (lpn, is_dead) = (slot.lpn, slot.is_dead);
         let flight = slot.flight.take().expect("what was programmed was on its way");
-        let Flight { version, page, checksum } = flight;
-        let is_poisoned = slot.is_poisoned && slot.sectors != self.cache.whole;
+        let Flight { version, page, checksum, is_poisoned, .. } = flight;
         let mut result = Ok(());
         if is_dead {
             self.cache.recycle(page);
         } else if let (Some(store), Some(page)) = (&mut self.store, page) {
             let checksum = checksum.unwrap_or_else(|| crc32c::crc32c(&page));
-            let checksum = if is_poisoned { !checksum } else { checksum };
-            let oob = Oob { lpn, version: version.number, checksum };
+            let written = if is_poisoned { !checksum } else { checksum };
+            let oob = Oob { lpn, version: version.number, checksum: written };
             result = store.program(ppa, page, oob).map_err(|NotProgrammed { error, page }| {
-                self.cache.slot_mut(number).take_back(page);
+                self.cache.slot_mut(number).take_back(page, Some(checksum));
                 error
             });
         }
-        self.blocks.programmed(now, ppa, lpn, !is_dead && result.is_ok());
+        if self.blocks.programmed(now, ppa, lpn, !is_dead && result.is_ok()) {
+            self.block_closed(now, ppa);
+        }
         if version.standing == Standing::Admitted
             && let Some(room) = &mut self.room
         {
@@ -275,8 +285,8 @@ impl Ssd {
         }
     }
 
-    /// A version could not be programmed. It stays in the cache, is tried again elsewhere, and after some tries with the next
-    /// flush.
+    /// A version could not be programmed. It stays in the cache and is tried again elsewhere; after some tries it waits for the
+    /// next flush, or until the page is written again.
     fn program_failed(&mut self, now: Instant, number: u32, version: Version, error: MediaError) {
         self.statistics.media_errors += 1;
         let slot = self.cache.slot_mut(number);
@@ -286,29 +296,35 @@ impl Ssd {
             slot.failures = 0;
         }
         let Version { number: order, epoch, claim, mut waiters, .. } = version;
+        let mut kept = epoch;
         if is_last {
             for id in std::mem::take(&mut waiters).drain() {
                 self.complete(now, id, Err(error));
             }
-            self.epochs.failed(epoch);
+            kept = self.epochs.failed(epoch);
         }
         let slot = self.cache.slot_mut(number);
         if let Some(newer) = &mut slot.dirty {
             // What was written meanwhile takes its place, and those who wait with it.
             waiters.drain().for_each(|id| newer.waiters.push(id));
             newer.is_acknowledged = true;
-            if !is_last {
-                let ended = std::mem::replace(&mut newer.epoch, epoch);
-                self.epochs.ended(ended);
-            }
+            let ended = newer.epoch.max(kept);
+            newer.epoch = newer.epoch.min(kept);
+            self.epochs.ended(ended);
         } else {
-            let epoch = if is_last { self.epochs.began() } else { epoch };
+            let epoch = kept;
             let standing = Standing::Exempt;
             let is_acknowledged = true; // or reported as failed: it is not lost in any case
             slot.dirty =
                 Some(Version { number: order, epoch, claim, standing, is_acknowledged, waiters });
         }
-        self.settle(now, number, !is_last);
+        // A flush that waits for it has it tried again.
+        if is_last && kept == self.epochs.open() {
+            self.cache.slot_mut(number).state = State::Failed;
+            self.failed.push(number);
+        } else {
+            self.settle(now, number, true);
+        }
     }
 
     /// Nothing is left to do for a version.
@@ -340,6 +356,7 @@ impl Ssd {
                 self.cache.unhold(number);
                 self.cache.remove(number);
             }
+            State::Failed => self.cache.remove(number),
             // Whatever is under way for it finds that it is dead.
             State::Filling | State::Placing | State::Behind | State::Flying => {}
             State::Free => unreachable!("the map led to a slot that is not in use"),
@@ -380,13 +397,13 @@ impl Ssd {
 
     /// A version that has no room in the buffer is as if it had not been written: the page is what it was before.
     fn undo(&mut self, now: Instant, number: u32) {
-        let whole = self.cache.whole;
         let slot = self.cache.slot_mut(number);
         let dirty = slot.dirty.take().expect("what is undone was written");
         let (lpn, flash, state) = (slot.lpn, slot.flash, slot.state);
         slot.drop_newest();
-        if slot.flight.is_some() {
-            (slot.sectors, slot.state) = (whole, State::Flying);
+        if let Some(flight) = &slot.flight {
+            (slot.sectors, slot.is_poisoned) = (flight.sectors, flight.is_poisoned);
+            slot.state = State::Flying;
         } else {
             match flash {
                 Some(ppa) => drop(self.map.set(lpn, Location::Flash(ppa))),

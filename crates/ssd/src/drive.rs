@@ -42,6 +42,8 @@ pub struct Ssd {
     pub(crate) claims: VecDeque<Claim>,
     /// Slots that wait for a page of flash.
     pub(crate) placing: VecDeque<u32>,
+    /// Slots whose version could not be programmed, again and again.
+    pub(crate) failed: Vec<u32>,
     /// Held pages up to which nothing is programmed for want of room.
     pub(crate) held_max: u64,
     /// Versions of pages so far, and claims to room.
@@ -97,6 +99,7 @@ impl Ssd {
             room: (buffer > 0).then_some(buffer),
             claims: VecDeque::new(),
             placing: VecDeque::new(),
+            failed: Vec::new(),
             held_max: buffer / 2,
             versions: 0,
             epochs: Epochs::default(),
@@ -150,6 +153,7 @@ impl Ssd {
             room: self.room,
             claims: self.claims.clone(),
             placing: self.placing.clone(),
+            failed: self.failed.clone(),
             held_max: self.held_max,
             versions: self.versions,
             epochs: self.epochs.clone(),
@@ -266,6 +270,7 @@ impl Ssd {
                 Location::Cache(slot) => self.drop_slot(now, slot),
             }
         }
+        self.retry_moves(now);
         self.admit(now);
         self.retire(now);
         self.place_waiting(now);
@@ -283,6 +288,7 @@ impl Ssd {
 
     /// Forgets requests that nobody waits for any more: those that `keep` does not want never finish. Reads that have not
     /// begun are not done, and writes that have no room in the buffer yet are undone, unless others wait for the same page.
+    /// Flushes are done all the same.
     pub fn forget(&mut self, now: Instant, keep: impl Fn(RequestId) -> bool) {
         self.catch_up(now);
         self.backlog -= self.array.forget_reads(&keep);
@@ -477,18 +483,19 @@ impl Ssd {
         }
     }
 
-    /// Checks a page that was read against its record. A page that is not current any more is not checked: what the host
-    /// gets is elsewhere.
-    pub(crate) fn check_read(&mut self, ppa: Ppa, lpn: Lpn) -> Result<(), MediaError> {
+    /// Checks what a read of a page hands out against its record. Since the read began collection may have moved the page,
+    /// or the host written or deallocated it: what counts is where its bytes come from now.
+    pub(crate) fn check_read(&mut self, lpn: Lpn) -> Result<(), MediaError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let current = match self.map.get(lpn) {
-            Some(Location::Flash(current)) => Some(current),
-            Some(Location::Cache(slot)) => self.cache.slot(slot).flash,
+        let ppa = match self.map.get(lpn) {
+            Some(Location::Flash(ppa)) => Some(ppa),
+            Some(Location::Cache(slot)) => {
+                let slot = self.cache.slot(slot);
+                slot.flash.filter(|_| slot.sectors != self.cache.whole)
+            }
             None => None,
         };
-        if current != Some(ppa) {
-            return Ok(());
-        }
+        let Some(ppa) = ppa else { return Ok(()) };
         let checked = store.read(ppa).and_then(|(bytes, oob)| {
             if oob.lpn != lpn {
                 return Err(MediaError::Misplaced { found: oob.lpn });
@@ -505,10 +512,10 @@ impl Ssd {
         let Transaction { origin, plane, ppa, lpn, .. } = transaction;
         match origin {
             Origin::Host(id) => {
-                let result = self.check_read(ppa, lpn);
+                let result = self.check_read(lpn);
                 self.complete(now, id, result.map(|()| Medium::Flash));
             }
-            Origin::Fill(slot) => self.filled(now, slot, ppa),
+            Origin::Fill(slot) => self.filled(now, slot),
             Origin::Destage(slot) => self.destaged(now, slot, ppa),
             Origin::Move(from) if transaction.operation == Operation::Read => {
                 self.move_page(now, from, lpn);

@@ -52,11 +52,17 @@ impl Epochs {
         self.epoch(number).outstanding -= 1;
     }
 
-    /// A version could not be programmed: a flush that waits for it is told.
-    pub(crate) fn failed(&mut self, number: u64) {
+    /// A version could not be programmed: a flush that waits for it is told, and the next one waits for it. The epoch in which
+    /// it counts from now on.
+    pub(crate) fn failed(&mut self, number: u64) -> u64 {
         let epoch = self.epoch(number);
-        epoch.has_failed |= epoch.flush.is_some();
-        self.ended(number);
+        if epoch.flush.is_none() {
+            return number;
+        }
+        epoch.has_failed = true;
+        epoch.outstanding -= 1;
+        self.epoch(number + 1).outstanding += 1;
+        number + 1
     }
 
     /// Closes the open epoch.

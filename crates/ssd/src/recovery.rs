@@ -23,7 +23,7 @@ pub struct Recovery {
     pub torn: u64,
     /// Pages that were found.
     pub found: u64,
-    /// Programmed pages that could not be read.
+    /// Programmed pages whose bytes or records are not what was written.
     pub unreadable: u64,
 }
 
@@ -64,7 +64,11 @@ impl Ssd {
         }
         self.blocks.power_lost(&self.config, &torn);
         self.forget_memory();
-        if let Some(store) = &self.store {
+        if let Some(store) = &mut self.store {
+            // A page that was being written when the power went is not looked at again. (Its record may look sound.)
+            for ppa in torn {
+                store.discard(ppa);
+            }
             let newest = scan(store.as_ref(), &self.blocks, &self.geometry, &mut recovery);
             self.versions =
                 newest.values().map(|(version, _)| *version).max().unwrap_or(0).max(self.versions);
@@ -88,12 +92,8 @@ impl Ssd {
         let (page, version) = match origin {
             Origin::Destage(slot) => {
                 let slot = self.cache.slot(slot);
-                // Bytes of a deallocated page must not be found, whatever they are.
-                if slot.is_dead {
-                    return;
-                }
                 let flight = slot.flight.as_ref().expect("what is being programmed is on its way");
-                let Some(page) = &flight.page else { return };
+                let Some(page) = flight.page.as_ref().filter(|_| !slot.is_dead) else { return };
                 (page.to_vec(), flight.version.number)
             }
             Origin::Move(from) => {
@@ -119,6 +119,7 @@ impl Ssd {
         self.room = (buffer > 0).then_some(buffer);
         self.claims.clear();
         self.placing.clear();
+        self.failed.clear();
         self.epochs = Epochs::default();
         self.available = PlaneSet::full(geometry.planes);
         self.collections.fill(None);
@@ -157,7 +158,7 @@ impl Ssd {
     }
 }
 
-/// The newest readable version of every page in a store: its number and place.
+/// The newest version of every page in a store: its number and place.
 fn scan(
     store: &dyn Store,
     blocks: &Blocks,
@@ -169,10 +170,12 @@ fn scan(
         for page in 0..programmed {
             let ppa = geometry.page(block, page);
             let Ok((bytes, oob)) = store.read(ppa) else { continue };
-            if crc32c::crc32c(bytes) != oob.checksum {
+            if oob.lpn.0 >= geometry.logical_pages {
                 recovery.unreadable += 1;
                 continue;
             }
+            // It is the page all the same: whoever reads it is told.
+            recovery.unreadable += u64::from(crc32c::crc32c(bytes) != oob.checksum);
             let entry = newest.entry(oob.lpn).or_insert((oob.version, ppa));
             if entry.0 < oob.version {
                 *entry = (oob.version, ppa);

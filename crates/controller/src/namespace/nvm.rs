@@ -12,7 +12,7 @@ use crate::command::{Blocks, NvmCommand};
 use crate::controller::Controller;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Arrival, Check, CopyTarget, FusedWrite, HostData, Tag};
+use crate::inflight::{Activity, Arrival, Check, CopyTarget, FusedWrite, HostData, Reserved, Tag};
 
 pub(crate) use copy::total;
 use data::{compare_data, media_status, send_data, spans};
@@ -223,6 +223,7 @@ impl Controller {
     ) {
         let durable = fua || !self.features.current.write_cache;
         let pages_left = extents.iter().map(|&(start, len)| self.page_count(start, len)).sum();
+        self.inflight.reserve(tag, Reserved::default());
         self.set_activity(tag, Activity::Writing { pages_left });
         let mut rest = bytes;
         for &(start, len) in extents {

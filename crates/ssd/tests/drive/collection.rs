@@ -1,7 +1,7 @@
 //! Garbage collection: how much it moves, and that it loses nothing.
 
 use simtime::{Duration, Instant, Prng};
-use ssd::{Config, Lpn, MemoryStore, Ssd, VictimPolicyKind};
+use ssd::{Config, Lpn, MemoryStore, RequestId, Ssd, VictimPolicyKind};
 
 use crate::{bytes, config, drain, fill, page, read, write};
 
@@ -154,4 +154,39 @@ fn a_store_holds_what_is_current() {
     let config = config();
     let geometry = ssd::Geometry::new(&config).unwrap();
     assert_eq!(MemoryStore::new(&geometry).used_bytes(), 0);
+}
+
+#[test]
+fn pages_deallocated_on_their_way_to_flash_fill_blocks_and_these_are_collected() {
+    for planes in [1, 4] {
+        let config = Config {
+            capacity_bytes: u64::from(planes) * 64 * 4096,
+            channels: planes,
+            dies_per_channel: 1,
+            planes_per_die: 1,
+            pages_per_block: 8,
+            overprovisioning_permille: 0,
+            write_buffer_bytes: 16 * 4096,
+            ..config()
+        };
+        let mut ssd = Ssd::new(&config).unwrap();
+        let planes = u64::from(planes);
+        // All but eight pages of each plane: whole blocks of valid pages.
+        for lpn in 8 * planes..64 * planes {
+            write(&mut ssd, Instant::ZERO, lpn, lpn);
+        }
+        drain(&mut ssd);
+        let now = Instant::from_ns(1 << 40);
+        for n in 0..40 * planes {
+            ssd.write(now, RequestId(1000 + n), page(0), true, Some(&[7; 4096]));
+            ssd.deallocate(now, Lpn(0), 1);
+        }
+        drain(&mut ssd);
+        ssd.write(Instant::from_ns(1 << 41), RequestId(5000), page(1), true, Some(&[8; 4096]));
+        let done = drain(&mut ssd);
+        assert!(
+            done.iter().any(|d| d.id == RequestId(5000)),
+            "{planes} planes: the drive stands still"
+        );
+    }
 }
