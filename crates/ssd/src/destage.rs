@@ -165,7 +165,7 @@ impl Ssd {
             // Collection may have moved the page meanwhile.
             Ok(()) => {
                 let base = match (&self.store, self.cache.slot(number).flash) {
-                    (Some(store), Some(ppa)) => store.read(ppa).ok().map(|(bytes, _)| bytes),
+                    (Some(store), Some(ppa)) => store.read(ppa).ok().map(|page| page.bytes),
                     _ => None,
                 };
                 self.cache.fill(number, base);

@@ -373,7 +373,7 @@ impl Ssd {
         let Span { lpn, offset, len } = span;
         let range = offset as usize..(offset + len) as usize;
         // What cannot be read was reported when the request was done.
-        let stored = |ppa| store.read(ppa).map_or(&ZEROES[..], |(bytes, _)| bytes);
+        let stored = |ppa| store.read(ppa).map_or(&ZEROES[..], |page| page.bytes);
         let slot = match self.map.get(lpn) {
             None => return visitor(&ZEROES[range]),
             Some(Location::Flash(ppa)) => return visitor(&stored(ppa)[range]),
@@ -486,7 +486,7 @@ impl Ssd {
     /// Checks what a read of a page hands out against its record. Since the read began collection may have moved the page,
     /// or the host written or deallocated it: what counts is where its bytes come from now.
     pub(crate) fn check_read(&mut self, lpn: Lpn) -> Result<(), MediaError> {
-        let Some(store) = &self.store else { return Ok(()) };
+        let Some(store) = &mut self.store else { return Ok(()) };
         let ppa = match self.map.get(lpn) {
             Some(Location::Flash(ppa)) => Some(ppa),
             Some(Location::Cache(slot)) => {
@@ -496,13 +496,18 @@ impl Ssd {
             None => None,
         };
         let Some(ppa) = ppa else { return Ok(()) };
-        let checked = store.read(ppa).and_then(|(bytes, oob)| {
-            if oob.lpn != lpn {
-                return Err(MediaError::Misplaced { found: oob.lpn });
+        let checked = match store.read(ppa) {
+            Err(error) => Err(error),
+            Ok(page) if page.oob.lpn != lpn => Err(MediaError::Misplaced { found: page.oob.lpn }),
+            Ok(page) if page.is_checked => return Ok(()),
+            Ok(page) if crc32c::crc32c(page.bytes) != page.oob.checksum => {
+                Err(MediaError::Uncorrectable)
             }
-            let is_whole = crc32c::crc32c(bytes) == oob.checksum;
-            if is_whole { Ok(()) } else { Err(MediaError::Uncorrectable) }
-        });
+            Ok(_) => {
+                store.checked(ppa);
+                Ok(())
+            }
+        };
         self.statistics.media_errors += u64::from(checked.is_err());
         checked
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::address::{BlockId, Ppa};
 use crate::config::Geometry;
-use crate::store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store};
+use crate::store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage};
 
 /// What goes wrong from now on.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn read(&self, ppa: Ppa) -> Result<(&[u8], Oob), MediaError> {
+    fn read(&self, ppa: Ppa) -> Result<StoredPage<'_>, MediaError> {
         self.memory.read(ppa)
     }
 

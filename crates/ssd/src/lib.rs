@@ -44,5 +44,5 @@ pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
 pub use recovery::Recovery;
 pub use request::{Done, Medium, RequestId, Span, Statistics};
-pub use store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store};
+pub use store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage};
 pub use victims::{CostBenefit, Greedy, VictimPolicy, VictimPolicyKind};

@@ -12,7 +12,7 @@ use crate::drive::Ssd;
 use crate::epochs::Epochs;
 use crate::mapping::{Location, PageMap};
 use crate::plane_set::PlaneSet;
-use crate::store::{Oob, Store};
+use crate::store::{Oob, Store, StoredPage};
 
 /// What a loss of power did, and what was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -97,8 +97,8 @@ impl Ssd {
                 (page.to_vec(), flight.version.number)
             }
             Origin::Move(from) => {
-                let Ok((bytes, oob)) = store.read(from) else { return };
-                (bytes.to_vec(), oob.version)
+                let Ok(page) = store.read(from) else { return };
+                (page.bytes.to_vec(), page.oob.version)
             }
             Origin::Host(_) | Origin::Fill(_) | Origin::Erase => {
                 unreachable!("{origin:?} programs nothing")
@@ -142,8 +142,8 @@ impl Ssd {
                 None => None,
             };
             assert_eq!(current, Some(ppa), "a valid page of {lpn:?} is not where the map leads");
-            if let Some(Ok((_, oob))) = self.store.as_ref().map(|store| store.read(ppa)) {
-                assert_eq!(oob.lpn, lpn, "reverse map and store disagree");
+            if let Some(Ok(page)) = self.store.as_ref().map(|store| store.read(ppa)) {
+                assert_eq!(page.oob.lpn, lpn, "reverse map and store disagree");
             }
         });
         assert_eq!(valid, self.blocks.valid_pages(), "valid counts do not add up");
@@ -169,7 +169,7 @@ fn scan(
     for (block, programmed) in blocks.used() {
         for page in 0..programmed {
             let ppa = geometry.page(block, page);
-            let Ok((bytes, oob)) = store.read(ppa) else { continue };
+            let Ok(StoredPage { bytes, oob, .. }) = store.read(ppa) else { continue };
             if oob.lpn.0 >= geometry.logical_pages {
                 recovery.unreadable += 1;
                 continue;

@@ -54,6 +54,17 @@ pub struct NotProgrammed {
     pub page: Page,
 }
 
+/// A page as it is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoredPage<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What was written beside them.
+    pub oob: Oob,
+    /// The bytes were compared with the checksum before, and cannot have changed since.
+    pub is_checked: bool,
+}
+
 /// Where a drive keeps the bytes of its pages. The model says when: a page arrives when its program operation ends, and
 /// stays until its block is erased.
 ///
@@ -63,7 +74,10 @@ pub trait Store: core::fmt::Debug + Send {
     ///
     /// # Errors
     /// If it holds none that can be read.
-    fn read(&self, ppa: Ppa) -> Result<(&[u8], Oob), MediaError>;
+    fn read(&self, ppa: Ppa) -> Result<StoredPage<'_>, MediaError>;
+
+    /// The bytes of a page match their checksum. A store whose pages cannot change by themselves may note it, for later reads.
+    fn checked(&mut self, _ppa: Ppa) {}
 
     /// Keeps a page. Pages of a block come in order; a page is not written twice without an erase between.
     ///
@@ -98,12 +112,14 @@ pub trait Store: core::fmt::Debug + Send {
 struct Stored {
     page: Page,
     oob: Oob,
+    is_checked: bool,
 }
 
 /// Pages of a block that are held; `None` until the first one comes.
 type BlockPages = Option<Box<[Option<Stored>]>>;
 
-/// A store in host memory. It holds what is current: what is discarded costs nothing.
+/// A store in host memory. It holds what is current: what is discarded costs nothing. Its pages do not change: that their bytes
+/// match their checksum is looked at once.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     geometry: Geometry,
@@ -153,13 +169,19 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     #[inline]
-    fn read(&self, ppa: Ppa) -> Result<(&[u8], Oob), MediaError> {
-        let stored = self.slot(ppa).ok_or(MediaError::Uncorrectable)?;
-        Ok((&stored.page, stored.oob))
+    fn read(&self, ppa: Ppa) -> Result<StoredPage<'_>, MediaError> {
+        let Stored { page, oob, is_checked } = self.slot(ppa).ok_or(MediaError::Uncorrectable)?;
+        Ok(StoredPage { bytes: page, oob: *oob, is_checked: *is_checked })
+    }
+
+    fn checked(&mut self, ppa: Ppa) {
+        if let Some(stored) = self.slot_mut(ppa) {
+            stored.is_checked = true;
+        }
     }
 
     fn program(&mut self, ppa: Ppa, page: Page, oob: Oob) -> Result<(), NotProgrammed> {
-        let old = self.slot_mut(ppa).replace(Stored { page, oob });
+        let old = self.slot_mut(ppa).replace(Stored { page, oob, is_checked: false });
         assert!(old.is_none(), "a page was programmed twice");
         self.pages += 1;
         Ok(())
