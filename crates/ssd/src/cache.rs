@@ -289,11 +289,8 @@ impl Cache {
 
     /// Writes sectors of a slot; zeroes if there are no bytes.
     pub(crate) fn put(&mut self, number: u32, span: Span, bytes: Option<&[u8]>) {
+        self.mark(number, span);
         let slot = &mut self.slots[number as usize];
-        slot.sectors |= span.sectors();
-        if slot.sectors == self.whole {
-            slot.is_poisoned = false;
-        }
         let is_whole = span.len as usize == self.page_bytes;
         let page = match &mut slot.page {
             Some(page) => page,
@@ -317,7 +314,8 @@ impl Cache {
         slot.checksum = is_whole.then(|| crc32c::crc32c(into));
     }
 
-    /// Says that sectors of a slot were written, for a drive that keeps no bytes.
+    /// Says that sectors of a slot were written: all of it, for a drive that keeps no bytes.
+    #[inline]
     pub(crate) fn mark(&mut self, number: u32, span: Span) {
         let slot = &mut self.slots[number as usize];
         slot.sectors |= span.sectors();

@@ -104,6 +104,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Pages of the write buffer.
+    pub(crate) fn write_buffer_pages(&self) -> u64 {
+        self.write_buffer_bytes / u64::from(self.page_bytes)
+    }
+}
+
 /// A configuration that cannot be built, with the remedy. Keys are those of the config file.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{key} = {value}: {reason}; {remedy}")]

@@ -244,11 +244,7 @@ impl Ssd {
         if self.blocks.programmed(now, ppa, lpn, !is_dead && result.is_ok()) {
             self.block_closed(now, ppa);
         }
-        if version.standing == Standing::Admitted
-            && let Some(room) = &mut self.room
-        {
-            *room += 1;
-        }
+        self.return_room(&version);
         if is_dead {
             self.end_version(now, version, Ok(Medium::Memory));
             self.cache.remove(number);
@@ -258,9 +254,7 @@ impl Ssd {
             self.landed(now, number, ppa);
             self.end_version(now, version, Ok(Medium::Flash));
         }
-        self.admit(now);
-        self.retire(now);
-        self.place_waiting(now);
+        self.relieve(now);
     }
 
     /// The newest version of a page in flash is at `ppa`.
@@ -327,6 +321,22 @@ impl Ssd {
         }
     }
 
+    /// A version does not need its page of the buffer any more.
+    fn return_room(&mut self, version: &Version) {
+        if version.standing == Standing::Admitted
+            && let Some(room) = &mut self.room
+        {
+            *room += 1;
+        }
+    }
+
+    /// Versions have ended: what waited for room, for them or for flash goes on.
+    pub(crate) fn relieve(&mut self, now: Instant) {
+        self.admit(now);
+        self.retire(now);
+        self.place_waiting(now);
+    }
+
     /// Nothing is left to do for a version.
     fn end_version(&mut self, now: Instant, version: Version, result: Result<Medium, MediaError>) {
         self.epochs.ended(version.epoch);
@@ -344,11 +354,7 @@ impl Ssd {
             self.invalidate(now, ppa);
         }
         if let Some(dirty) = dirty {
-            if dirty.standing == Standing::Admitted
-                && let Some(room) = &mut self.room
-            {
-                *room += 1;
-            }
+            self.return_room(&dirty);
             self.end_version(now, dirty, Ok(Medium::Memory));
         }
         match state {
@@ -390,9 +396,7 @@ impl Ssd {
         for number in undone {
             self.undo(now, number);
         }
-        self.admit(now);
-        self.retire(now);
-        self.place_waiting(now);
+        self.relieve(now);
     }
 
     /// A version that has no room in the buffer is as if it had not been written: the page is what it was before.
@@ -420,7 +424,7 @@ impl Ssd {
     }
 
     /// Writes that wait for room get it in their order.
-    pub(crate) fn admit(&mut self, now: Instant) {
+    fn admit(&mut self, now: Instant) {
         while let Some(&Claim { id, slot, claim }) = self.claims.front() {
             if let Some(version) = self.cache.slot_mut(slot).claimant(claim)
                 && version.standing == Standing::Waiting
@@ -439,7 +443,7 @@ impl Ssd {
     }
 
     /// Flushes whose writes are all in flash are done.
-    pub(crate) fn retire(&mut self, now: Instant) {
+    fn retire(&mut self, now: Instant) {
         while let Some((id, has_failed)) = self.epochs.take_flushed() {
             let result =
                 if has_failed { Err(MediaError::ProgramFailed) } else { Ok(Medium::Flash) };

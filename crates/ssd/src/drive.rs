@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use simtime::{Duration, Instant};
+use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{DieRecord, FlashArray, Operation, Origin, Transaction};
@@ -86,7 +86,7 @@ impl Ssd {
     }
 
     fn assemble(config: &Config, geometry: Geometry, store: Option<Box<dyn Store>>) -> Self {
-        let buffer = config.write_buffer_bytes / u64::from(geometry.page_bytes);
+        let buffer = config.write_buffer_pages();
         let page_bytes = geometry.page_bytes.into();
         let mut ssd = Self {
             config: config.clone(),
@@ -271,9 +271,7 @@ impl Ssd {
             }
         }
         self.retry_moves(now);
-        self.admit(now);
-        self.retire(now);
-        self.place_waiting(now);
+        self.relieve(now);
     }
 
     /// Requests submitted and not finished.
@@ -412,11 +410,6 @@ impl Ssd {
     /// Takes the records so far.
     pub fn take_records(&mut self) -> Vec<DieRecord> {
         self.array.records.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Time after which nothing is programmed in the background any more, once the host is silent.
-    pub fn write_buffer_delay(&self) -> Duration {
-        self.config.write_buffer_delay
     }
 
     #[inline]

@@ -54,8 +54,6 @@ impl Ssd {
                 (Operation::Read, _) => {}
             }
         }
-        // Of one block at most one page is torn, of one plane several blocks may have one.
-        torn.sort_unstable();
         let mut found = BTreeMap::new();
         if self.store.is_none() {
             self.blocks.for_each_valid(|ppa, lpn| {
@@ -110,7 +108,7 @@ impl Ssd {
     /// Everything that is in the drive's memory.
     fn forget_memory(&mut self) {
         let geometry = self.geometry;
-        let buffer = self.config.write_buffer_bytes / u64::from(geometry.page_bytes);
+        let buffer = self.config.write_buffer_pages();
         let records = self.array.records.take();
         self.map = PageMap::new(&geometry);
         self.array = FlashArray::new(&self.config, geometry);

@@ -200,12 +200,6 @@ impl Controller {
         segments: &Segments,
         (start, len, fua): (u64, u64, bool),
     ) -> Result<(), Status> {
-        if !self.ssd.keeps_data() {
-            // What cannot be transferred is an error all the same.
-            self.keep_data(host, segments, len, |_, _| {})?;
-            self.write_pages(now, tag, &[(start, len)], None, fua);
-            return Ok(());
-        }
         self.keep_data(host, segments, len, |drive, data| {
             drive.write_pages(now, tag, &[(start, len)], Some(data), fua);
         })

@@ -1,9 +1,9 @@
 //! Garbage collection: how much it moves, and that it loses nothing.
 
 use simtime::{Duration, Instant, Prng};
-use ssd::{Config, Lpn, MemoryStore, RequestId, Ssd, VictimPolicyKind};
+use ssd::{Config, Geometry, Lpn, MemoryStore, Oob, Page, RequestId, Ssd, Store, VictimPolicyKind};
 
-use crate::{bytes, config, drain, fill, page, read, write};
+use crate::{bytes, config, drain, fill, one_plane, page, read, write};
 
 #[test]
 fn overwriting_a_full_drive_forces_collection_and_keeps_every_page() {
@@ -151,9 +151,23 @@ fn a_drive_of_more_pages_than_32_bits_can_name_works() {
 
 #[test]
 fn a_store_holds_what_is_current() {
-    let config = config();
-    let geometry = ssd::Geometry::new(&config).unwrap();
-    assert_eq!(MemoryStore::new(&geometry).used_bytes(), 0);
+    let geometry = Geometry::new(&config()).unwrap();
+    let mut store = MemoryStore::new(&geometry);
+    assert_eq!(store.used_bytes(), 0);
+    let block = geometry.block(0, 0);
+    let at = |number| geometry.page(block, number);
+    for number in 0..3 {
+        let bytes = Page::from(vec![number as u8; 4096]);
+        let oob = Oob::new(Lpn(number.into()), 1, &bytes);
+        store.program(at(number), bytes, oob).unwrap();
+    }
+    store.relocate(at(0), geometry.page(geometry.block(1, 0), 0));
+    assert!(store.discard(at(1)).is_some() && store.discard(at(1)).is_none());
+    assert_eq!(store.used_bytes(), 2 * 4096);
+    store.erase(block);
+    assert_eq!(store.used_bytes(), 4096);
+    let moved = store.read(geometry.page(geometry.block(1, 0), 0)).unwrap();
+    assert_eq!((moved.bytes, moved.oob.lpn), (&[0; 4096][..], Lpn(0)));
 }
 
 #[test]
@@ -162,12 +176,8 @@ fn pages_deallocated_on_their_way_to_flash_fill_blocks_and_these_are_collected()
         let config = Config {
             capacity_bytes: u64::from(planes) * 64 * 4096,
             channels: planes,
-            dies_per_channel: 1,
-            planes_per_die: 1,
-            pages_per_block: 8,
-            overprovisioning_permille: 0,
             write_buffer_bytes: 16 * 4096,
-            ..config()
+            ..one_plane()
         };
         let mut ssd = Ssd::new(&config).unwrap();
         let planes = u64::from(planes);

@@ -29,6 +29,19 @@ pub(crate) fn config() -> Config {
     }
 }
 
+/// The least of a drive: one plane, blocks of eight pages, and no more of them than there must be.
+pub(crate) fn one_plane() -> Config {
+    Config {
+        capacity_bytes: 64 * u64::from(PAGE),
+        channels: 1,
+        dies_per_channel: 1,
+        planes_per_die: 1,
+        pages_per_block: 8,
+        overprovisioning_permille: 0,
+        ..config()
+    }
+}
+
 /// Runs until nothing is left; returns completions in order.
 pub(crate) fn drain(ssd: &mut Ssd) -> Vec<Done> {
     let mut done = Vec::new();

@@ -6,7 +6,7 @@ use simtime::{Duration, Instant, Prng};
 use ssd::faulty::{FaultyStore, Plan};
 use ssd::{Config, Geometry, MediaError, RequestId, Ssd};
 
-use crate::{PAGE, bytes, config, drain, page, read, sector, write};
+use crate::{PAGE, bytes, config, drain, one_plane, page, read, sector, write};
 
 fn faulty(config: &Config) -> (Ssd, Arc<Mutex<Plan>>) {
     let plan = Arc::new(Mutex::new(Plan::default()));
@@ -153,16 +153,7 @@ fn a_store_that_always_fails_leaves_the_drive_idle() {
 
 #[test]
 fn programs_that_fail_fill_blocks_and_these_are_collected() {
-    let config = Config {
-        capacity_bytes: 64 * 4096,
-        channels: 1,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 8,
-        overprovisioning_permille: 0,
-        write_buffer_bytes: 64 * 4096,
-        ..config()
-    };
+    let config = Config { write_buffer_bytes: 64 * 4096, ..one_plane() };
     let (mut ssd, plan) = faulty(&config);
     for lpn in 0..56 {
         write(&mut ssd, Instant::ZERO, lpn, lpn);

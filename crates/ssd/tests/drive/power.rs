@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use simtime::{Duration, Instant, Prng};
 use ssd::{Config, Lpn, RequestId, Span, Ssd};
 
-use crate::{PAGE, bytes, config, drain, page};
+use crate::{PAGE, bytes, config, drain, one_plane, page};
 
 const SECTOR: u32 = 512;
 const SECTORS: u32 = PAGE / SECTOR;
@@ -239,15 +239,7 @@ fn what_was_deallocated_does_not_come_back() {
     // Collection is moving pages when the power goes: there are two of each for a moment.
     for seed in 0..50 {
         let mut prng = Prng::new(seed);
-        let config = Config {
-            capacity_bytes: 64 * 4096,
-            channels: 1,
-            dies_per_channel: 1,
-            planes_per_die: 1,
-            pages_per_block: 8,
-            overprovisioning_permille: 200,
-            ..config()
-        };
+        let config = Config { overprovisioning_permille: 200, ..one_plane() };
         let mut ssd = Ssd::new(&config).unwrap();
         let write = |ssd: &mut Ssd, now, lpn| {
             ssd.write(now, RequestId(lpn), page(lpn), true, Some(&[0xFF; PAGE as usize]));
@@ -275,16 +267,7 @@ fn a_drive_that_lost_its_power_too_often_is_helped_by_deallocation() {
     // The least of flash, and losses of power in the middle of moves: each wastes a page.
     for seed in 0..20 {
         let mut prng = Prng::new(seed);
-        let config = Config {
-            capacity_bytes: 64 * 4096,
-            channels: 1,
-            dies_per_channel: 1,
-            planes_per_die: 1,
-            pages_per_block: 8,
-            overprovisioning_permille: 0,
-            write_buffer_bytes: 0,
-            ..config()
-        };
+        let config = one_plane();
         let mut ssd = Ssd::new(&config).unwrap();
         let (mut now, mut done) = (Instant::ZERO, Vec::new());
         (0..64).for_each(|lpn| ssd.write(now, RequestId(lpn), page(lpn), true, None));
