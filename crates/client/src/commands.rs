@@ -4,8 +4,8 @@ use nvme_spec::command::{
     AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CopySourceMemory, CreateCqCdw11,
     CreateSqCdw11, DatasetCdw11, ExecuteCdw2, ExecuteCdw14, FeaturesCdw10, FormatCdw10,
     GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11, LoadProgramCdw10,
-    MemoryCopyCdw12, MemoryRangeDescriptor, QueueCdw10, RangeSetCdw10, RangeSetCdw11,
-    ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
+    MemoryCopyCdw12, MemoryRangeDescriptor, NamespaceCdw10, QueueCdw10, RangeSetCdw10,
+    RangeSetCdw11, ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -124,6 +124,26 @@ pub fn doorbell_buffers(shadow: u64, event_index: u64) -> SubmissionEntry {
 pub fn format_nvm(nsid: u32, format: u8, erase: u8) -> SubmissionEntry {
     let mut e = entry(AdminOpcode::FORMAT_NVM.0, nsid);
     e.cdw10.set(FormatCdw10::new().with_lbafl(format).with_ses(erase).into_bits());
+    e
+}
+
+/// Namespace Management: creates an NVM namespace. Its data is a [`NamespaceSpecification`](nvme_spec::NamespaceSpecification) in
+/// 4096 bytes.
+pub fn create_namespace() -> SubmissionEntry {
+    entry(AdminOpcode::NAMESPACE_MANAGEMENT.0, 0)
+}
+
+/// Namespace Management: deletes a namespace.
+pub fn delete_namespace(nsid: u32) -> SubmissionEntry {
+    let mut e = entry(AdminOpcode::NAMESPACE_MANAGEMENT.0, nsid);
+    e.cdw10.set(NamespaceCdw10::new().with_sel(1).into_bits());
+    e
+}
+
+/// Namespace Attachment: attaches or detaches a namespace. Its data is a [`ControllerList`](nvme_spec::ControllerList).
+pub fn attach_namespace(nsid: u32, attach: bool) -> SubmissionEntry {
+    let mut e = entry(AdminOpcode::NAMESPACE_ATTACHMENT.0, nsid);
+    e.cdw10.set(NamespaceCdw10::new().with_sel((!attach).into()).into_bits());
     e
 }
 

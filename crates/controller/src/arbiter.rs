@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use nvme_spec::Arbitration;
+use nvme_spec::{Arbitration, SqId};
 
 /// Classes in strict order; the last three are weighted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,12 +38,21 @@ impl Class {
     }
 }
 
+/// A queue's turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Burst {
+    pub(crate) class: Class,
+    pub(crate) sqid: SqId,
+    /// Commands that the queue may send.
+    pub(crate) commands: u32,
+}
+
 /// The queues that hold commands, in the order of their turns.
 #[derive(Debug, Default)]
 pub(crate) struct Arbiter {
-    ready: [VecDeque<u16>; 5],
+    ready: [VecDeque<SqId>; 5],
     /// Queues whose next command has no place to complete to, or no place in flight.
-    blocked: Vec<(Class, u16)>,
+    blocked: Vec<(Class, SqId)>,
     /// Commands each weighted class may still send in this round.
     credits: [u32; 3],
 }
@@ -51,12 +60,12 @@ pub(crate) struct Arbiter {
 impl Arbiter {
     /// A queue has commands.
     #[inline]
-    pub(crate) fn wake(&mut self, class: Class, sqid: u16) {
+    pub(crate) fn wake(&mut self, class: Class, sqid: SqId) {
         self.ready[class as usize].push_back(sqid);
     }
 
     /// A queue's commands wait for a place.
-    pub(crate) fn block(&mut self, class: Class, sqid: u16) {
+    pub(crate) fn block(&mut self, class: Class, sqid: SqId) {
         self.blocked.push((class, sqid));
     }
 
@@ -71,29 +80,30 @@ impl Arbiter {
     }
 
     /// Forgets a queue.
-    pub(crate) fn remove(&mut self, sqid: u16) {
+    pub(crate) fn remove(&mut self, sqid: SqId) {
         self.ready.iter_mut().for_each(|queues| queues.retain(|q| *q != sqid));
         self.blocked.retain(|(_, q)| *q != sqid);
     }
 
-    /// The queue whose turn it is and how many commands it may send. The caller puts it back with
-    /// [`Self::wake`] or [`Self::block`] if it still has commands, after [`Self::charge`].
+    /// Whose turn it is. The caller puts the queue back with [`Self::wake`] or [`Self::block`] if it still has commands, after
+    /// [`Self::charge`].
     #[inline]
-    pub(crate) fn next(&mut self, arbitration: Arbitration) -> Option<(Class, u16, u32)> {
+    pub(crate) fn next(&mut self, arbitration: Arbitration) -> Option<Burst> {
         let burst = match arbitration.ab() {
             7 => u32::MAX,
             ab => 1 << ab,
         };
         for class in [Class::Admin, Class::Urgent] {
             if let Some(sqid) = self.ready[class as usize].pop_front() {
-                return Some((class, sqid, burst));
+                return Some(Burst { class, sqid, commands: burst });
             }
         }
         self.next_weighted(arbitration, burst)
     }
 
-    fn next_weighted(&mut self, arbitration: Arbitration, burst: u32) -> Option<(Class, u16, u32)> {
-        let is_ready = |ready: &[VecDeque<u16>; 5], class: Class| !ready[class as usize].is_empty();
+    fn next_weighted(&mut self, arbitration: Arbitration, burst: u32) -> Option<Burst> {
+        let is_ready =
+            |ready: &[VecDeque<SqId>; 5], class: Class| !ready[class as usize].is_empty();
         if !Class::WEIGHTED.iter().any(|&class| is_ready(&self.ready, class)) {
             return None;
         }
@@ -102,7 +112,8 @@ impl Arbiter {
                 if self.credits[n] > 0
                     && let Some(sqid) = self.ready[class as usize].pop_front()
                 {
-                    return Some((class, sqid, burst.min(self.credits[n])));
+                    let commands = burst.min(self.credits[n]);
+                    return Some(Burst { class, sqid, commands });
                 }
             }
             // Who has commands has no credit left: a new round begins.
@@ -128,10 +139,10 @@ mod tests {
     fn served(arbiter: &mut Arbiter, arbitration: Arbitration, turns: usize) -> Vec<(u16, u32)> {
         let mut order = Vec::new();
         for _ in 0..turns {
-            let (class, sqid, burst) = arbiter.next(arbitration).unwrap();
-            arbiter.charge(class, burst);
+            let Burst { class, sqid, commands } = arbiter.next(arbitration).unwrap();
+            arbiter.charge(class, commands);
             arbiter.wake(class, sqid);
-            order.push((sqid, burst));
+            order.push((sqid.0, commands));
         }
         order
     }
@@ -140,11 +151,11 @@ mod tests {
     fn round_robin_takes_turns_and_admin_comes_first() {
         let mut arbiter = Arbiter::default();
         for sqid in [3, 1, 2] {
-            arbiter.wake(Class::Urgent, sqid);
+            arbiter.wake(Class::Urgent, SqId(sqid));
         }
         let arbitration = Arbitration::new().with_ab(2);
         assert_eq!(served(&mut arbiter, arbitration, 4), [(3, 4), (1, 4), (2, 4), (3, 4)]);
-        arbiter.wake(Class::Admin, 0);
+        arbiter.wake(Class::Admin, SqId(0));
         assert_eq!(served(&mut arbiter, arbitration, 2), [(0, 4), (0, 4)]);
     }
 
@@ -154,7 +165,7 @@ mod tests {
         for (class, sqid) in
             [(Class::Low, 9), (Class::High, 4), (Class::Medium, 6), (Class::High, 5)]
         {
-            arbiter.wake(class, sqid);
+            arbiter.wake(class, SqId(sqid));
         }
         let arbitration = Arbitration::new().with_ab(7).with_hpw_z(5).with_mpw_z(2).with_lpw_z(0);
         let order = served(&mut arbiter, arbitration, 300);
@@ -163,21 +174,21 @@ mod tests {
         };
         assert_eq!((share(&[4, 5]), share(&[6]), share(&[9])), (600, 300, 100));
         assert_eq!(share(&[4]), share(&[5]), "queues of a class take turns");
-        arbiter.wake(Class::Urgent, 2);
+        arbiter.wake(Class::Urgent, SqId(2));
         assert_eq!(served(&mut arbiter, arbitration, 1)[0].0, 2);
     }
 
     #[test]
     fn blocked_queues_wait_until_unblocked_and_removed_ones_are_gone() {
         let mut arbiter = Arbiter::default();
-        arbiter.wake(Class::Urgent, 1);
-        arbiter.block(Class::Urgent, 2);
-        arbiter.block(Class::Low, 3);
-        arbiter.remove(1);
+        arbiter.wake(Class::Urgent, SqId(1));
+        arbiter.block(Class::Urgent, SqId(2));
+        arbiter.block(Class::Low, SqId(3));
+        arbiter.remove(SqId(1));
         assert!(arbiter.next(Arbitration::new()).is_none());
         assert!(arbiter.unblock() && !arbiter.unblock());
-        arbiter.remove(3);
-        assert_eq!(arbiter.next(Arbitration::new()).map(|n| n.1), Some(2));
+        arbiter.remove(SqId(3));
+        assert_eq!(arbiter.next(Arbitration::new()).map(|n| n.sqid), Some(SqId(2)));
         assert!(arbiter.next(Arbitration::new()).is_none());
     }
 }

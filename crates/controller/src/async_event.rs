@@ -4,11 +4,8 @@
 use std::collections::VecDeque;
 
 use nvme_spec::{AsyncEvent, Status, event_type, lid};
-use simtime::Instant;
 
-use crate::controller::Controller;
-use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, Ending, Tag};
+use crate::event::Tag;
 use crate::limits::ASYNC_EVENT_REQUESTS_MAX;
 
 /// Something a host may want to know.
@@ -78,82 +75,42 @@ impl AsyncEvents {
         let silenced = |n: &Notice| self.silenced & 1 << n.event().event_type() != 0;
         self.notices.iter().position(|n| !silenced(n))
     }
-}
 
-impl Controller {
-    /// Keeps an Asynchronous Event Request until there is something to tell.
-    pub(crate) fn request_event(&mut self, tag: Tag) -> Result<(), Status> {
-        if self.async_events.requests.len() >= ASYNC_EVENT_REQUESTS_MAX {
+    /// Keeps a request until there is something to tell.
+    pub(crate) fn request(&mut self, tag: Tag) -> Result<(), Status> {
+        if self.requests.len() >= ASYNC_EVENT_REQUESTS_MAX {
             return Err(Status::EVENT_LIMIT_EXCEEDED.with_dnr());
         }
-        // A request may wait for ever: it must not hold a place that other completions need.
-        if let Some(queue) = &mut self.completion[0] {
-            queue.release();
-        }
-        self.fetch_due |= self.arbiter.unblock();
-        self.set_activity(tag, Activity::AwaitingEvent);
-        self.async_events.requests.push_back(tag);
+        self.requests.push_back(tag);
         Ok(())
     }
 
-    /// True if the host asked for notices of a kind (Asynchronous Event Configuration), or always
-    /// gets them.
-    pub(crate) fn wants(&self, notice: Notice) -> bool {
-        let config = self.features.current.async_events;
-        match notice {
-            Notice::TemperatureThreshold => config.smart() & 1 << 1 != 0,
-            Notice::NamespaceAttribute => config.namespace_attributes(),
-            _ => true,
+    /// Keeps a notice; false if one of its kind waits already.
+    pub(crate) fn add(&mut self, notice: Notice) -> bool {
+        let is_new = !self.notices.contains(&notice);
+        if is_new {
+            self.notices.push_back(notice);
         }
+        is_new
     }
 
-    /// Something happened that a host may have asked to be told.
-    pub(crate) fn notify(&mut self, notice: Notice) {
-        if self.wants(notice) && !self.async_events.notices.contains(&notice) {
-            self.async_events.notices.push_back(notice);
-            self.fetch_due = true;
-        }
-    }
-
-    /// Sends notices to requests that wait, as long as the admin completion queue has places.
-    pub(crate) fn deliver_events(&mut self, now: Instant, host: &mut impl HostMemory) {
-        while !self.async_events.requests.is_empty()
-            && let Some(which) = self.async_events.reportable()
-        {
-            if !self.reserve_completion(host, 0) {
-                return;
-            }
-            let notice = self.async_events.notices.remove(which).expect("it was just found");
-            let tag = self.async_events.requests.pop_front().expect("one waits");
-            let event = notice.event();
-            self.async_events.silenced |= 1 << event.event_type();
-            let ending = self.inflight.remove(tag).expect("requests that wait are in flight");
-            let result = event.into_bits().into();
-            self.end(now, host, Ending { result, ..ending });
-        }
-    }
-
-    /// True if [`Self::deliver_events`] has something to do.
+    /// True if there are notices.
     #[inline]
-    pub(crate) fn has_events(&self) -> bool {
-        !self.async_events.notices.is_empty()
+    pub(crate) fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
     }
 
-    /// Ends an Asynchronous Event Request early with a status, if there is a place for it.
-    pub(crate) fn end_event_request(
-        &mut self,
-        now: Instant,
-        host: &mut impl HostMemory,
-        tag: Tag,
-        status: Status,
-    ) -> bool {
-        if !self.reserve_completion(host, 0) {
-            return false;
-        }
-        self.async_events.forget(tag);
-        if let Some(ending) = self.inflight.remove(tag) {
-            self.end(now, host, Ending { status, ..ending });
-        }
-        true
+    /// True if a request can carry a notice.
+    pub(crate) fn is_deliverable(&self) -> bool {
+        !self.requests.is_empty() && self.reportable().is_some()
+    }
+
+    /// Takes a request, and what it carries to the host.
+    pub(crate) fn deliver(&mut self) -> Option<(Tag, AsyncEvent)> {
+        let which = self.reportable()?;
+        let tag = self.requests.pop_front()?;
+        let event = self.notices.remove(which).expect("it was just found").event();
+        self.silenced |= 1 << event.event_type();
+        Some((tag, event))
     }
 }

@@ -4,6 +4,9 @@ use compute::CostTable;
 use ebpf::Engine;
 use simtime::{Bandwidth, Duration};
 
+use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX};
+use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
+
 /// A link: transfers queue at its bandwidth, then take its latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkConfig {
@@ -22,15 +25,45 @@ pub enum RunTimeModel {
     Declared,
 }
 
+/// What a namespace is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NamespaceKind {
+    /// Blocks on the flash.
+    Nvm {
+        /// Size.
+        bytes: u64,
+        /// Bytes of a logical block: 512 or 4096.
+        block_bytes: u32,
+    },
+    /// Device memory.
+    Memory {
+        /// Size.
+        bytes: u64,
+    },
+    /// Programs.
+    Programs,
+}
+
+/// A namespace that the drive has from the factory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamespaceConfig {
+    /// Its identifier, from 1.
+    pub nsid: u32,
+    /// What it is.
+    pub kind: NamespaceKind,
+}
+
 /// The drive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Flash.
     pub flash: ssd::Config,
-    /// Bytes of a logical block: 512 or 4096.
+    /// Bytes of a logical block, of namespaces that do not say it: 512 or 4096.
     pub block_bytes: u32,
-    /// Bytes of device memory.
+    /// Bytes of device memory, if [`Self::namespaces`] is empty.
     pub memory_bytes: u64,
+    /// The namespaces of the drive. An empty list means one of each kind: all of the flash, device memory, programs.
+    pub namespaces: Vec<NamespaceConfig>,
     /// Compute units and their scheduler.
     pub compute: compute::Config,
     /// Run-time model.
@@ -70,6 +103,7 @@ impl Default for Config {
             flash: ssd::Config::default(),
             block_bytes: 4096,
             memory_bytes: 1 << 30,
+            namespaces: Vec::new(),
             compute: compute::Config::default(),
             run_time: RunTimeModel::Instructions,
             cost: CostTable::default(),
@@ -104,9 +138,72 @@ pub enum ConfigError {
     Value { key: &'static str, value: String, reason: &'static str },
     #[error("memory.size = {bytes}: this machine cannot reserve that much: {cause}; choose less")]
     Memory { bytes: u64, cause: std::io::Error },
+    #[error("namespace {nsid}: {reason}")]
+    Namespace { nsid: u32, reason: String },
+    #[error(
+        "namespace {nsid}: a size of {bytes} bytes is more than the {free} bytes of flash that namespaces before it leave; choose less, or a larger flash.capacity"
+    )]
+    FlashSpace { nsid: u32, bytes: u64, free: u64 },
 }
 
 impl Config {
+    /// The namespaces of the drive, by identifier.
+    pub fn namespace_list(&self) -> Vec<NamespaceConfig> {
+        if self.namespaces.is_empty() {
+            let nvm = NamespaceKind::Nvm {
+                bytes: self.flash.capacity_bytes,
+                block_bytes: self.block_bytes,
+            };
+            return vec![
+                NamespaceConfig { nsid: NVM_NSID, kind: nvm },
+                NamespaceConfig {
+                    nsid: MEMORY_NSID,
+                    kind: NamespaceKind::Memory { bytes: self.memory_bytes },
+                },
+                NamespaceConfig { nsid: COMPUTE_NSID, kind: NamespaceKind::Programs },
+            ];
+        }
+        let mut listed = self.namespaces.clone();
+        listed.sort_by_key(|namespace| namespace.nsid);
+        listed
+    }
+
+    fn check_namespaces(&self) -> Result<(), ConfigError> {
+        let mut before = None;
+        for NamespaceConfig { nsid, kind } in self.namespace_list() {
+            let refuse = |reason: String| Err(ConfigError::Namespace { nsid, reason });
+            if !(1..=NAMESPACES_MAX).contains(&nsid) {
+                return refuse(format!("choose an identifier from 1 to {NAMESPACES_MAX}"));
+            }
+            if before.replace(nsid) == Some(nsid) {
+                return refuse("two namespaces have this identifier; give each its own".into());
+            }
+            match kind {
+                NamespaceKind::Nvm { bytes, block_bytes } => {
+                    if !matches!(block_bytes, 512 | 4096) {
+                        return refuse(format!(
+                            "a block size of {block_bytes} bytes is not possible; choose 512B or 4KiB"
+                        ));
+                    }
+                    if bytes < u64::from(block_bytes) {
+                        return refuse(format!(
+                            "a size of {bytes} bytes is less than a block; choose at least {block_bytes} bytes"
+                        ));
+                    }
+                }
+                NamespaceKind::Memory { bytes } => {
+                    if bytes == 0 || !bytes.is_multiple_of(4096) || bytes > MEMORY_BYTES_MAX {
+                        return refuse(format!(
+                            "a size of {bytes} bytes is not possible; choose a multiple of 4KiB, from 4KiB to 16TiB"
+                        ));
+                    }
+                }
+                NamespaceKind::Programs => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what the flash model does not.
     ///
     /// # Errors
@@ -124,7 +221,7 @@ impl Config {
             let reason = "choose a multiple of 4KiB, at least 4KiB";
             return refuse("memory.size", &self.memory_bytes, reason);
         }
-        if self.memory_bytes > 1 << 44 {
+        if self.memory_bytes > MEMORY_BYTES_MAX {
             return refuse("memory.size", &self.memory_bytes, "choose at most 16TiB");
         }
         if !(1..=1024).contains(&self.compute.units) {
@@ -145,6 +242,6 @@ impl Config {
             let reason = "choose 1 to 20 printable ASCII characters";
             return refuse("drive.serial", &self.serial.escape_debug(), reason);
         }
-        Ok(())
+        self.check_namespaces()
     }
 }

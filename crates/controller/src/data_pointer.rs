@@ -69,7 +69,7 @@ impl Segments {
     /// Resolves a data pointer for a transfer of `len` bytes, which is at most the largest one.
     #[inline]
     pub(crate) fn resolve(
-        host: &impl HostMemory,
+        host: &dyn HostMemory,
         pointer: DataPointer,
         len: u64,
         direction: Direction,
@@ -111,7 +111,7 @@ impl Segments {
     }
 
     /// Copies all pieces into a buffer of their total length.
-    pub(crate) fn read(&self, host: &impl HostMemory, into: &mut [u8]) -> Result<(), Status> {
+    pub(crate) fn read(&self, host: &dyn HostMemory, into: &mut [u8]) -> Result<(), Status> {
         let mut at = 0;
         for segment in self.iter() {
             let end = at + segment.len as usize;
@@ -123,7 +123,7 @@ impl Segments {
     }
 
     /// Copies a buffer into the pieces; bytes the pieces have no room for are dropped.
-    pub(crate) fn write(&self, host: &mut impl HostMemory, from: &[u8]) -> Result<(), Status> {
+    pub(crate) fn write(&self, host: &mut dyn HostMemory, from: &[u8]) -> Result<(), Status> {
         let mut rest = from;
         for segment in self.iter() {
             let (piece, tail) = rest.split_at(rest.len().min(segment.len as usize));

@@ -3,12 +3,11 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use nvme_spec::{PAGE_SIZE, Status};
+use nvme_spec::{CqId, PAGE_SIZE, SqId, Status};
 
-use crate::async_event::Notice;
-use crate::controller::Controller;
 use crate::host_memory::{HostMemory, HostMemoryError};
 use crate::queue::Doorbell;
+use crate::queues::Queues;
 
 /// Bytes of one doorbell (CAP.DSTRD = 0).
 const STRIDE: u64 = 4;
@@ -30,7 +29,7 @@ pub(crate) struct DoorbellBuffers {
 impl DoorbellBuffers {
     /// Buffers of which all slots of queues 0 to `last` are there.
     pub(crate) fn probe(
-        host: &impl HostMemory,
+        host: &dyn HostMemory,
         shadow: u64,
         event_index: u64,
         last: u16,
@@ -41,27 +40,27 @@ impl DoorbellBuffers {
         if is_there { Ok(Self { shadow, event_index }) } else { Err(Status::DATA_TRANSFER_ERROR) }
     }
 
-    fn slot(sqid: u16) -> u64 {
-        u64::from(sqid) * 2 * STRIDE
+    fn slot(id: u16) -> u64 {
+        u64::from(id) * 2 * STRIDE
     }
 
-    fn read(base: u64, host: &impl HostMemory, slot: u64) -> Result<u32, HostMemoryError> {
+    fn read(base: u64, host: &dyn HostMemory, slot: u64) -> Result<u32, HostMemoryError> {
         let mut bytes = [0; 4];
         host.read(base + slot, &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    fn tail(&self, host: &impl HostMemory, sqid: u16) -> Result<u32, HostMemoryError> {
-        Self::read(self.shadow, host, Self::slot(sqid))
+    fn tail(&self, host: &dyn HostMemory, sqid: SqId) -> Result<u32, HostMemoryError> {
+        Self::read(self.shadow, host, Self::slot(sqid.0))
     }
 
-    fn head(&self, host: &impl HostMemory, cqid: u16) -> Result<u32, HostMemoryError> {
-        Self::read(self.shadow, host, Self::slot(cqid) + STRIDE)
+    fn head(&self, host: &dyn HostMemory, cqid: CqId) -> Result<u32, HostMemoryError> {
+        Self::read(self.shadow, host, Self::slot(cqid.0) + STRIDE)
     }
 
     fn announce(
         &self,
-        host: &mut impl HostMemory,
+        host: &mut dyn HostMemory,
         slot: u64,
         index: u32,
     ) -> Result<(), HostMemoryError> {
@@ -69,54 +68,48 @@ impl DoorbellBuffers {
     }
 }
 
-impl Controller {
-    /// A doorbell register was written. What it says counts from the next [`Self::advance`]: until then the drive catches up.
+/// What a doorbell that was written amounts to, for the one who tells the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ring {
+    /// An index moved, or the host says "look".
+    Heard,
+    /// A value that the queue cannot have.
+    InvalidValue(u16),
+    /// No such queue.
+    InvalidRegister(u16),
+}
+
+impl Queues {
+    /// A doorbell register was written. What it says counts from the next turn: until then the drive catches up. False if too
+    /// many wait: they must be applied first.
     #[inline]
-    pub(crate) fn doorbell_written(&mut self, at: u64, value: u32) {
-        if !self.registers.csts.rdy() {
-            return;
-        }
-        if self.rung.len() == DOORBELLS_MAX {
-            self.apply_doorbells();
-        }
+    pub(crate) fn ring(&mut self, at: u64, value: u32) -> bool {
         self.rung.push((at, value));
+        self.rung.len() < DOORBELLS_MAX
     }
 
-    /// What doorbells said counts from now on.
+    /// What a doorbell said counts: even = submission tail, odd = completion head.
     #[inline]
-    pub(crate) fn apply_doorbells(&mut self) {
-        let mut rung = std::mem::take(&mut self.rung);
-        for (at, value) in rung.drain(..) {
-            self.ring_doorbell(at, value);
-        }
-        self.rung = rung;
-    }
-
-    /// A doorbell: even = submission tail, odd = completion head.
-    fn ring_doorbell(&mut self, at: u64, value: u32) {
+    pub(crate) fn apply(&mut self, at: u64, value: u32) -> Ring {
         let number = at / (2 * STRIDE);
         let is_completion = at % (2 * STRIDE) == STRIDE;
         let id = u16::try_from(number).ok();
         if id.is_some_and(|id| self.is_shadowed(id, is_completion)) {
             // The register says "look": its value may be older than what was seen in the buffer.
-            self.fetch_due |= !is_completion | self.arbiter.unblock() | self.has_events();
-            return;
+            self.may_fetch |= !is_completion;
+            self.may_complete |= is_completion;
+            self.may_fetch |= self.arbiter.unblock();
+            return Ring::Heard;
         }
         let moved = match id {
-            Some(id) if is_completion => self.move_head(id, value),
-            Some(id) => self.move_tail(id, value),
+            Some(id) if is_completion => self.move_head(CqId(id), value),
+            Some(id) => self.move_tail(SqId(id), value),
             None => None,
         };
         match moved {
-            Some(Doorbell::Moved) => {}
-            Some(_) => {
-                self.logs.log_doorbell(id.unwrap_or(0), Status::INVALID_FIELD);
-                self.notify(Notice::InvalidDoorbellValue);
-            }
-            None => {
-                self.logs.log_doorbell(id.unwrap_or(u16::MAX), Status::INVALID_QUEUE_IDENTIFIER);
-                self.notify(Notice::InvalidDoorbellRegister);
-            }
+            Some(Doorbell::Moved) => Ring::Heard,
+            Some(_) => Ring::InvalidValue(id.unwrap_or(0)),
+            None => Ring::InvalidRegister(id.unwrap_or(u16::MAX)),
         }
     }
 
@@ -126,44 +119,45 @@ impl Controller {
             return false;
         }
         if is_completion {
-            self.completion.get(usize::from(id)).is_some_and(Option::is_some)
+            self.completion(CqId(id)).is_some()
         } else {
-            self.submission.get(usize::from(id)).is_some_and(Option::is_some)
+            self.submission(SqId(id)).is_some()
         }
     }
 
     /// New tail of a submission queue; `None` if there is no such queue.
     #[inline]
-    fn move_tail(&mut self, sqid: u16, tail: u32) -> Option<Doorbell> {
-        let queue = self.submission.get_mut(usize::from(sqid))?.as_mut()?;
+    fn move_tail(&mut self, sqid: SqId, tail: u32) -> Option<Doorbell> {
+        let queue = self.submission.get_mut(usize::from(sqid.0))?.as_mut()?;
         let moved = queue.set_tail(tail);
         if moved == Doorbell::Moved {
             if !queue.is_listed {
                 queue.is_listed = true;
                 self.arbiter.wake(queue.class, sqid);
             }
-            self.fetch_due = true;
+            self.may_fetch = true;
         }
         Some(moved)
     }
 
     /// New head of a completion queue; `None` if there is no such queue.
     #[inline]
-    fn move_head(&mut self, cqid: u16, head: u32) -> Option<Doorbell> {
-        let queue = self.completion.get_mut(usize::from(cqid))?.as_mut()?;
+    fn move_head(&mut self, cqid: CqId, head: u32) -> Option<Doorbell> {
+        let queue = self.completion.get_mut(usize::from(cqid.0))?.as_mut()?;
         let moved = queue.set_head(head);
         if moved == Doorbell::Moved {
-            self.fetch_due |= self.arbiter.unblock() | self.has_events();
+            self.may_fetch |= self.arbiter.unblock();
+            self.may_complete = true;
         }
         Some(moved)
     }
 
     /// Reads the shadow tails of all I/O queues. A value that a queue cannot have is ignored: it is
     /// the host's own memory, and no register was written. A buffer that is gone is given up.
-    pub(crate) fn poll_shadow_doorbells(&mut self, host: &impl HostMemory) {
+    pub(crate) fn poll_shadow_doorbells(&mut self, host: &dyn HostMemory) {
         let Some(buffers) = self.doorbell_buffers else { return };
-        for sqid in 1..=self.queue_last.min(SHADOWED_LAST) {
-            if self.submission[usize::from(sqid)].is_none() {
+        for sqid in (1..=self.last.0.min(SHADOWED_LAST)).map(SqId) {
+            if self.submission(sqid).is_none() {
                 continue;
             }
             match buffers.tail(host, sqid) {
@@ -174,18 +168,14 @@ impl Controller {
     }
 
     /// Promises to sleep: tells the host, through the event indices, to write the register for its
-    /// next command. True if commands came in the meantime, so that the drive must not sleep yet.
-    /// Without shadow buffers there is nothing to do.
-    pub fn arm_doorbells(&mut self, host: &mut impl HostMemory) -> bool {
-        let Some(buffers) = self.doorbell_buffers else {
-            return self.fetch_due || !self.rung.is_empty();
-        };
-        for sqid in 1..=self.queue_last.min(SHADOWED_LAST) {
-            if let Some(queue) = &self.submission[usize::from(sqid)] {
-                let slot = DoorbellBuffers::slot(sqid);
+    /// next command, and looks whether commands came in the meantime. Without shadow buffers there is nothing to do.
+    pub(crate) fn arm(&mut self, host: &mut dyn HostMemory) {
+        let Some(buffers) = self.doorbell_buffers else { return };
+        for sqid in (1..=self.last.0.min(SHADOWED_LAST)).map(SqId) {
+            if let Some(queue) = self.submission(sqid) {
+                let slot = DoorbellBuffers::slot(sqid.0);
                 if buffers.announce(host, slot, queue.tail()).is_err() {
-                    self.doorbell_buffers = None;
-                    return self.fetch_due;
+                    return self.doorbell_buffers = None;
                 }
             }
         }
@@ -193,28 +183,27 @@ impl Controller {
         // then reads the tail. With a full barrier on both sides one of them sees the other.
         fence(Ordering::SeqCst);
         self.poll_shadow_doorbells(host);
-        self.fetch_due || !self.rung.is_empty()
     }
 
     /// Promises a place in a completion queue, looking at its shadow head if there seems to be
     /// none; if there is none, the host is asked to write the register when it frees one.
     #[inline]
-    pub(crate) fn reserve_completion(&mut self, host: &mut impl HostMemory, cqid: u16) -> bool {
-        let Some(queue) = &mut self.completion[usize::from(cqid)] else { return false };
+    pub(crate) fn reserve_completion(&mut self, host: &mut dyn HostMemory, cqid: CqId) -> bool {
+        let Some(queue) = &mut self.completion[usize::from(cqid.0)] else { return false };
         queue.reserve()
-            || ((1..=SHADOWED_LAST).contains(&cqid) && self.reserve_by_shadow(host, cqid))
+            || ((1..=SHADOWED_LAST).contains(&cqid.0) && self.reserve_by_shadow(host, cqid))
     }
 
     #[cold]
-    fn reserve_by_shadow(&mut self, host: &mut impl HostMemory, cqid: u16) -> bool {
+    fn reserve_by_shadow(&mut self, host: &mut dyn HostMemory, cqid: CqId) -> bool {
         let Some(buffers) = self.doorbell_buffers else { return false };
-        let Some(queue) = &mut self.completion[usize::from(cqid)] else { return false };
+        let Some(queue) = &mut self.completion[usize::from(cqid.0)] else { return false };
         for _ in 0..2 {
             let Ok(head) = buffers.head(host, cqid) else { return false };
             if queue.set_head(head) == Doorbell::Moved && queue.reserve() {
                 return true;
             }
-            let slot = DoorbellBuffers::slot(cqid) + STRIDE;
+            let slot = DoorbellBuffers::slot(cqid.0) + STRIDE;
             if buffers.announce(host, slot, queue.head()).is_err() {
                 return false;
             }

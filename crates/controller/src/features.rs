@@ -1,8 +1,8 @@
 //! Values of the features (Base 2.1, section 5.1.25): in force, saved, and of the factory.
 
 use nvme_spec::{
-    Arbitration, AsyncEvents, ErrorRecovery, HostBehavior, InterruptCoalescing,
-    TemperatureThreshold, Timestamp, fid,
+    Arbitration, AsyncEvents, HostBehavior, InterruptCoalescing, TemperatureThreshold, Timestamp,
+    fid,
 };
 use simtime::Instant;
 
@@ -11,13 +11,15 @@ use crate::limits::ARBITRATION_BURST_LOG2;
 /// A warm drive, in kelvin (WCTEMP), and the factory's over temperature threshold.
 pub(crate) const WARNING_TEMPERATURE_K: u16 = 343;
 
-/// Values that can be saved.
+/// A room temperature drive, in kelvin.
+pub(crate) const TEMPERATURE_K: u16 = 308;
+
+/// Values of the controller that can be saved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Values {
     pub(crate) arbitration: Arbitration,
     /// Over and under temperature thresholds, kelvin.
     pub(crate) temperature_k: [u16; 2],
-    pub(crate) error_recovery: ErrorRecovery,
     pub(crate) write_cache: bool,
     pub(crate) coalescing: InterruptCoalescing,
     /// Write Atomicity Normal, DN: the host does not need AWUN. The model keeps it anyway.
@@ -25,6 +27,36 @@ pub(crate) struct Values {
     pub(crate) async_events: AsyncEvents,
     /// Vendor: copy descriptor formats that are enabled, as CDFE has them. Linux does not let programs set that.
     pub(crate) copy_formats: u16,
+}
+
+/// A value, and what a reset restores of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Saved<T> {
+    pub(crate) current: T,
+    pub(crate) saved: T,
+}
+
+impl<T: Copy + Default> Saved<T> {
+    pub(crate) fn set(&mut self, value: T, save: bool) {
+        self.current = value;
+        if save {
+            self.saved = value;
+        }
+    }
+
+    /// A controller reset.
+    pub(crate) fn reset(&mut self) {
+        self.current = self.saved;
+    }
+
+    /// The value a selector of Get Features names.
+    pub(crate) fn selected(&self, select: u8) -> T {
+        match select {
+            nvme_spec::select::DEFAULT => T::default(),
+            nvme_spec::select::SAVED => self.saved,
+            _ => self.current,
+        }
+    }
 }
 
 /// Copy descriptor formats that a host may enable: 2h, 3h and 4h (bits of CDFE).
@@ -35,7 +67,6 @@ impl Default for Values {
         Self {
             arbitration: Arbitration::new().with_ab(ARBITRATION_BURST_LOG2),
             temperature_k: [WARNING_TEMPERATURE_K, 0],
-            error_recovery: ErrorRecovery::new(),
             write_cache: true,
             coalescing: InterruptCoalescing::new(),
             atomicity_waived: false,
@@ -52,7 +83,6 @@ impl Values {
             id,
             fid::ARBITRATION
                 | fid::TEMPERATURE_THRESHOLD
-                | fid::ERROR_RECOVERY
                 | fid::VOLATILE_WRITE_CACHE
                 | fid::INTERRUPT_COALESCING
                 | fid::WRITE_ATOMICITY
@@ -72,7 +102,6 @@ impl Values {
                 let value = self.temperature_k.get(usize::from(which.thsel()));
                 u32::from(*value.filter(|_| sensors)?)
             }
-            fid::ERROR_RECOVERY => self.error_recovery.into_bits(),
             fid::VOLATILE_WRITE_CACHE => self.write_cache.into(),
             fid::INTERRUPT_COALESCING => self.coalescing.into_bits(),
             fid::WRITE_ATOMICITY => self.atomicity_waived.into(),
@@ -96,11 +125,6 @@ impl Values {
                     return None;
                 }
                 *self.temperature_k.get_mut(usize::from(new.thsel()))? = new.tmpth();
-            }
-            fid::ERROR_RECOVERY => {
-                let new = ErrorRecovery::from_bits(value);
-                self.error_recovery =
-                    ErrorRecovery::new().with_tler(new.tler()).with_dulbe(new.dulbe());
             }
             fid::VOLATILE_WRITE_CACHE => self.write_cache = flag(value)?,
             fid::INTERRUPT_COALESCING => {
@@ -139,8 +163,6 @@ pub(crate) struct Features {
     pub(crate) power: u32,
     /// Keep alive time-out, 0 = none.
     pub(crate) keep_alive_ms: u32,
-    /// Kept over resets.
-    pub(crate) write_protected: bool,
     timestamp_ms: u64,
     timestamp_origin: u8,
     timestamp_at: Instant,
@@ -154,7 +176,6 @@ impl Default for Features {
             host_behavior: HostBehavior::default(),
             power: 0,
             keep_alive_ms: 0,
-            write_protected: false,
             timestamp_ms: 0,
             timestamp_origin: 0,
             timestamp_at: Instant::ZERO,
@@ -165,13 +186,8 @@ impl Default for Features {
 impl Features {
     /// A controller reset.
     pub(crate) fn reset(&mut self, now: Instant) {
-        *self = Self {
-            current: self.saved,
-            saved: self.saved,
-            write_protected: self.write_protected,
-            timestamp_at: now,
-            ..Self::default()
-        };
+        *self =
+            Self { current: self.saved, saved: self.saved, timestamp_at: now, ..Self::default() };
     }
 
     /// The values a selector of Get Features names.
@@ -190,6 +206,12 @@ impl Features {
             self.saved.set(id, value)?;
         }
         Some(())
+    }
+
+    /// True if the temperature is beyond a threshold.
+    pub(crate) fn is_temperature_critical(&self) -> bool {
+        let [over, under] = self.current.temperature_k;
+        TEMPERATURE_K >= over || TEMPERATURE_K <= under
     }
 
     /// True if copies of this format are enabled.
@@ -218,15 +240,15 @@ mod tests {
     #[test]
     fn saved_values_survive_a_reset_and_others_do_not() {
         let mut features = Features::default();
-        features.set(fid::ERROR_RECOVERY, 7, true).unwrap();
+        features.set(fid::WRITE_ATOMICITY, 1, true).unwrap();
         features.set(fid::ARBITRATION, 5, false).unwrap();
         assert_eq!(features.selected(0).get(fid::ARBITRATION, 0), Some(5));
         features.reset(Instant::ZERO);
         assert_eq!(features.selected(0).get(fid::ARBITRATION, 0), Some(3));
         for select in [0, 2] {
-            assert_eq!(features.selected(select).get(fid::ERROR_RECOVERY, 0), Some(7));
+            assert_eq!(features.selected(select).get(fid::WRITE_ATOMICITY, 0), Some(1));
         }
-        assert_eq!(features.selected(1).get(fid::ERROR_RECOVERY, 0), Some(0));
+        assert_eq!(features.selected(1).get(fid::WRITE_ATOMICITY, 0), Some(0));
     }
 
     #[test]

@@ -3,34 +3,29 @@
 //! A command taken from a queue becomes a [`Token`] that must end exactly once: posted to its
 //! completion queue, in which it already has a place, or abandoned by a reset. Dropping a token
 //! that did neither is a bug and panics.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//!
+//! What a command waits for is its namespace's: the table knows only [`Wait`].
 
 use compute::Work;
-use nvme_spec::Status;
-use nvme_spec::command::copy_format;
+use nvme_spec::{Cid, CqId, Nsid, SqId, Status};
 use simtime::{Duration, Instant};
 
-use crate::command::{CopyBlocks, ExecuteProgram, LoadProgram};
-use crate::data_pointer::Segments;
-use crate::limits::NVM_COPY_BYTES_MAX;
-use crate::namespace::compute::ProgramLease;
+use crate::event::Tag;
 
 /// The obligation to complete one command.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Token {
-    pub(crate) sqid: u16,
-    pub(crate) cqid: u16,
-    pub(crate) cid: u16,
+    pub(crate) sqid: SqId,
+    pub(crate) cqid: CqId,
+    pub(crate) cid: Cid,
     /// False if another command in flight has the same identifier: this one only says so.
     pub(crate) owns_cid: bool,
     ended: bool,
 }
 
 impl Token {
-    pub(crate) fn new(sqid: u16, cqid: u16, cid: u16, owns_cid: bool) -> Self {
+    pub(crate) fn new(sqid: SqId, cqid: CqId, cid: Cid, owns_cid: bool) -> Self {
         Self { sqid, cqid, cid, owns_cid, ended: false }
     }
 
@@ -45,7 +40,7 @@ impl Drop for Token {
         if !self.ended && !std::thread::panicking() {
             panic!(
                 "command {} of queue {} was neither completed nor abandoned",
-                self.cid, self.sqid
+                self.cid.0, self.sqid.0
             );
         }
     }
@@ -100,57 +95,6 @@ pub struct CommandRecord {
     pub run: Option<RunRecord>,
 }
 
-/// Names a command in flight to the models; stale after the command ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Tag(pub(crate) u64);
-
-/// What a command does when the data it waits for has arrived.
-#[derive(Debug)]
-pub(crate) enum Arrival {
-    NvmWrite {
-        start: u64,
-        len: u64,
-        fua: bool,
-    },
-    NvmCompare {
-        start: u64,
-        len: u64,
-        write: Option<FusedWrite>,
-    },
-    Dataset {
-        range_count: usize,
-    },
-    NvmCopy(CopyBlocks),
-    /// Bytes of device memory that a Copy brought to the flash.
-    MemoryToNvm {
-        sources: Vec<SourceBytes>,
-        start: u64,
-        len: u64,
-        fua: bool,
-    },
-    MemoryWrite {
-        start: u64,
-        len: u64,
-    },
-    MemoryCopy {
-        target: u64,
-        len: u64,
-        count: usize,
-        format: u8,
-    },
-    LoadProgram(LoadProgram),
-    CreateRangeSet {
-        count: u8,
-    },
-    Execute {
-        command: ExecuteProgram,
-        lease: ProgramLease,
-        set: Option<Arc<Vec<ebpf::Range>>>,
-    },
-    SetTimestamp,
-    SetHostBehavior,
-}
-
 /// What a command will ask of the flash model and has not asked yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Reserved {
@@ -160,124 +104,27 @@ pub(crate) struct Reserved {
     pub(crate) bytes: u64,
 }
 
-impl Arrival {
-    /// What the command will ask of flash pages of this size.
-    pub(crate) fn reserved(&self, page_bits: u32) -> Reserved {
-        // A range that does not begin with a page touches one more.
-        let pages = |len: u64| (len >> page_bits) + 2;
-        match self {
-            Self::NvmWrite { len, .. } | Self::MemoryToNvm { len, .. } => {
-                Reserved { requests: pages(*len), bytes: *len }
-            }
-            Self::NvmCompare { len, write, .. } => {
-                let written = if write.is_some() { *len } else { 0 };
-                Reserved { requests: pages(*len) + pages(written), bytes: written }
-            }
-            // What it copies is known when the list of sources is here.
-            Self::NvmCopy(copy) => {
-                let most = NVM_COPY_BYTES_MAX;
-                let requests = 2 * (pages(most) + copy.source_count as u64 * 2);
-                Reserved { requests, bytes: most }
-            }
-            Self::MemoryCopy { len, count, format, .. } if *format != copy_format::MEMORY => {
-                Reserved { requests: pages(*len) + *count as u64 * 2, bytes: 0 }
-            }
-            _ => Reserved::default(),
-        }
-    }
+/// What a command in flight waits for. The default is its completion time alone.
+pub(crate) trait Wait: Default {
+    /// True if all that is left is to post the completion.
+    fn is_over(&self) -> bool;
 }
 
-/// The write of a fused pair, as its compare knows it.
-#[derive(Debug)]
-pub(crate) struct FusedWrite {
-    pub(crate) tag: Tag,
-    pub(crate) segments: Segments,
-    pub(crate) fua: bool,
-}
-
-/// Pages being read to be compared with the host's data, or only verified.
-#[derive(Debug)]
-pub(crate) struct Check {
-    pub(crate) start: u64,
-    pub(crate) pages_left: u32,
-    /// What the host says the blocks hold; `None` = it says nothing.
-    pub(crate) compare: Option<Segments>,
-    pub(crate) write: Option<FusedWrite>,
-    pub(crate) len: u64,
-}
-
-/// Where copied blocks go.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum CopyTarget {
-    Memory(u64),
-    Blocks { start: u64, len: u64, fua: bool },
-}
-
-/// What a command in flight waits for.
-#[derive(Debug)]
-pub(crate) enum Activity {
-    /// Nothing but its completion time.
-    Completing,
-    /// Data on its way from the host, or between flash and device memory.
-    Arriving { segments: Segments, arrival: Box<Arrival> },
-    /// Pages on their way from flash to the host.
-    Reading { start: u64, len: u64, segments: Segments, pages_left: u32, link_end: Instant },
-    /// Pages on their way to the write buffer or to flash.
-    Writing { pages_left: u32 },
-    /// Pages on their way from flash to the controller.
-    Checking(Box<Check>),
-    /// Pages on their way from flash to device memory or to other blocks.
-    Copying { target: CopyTarget, sources: Vec<SourceBytes>, pages_left: u32, link_end: Instant },
-    /// The compare of the same fused pair.
-    AwaitingCompare,
-    /// A job on the compute units.
-    Running(Box<RunningJob>),
-    /// Something to tell the host.
-    AwaitingEvent,
-    /// The namespace being formatted.
-    Formatting,
-}
-
-/// A job on the compute units.
-#[derive(Debug)]
-pub(crate) struct RunningJob {
-    /// Keep the program and the range set in use.
-    pub(crate) _in_use: (ProgramLease, Option<Arc<Vec<ebpf::Range>>>),
-    /// Declared run time of a program that also runs.
-    pub(crate) declared: Option<Duration>,
-    /// What the program did, once it ran.
-    pub(crate) outcome: Option<ebpf::Outcome>,
-    /// Stops the program, wherever it runs, when nobody waits for it any more.
-    #[expect(dead_code, reason = "acts when it is dropped")]
-    pub(crate) stop: StopOnDrop,
-}
-
-/// Sets a program's stop flag at the end of its job.
-#[derive(Debug)]
-pub(crate) struct StopOnDrop(pub(crate) Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Bytes of the NVM or the memory namespace to copy.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SourceBytes {
-    pub(crate) start: u64,
-    pub(crate) len: u64,
+/// What a command is, besides its place in a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kind {
+    pub(crate) opcode: u8,
+    pub(crate) nsid: Nsid,
 }
 
 /// A command in flight. It stays in its slot until it ends: what it waits for is the larger part of
 /// it, and is never moved.
 #[derive(Debug)]
-pub(crate) struct InFlight {
+pub(crate) struct InFlight<W> {
     /// Taken when the command ends.
     token: Option<Token>,
-    pub(crate) opcode: u8,
-    pub(crate) nsid: u32,
-    pub(crate) activity: Activity,
+    pub(crate) kind: Kind,
+    pub(crate) waiting: W,
     pub(crate) status: Status,
     pub(crate) result: u64,
     /// What the SMART log will count if it succeeds.
@@ -304,8 +151,7 @@ pub(crate) enum HostData {
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) token: Token,
-    pub(crate) opcode: u8,
-    pub(crate) nsid: u32,
+    pub(crate) kind: Kind,
     pub(crate) status: Status,
     pub(crate) result: u64,
     pub(crate) counts: HostData,
@@ -336,7 +182,7 @@ impl Timeline {
     }
 }
 
-impl InFlight {
+impl<W: Wait> InFlight<W> {
     /// The obligation to complete it.
     pub(crate) fn token(&self) -> &Token {
         self.token.as_ref().expect("a command in flight has its token")
@@ -344,20 +190,13 @@ impl InFlight {
 
     /// True if all that is left is to post the completion.
     pub(crate) fn is_completing(&self) -> bool {
-        matches!(self.activity, Activity::Completing)
+        self.waiting.is_over()
     }
 
-    /// The write of the fused pair whose compare this is.
-    pub(crate) fn fused_write(&self) -> Option<Tag> {
-        let write = match &self.activity {
-            Activity::Checking(check) => check.write.as_ref(),
-            Activity::Arriving { arrival, .. } => match &**arrival {
-                Arrival::NvmCompare { write, .. } => write.as_ref(),
-                _ => None,
-            },
-            _ => None,
-        };
-        write.map(|write| write.tag)
+    /// Takes what the command waited for: it waits no more.
+    #[inline]
+    pub(crate) fn take_waiting(&mut self) -> W {
+        core::mem::take(&mut self.waiting)
     }
 
     /// The time from the end of the last stage to `at` was spent on one stage.
@@ -371,20 +210,26 @@ impl InFlight {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<W> {
     generation: u32,
-    command: InFlight,
+    command: InFlight<W>,
 }
 
 /// All commands in flight.
-#[derive(Debug, Default)]
-pub(crate) struct InFlightTable {
-    slots: Vec<Slot>,
+#[derive(Debug)]
+pub(crate) struct InFlightTable<W> {
+    slots: Vec<Slot<W>>,
     free: Vec<u32>,
     reserved: Reserved,
 }
 
-impl Drop for InFlightTable {
+impl<W> Default for InFlightTable<W> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), reserved: Reserved::default() }
+    }
+}
+
+impl<W> Drop for InFlightTable<W> {
     /// A drive that is taken apart abandons its commands.
     fn drop(&mut self) {
         for token in self.slots.iter_mut().filter_map(|slot| slot.command.token.take()) {
@@ -393,7 +238,7 @@ impl Drop for InFlightTable {
     }
 }
 
-impl InFlightTable {
+impl<W: Wait> InFlightTable<W> {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -403,31 +248,21 @@ impl InFlightTable {
     pub(crate) fn insert(
         &mut self,
         token: Token,
-        (opcode, nsid): (u8, u32),
+        kind: Kind,
         timeline: Option<Box<Timeline>>,
     ) -> Tag {
         let token = Some(token);
         let Some(index) = self.free.pop() else {
-            let (activity, status, result) = (Activity::Completing, Status::SUCCESS, 0);
+            let (waiting, status, result) = (W::default(), Status::SUCCESS, 0);
             let (counts, late) = (HostData::None, Duration::ZERO);
             let reserved = Reserved::default();
-            let command = InFlight {
-                token,
-                opcode,
-                nsid,
-                activity,
-                status,
-                result,
-                counts,
-                late,
-                reserved,
-                timeline,
-            };
+            let command =
+                InFlight { token, kind, waiting, status, result, counts, late, reserved, timeline };
             self.slots.push(Slot { generation: 0, command });
             return Tag(self.slots.len() as u64 - 1);
         };
         let Slot { generation, command } = &mut self.slots[index as usize];
-        (command.token, command.opcode, command.nsid) = (token, opcode, nsid);
+        (command.token, command.kind) = (token, kind);
         (command.status, command.result) = (Status::SUCCESS, 0);
         (command.counts, command.late, command.timeline) =
             (HostData::None, Duration::ZERO, timeline);
@@ -436,7 +271,7 @@ impl InFlightTable {
 
     /// The command a tag names; `None` if it ended already.
     #[inline]
-    pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut InFlight> {
+    pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut InFlight<W>> {
         let slot = self.slots.get_mut(tag.0 as u32 as usize)?;
         (slot.generation == (tag.0 >> 32) as u32).then_some(&mut slot.command)
     }
@@ -455,10 +290,12 @@ impl InFlightTable {
         self.reserved
     }
 
-    /// True if a tag names a command that has not ended.
-    pub(crate) fn contains(&self, tag: Tag) -> bool {
+    /// True if a tag names a command that still waits for something.
+    pub(crate) fn waits(&self, tag: Tag) -> bool {
         let slot = self.slots.get(tag.0 as u32 as usize);
-        slot.is_some_and(|slot| slot.generation == (tag.0 >> 32) as u32)
+        slot.is_some_and(|slot| {
+            slot.generation == (tag.0 >> 32) as u32 && !slot.command.is_completing()
+        })
     }
 
     /// Takes the command a tag names out of flight.
@@ -467,10 +304,10 @@ impl InFlightTable {
         let command = self.get_mut(tag)?;
         let token = command.token.take()?;
         let reserved = std::mem::take(&mut command.reserved);
-        if !matches!(command.activity, Activity::Completing) {
-            command.activity = Activity::Completing;
+        if !command.waiting.is_over() {
+            command.waiting = W::default();
         }
-        let InFlight { opcode, nsid, status, result, counts, late, .. } = *command;
+        let InFlight { kind, status, result, counts, late, .. } = *command;
         let timeline = command.timeline.take();
         let index = tag.0 as u32;
         let generation = &mut self.slots[index as usize].generation;
@@ -478,12 +315,12 @@ impl InFlightTable {
         self.free.push(index);
         self.reserved.requests -= reserved.requests;
         self.reserved.bytes -= reserved.bytes;
-        Some(Ending { token, opcode, nsid, status, result, counts, late, timeline })
+        Some(Ending { token, kind, status, result, counts, late, timeline })
     }
 
     /// Tags of the commands that satisfy a condition, by slot.
-    pub(crate) fn tags(&self, condition: impl Fn(&InFlight) -> bool) -> Vec<Tag> {
-        let is_meant = |slot: &Slot| slot.command.token.is_some() && condition(&slot.command);
+    pub(crate) fn tags(&self, condition: impl Fn(&InFlight<W>) -> bool) -> Vec<Tag> {
+        let is_meant = |slot: &Slot<W>| slot.command.token.is_some() && condition(&slot.command);
         let slots = self.slots.iter().enumerate().filter(|(_, slot)| is_meant(slot));
         slots.map(|(i, slot)| Tag(u64::from(slot.generation) << 32 | i as u64)).collect()
     }

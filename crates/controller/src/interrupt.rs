@@ -56,11 +56,6 @@ impl Interrupts {
         }
     }
 
-    /// True if there is such a vector.
-    pub(crate) fn exists(&self, vector: u16) -> bool {
-        usize::from(vector) < self.vectors.len()
-    }
-
     /// Excludes a vector from coalescing, or includes it; `None` if there is no such vector.
     pub(crate) fn set_disabled(&mut self, vector: u16, disabled: bool) -> Option<()> {
         self.vectors.get_mut(usize::from(vector)).map(|v| v.coalescing_disabled = disabled)

@@ -1,5 +1,11 @@
 //! Limits of the drive that no configuration changes. Everything a host can grow has one.
 
+/// Namespaces of a drive, and the highest identifier of one (MNAN, NN).
+pub const NAMESPACES_MAX: u32 = 128;
+
+/// Bytes of a memory namespace.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 44;
+
 /// Entries of a queue (CAP.MQES + 1).
 pub const QUEUE_ENTRIES_MAX: u32 = 65_536;
 

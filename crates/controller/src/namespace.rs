@@ -1,40 +1,278 @@
-//! The three namespaces: what their commands do.
+//! The namespaces of the subsystem: a table by identifier, and the flash space that they share.
 
-use nvme_spec::{CommandSet, Status};
-
-use crate::controller::Controller;
-use crate::data_pointer::Segments;
-use crate::host_memory::HostMemory;
-
-pub(crate) mod compute;
 pub(crate) mod memory;
 pub(crate) mod nvm;
+pub(crate) mod programs;
+pub(crate) mod space;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nvme_spec::{CommandSet, Nsid, Status};
+use ssd::Geometry;
+
+use crate::config::{Config, ConfigError, NamespaceKind};
+use crate::features::Saved;
+use crate::namespace::memory::MemoryNamespace;
+use crate::namespace::nvm::NvmNamespace;
+use crate::namespace::programs::ProgramsNamespace;
+use crate::namespace::space::FlashSpace;
 
 pub use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
-/// Every namespace with its command set, ascending.
-pub(crate) const NAMESPACES: [(u32, CommandSet); 3] = [
-    (NVM_NSID, CommandSet::NVM),
-    (MEMORY_NSID, CommandSet::MEMORY),
-    (COMPUTE_NSID, CommandSet::PROGRAMS),
-];
+pub(crate) use crate::limits::NAMESPACES_MAX;
 
-impl Controller {
-    /// Reads all of a command's data before any of it is kept: a command that fails leaves nothing.
-    pub(crate) fn keep_data(
-        &mut self,
-        host: &impl HostMemory,
-        segments: &Segments,
-        len: u64,
-        keep: impl FnOnce(&mut Self, &[u8]),
-    ) -> Result<(), Status> {
-        let mut data = std::mem::take(&mut self.scratch);
-        data.resize(len as usize, 0);
-        let read = segments.read(host, &mut data);
-        if read.is_ok() {
-            keep(self, &data);
+/// A namespace.
+#[derive(Debug)]
+pub(crate) enum Namespace {
+    /// Blocks on the flash.
+    Nvm(NvmNamespace),
+    /// Device memory.
+    Memory(MemoryNamespace),
+    /// Programs, and the ranges they work on.
+    Programs(Box<ProgramsNamespace>),
+}
+
+impl Namespace {
+    /// Its I/O command set.
+    #[inline]
+    pub(crate) fn set(&self) -> CommandSet {
+        match self {
+            Self::Nvm(_) => CommandSet::NVM,
+            Self::Memory(_) => CommandSet::MEMORY,
+            Self::Programs(_) => CommandSet::PROGRAMS,
         }
-        self.scratch = data;
-        read
     }
+
+    /// The number that tells it apart for ever.
+    pub(crate) fn identity(&self) -> u32 {
+        match self {
+            Self::Nvm(namespace) => namespace.identity,
+            Self::Memory(namespace) => namespace.nsid.0,
+            Self::Programs(namespace) => namespace.nsid.0,
+        }
+    }
+}
+
+/// Checks that an identifier can be that of a namespace at all.
+#[inline]
+pub(crate) fn check_nsid(nsid: Nsid) -> Result<(), Status> {
+    if nsid == Nsid::NONE || nsid.0 > NAMESPACES_MAX {
+        return Err(Status::INVALID_NAMESPACE.with_dnr());
+    }
+    Ok(())
+}
+
+/// All namespaces, attached or not.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    /// By identifier; places without a namespace are empty.
+    table: Vec<Option<Namespace>>,
+    pub(crate) space: FlashSpace,
+    page_bits: u32,
+    /// Namespaces that were created so far, at run time.
+    created: u32,
+}
+
+impl Namespaces {
+    /// The namespaces that a configuration lists.
+    pub(crate) fn new(config: &Config, geometry: &Geometry) -> Result<Self, ConfigError> {
+        let mut all = Self {
+            table: (0..=NAMESPACES_MAX).map(|_| None).collect(),
+            space: FlashSpace::new(geometry.logical_pages),
+            page_bits: geometry.page_bytes.trailing_zeros(),
+            created: 0,
+        };
+        for listed in config.namespace_list() {
+            let nsid = Nsid(listed.nsid);
+            let namespace = match listed.kind {
+                NamespaceKind::Nvm { bytes, block_bytes } => {
+                    let namespace = all.place_nvm(nsid, nsid.0, bytes, block_bytes);
+                    Namespace::Nvm(namespace.ok_or(ConfigError::FlashSpace {
+                        nsid: listed.nsid,
+                        bytes,
+                        free: all.free_bytes(),
+                    })?)
+                }
+                NamespaceKind::Memory { bytes } => Namespace::Memory(
+                    MemoryNamespace::new(nsid, bytes)
+                        .map_err(|cause| ConfigError::Memory { bytes, cause })?,
+                ),
+                NamespaceKind::Programs => {
+                    Namespace::Programs(Box::new(ProgramsNamespace::new(nsid)))
+                }
+            };
+            all.table[listed.nsid as usize] = Some(namespace);
+        }
+        Ok(all)
+    }
+
+    fn place_nvm(
+        &mut self,
+        nsid: Nsid,
+        identity: u32,
+        bytes: u64,
+        block_bytes: u32,
+    ) -> Option<NvmNamespace> {
+        let placement = self.space.allocate(bytes.div_ceil(1 << self.page_bits))?;
+        Some(NvmNamespace {
+            nsid,
+            identity,
+            bytes,
+            block_bytes,
+            page_bits: self.page_bits,
+            placement,
+            error_recovery: Saved::default(),
+            is_protected: false,
+            is_formatting: false,
+        })
+    }
+
+    /// Bytes of flash that no namespace has.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.space.free_pages() << self.page_bits
+    }
+
+    /// Creates an NVM namespace at run time, with the lowest free identifier.
+    pub(crate) fn create_nvm(&mut self, bytes: u64, block_bytes: u32) -> Result<Nsid, Status> {
+        let free = (1..=NAMESPACES_MAX).find(|&nsid| self.table[nsid as usize].is_none());
+        let nsid = Nsid(free.ok_or(Status::NAMESPACE_IDENTIFIER_UNAVAILABLE)?);
+        let identity = NAMESPACES_MAX + 1 + self.created;
+        let namespace = self.place_nvm(nsid, identity, bytes, block_bytes);
+        let namespace = namespace.ok_or(Status::NAMESPACE_INSUFFICIENT_CAPACITY)?;
+        self.table[nsid.0 as usize] = Some(Namespace::Nvm(namespace));
+        self.created += 1;
+        Ok(nsid)
+    }
+
+    /// Deletes an NVM namespace whose pages hold nothing any more.
+    pub(crate) fn delete_nvm(&mut self, nsid: Nsid) {
+        if let Some(Namespace::Nvm(namespace)) = self.table[nsid.0 as usize].take() {
+            self.space.release(&namespace.placement);
+        }
+    }
+
+    /// The namespace of an identifier, if there is one.
+    #[inline]
+    pub(crate) fn get(&self, nsid: Nsid) -> Option<&Namespace> {
+        self.table.get(nsid.0 as usize)?.as_ref()
+    }
+
+    /// Every namespace, by identifier.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Nsid, &Namespace)> {
+        let numbered = self.table.iter().enumerate();
+        numbered.filter_map(|(nsid, namespace)| Some((Nsid(nsid as u32), namespace.as_ref()?)))
+    }
+
+    /// Identifiers of all namespaces.
+    pub(crate) fn ids(&self) -> BTreeSet<Nsid> {
+        self.iter().map(|(nsid, _)| nsid).collect()
+    }
+
+    /// Every NVM namespace, by identifier.
+    pub(crate) fn nvm_all(&self) -> impl Iterator<Item = &NvmNamespace> {
+        self.iter().filter_map(|(_, namespace)| match namespace {
+            Namespace::Nvm(namespace) => Some(namespace),
+            _ => None,
+        })
+    }
+
+    /// The same, to change them.
+    pub(crate) fn nvm_all_mut(&mut self) -> impl Iterator<Item = &mut NvmNamespace> {
+        self.table.iter_mut().flatten().filter_map(|namespace| match namespace {
+            Namespace::Nvm(namespace) => Some(namespace),
+            _ => None,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn nvm(&self, nsid: Nsid) -> Option<&NvmNamespace> {
+        match self.get(nsid) {
+            Some(Namespace::Nvm(namespace)) => Some(namespace),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn nvm_mut(&mut self, nsid: Nsid) -> Option<&mut NvmNamespace> {
+        match self.table.get_mut(nsid.0 as usize)? {
+            Some(Namespace::Nvm(namespace)) => Some(namespace),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn memory(&self, nsid: Nsid) -> Option<&MemoryNamespace> {
+        match self.get(nsid) {
+            Some(Namespace::Memory(namespace)) => Some(namespace),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn programs(&self, nsid: Nsid) -> Option<&ProgramsNamespace> {
+        match self.get(nsid) {
+            Some(Namespace::Programs(namespace)) => Some(namespace),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn programs_mut(&mut self, nsid: Nsid) -> Option<&mut ProgramsNamespace> {
+        match self.table.get_mut(nsid.0 as usize)? {
+            Some(Namespace::Programs(namespace)) => Some(namespace),
+            _ => None,
+        }
+    }
+
+    /// True while an execution or a worker of one, also of one that a reset forgot, may touch device memory.
+    pub(crate) fn is_running_programs(&self) -> bool {
+        self.iter().any(|(_, namespace)| match namespace {
+            Namespace::Programs(namespace) => namespace.is_running_programs(),
+            _ => false,
+        })
+    }
+
+    /// A format of these namespaces begins or ends.
+    pub(crate) fn set_formatting(&mut self, nsids: &[Nsid], is_formatting: bool) {
+        for &nsid in nsids {
+            if let Some(namespace) = self.nvm_mut(nsid) {
+                namespace.is_formatting = is_formatting;
+            }
+        }
+    }
+
+    /// Empties device memory, and forgets text that holds what programs saw.
+    pub(crate) fn clear_memory(&mut self) {
+        for namespace in self.table.iter_mut().flatten() {
+            match namespace {
+                Namespace::Nvm(_) => {}
+                Namespace::Memory(namespace) => namespace.memory.clear(),
+                Namespace::Programs(namespace) => namespace.text.clear(),
+            }
+        }
+    }
+
+    /// A controller reset: features of namespaces go back to their saved values.
+    pub(crate) fn reset(&mut self) {
+        self.nvm_all_mut().for_each(|namespace| namespace.error_recovery.reset());
+    }
+
+    /// The power went: what is volatile is lost.
+    pub(crate) fn power_lost(&mut self) {
+        for namespace in self.table.iter_mut().flatten() {
+            match namespace {
+                Namespace::Nvm(namespace) => namespace.is_formatting = false,
+                Namespace::Memory(namespace) => namespace.memory.clear(),
+                Namespace::Programs(namespace) => {
+                    **namespace = ProgramsNamespace::new(namespace.nsid);
+                }
+            }
+        }
+    }
+}
+
+/// Namespaces of each kind, by identifier.
+pub(crate) fn by_set(namespaces: &Namespaces) -> BTreeMap<CommandSet, Vec<Nsid>> {
+    let mut kinds = BTreeMap::<_, Vec<_>>::new();
+    for (nsid, namespace) in namespaces.iter() {
+        kinds.entry(namespace.set()).or_default().push(nsid);
+    }
+    kinds
 }

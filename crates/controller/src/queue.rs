@@ -1,6 +1,6 @@
 //! Submission and completion queues in host memory (Base 2.1, section 3.3).
 
-use nvme_spec::{CompletionEntry, SubmissionEntry};
+use nvme_spec::{Cid, CompletionEntry, CqId, SubmissionEntry};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::arbiter::Class;
@@ -29,16 +29,16 @@ impl CommandIds {
 
     /// Takes an identifier; false if a command has it.
     #[inline]
-    fn take(&mut self, cid: u16) -> bool {
-        let (word, bit) = (&mut self.0[usize::from(cid / 64)], 1 << (cid % 64));
+    fn take(&mut self, cid: Cid) -> bool {
+        let (word, bit) = (&mut self.0[usize::from(cid.0 / 64)], 1 << (cid.0 % 64));
         let free = *word & bit == 0;
         *word |= bit;
         free
     }
 
     #[inline]
-    fn give_back(&mut self, cid: u16) {
-        self.0[usize::from(cid / 64)] &= !(1 << (cid % 64));
+    fn give_back(&mut self, cid: Cid) {
+        self.0[usize::from(cid.0 / 64)] &= !(1 << (cid.0 % 64));
     }
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct SubmissionQueue {
     entries: u32,
     head: u32,
     tail: u32,
-    pub(crate) cqid: u16,
+    pub(crate) cqid: CqId,
     /// The arbiter's class.
     pub(crate) class: Class,
     /// The arbiter knows of commands here.
@@ -63,7 +63,7 @@ pub(crate) fn is_addressable(base: u64, entries: u32, size: usize) -> bool {
 }
 
 impl SubmissionQueue {
-    pub(crate) fn new(base: u64, entries: u32, cqid: u16, class: Class) -> Self {
+    pub(crate) fn new(base: u64, entries: u32, cqid: CqId, class: Class) -> Self {
         let ids = CommandIds::new();
         Self { base, entries, head: 0, tail: 0, cqid, class, is_listed: false, ids }
     }
@@ -101,7 +101,7 @@ impl SubmissionQueue {
 
     /// The entry at the head, left there.
     #[inline]
-    pub(crate) fn peek(&self, host: &impl HostMemory) -> Result<SubmissionEntry, HostMemoryError> {
+    pub(crate) fn peek(&self, host: &dyn HostMemory) -> Result<SubmissionEntry, HostMemoryError> {
         let mut bytes = [0; SubmissionEntry::SIZE];
         let address = self.base + u64::from(self.head) * SubmissionEntry::SIZE as u64;
         host.read(address, &mut bytes)?;
@@ -121,13 +121,13 @@ impl SubmissionQueue {
 
     /// A command begins; false if its identifier names another one in flight.
     #[inline]
-    pub(crate) fn begin(&mut self, cid: u16) -> bool {
+    pub(crate) fn begin(&mut self, cid: Cid) -> bool {
         self.ids.take(cid)
     }
 
     /// A command that had its identifier ends.
     #[inline]
-    pub(crate) fn finish(&mut self, cid: u16) {
+    pub(crate) fn finish(&mut self, cid: Cid) {
         self.ids.give_back(cid);
     }
 }
@@ -206,7 +206,7 @@ impl CompletionQueue {
     #[inline]
     pub(crate) fn post(
         &mut self,
-        host: &mut impl HostMemory,
+        host: &mut dyn HostMemory,
         mut entry: CompletionEntry,
     ) -> Result<(), HostMemoryError> {
         self.reserved -= 1;

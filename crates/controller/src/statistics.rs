@@ -1,6 +1,6 @@
 //! Counters of the drive, and the hash that tells two runs apart.
 
-use nvme_spec::{Status, SubmissionEntry};
+use nvme_spec::{Cid, SqId, Status, SubmissionEntry};
 use simtime::{Duration, Instant};
 use zerocopy::IntoBytes;
 
@@ -100,8 +100,8 @@ impl TraceHash {
     }
 
     #[inline]
-    pub(crate) fn fetched(&mut self, now: Instant, sqid: u16, entry: &SubmissionEntry) {
-        self.mix(now.as_ns(), u64::from(sqid));
+    pub(crate) fn fetched(&mut self, now: Instant, sqid: SqId, entry: &SubmissionEntry) {
+        self.mix(now.as_ns(), u64::from(sqid.0));
         let (pairs, _) = entry.as_bytes().as_chunks::<16>();
         for pair in pairs {
             let pair = u128::from_le_bytes(*pair);
@@ -113,12 +113,12 @@ impl TraceHash {
     pub(crate) fn completed(
         &mut self,
         now: Instant,
-        sqid: u16,
-        cid: u16,
+        sqid: SqId,
+        cid: Cid,
         status: Status,
         result: u64,
     ) {
-        let what = u64::from(sqid) << 32 | u64::from(cid) << 16 | u64::from(status.bits());
+        let what = u64::from(sqid.0) << 32 | u64::from(cid.0) << 16 | u64::from(status.bits());
         self.mix(now.as_ns(), what);
         self.mix(result, self.0);
     }

@@ -2,7 +2,7 @@
 
 use ebpf::{Invocation, Outcome, Program, Worker};
 
-use crate::namespace::compute::ProgramLease;
+use crate::namespace::programs::ProgramLease;
 
 /// Requests to the shell, in the order they were made.
 #[derive(Debug, Default)]

@@ -21,6 +21,18 @@ pub mod cns {
     pub const CSI_ACTIVE_NAMESPACES: u8 = 0x07;
     /// Identify Namespace, independent of the I/O command set.
     pub const INDEPENDENT_NAMESPACE: u8 = 0x08;
+    /// Allocated namespace identifiers, attached or not.
+    pub const ALLOCATED_NAMESPACES: u8 = 0x10;
+    /// Identify Namespace of an allocated namespace.
+    pub const ALLOCATED_NAMESPACE: u8 = 0x11;
+    /// Controllers that a namespace is attached to.
+    pub const ATTACHED_CONTROLLERS: u8 = 0x12;
+    /// Controllers of the NVM subsystem.
+    pub const CONTROLLERS: u8 = 0x13;
+    /// Allocated namespace identifiers of a given I/O command set.
+    pub const CSI_ALLOCATED_NAMESPACES: u8 = 0x1A;
+    /// Identify Namespace of an allocated namespace, of a given I/O command set.
+    pub const CSI_ALLOCATED_NAMESPACE: u8 = 0x1B;
     /// I/O command set combinations.
     pub const COMMAND_SETS: u8 = 0x1C;
 }
@@ -216,6 +228,56 @@ pub struct IdentifyNamespaceNvm {
     pub eui64: [u8; 8],
     pub lbaf: [LbaFormat; 64],
     pub vendor: [u8; 3712],
+}
+
+/// What a host specifies of a new namespace: the first 512 bytes of the data of Namespace Management (Base 2.1, Figure 368;
+/// NVM Command Set 1.2, section 4.1.6). The rest of its 4096 bytes is reserved.
+#[repr(C)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[expect(missing_docs, reason = "the specification's mnemonics, in its order")]
+pub struct NamespaceSpecification {
+    pub nsze: U64,
+    pub ncap: U64,
+    pub reserved16: [u8; 10],
+    pub flbas: u8,
+    pub reserved27: [u8; 2],
+    pub dps: u8,
+    pub nmic: u8,
+    pub reserved31: [u8; 61],
+    pub anagrpid: U32,
+    pub reserved96: [u8; 4],
+    pub nvmsetid: U16,
+    pub endgid: U16,
+    pub reserved104: [u8; 280],
+    pub lbstm: U64,
+    pub nphndls: U16,
+    pub reserved394: [u8; 118],
+}
+
+const _: () = assert!(size_of::<NamespaceSpecification>() == 512);
+
+impl Default for NamespaceSpecification {
+    fn default() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+/// A list of controllers, as Namespace Attachment takes it (Base 2.1, Figure 137).
+#[repr(C)]
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ControllerList {
+    /// How many of the identifiers count.
+    pub count: U16,
+    /// Identifiers, ascending.
+    pub ids: [U16; 2047],
+}
+
+const _: () = assert!(size_of::<ControllerList>() == IDENTIFY_SIZE);
+
+impl Default for ControllerList {
+    fn default() -> Self {
+        Self::new_zeroed()
+    }
 }
 
 /// Identify Namespace independent of the command set, CNS 08h (Base 2.1, Figure 320).

@@ -12,6 +12,7 @@
 
 mod feature;
 mod identify;
+mod ids;
 mod log;
 mod opcode;
 mod queue_entry;
@@ -23,6 +24,7 @@ pub mod command;
 
 pub use feature::*;
 pub use identify::*;
+pub use ids::*;
 pub use log::*;
 pub use opcode::*;
 pub use queue_entry::*;

@@ -221,6 +221,8 @@ impl EffectsLog {
     pub const CHANGES_CONTENT: u32 = 1 << 1;
     /// NCC: the command may change capabilities of a namespace.
     pub const CHANGES_NAMESPACE: u32 = 1 << 2;
+    /// NIC: the command may change the number of namespaces, or which are attached.
+    pub const CHANGES_INVENTORY: u32 = 1 << 3;
     /// CCC: the command may change capabilities of the controller.
     pub const CHANGES_CONTROLLER: u32 = 1 << 4;
     /// CSE = 1: no other command should be outstanding for the namespace.

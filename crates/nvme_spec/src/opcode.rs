@@ -33,7 +33,9 @@ opcodes! {
         SET_FEATURES = 0x09, "Set Features";
         GET_FEATURES = 0x0A, "Get Features";
         ASYNC_EVENT_REQUEST = 0x0C, "Asynchronous Event Request";
+        NAMESPACE_MANAGEMENT = 0x0D, "Namespace Management";
         SELF_TEST = 0x14, "Device Self-test";
+        NAMESPACE_ATTACHMENT = 0x15, "Namespace Attachment";
         KEEP_ALIVE = 0x18, "Keep Alive";
         DOORBELL_BUFFER_CONFIG = 0x7C, "Doorbell Buffer Config";
         FORMAT_NVM = 0x80, "Format NVM";

@@ -129,7 +129,14 @@ statuses! {
     FEATURE_NOT_SAVEABLE = (1, 0x0D), "Feature Identifier Not Saveable";
     FEATURE_NOT_CHANGEABLE = (1, 0x0E), "Feature Not Changeable";
     FEATURE_NOT_NAMESPACE_SPECIFIC = (1, 0x0F), "Feature Not Namespace Specific";
+    NAMESPACE_INSUFFICIENT_CAPACITY = (1, 0x15), "Namespace Insufficient Capacity";
+    NAMESPACE_IDENTIFIER_UNAVAILABLE = (1, 0x16), "Namespace Identifier Unavailable";
+    NAMESPACE_ALREADY_ATTACHED = (1, 0x18), "Namespace Already Attached";
+    NAMESPACE_NOT_ATTACHED = (1, 0x1A), "Namespace Not Attached";
+    THIN_PROVISIONING_NOT_SUPPORTED = (1, 0x1B), "Thin Provisioning Not Supported";
+    CONTROLLER_LIST_INVALID = (1, 0x1C), "Controller List Invalid";
     SELF_TEST_IN_PROGRESS = (1, 0x1D), "Device Self-test In Progress";
+    COMMAND_SET_NOT_SUPPORTED = (1, 0x29), "I/O Command Set Not Supported";
     COMMAND_SET_COMBINATION_REJECTED = (1, 0x2B), "I/O Command Set Combination Rejected";
     CONFLICTING_ATTRIBUTES = (1, 0x80), "Conflicting Attributes";
     INVALID_PROTECTION_INFORMATION = (1, 0x81), "Invalid Protection Information";

@@ -305,7 +305,7 @@ fn identify_and_logs_have_real_contents() {
     let mut session = session();
     let page = session.identify(cns::CONTROLLER, 0, CommandSet::NVM).unwrap();
     let controller = IdentifyController::read_from_bytes(&page).unwrap();
-    assert_eq!((controller.mdts, controller.nn.get(), controller.cdfs.get()), (8, 3, 0x1F));
+    assert_eq!((controller.mdts, controller.nn.get(), controller.cdfs.get()), (8, 128, 0x1F));
     assert_eq!(&controller.sn, b"CSDRIVE0001         ");
     let page = session.identify(cns::NAMESPACE, NVM_NSID, CommandSet::NVM).unwrap();
     let namespace = IdentifyNamespaceNvm::read_from_bytes(&page).unwrap();
@@ -338,7 +338,7 @@ fn identify_and_logs_have_real_contents() {
     assert_eq!(seen.len(), 3);
     let unknown = commands::identify(0x33, 1, CommandSet::NVM);
     assert_status(send(&mut session, ADMIN, unknown, &[0; 4096]), Status::INVALID_FIELD);
-    let nowhere = commands::identify(cns::NAMESPACE, 9, CommandSet::NVM);
+    let nowhere = commands::identify(cns::NAMESPACE, 129, CommandSet::NVM);
     assert_status(send(&mut session, ADMIN, nowhere, &[0; 4096]), Status::INVALID_NAMESPACE);
 
     session.write_blocks(0, &vec![1; 1 << 20]).unwrap();

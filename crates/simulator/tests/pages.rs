@@ -74,7 +74,7 @@ fn identify_controller() {
         (111, 1, "CNTRLTYPE", 1),
         (134, 1, "CRCAP", 1),
         (253, 1, "NVMSR", 1),
-        (256, 2, "OACS", 1 << 1 | 1 << 4 | 1 << 8),
+        (256, 2, "OACS", 1 << 1 | 1 << 3 | 1 << 4 | 1 << 8),
         (258, 1, "ACL", 3),
         (259, 1, "AERL", 3),
         (260, 1, "FRMW", 0b11),
@@ -90,7 +90,7 @@ fn identify_controller() {
         (328, 4, "SANICAP", 0b111 | 1 << 29 | 1 << 30),
         (512, 1, "SQES", 0x66),
         (513, 1, "CQES", 0x44),
-        (516, 4, "NN", 3),
+        (516, 4, "NN", 128),
         (520, 2, "ONCS", 0b1_1101_1101),
         (522, 2, "FUSES", 1),
         (524, 1, "FNA", 1 << 2),
@@ -101,7 +101,7 @@ fn identify_controller() {
         (532, 2, "ACWU", 255),
         (534, 2, "CDFS", 0b1_1111),
         (536, 4, "SGLS", 1 | 1 << 16 | 1 << 18),
-        (540, 4, "MNAN", 3),
+        (540, 4, "MNAN", 128),
         (2048, 2, "PSD0.MP", 2500),
     ];
     check(&page, &fields);
@@ -308,9 +308,13 @@ fn logs_of_effects() {
         let dword = |n: usize| u32::from_le_bytes(page[4 * n..4 * n + 4].try_into().unwrap());
         let admin: Vec<usize> = (0..256).filter(|n| dword(*n) & supported != 0).collect();
         let expected = [
-            0, 1, 2, 4, 5, 6, 8, 9, 0xA, 0xC, 0x14, 0x18, 0x7C, 0x80, 0x84, 0x85, 0x88, 0x89, 0xC0,
+            0, 1, 2, 4, 5, 6, 8, 9, 0xA, 0xC, 0xD, 0x14, 0x15, 0x18, 0x7C, 0x80, 0x84, 0x85, 0x88,
+            0x89, 0xC0,
         ];
         assert_eq!(admin, expected);
+        for opcode in [0xD, 0x15] {
+            assert_eq!(dword(opcode) & 0xFFFF, 1 << 3 | 1, "namespaces come and go");
+        }
         assert_eq!(dword(0x80) & 0x7_0006, 0x1_0006, "format: content, capabilities, exclusive");
         for opcode in 0..256 {
             let expected = io.iter().find(|(known, _)| *known == opcode);

@@ -298,6 +298,11 @@ impl Ssd {
         self.map.get(lpn).is_some()
     }
 
+    /// Number of pages among `count` from `first` on that hold something.
+    pub fn mapped_among(&self, first: Lpn, count: u64) -> u64 {
+        self.map.mapped_among(first, count)
+    }
+
     /// Number of pages that were written and not deallocated since.
     pub fn mapped_pages(&self) -> u64 {
         self.map.mapped()

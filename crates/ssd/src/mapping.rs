@@ -146,6 +146,18 @@ impl<W: Word> Leaf<W> {
         }
     }
 
+    /// Entries of a range that hold something.
+    fn mapped_among(&self, range: core::ops::Range<usize>) -> u64 {
+        match self {
+            Self::List(list) => {
+                let at = |index: usize| list.partition_point(|e| usize::from(e.index) < index);
+                (at(range.end) - at(range.start)) as u64
+            }
+            Self::Array(_, mapped) if range.len() == LEAF_PAGES => u64::from(*mapped),
+            Self::Array(words, _) => words[range].iter().filter(|w| **w != W::NONE).count() as u64,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         match self {
             Self::List(list) => list.is_empty(),
@@ -196,6 +208,20 @@ impl<W: Word> Tree<W> {
         leaf
     }
 
+    fn mapped_among(&self, first: u64, count: u64) -> u64 {
+        let (mut page, end, mut mapped) = (first, first + count, 0);
+        while page < end {
+            let leaf_start = page >> LEAF_BITS << LEAF_BITS;
+            let leaf_end = (leaf_start + LEAF_PAGES as u64).min(end);
+            if let Some(leaf) = self.directory[(page >> LEAF_BITS) as usize].checked_sub(1) {
+                let range = (page - leaf_start) as usize..(leaf_end - leaf_start) as usize;
+                mapped += self.leaves[leaf as usize].mapped_among(range);
+            }
+            page = leaf_end;
+        }
+        mapped
+    }
+
     fn remove(&mut self, first: u64, count: u64, mut visit: impl FnMut(Lpn, Location)) {
         let (mut page, end) = (first, first + count);
         while page < end {
@@ -228,6 +254,7 @@ enum Words {
 #[derive(Clone, Debug)]
 pub struct PageMap {
     words: Words,
+    pages: u64,
     mapped: u64,
 }
 
@@ -239,7 +266,7 @@ impl PageMap {
         let is_narrow = geometry.layout.bits < u32::BITS;
         let words =
             if is_narrow { Words::Narrow(Tree::new(pages)) } else { Words::Wide(Tree::new(pages)) };
-        Self { words, mapped: 0 }
+        Self { words, pages, mapped: 0 }
     }
 
     /// Where a page is; `None` if it was never written, or deallocated since.
@@ -273,6 +300,15 @@ impl PageMap {
         match &mut self.words {
             Words::Narrow(tree) => tree.remove(first.0, count, visit),
             Words::Wide(tree) => tree.remove(first.0, count, visit),
+        }
+    }
+
+    /// Number of mapped pages among `count` pages from `first` on. All pages cost no time.
+    pub fn mapped_among(&self, first: Lpn, count: u64) -> u64 {
+        match &self.words {
+            _ if count == self.pages => self.mapped,
+            Words::Narrow(tree) => tree.mapped_among(first.0, count),
+            Words::Wide(tree) => tree.mapped_among(first.0, count),
         }
     }
 
@@ -322,6 +358,11 @@ mod tests {
                 }
                 assert_eq!(map.set(Lpn(lpn), location), expected.insert(lpn, location));
                 assert_eq!(map.mapped(), expected.len() as u64);
+                if n % 1000 == 0 {
+                    let count = prng.below(geometry.logical_pages - lpn).min(1 << 20);
+                    let among = expected.range(lpn..lpn + count).count() as u64;
+                    assert_eq!(map.mapped_among(Lpn(lpn), count), among);
+                }
             }
             for (&lpn, &location) in &expected {
                 assert_eq!(map.get(Lpn(lpn)), Some(location));

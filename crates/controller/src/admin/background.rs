@@ -1,28 +1,25 @@
 //! Operations on the whole drive or a whole namespace: Format NVM, Sanitize, Device Self-test
 //! (Base 2.1, sections 5.1.10, 5.1.22 and 5.1.5).
 //!
-//! A format is a command in flight; commands to its namespace are refused until it is over, and
+//! A format is a command in flight; commands to its namespaces are refused until it is over, and
 //! those in flight are ended first. Sanitize and self-test go on after their commands completed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use nvme_spec::{
-    AdminOpcode, SanitizeLog, SelfTestLog, SelfTestResult, Status, namespace::ALL_NSID,
-};
+use nvme_spec::{AdminOpcode, Nsid, SanitizeLog, SelfTestLog, SelfTestResult, Status};
 use simtime::{Duration, EventQueue, Instant};
 use ssd::Lpn;
 use zerocopy::FromZeros;
 
 use crate::async_event::Notice;
 use crate::command::{Erase, Format, SanitizeAction, SelfTest};
-use crate::controller::{Controller, Event};
-use crate::host_memory::HostMemory;
-use crate::inflight::{Activity, InFlight, Tag};
-use crate::namespace::{NAMESPACES, NVM_NSID};
+use crate::event::{Event, Tag};
+use crate::inflight::InFlight;
+use crate::namespace::nvm::{LBA_FORMATS, NvmNamespace};
 use crate::reminder::Reminder;
-
-/// Bytes of a block by LBA format index.
-pub(crate) const LBA_FORMATS: [u32; 2] = [512, 4096];
+use crate::subsystem::Subsystem;
+use crate::turn::Turn;
+use crate::waiting::Waiting;
 
 /// Duration of the short self-test.
 const SHORT_TEST: Duration = Duration::from_us(10_000_000);
@@ -44,9 +41,10 @@ const UNUSED: u8 = 0xF;
 const QUIESCENCE_POLL: Duration = Duration::from_us(100);
 
 /// A format being done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Formatting {
     tag: Tag,
+    nsids: Vec<Nsid>,
     block_bytes: u32,
     ends: Instant,
 }
@@ -65,7 +63,7 @@ struct Sanitizing {
 #[derive(Clone, Copy, Debug)]
 struct Testing {
     is_extended: bool,
-    nsid: u32,
+    nsid: Nsid,
     started: Instant,
     ends: Instant,
 }
@@ -87,7 +85,7 @@ struct EraseTimes {
 /// State of all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
-    formatting: Option<Formatting>,
+    formatting: Vec<Formatting>,
     sanitizing: Option<Sanitizing>,
     /// Pages written by hosts when the last sanitize ended.
     written_pages: u64,
@@ -98,9 +96,10 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// A format's command ended before the format did: nothing of it happens.
-    pub(crate) fn format_abandoned(&mut self) {
-        self.formatting = None;
+    /// A format's command ended before the format did: nothing of it happens. Returns its namespaces.
+    pub(crate) fn format_abandoned(&mut self, tag: Tag) -> Vec<Nsid> {
+        let ended = self.formatting.extract_if(.., |format| format.tag == tag);
+        ended.flat_map(|format| format.nsids).collect()
     }
 
     /// A controller reset ends a short self-test; an extended one and a sanitize go on.
@@ -113,7 +112,7 @@ impl Background {
     /// The power went, and is there again: a format has not happened, a self-test is over, and a sanitize goes on (Base 2.1,
     /// section 8.1.24).
     pub(crate) fn power_lost(&mut self, now: Instant, events: &mut EventQueue<Event>) {
-        self.formatting = None;
+        self.formatting.clear();
         self.end_test(now, ABORTED_BY_RESET);
         (self.format_reminder, self.test_reminder) = (Reminder::default(), Reminder::default());
         if let Some(sanitizing) = self.sanitizing.filter(|s| s.is_running) {
@@ -121,7 +120,8 @@ impl Background {
         }
     }
 
-    fn is_sanitizing(&self) -> bool {
+    #[inline]
+    pub(crate) fn is_sanitizing(&self) -> bool {
         self.sanitizing.is_some_and(|s| s.is_running)
     }
 
@@ -130,7 +130,7 @@ impl Background {
         let mut entry = SelfTestResult::new_zeroed();
         entry.status = test.code() << 4 | result;
         entry.power_on_hours.set(power_on_hours(now));
-        entry.nsid.set(test.nsid);
+        entry.nsid.set(test.nsid.0);
         self.results.push_front(entry);
         self.results.truncate(RESULTS_MAX);
     }
@@ -164,21 +164,28 @@ pub(crate) fn power_on_hours(now: Instant) -> u64 {
     now.as_ns() / 3_600_000_000_000
 }
 
-impl Controller {
+impl Turn<'_> {
     /// Refuses I/O commands while a sanitize runs, or a format of their namespace.
     #[inline]
-    pub(crate) fn open_to(&self, nsid: u32) -> Result<(), Status> {
-        if self.background.is_sanitizing() {
-            return Err(Status::SANITIZE_IN_PROGRESS);
-        }
-        if nsid == NVM_NSID && self.background.formatting.is_some() {
+    pub(crate) fn check_open(&self, namespace: &NvmNamespace) -> Result<(), Status> {
+        self.check_no_sanitize()?;
+        if namespace.is_formatting {
             return Err(Status::FORMAT_IN_PROGRESS);
         }
         Ok(())
     }
 
+    /// Refuses I/O commands while a sanitize runs.
+    #[inline]
+    pub(crate) fn check_no_sanitize(&self) -> Result<(), Status> {
+        if self.subsystem.background.is_sanitizing() {
+            return Err(Status::SANITIZE_IN_PROGRESS);
+        }
+        Ok(())
+    }
+
     /// Refuses admin commands that a running sanitize excludes (Base 2.1, Figure 638).
-    pub(crate) fn open_to_admin(&self, opcode: AdminOpcode) -> Result<(), Status> {
+    pub(crate) fn check_admin_open(&self, opcode: AdminOpcode) -> Result<(), Status> {
         let is_excluded = matches!(
             opcode,
             AdminOpcode::FORMAT_NVM
@@ -188,57 +195,46 @@ impl Controller {
                 | AdminOpcode::PROGRAM_ACTIVATION
                 | AdminOpcode::MEMORY_RANGE_SET
                 | AdminOpcode::JOB_GROUP
+                | AdminOpcode::NAMESPACE_MANAGEMENT
+                | AdminOpcode::NAMESPACE_ATTACHMENT
         );
-        if is_excluded && self.background.is_sanitizing() {
-            return Err(Status::SANITIZE_IN_PROGRESS);
+        if is_excluded {
+            self.check_no_sanitize()?;
         }
         Ok(())
     }
+}
 
+impl Subsystem {
+    /// The times that the whole drive takes.
     fn erase_times(&self) -> EraseTimes {
+        let geometry = self.ssd.geometry();
+        self.erase_times_of(geometry.logical_pages)
+    }
+
+    /// The times that so many logical pages take: their part of the blocks of every plane.
+    fn erase_times_of(&self, pages: u64) -> EraseTimes {
         let (geometry, flash) = (self.ssd.geometry(), &self.config.flash);
-        let blocks = u64::from(geometry.blocks_per_plane);
+        let all = u128::from(geometry.blocks_per_plane);
+        let part = (all * u128::from(pages)).div_ceil(u128::from(geometry.logical_pages));
+        let blocks = u64::try_from(part).unwrap_or(u64::MAX);
         let block_erase = flash.erase_time * blocks;
         let pages = blocks * u64::from(geometry.pages_per_block);
         let overwrite_pass = block_erase + flash.program_time * pages;
         EraseTimes { block_erase, overwrite_pass, crypto_erase: flash.erase_time }
     }
 
-    /// Starts formatting the NVM namespace.
-    pub(crate) fn format(
-        &mut self,
-        now: Instant,
-        host: &mut impl HostMemory,
-        tag: Tag,
-        command: &Format,
-    ) -> Result<(), Status> {
-        if !matches!(command.nsid, NVM_NSID | ALL_NSID) {
-            return Err(Status::INVALID_NAMESPACE.with_dnr());
-        }
-        let block_bytes = LBA_FORMATS.get(usize::from(command.format));
-        let block_bytes = *block_bytes.ok_or(Status::INVALID_FORMAT.with_dnr())?;
-        self.check_writable()?;
-        if self.background.formatting.is_some() {
-            return Err(Status::FORMAT_IN_PROGRESS);
-        }
-        let reads_blocks = |c: &InFlight| matches!(c.activity, Activity::Copying { .. });
-        let is_concerned = |c: &InFlight| c.nsid == NVM_NSID || reads_blocks(c);
-        self.end_all(now, host, Status::FORMAT_IN_PROGRESS, is_concerned);
-        self.background.end_test(now, ABORTED_BY_FORMAT);
-        let times = self.erase_times();
-        let time = match command.erase {
-            Erase::Nothing | Erase::Cryptographic => times.crypto_erase,
-            Erase::UserData => times.block_erase,
-        };
-        let ends = now + time;
-        self.background.formatting = Some(Formatting { tag, block_bytes, ends });
-        self.set_activity(tag, Activity::Formatting);
-        self.remind_of_format(ends);
-        Ok(())
+    /// Those of a controller's namespaces that are NVM namespaces and that a command names.
+    fn named_nvm(&self, attached: &BTreeSet<Nsid>, nsid: Nsid) -> Vec<Nsid> {
+        let all = self.namespaces.nvm_all().map(|namespace| namespace.nsid);
+        all.filter(|id| (nsid == Nsid::ALL || *id == nsid) && attached.contains(id)).collect()
     }
 
-    fn remind_of_format(&mut self, at: Instant) {
-        if self.background.format_reminder.set(at) {
+    fn remind_of_format(&mut self) {
+        let first = self.background.formatting.iter().map(|format| format.ends).min();
+        if let Some(at) = first
+            && self.background.format_reminder.set(at)
+        {
             self.events.push(at, Event::Formatted);
         }
     }
@@ -249,99 +245,17 @@ impl Controller {
         }
     }
 
-    /// Ends I/O commands that are under way: nothing of theirs comes after this.
-    fn end_all(
-        &mut self,
-        now: Instant,
-        host: &mut impl HostMemory,
-        status: Status,
-        is_concerned: impl Fn(&InFlight) -> bool,
-    ) {
-        let is_io = |c: &InFlight| c.token().sqid != 0 && !c.is_completing();
-        for tag in self.inflight.tags(|c| is_io(c) && is_concerned(c)) {
-            self.end_early(now, host, tag, status);
-        }
-        self.forget_abandoned(now);
-    }
-
-    /// Drops what commands that ended early asked of the flash and that has not reached it.
-    pub(crate) fn forget_abandoned(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.has_abandoned) {
-            return;
-        }
-        self.ssd.forget(now, |id| self.inflight.contains(Tag(id.0)));
-    }
-
-    /// A format is over: the namespace is empty and has its new block size.
-    pub(crate) fn formatted(&mut self, now: Instant) {
-        self.background.format_reminder.happened(now);
-        let Some(done) = self.background.formatting else { return };
-        if done.ends > now {
-            return self.remind_of_format(done.ends);
-        }
-        self.background.formatting = None;
-        self.ssd.deallocate(now, Lpn(0), self.ssd.geometry().logical_pages);
-        if std::mem::replace(&mut self.block_bytes, done.block_bytes) != done.block_bytes {
-            self.namespace_changed(NVM_NSID);
-        }
-        self.complete(now, done.tag, Status::SUCCESS, 0);
-    }
-
-    /// Identify data of a namespace is not what the host may have read.
-    pub(crate) fn namespace_changed(&mut self, nsid: u32) {
-        self.logs.changed_namespaces.insert(nsid);
-        self.notify(Notice::NamespaceAttribute);
-    }
-
-    /// Starts sanitizing the drive.
-    pub(crate) fn sanitize(
-        &mut self,
-        now: Instant,
-        host: &mut impl HostMemory,
-        tag: Tag,
-        (action, cdw10): (SanitizeAction, u32),
-    ) -> Result<(), Status> {
-        if action != SanitizeAction::ExitFailureMode {
-            self.check_writable()?;
-            if self.background.formatting.is_some() {
-                return Err(Status::FORMAT_IN_PROGRESS);
+    /// Empties an NVM namespace.
+    pub(crate) fn empty(&mut self, now: Instant, nsid: Nsid) {
+        if let Some(namespace) = self.namespaces.nvm(nsid) {
+            for (lpn, count) in namespace.pieces() {
+                self.ssd.deallocate(now, lpn, count);
             }
-            self.end_all(now, host, Status::SANITIZE_IN_PROGRESS, |_| true);
-            self.background.end_test(now, ABORTED_BY_SANITIZE);
-            let times = self.erase_times();
-            let time = match action {
-                SanitizeAction::Overwrite { passes } => times.overwrite_pass * u64::from(passes),
-                SanitizeAction::BlockErase => times.block_erase,
-                _ => times.crypto_erase,
-            };
-            let (started, ends) = (now, now + time);
-            self.background.sanitizing =
-                Some(Sanitizing { action, cdw10, started, ends, is_running: true });
-            self.events.push(ends, Event::Sanitized);
         }
-        self.complete(now, tag, Status::SUCCESS, 0);
-        Ok(())
-    }
-
-    /// A sanitize operation's time is over: nothing that a host wrote is left, in flash or in
-    /// device memory. Programs stay; a program still running on a worker could write memory, so it
-    /// is waited for.
-    pub(crate) fn sanitized(&mut self, now: Instant) {
-        if self.compute.is_running_programs() {
-            return self.events.push(now + QUIESCENCE_POLL, Event::Sanitized);
-        }
-        self.ssd.deallocate(now, Lpn(0), self.ssd.geometry().logical_pages);
-        self.memory.clear();
-        self.logs.clear_program_text();
-        self.background.written_pages = self.ssd.statistics().host_page_writes;
-        if let Some(sanitizing) = &mut self.background.sanitizing {
-            sanitizing.is_running = false;
-        }
-        self.notify(Notice::SanitizeCompleted);
     }
 
     /// Sanitize status log.
-    pub(crate) fn sanitize_log(&self) -> SanitizeLog {
+    pub(crate) fn sanitize_log(&self, now: Instant) -> SanitizeLog {
         let mut log = SanitizeLog::default();
         let seconds = |time: Duration| (time.as_ns().div_ceil(1_000_000_000) as u32).into();
         let times = self.erase_times();
@@ -360,10 +274,10 @@ impl Controller {
             log.scdw10.set(last.cdw10);
             status = if last.is_running { 2 } else { 1 };
             if last.is_running {
-                log.sprog.set(part(last.started, last.ends, self.now, 65_535) as u16);
+                log.sprog.set(part(last.started, last.ends, now, 65_535) as u16);
             }
             if let SanitizeAction::Overwrite { passes } = last.action {
-                let done = part(last.started, last.ends, self.now, u64::from(passes));
+                let done = part(last.started, last.ends, now, u64::from(passes));
                 status |= (done as u16) << 3;
             }
         }
@@ -371,40 +285,146 @@ impl Controller {
         log.sstat.set(status | u16::from(is_erased) << 8);
         log
     }
+}
 
-    /// Starts or aborts a self-test.
-    pub(crate) fn self_test(
-        &mut self,
-        now: Instant,
-        nsid: u32,
-        test: SelfTest,
-    ) -> Result<(), Status> {
-        let is_known = matches!(nsid, 0 | ALL_NSID) || NAMESPACES.iter().any(|(id, _)| *id == nsid);
-        if !is_known {
-            return Err(Status::INVALID_NAMESPACE.with_dnr());
-        }
-        let SelfTest::Start { is_extended } = test else {
-            self.background.end_test(now, ABORTED_BY_COMMAND);
-            return Ok(());
-        };
-        if self.background.testing.is_some() {
-            return Err(Status::SELF_TEST_IN_PROGRESS);
-        }
-        let minutes = u64::from(EXTENDED_TEST_MINUTES);
-        let extended = Duration::from_us(60_000_000) * minutes;
-        let ends = now + if is_extended { extended } else { SHORT_TEST };
-        self.background.testing = Some(Testing { is_extended, nsid, started: now, ends });
-        self.remind_of_test(ends);
-        Ok(())
+/// Starts formatting NVM namespaces: one, or all that are attached.
+pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<(), Status> {
+    let nsids = turn.subsystem.named_nvm(&turn.session.attached, command.nsid);
+    if nsids.is_empty() {
+        return Err(Status::INVALID_NAMESPACE.with_dnr());
     }
-
-    /// A self-test's time may be over.
-    pub(crate) fn self_tested(&mut self, now: Instant) {
-        self.background.test_reminder.happened(now);
-        match self.background.testing {
-            Some(test) if test.ends > now => self.remind_of_test(test.ends),
-            Some(_) => self.background.end_test(now, PASSED),
-            None => {}
+    let block_bytes = LBA_FORMATS.get(usize::from(command.format));
+    let block_bytes = *block_bytes.ok_or(Status::INVALID_FORMAT.with_dnr())?;
+    let mut pages = 0;
+    for namespace in turn.subsystem.namespaces.nvm_all().filter(|n| nsids.contains(&n.nsid)) {
+        namespace.check_writable()?;
+        if namespace.is_formatting {
+            return Err(Status::FORMAT_IN_PROGRESS);
         }
+        pages += namespace.page_count();
+    }
+    end_users(turn, &nsids, Status::FORMAT_IN_PROGRESS);
+    turn.subsystem.background.end_test(turn.now, ABORTED_BY_FORMAT);
+    let times = turn.subsystem.erase_times_of(pages);
+    let time = match command.erase {
+        Erase::Nothing | Erase::Cryptographic => times.crypto_erase,
+        Erase::UserData => times.block_erase,
+    };
+    turn.subsystem.namespaces.set_formatting(&nsids, true);
+    let format = Formatting { tag, nsids, block_bytes, ends: turn.now + time };
+    turn.subsystem.background.formatting.push(format);
+    turn.wait(tag, Waiting::Format);
+    turn.subsystem.remind_of_format();
+    Ok(())
+}
+
+/// Ends the commands that use namespaces which are going to change: their own, and copies of blocks, from wherever.
+pub(crate) fn end_users(turn: &mut Turn<'_>, nsids: &[Nsid], status: Status) {
+    turn.end_all(status, |c: &InFlight<Waiting>| {
+        nsids.contains(&c.kind.nsid) || c.waiting.copies_blocks()
+    });
+}
+
+/// Formats may be over: their namespaces are empty and have their new block size.
+pub(crate) fn formatted(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    turn.subsystem.background.format_reminder.happened(now);
+    let over = |format: &mut Formatting| format.ends <= now;
+    let done: Vec<_> = turn.subsystem.background.formatting.extract_if(.., over).collect();
+    for Formatting { tag, nsids, block_bytes, .. } in done {
+        turn.subsystem.namespaces.set_formatting(&nsids, false);
+        for nsid in nsids {
+            turn.subsystem.empty(now, nsid);
+            let Some(namespace) = turn.subsystem.namespaces.nvm_mut(nsid) else { continue };
+            if std::mem::replace(&mut namespace.block_bytes, block_bytes) != block_bytes {
+                turn.session.namespace_changed(nsid);
+            }
+        }
+        turn.complete(tag, Status::SUCCESS, 0);
+    }
+    turn.subsystem.remind_of_format();
+}
+
+/// Starts sanitizing the drive.
+pub(crate) fn sanitize(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    action: SanitizeAction,
+    cdw10: u32,
+) -> Result<(), Status> {
+    if action != SanitizeAction::ExitFailureMode {
+        for namespace in turn.subsystem.namespaces.nvm_all() {
+            namespace.check_writable()?;
+        }
+        if !turn.subsystem.background.formatting.is_empty() {
+            return Err(Status::FORMAT_IN_PROGRESS);
+        }
+        turn.end_all(Status::SANITIZE_IN_PROGRESS, |_| true);
+        let started = turn.now;
+        let subsystem = &mut *turn.subsystem;
+        subsystem.background.end_test(started, ABORTED_BY_SANITIZE);
+        let times = subsystem.erase_times();
+        let time = match action {
+            SanitizeAction::Overwrite { passes } => times.overwrite_pass * u64::from(passes),
+            SanitizeAction::BlockErase => times.block_erase,
+            _ => times.crypto_erase,
+        };
+        let ends = started + time;
+        subsystem.background.sanitizing =
+            Some(Sanitizing { action, cdw10, started, ends, is_running: true });
+        subsystem.events.push(ends, Event::Sanitized);
+    }
+    turn.complete(tag, Status::SUCCESS, 0);
+    Ok(())
+}
+
+/// A sanitize operation's time is over: nothing that a host wrote is left, in flash or in
+/// device memory. Programs stay; a program still running on a worker could write memory, so it
+/// is waited for.
+pub(crate) fn sanitized(turn: &mut Turn<'_>) {
+    let subsystem = &mut *turn.subsystem;
+    if subsystem.namespaces.is_running_programs() {
+        return subsystem.events.push(turn.now + QUIESCENCE_POLL, Event::Sanitized);
+    }
+    subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
+    subsystem.namespaces.clear_memory();
+    subsystem.background.written_pages = subsystem.ssd.statistics().host_page_writes;
+    if let Some(sanitizing) = &mut subsystem.background.sanitizing {
+        sanitizing.is_running = false;
+    }
+    turn.session.notify(Notice::SanitizeCompleted);
+}
+
+/// Starts or aborts a self-test.
+pub(crate) fn self_test(turn: &mut Turn<'_>, nsid: Nsid, test: SelfTest) -> Result<(), Status> {
+    let is_known = matches!(nsid, Nsid::NONE | Nsid::ALL)
+        || (turn.session.attached.contains(&nsid) && turn.subsystem.namespaces.get(nsid).is_some());
+    if !is_known {
+        return Err(Status::INVALID_NAMESPACE.with_dnr());
+    }
+    let started = turn.now;
+    let SelfTest::Start { is_extended } = test else {
+        turn.subsystem.background.end_test(started, ABORTED_BY_COMMAND);
+        return Ok(());
+    };
+    if turn.subsystem.background.testing.is_some() {
+        return Err(Status::SELF_TEST_IN_PROGRESS);
+    }
+    let minutes = u64::from(EXTENDED_TEST_MINUTES);
+    let extended = Duration::from_us(60_000_000) * minutes;
+    let ends = started + if is_extended { extended } else { SHORT_TEST };
+    turn.subsystem.background.testing = Some(Testing { is_extended, nsid, started, ends });
+    turn.subsystem.remind_of_test(ends);
+    Ok(())
+}
+
+/// A self-test's time may be over.
+pub(crate) fn self_tested(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    turn.subsystem.background.test_reminder.happened(now);
+    match turn.subsystem.background.testing {
+        Some(test) if test.ends > now => turn.subsystem.remind_of_test(test.ends),
+        Some(_) => turn.subsystem.background.end_test(now, PASSED),
+        None => {}
     }
 }

@@ -1,10 +1,9 @@
 //! Keep Alive (Base 2.1, section 3.9): a host that asked for the timer and falls silent loses the
 //! controller.
 
-use nvme_spec::Status;
 use simtime::{Duration, EventQueue, Instant};
 
-use crate::controller::{Controller, Event};
+use crate::event::Event;
 use crate::reminder::Reminder;
 
 /// Granularity of the timer in 100 ms units (Identify, KAS).
@@ -52,21 +51,19 @@ impl KeepAlive {
     pub(crate) fn stop(&mut self) {
         self.timeout = None;
     }
-}
 
-impl Controller {
-    /// The time-out may be over: without a sign of life since, the controller stops.
-    pub(crate) fn keep_alive_expired(&mut self, now: Instant) {
-        let timer = &mut self.keep_alive;
-        timer.reminder.happened(now);
-        if timer.timeout.is_none() {
-            return;
+    /// The time-out may be over; true if it is, without a sign of life since.
+    pub(crate) fn expired(&mut self, now: Instant, events: &mut EventQueue<Event>) -> bool {
+        self.reminder.happened(now);
+        if self.timeout.is_none() {
+            return false;
         }
-        if timer.deadline > now {
-            return timer.wait(&mut self.events);
+        let is_over = self.deadline <= now;
+        if is_over {
+            self.stop();
+        } else {
+            self.wait(events);
         }
-        timer.stop();
-        self.logs.log_fatal(Status::KEEP_ALIVE_EXPIRED);
-        self.registers.csts.set_cfs(true);
+        is_over
     }
 }

@@ -6,25 +6,23 @@ mod reachability;
 
 pub(crate) use reachability::group_of;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use nvme_spec::namespace::ALL_NSID;
 use nvme_spec::{
-    ChangedNamespacesLog, ErrorLogEntry, FirmwareSlotLog, SmartLog, Status, SupportedPagesLog, lid,
+    ChangedNamespacesLog, CommandSet, ErrorLogEntry, FirmwareSlotLog, Nsid, SmartLog, SqId, Status,
+    SupportedPagesLog, lid,
 };
 use simtime::Instant;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::background::power_on_hours;
-use crate::async_event::Notice;
+use crate::admin::firmware::firmware_revision;
 use crate::command::GetLog;
-use crate::controller::Controller;
-use crate::inflight::{HostData, Token};
-use crate::limits::{ERROR_LOG_ENTRIES, TRACE_LOG_BYTES};
-use crate::namespace::{COMPUTE_NSID, NAMESPACES};
-
-/// A room temperature drive, in kelvin.
-const TEMPERATURE_K: u16 = 308;
+use crate::features::TEMPERATURE_K;
+use crate::inflight::{HostData, Kind, Token};
+use crate::limits::ERROR_LOG_ENTRIES;
+use crate::namespace::programs::ProgramsNamespace;
+use crate::turn::Turn;
 
 /// Nanoseconds of a minute.
 const MINUTE_NS: u64 = 60_000_000_000;
@@ -33,8 +31,6 @@ const MINUTE_NS: u64 = 60_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     pub(crate) commands: u64,
-    /// Namespaces whose Identify data changed since the host read the list.
-    pub(crate) changed_namespaces: BTreeSet<u32>,
     bytes_read: u64,
     bytes_written: u64,
     reads: u64,
@@ -48,15 +44,13 @@ pub(crate) struct Logs {
     unsafe_shutdowns: u64,
     errors: VecDeque<ErrorLogEntry>,
     error_count: u64,
-    diagnostics: Vec<u8>,
-    trace: VecDeque<u8>,
 }
 
 impl Logs {
     /// A command was taken from its queue.
     #[inline]
-    pub(crate) fn began(&mut self, now: Instant, sqid: u16) {
-        if sqid != 0 {
+    pub(crate) fn began(&mut self, now: Instant, sqid: SqId) {
+        if !sqid.is_admin() {
             if self.io_in_flight == 0 {
                 self.busy_since = now;
             }
@@ -66,8 +60,8 @@ impl Logs {
 
     /// A command ended, or a reset forgot it.
     #[inline]
-    pub(crate) fn ended(&mut self, now: Instant, sqid: u16) {
-        if sqid != 0 {
+    pub(crate) fn ended(&mut self, now: Instant, sqid: SqId) {
+        if !sqid.is_admin() {
             self.io_in_flight -= 1;
             if self.io_in_flight == 0 {
                 self.busy_ns += now.since(self.busy_since).as_ns();
@@ -75,18 +69,20 @@ impl Logs {
         }
     }
 
-    /// Counts a finished command, and its data if it succeeded; else logs its error, newest first.
+    /// Counts a finished command, and its data if it succeeded; else logs its error, newest first. `set` is the command set
+    /// of an I/O command.
     #[inline]
     pub(crate) fn count(
         &mut self,
         token: &Token,
-        (opcode, nsid): (u8, u32),
+        kind: Kind,
         status: Status,
         counts: HostData,
+        set: impl FnOnce() -> CommandSet,
     ) {
         self.commands += 1;
         if !status.is_success() {
-            return self.log_error(token, opcode, nsid, status);
+            return self.log_error(token, kind, status, set());
         }
         match counts {
             HostData::None => {}
@@ -103,17 +99,16 @@ impl Logs {
     }
 
     #[cold]
-    fn log_error(&mut self, token: &Token, opcode: u8, nsid: u32, status: Status) {
-        let set = NAMESPACES.iter().find(|(id, _)| *id == nsid).map_or(0, |(_, set)| set.0);
+    fn log_error(&mut self, token: &Token, kind: Kind, status: Status, set: CommandSet) {
         let has_text = status.is_program_fault() || status.same_code(Status::INVALID_PROGRAM_DATA);
         self.push_error(ErrorLogEntry {
-            sqid: token.sqid.into(),
-            cid: token.cid.into(),
+            sqid: token.sqid.0.into(),
+            cid: token.cid.0.into(),
             status_phase: (status.bits() << 1).into(),
-            nsid: nsid.into(),
+            nsid: kind.nsid.0.into(),
             vendor_log: if has_text { lid::PROGRAM_DIAGNOSTICS } else { 0 },
-            csi: if token.sqid == 0 { 0 } else { set },
-            opcode,
+            csi: if token.sqid.is_admin() { 0 } else { set.0 },
+            opcode: kind.opcode,
             ..Default::default()
         });
     }
@@ -145,33 +140,10 @@ impl Logs {
         self.errors.truncate(ERROR_LOG_ENTRIES);
     }
 
-    /// Forgets text that holds what programs saw.
-    pub(crate) fn clear_program_text(&mut self) {
-        self.diagnostics.clear();
-        self.trace.clear();
-    }
-
-    /// Keeps why a program was refused (with its index) or stopped.
-    pub(crate) fn set_diagnostics(&mut self, program_index: u16, text: &str) {
-        self.diagnostics.clear();
-        self.diagnostics.extend(program_index.to_le_bytes());
-        self.diagnostics.extend([0, 0]);
-        self.diagnostics.extend((text.len() as u32).to_le_bytes());
-        self.diagnostics.extend(text.as_bytes());
-    }
-
-    /// Keeps text that a program printed; the oldest is dropped.
-    pub(crate) fn append_trace(&mut self, text: &[u8]) {
-        self.trace.extend(text);
-        let excess = self.trace.len().saturating_sub(TRACE_LOG_BYTES);
-        self.trace.drain(..excess);
-    }
-
     /// The power went.
     pub(crate) fn power_lost(&mut self, was_shut_down: bool) {
         self.power_losses += 1;
         self.unsafe_shutdowns += u64::from(!was_shut_down);
-        (self.diagnostics, self.trace) = (Vec::new(), VecDeque::new());
         self.errors.clear();
     }
 
@@ -200,111 +172,104 @@ impl Logs {
     }
 }
 
-impl Controller {
-    /// Tells the host, once, that the temperature is beyond a threshold: because a threshold moved,
-    /// for the temperature does not, or because the host now wants to know.
-    pub(crate) fn check_temperature(&mut self) {
-        let is_told = self.wants(Notice::TemperatureThreshold) && self.is_temperature_critical();
-        if is_told && !self.was_temperature_told {
-            self.notify(Notice::TemperatureThreshold);
+/// The part of a log page that a Get Log Page command asks for. Bytes past the page's end are
+/// zeroes; an offset past it is an error.
+pub(crate) fn part(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
+    if command.len > turn.subsystem.config.transfer_bytes_max {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let page = page(turn, command)?;
+    let start = usize::try_from(command.offset).ok().filter(|&start| start <= page.len());
+    let Some(start) = start else { return Err(Status::INVALID_FIELD.with_dnr()) };
+    let end = page.len().min(start.saturating_add(command.len as usize));
+    let mut part = page[start..end].to_vec();
+    part.resize(command.len as usize, 0);
+    Ok(part)
+}
+
+/// A host read a log page without asking to retain its event.
+pub(crate) fn was_read(turn: &mut Turn<'_>, id: u8) {
+    turn.session.async_events.log_read(id);
+    if id == lid::CHANGED_NAMESPACES {
+        turn.session.changed_namespaces.clear();
+    }
+    turn.session.fetch_due |= turn.session.async_events.has_notices();
+}
+
+fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
+    if is_of_programs(command.lid) {
+        let namespace = turn.subsystem.namespaces.programs(command.nsid);
+        let namespace = namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+        return Ok(page_of_programs(turn, command.lid, namespace));
+    }
+    // The others are the controller's or the subsystem's, for which tools send no namespace, all, or the one they were given.
+    let is_known = matches!(command.nsid, Nsid::NONE | Nsid::ALL)
+        || turn.session.attached.contains(&command.nsid);
+    if !is_known {
+        return Err(Status::INVALID_NAMESPACE.with_dnr());
+    }
+    let (session, subsystem) = (&turn.session, &turn.subsystem);
+    let groups_only = command.lsp & 1 != 0;
+    Ok(match command.lid {
+        lid::SUPPORTED_PAGES => supported_pages(),
+        lid::ERROR => {
+            let errors = subsystem.logs.errors.iter().flat_map(|e| e.as_bytes());
+            let mut page = errors.copied().collect::<Vec<_>>();
+            page.resize(ERROR_LOG_ENTRIES * size_of::<ErrorLogEntry>(), 0);
+            page
         }
-        self.was_temperature_told = is_told;
-    }
-
-    /// True if the temperature is beyond a threshold.
-    pub(crate) fn is_temperature_critical(&self) -> bool {
-        let [over, under] = self.features.current.temperature_k;
-        TEMPERATURE_K >= over || TEMPERATURE_K <= under
-    }
-
-    /// The part of a log page that a Get Log Page command asks for. Bytes past the page's end are
-    /// zeroes; an offset past it is an error.
-    pub(crate) fn log_page(&self, command: &GetLog) -> Result<Vec<u8>, Status> {
-        if command.len > self.config.transfer_bytes_max {
-            return Err(Status::INVALID_FIELD.with_dnr());
+        lid::SMART => {
+            let is_hot = session.features.is_temperature_critical();
+            let media_errors = subsystem.ssd.statistics().media_errors;
+            subsystem.logs.smart(turn.now, is_hot, media_errors).as_bytes().to_vec()
         }
-        let page = self.whole_log_page(command)?;
-        let start = usize::try_from(command.offset).ok().filter(|&start| start <= page.len());
-        let Some(start) = start else { return Err(Status::INVALID_FIELD.with_dnr()) };
-        let end = page.len().min(start.saturating_add(command.len as usize));
-        let mut part = page[start..end].to_vec();
-        part.resize(command.len as usize, 0);
-        Ok(part)
-    }
-
-    /// A host read a log page without asking to retain its event.
-    pub(crate) fn log_was_read(&mut self, id: u8) {
-        self.async_events.log_read(id);
-        if id == lid::CHANGED_NAMESPACES {
-            self.logs.changed_namespaces.clear();
+        lid::FIRMWARE_SLOT => firmware_slot(),
+        lid::CHANGED_NAMESPACES => {
+            let mut page = ChangedNamespacesLog::new_zeroed();
+            for (entry, nsid) in page.iter_mut().zip(&session.changed_namespaces) {
+                entry.set(nsid.0);
+            }
+            page.as_bytes().to_vec()
         }
-        self.fetch_due |= self.has_events();
-    }
+        lid::EFFECTS => effects::commands(command.csi)?,
+        lid::SELF_TEST => subsystem.background.self_test_log(turn.now).as_bytes().to_vec(),
+        lid::FEATURE_EFFECTS => effects::features(|id| subsystem.has_feature(id)),
+        // No management interface: no command of it.
+        lid::MANAGEMENT_EFFECTS => vec![0; 4096],
+        lid::REACHABILITY_GROUPS => reachability::groups(&subsystem.namespaces, groups_only),
+        lid::REACHABILITY_ASSOCIATIONS => {
+            reachability::associations(&subsystem.namespaces, groups_only)
+        }
+        lid::SANITIZE_STATUS => subsystem.sanitize_log(turn.now).as_bytes().to_vec(),
+        _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
+    })
+}
 
-    fn whole_log_page(&self, command: &GetLog) -> Result<Vec<u8>, Status> {
-        self.check_log_namespace(command)?;
-        let groups_only = command.lsp & 1 != 0;
-        Ok(match command.lid {
-            lid::SUPPORTED_PAGES => supported_pages(),
-            lid::ERROR => {
-                let mut page =
-                    self.logs.errors.iter().flat_map(|e| e.as_bytes()).copied().collect::<Vec<_>>();
-                page.resize(ERROR_LOG_ENTRIES * size_of::<ErrorLogEntry>(), 0);
-                page
-            }
-            lid::SMART => {
-                let smart = self.logs.smart(
-                    self.now,
-                    self.is_temperature_critical(),
-                    self.ssd.statistics().media_errors,
-                );
-                smart.as_bytes().to_vec()
-            }
-            lid::FIRMWARE_SLOT => firmware_slot(),
-            lid::CHANGED_NAMESPACES => {
-                let mut page = ChangedNamespacesLog::new_zeroed();
-                for (entry, nsid) in page.iter_mut().zip(&self.logs.changed_namespaces) {
-                    entry.set(*nsid);
-                }
-                page.as_bytes().to_vec()
-            }
-            lid::EFFECTS => effects::commands(command.csi)?,
-            lid::SELF_TEST => self.background.self_test_log(self.now).as_bytes().to_vec(),
-            lid::FEATURE_EFFECTS => effects::features(|id| self.has_feature(id)),
-            // No management interface: no command of it.
-            lid::MANAGEMENT_EFFECTS => vec![0; 4096],
-            lid::REACHABILITY_GROUPS => reachability::groups(groups_only),
-            lid::REACHABILITY_ASSOCIATIONS => reachability::associations(groups_only),
-            lid::SANITIZE_STATUS => self.sanitize_log().as_bytes().to_vec(),
-            lid::PROGRAM_LIST => programs::programs(&self.compute),
-            lid::PROGRAM_TYPES => programs::types(),
-            lid::RANGE_SETS => programs::range_sets(&self.compute),
-            lid::PROGRAM_DIAGNOSTICS => self.logs.diagnostics.clone(),
-            lid::PROGRAM_TRACE => {
-                let len = self.logs.trace.len() as u32;
-                len.to_le_bytes().into_iter().chain(self.logs.trace.iter().copied()).collect()
-            }
-            lid::JOB_GROUPS => programs::groups(&self.engine),
-            _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
-        })
-    }
-
-    /// Pages of programs are the compute namespace's; the others are the controller's or the
-    /// subsystem's, for which tools send no namespace, all, or the one they were given.
-    fn check_log_namespace(&self, command: &GetLog) -> Result<(), Status> {
-        let is_valid = match command.lid {
-            lid::PROGRAM_LIST
+/// Log pages of a programs namespace.
+fn is_of_programs(id: u8) -> bool {
+    matches!(
+        id,
+        lid::PROGRAM_LIST
             | lid::PROGRAM_TYPES
             | lid::RANGE_SETS
             | lid::PROGRAM_DIAGNOSTICS
             | lid::PROGRAM_TRACE
-            | lid::JOB_GROUPS => command.nsid == COMPUTE_NSID,
-            _ => {
-                matches!(command.nsid, 0 | ALL_NSID)
-                    || NAMESPACES.iter().any(|(id, _)| *id == command.nsid)
-            }
-        };
-        if is_valid { Ok(()) } else { Err(Status::INVALID_NAMESPACE.with_dnr()) }
+            | lid::JOB_GROUPS
+    )
+}
+
+fn page_of_programs(turn: &Turn<'_>, id: u8, namespace: &ProgramsNamespace) -> Vec<u8> {
+    match id {
+        lid::PROGRAM_LIST => programs::programs(namespace),
+        lid::PROGRAM_TYPES => programs::types(),
+        lid::RANGE_SETS => programs::range_sets(namespace),
+        lid::PROGRAM_DIAGNOSTICS => namespace.text.diagnostics.clone(),
+        lid::PROGRAM_TRACE => {
+            let trace = &namespace.text.trace;
+            let len = trace.len() as u32;
+            len.to_le_bytes().into_iter().chain(trace.iter().copied()).collect()
+        }
+        _ => programs::groups(&turn.subsystem.engine),
     }
 }
 
@@ -318,6 +283,6 @@ fn supported_pages() -> Vec<u8> {
 
 fn firmware_slot() -> Vec<u8> {
     let mut log = FirmwareSlotLog { afi: 1, ..Default::default() };
-    log.frs[0] = super::identify::firmware_revision();
+    log.frs[0] = firmware_revision();
     log.as_bytes().to_vec()
 }

@@ -3,16 +3,19 @@
 use nvme_spec::command::{
     AbortCdw10, ActivationCdw10, CreateCqCdw11, CreateSqCdw11, FeaturesCdw10, FormatCdw10,
     GetLogCdw10, GetLogCdw14, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11,
-    LoadProgramCdw10, QueueCdw10, RangeSetCdw10, RangeSetCdw11, SanitizeCdw10, SelfTestCdw10,
+    LoadProgramCdw10, NamespaceCdw10, NamespaceManagementCdw11, QueueCdw10, RangeSetCdw10,
+    RangeSetCdw11, SanitizeCdw10, SelfTestCdw10,
 };
-use nvme_spec::{AdminOpcode, CommandSet, PAGE_SIZE, Status, SubmissionEntry};
+use nvme_spec::{
+    AdminOpcode, Cid, CommandSet, CqId, Nsid, PAGE_SIZE, SqId, Status, SubmissionEntry,
+};
 
 /// Identify.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identify {
     pub(crate) cns: u8,
     pub(crate) csi: CommandSet,
-    pub(crate) nsid: u32,
+    pub(crate) nsid: Nsid,
 }
 
 /// Get Log Page.
@@ -24,7 +27,7 @@ pub(crate) struct GetLog {
     /// The event that led here stays reported.
     pub(crate) retain_event: bool,
     pub(crate) csi: CommandSet,
-    pub(crate) nsid: u32,
+    pub(crate) nsid: Nsid,
     pub(crate) offset: u64,
     pub(crate) len: u64,
 }
@@ -34,7 +37,7 @@ pub(crate) struct GetLog {
 pub(crate) struct SetFeatures {
     pub(crate) fid: u8,
     pub(crate) save: bool,
-    pub(crate) nsid: u32,
+    pub(crate) nsid: Nsid,
     pub(crate) value: u32,
 }
 
@@ -43,7 +46,7 @@ pub(crate) struct SetFeatures {
 pub(crate) struct GetFeatures {
     pub(crate) fid: u8,
     pub(crate) select: u8,
-    pub(crate) nsid: u32,
+    pub(crate) nsid: Nsid,
     pub(crate) selector: u32,
 }
 
@@ -58,7 +61,7 @@ pub(crate) enum Erase {
 /// Format NVM.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
-    pub(crate) nsid: u32,
+    pub(crate) nsid: Nsid,
     pub(crate) format: u8,
     pub(crate) erase: Erase,
 }
@@ -104,11 +107,40 @@ pub(crate) enum GroupAction {
 /// Create I/O Submission Queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CreateSq {
-    pub(crate) qid: u16,
+    pub(crate) sqid: SqId,
     pub(crate) entries: u32,
     pub(crate) base: u64,
-    pub(crate) cqid: u16,
+    pub(crate) cqid: CqId,
     pub(crate) priority: u8,
+}
+
+/// Create I/O Completion Queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CreateCq {
+    pub(crate) cqid: CqId,
+    pub(crate) entries: u32,
+    pub(crate) base: u64,
+    pub(crate) vector: Option<u16>,
+}
+
+/// Namespace Management and Namespace Attachment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NamespaceAction {
+    Create { set: CommandSet },
+    Delete,
+    Attach,
+    Detach,
+}
+
+/// What a program management command asks of the programs namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ProgramAction {
+    Load(LoadProgram),
+    Unload { program_index: u16 },
+    Activate { program_index: u16, activate: bool },
+    CreateRangeSet { count: u8 },
+    DeleteRangeSet { rsid: u16 },
+    Group(GroupAction),
 }
 
 /// An admin command.
@@ -116,11 +148,11 @@ pub(crate) struct CreateSq {
 pub(crate) enum AdminCommand {
     Identify(Identify),
     GetLog(GetLog),
-    CreateCq { qid: u16, entries: u32, base: u64, vector: Option<u16> },
+    CreateCq(CreateCq),
     CreateSq(CreateSq),
-    DeleteCq { qid: u16 },
-    DeleteSq { qid: u16 },
-    Abort { sqid: u16, cid: u16 },
+    DeleteCq { cqid: CqId },
+    DeleteSq { sqid: SqId },
+    Abort { sqid: SqId, cid: Cid },
     SetFeatures(SetFeatures),
     GetFeatures(GetFeatures),
     AsyncEventRequest,
@@ -128,20 +160,16 @@ pub(crate) enum AdminCommand {
     DoorbellBuffers { shadow: u64, event_index: u64 },
     Format(Format),
     Sanitize { action: SanitizeAction, cdw10: u32 },
-    SelfTest { nsid: u32, test: SelfTest },
-    LoadProgram { nsid: u32, load: LoadProgram },
-    UnloadProgram { nsid: u32, program_index: u16 },
-    Activate { nsid: u32, program_index: u16, activate: bool },
-    CreateRangeSet { nsid: u32, count: u8 },
-    DeleteRangeSet { nsid: u32, rsid: u16 },
-    JobGroup { nsid: u32, action: GroupAction },
+    SelfTest { nsid: Nsid, test: SelfTest },
+    Programs { nsid: Nsid, action: ProgramAction },
+    Namespaces { nsid: Nsid, action: NamespaceAction },
 }
 
 impl AdminCommand {
     pub(crate) fn decode(entry: &SubmissionEntry) -> Result<Self, Status> {
         let invalid = Status::INVALID_FIELD.with_dnr();
         let (cdw10, cdw11) = (entry.cdw10.get(), entry.cdw11.get());
-        let nsid = entry.nsid.get();
+        let nsid = Nsid(entry.nsid.get());
         match AdminOpcode(entry.opcode) {
             AdminOpcode::IDENTIFY => {
                 let cns = IdentifyCdw10::from_bits(cdw10).cns();
@@ -155,25 +183,27 @@ impl AdminCommand {
                 let base = contiguous_base(flags.pc(), entry.prp1.get())?;
                 let vector = flags.ien().then(|| flags.iv());
                 let entries = u32::from(queue.qsize_z()) + 1;
-                Ok(Self::CreateCq { qid: queue.qid(), entries, base, vector })
+                let cqid = CqId(queue.qid());
+                Ok(Self::CreateCq(CreateCq { cqid, entries, base, vector }))
             }
             AdminOpcode::CREATE_SQ => {
                 let (queue, flags) =
                     (QueueCdw10::from_bits(cdw10), CreateSqCdw11::from_bits(cdw11));
                 let base = contiguous_base(flags.pc(), entry.prp1.get())?;
                 let entries = u32::from(queue.qsize_z()) + 1;
-                let (qid, cqid, priority) = (queue.qid(), flags.cqid(), flags.qprio());
-                Ok(Self::CreateSq(CreateSq { qid, entries, base, cqid, priority }))
+                let (sqid, cqid) = (SqId(queue.qid()), CqId(flags.cqid()));
+                let priority = flags.qprio();
+                Ok(Self::CreateSq(CreateSq { sqid, entries, base, cqid, priority }))
             }
             AdminOpcode::DELETE_CQ => {
-                Ok(Self::DeleteCq { qid: QueueCdw10::from_bits(cdw10).qid() })
+                Ok(Self::DeleteCq { cqid: CqId(QueueCdw10::from_bits(cdw10).qid()) })
             }
             AdminOpcode::DELETE_SQ => {
-                Ok(Self::DeleteSq { qid: QueueCdw10::from_bits(cdw10).qid() })
+                Ok(Self::DeleteSq { sqid: SqId(QueueCdw10::from_bits(cdw10).qid()) })
             }
             AdminOpcode::ABORT => {
                 let named = AbortCdw10::from_bits(cdw10);
-                Ok(Self::Abort { sqid: named.sqid(), cid: named.cid() })
+                Ok(Self::Abort { sqid: SqId(named.sqid()), cid: Cid(named.cid()) })
             }
             AdminOpcode::SET_FEATURES => {
                 let feature = FeaturesCdw10::from_bits(cdw10);
@@ -212,37 +242,29 @@ impl AdminCommand {
                 };
                 Ok(Self::SelfTest { nsid, test })
             }
-            AdminOpcode::LOAD_PROGRAM => Ok(decode_load(entry)),
-            AdminOpcode::PROGRAM_ACTIVATION => {
-                let fields = ActivationCdw10::from_bits(cdw10);
-                let activate = match fields.sel() {
-                    0 => false,
-                    1 => true,
+            AdminOpcode::LOAD_PROGRAM => Ok(Self::Programs { nsid, action: decode_load(entry) }),
+            AdminOpcode::PROGRAM_ACTIVATION
+            | AdminOpcode::MEMORY_RANGE_SET
+            | AdminOpcode::JOB_GROUP => {
+                let action = decode_program_action(entry)?;
+                Ok(Self::Programs { nsid, action })
+            }
+            AdminOpcode::NAMESPACE_MANAGEMENT => {
+                let set = CommandSet(NamespaceManagementCdw11::from_bits(cdw11).csi());
+                let action = match NamespaceCdw10::from_bits(cdw10).sel() {
+                    0 => NamespaceAction::Create { set },
+                    1 => NamespaceAction::Delete,
                     _ => return Err(invalid),
                 };
-                Ok(Self::Activate { nsid, program_index: fields.pind(), activate })
+                Ok(Self::Namespaces { nsid, action })
             }
-            AdminOpcode::MEMORY_RANGE_SET => {
-                let fields = RangeSetCdw10::from_bits(cdw10);
-                match fields.sel() {
-                    0 => {
-                        let count = RangeSetCdw11::from_bits(cdw11).numr();
-                        Ok(Self::CreateRangeSet { nsid, count })
-                    }
-                    1 => Ok(Self::DeleteRangeSet { nsid, rsid: fields.rsid() }),
-                    _ => Err(invalid),
-                }
-            }
-            AdminOpcode::JOB_GROUP => {
-                let fields = JobGroupCdw10::from_bits(cdw10);
-                let (group, weight) = (fields.group(), JobGroupCdw11::from_bits(cdw11).weight());
-                let action = match fields.sel() {
-                    0 => GroupAction::Create { weight },
-                    1 => GroupAction::Delete { group },
-                    2 => GroupAction::Change { group, weight },
+            AdminOpcode::NAMESPACE_ATTACHMENT => {
+                let action = match NamespaceCdw10::from_bits(cdw10).sel() {
+                    0 => NamespaceAction::Attach,
+                    1 => NamespaceAction::Detach,
                     _ => return Err(invalid),
                 };
-                Ok(Self::JobGroup { nsid, action })
+                Ok(Self::Namespaces { nsid, action })
             }
             _ => Err(Status::INVALID_OPCODE.with_dnr()),
         }
@@ -260,7 +282,7 @@ fn contiguous_base(contiguous: bool, prp1: u64) -> Result<u64, Status> {
     Ok(prp1)
 }
 
-fn decode_format(nsid: u32, fields: FormatCdw10) -> Result<AdminCommand, Status> {
+fn decode_format(nsid: Nsid, fields: FormatCdw10) -> Result<AdminCommand, Status> {
     // Formats here have neither metadata nor protection information.
     if fields.mset() || fields.pi() != 0 || fields.pil() {
         return Err(Status::INVALID_FORMAT.with_dnr());
@@ -305,19 +327,18 @@ fn decode_get_log(entry: &SubmissionEntry) -> Result<AdminCommand, Status> {
         lsp: cdw10.lsp(),
         retain_event: cdw10.rae(),
         csi: CommandSet(cdw14.csi()),
-        nsid: entry.nsid.get(),
+        nsid: Nsid(entry.nsid.get()),
         offset,
         len: dwords * 4,
     }))
 }
 
-fn decode_load(entry: &SubmissionEntry) -> AdminCommand {
+fn decode_load(entry: &SubmissionEntry) -> ProgramAction {
     let cdw10 = LoadProgramCdw10::from_bits(entry.cdw10.get());
-    let nsid = entry.nsid.get();
     if cdw10.sel() {
-        return AdminCommand::UnloadProgram { nsid, program_index: cdw10.pind() };
+        return ProgramAction::Unload { program_index: cdw10.pind() };
     }
-    let load = LoadProgram {
+    ProgramAction::Load(LoadProgram {
         program_index: cdw10.pind(),
         program_type: cdw10.ptype(),
         identifier_type: cdw10.pit(),
@@ -326,6 +347,42 @@ fn decode_load(entry: &SubmissionEntry) -> AdminCommand {
         offset: entry.cdw15.get(),
         len: entry.cdw14.get(),
         declared_ns: entry.cdw3.get(),
-    };
-    AdminCommand::LoadProgram { nsid, load }
+    })
+}
+
+fn decode_program_action(entry: &SubmissionEntry) -> Result<ProgramAction, Status> {
+    let invalid = Status::INVALID_FIELD.with_dnr();
+    let (cdw10, cdw11) = (entry.cdw10.get(), entry.cdw11.get());
+    match AdminOpcode(entry.opcode) {
+        AdminOpcode::PROGRAM_ACTIVATION => {
+            let fields = ActivationCdw10::from_bits(cdw10);
+            let activate = match fields.sel() {
+                0 => false,
+                1 => true,
+                _ => return Err(invalid),
+            };
+            Ok(ProgramAction::Activate { program_index: fields.pind(), activate })
+        }
+        AdminOpcode::MEMORY_RANGE_SET => {
+            let fields = RangeSetCdw10::from_bits(cdw10);
+            match fields.sel() {
+                0 => {
+                    let count = RangeSetCdw11::from_bits(cdw11).numr();
+                    Ok(ProgramAction::CreateRangeSet { count })
+                }
+                1 => Ok(ProgramAction::DeleteRangeSet { rsid: fields.rsid() }),
+                _ => Err(invalid),
+            }
+        }
+        _ => {
+            let fields = JobGroupCdw10::from_bits(cdw10);
+            let (group, weight) = (fields.group(), JobGroupCdw11::from_bits(cdw11).weight());
+            Ok(ProgramAction::Group(match fields.sel() {
+                0 => GroupAction::Create { weight },
+                1 => GroupAction::Delete { group },
+                2 => GroupAction::Change { group, weight },
+                _ => return Err(invalid),
+            }))
+        }
+    }
 }

@@ -9,7 +9,7 @@ impl Segments {
     /// Resolves a command's PRP entries for `len` bytes, reading PRP lists from host memory.
     #[inline]
     pub(super) fn from_prp(
-        host: &impl HostMemory,
+        host: &dyn HostMemory,
         prp1: u64,
         prp2: u64,
         len: u64,
@@ -46,12 +46,7 @@ impl Segments {
 
     /// Walks PRP lists. Each list page takes at least one data page off `left` or is the last
     /// step to the next, so a chain that leads in a circle ends with the data.
-    fn push_list(
-        &mut self,
-        host: &impl HostMemory,
-        list: u64,
-        mut left: u64,
-    ) -> Result<(), Status> {
+    fn push_list(&mut self, host: &dyn HostMemory, list: u64, mut left: u64) -> Result<(), Status> {
         if !list.is_multiple_of(8) {
             return Err(Status::INVALID_PRP_OFFSET);
         }

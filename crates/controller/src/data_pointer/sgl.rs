@@ -19,7 +19,7 @@ impl Segments {
     /// Resolves an SGL for `len` bytes.
     #[cold]
     pub(super) fn from_sgl(
-        host: &impl HostMemory,
+        host: &dyn HostMemory,
         first: SglDescriptor,
         len: u64,
         direction: Direction,
@@ -102,7 +102,7 @@ impl List {
     }
 
     /// Reads a segment; returns the one it leads to.
-    fn walk(&mut self, host: &impl HostMemory, part: Part) -> Result<Option<Part>, Status> {
+    fn walk(&mut self, host: &dyn HostMemory, part: Part) -> Result<Option<Part>, Status> {
         let mut bytes = [0; PIECE * SglDescriptor::SIZE];
         let mut done = 0;
         while done < part.descriptors {

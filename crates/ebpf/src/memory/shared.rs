@@ -87,10 +87,11 @@ impl SharedMemory {
         }
     }
 
-    /// Copies bytes within this memory; the two places may overlap. False if either is not inside.
+    /// Copies bytes of a memory into this one, which may be the same, and the two places may overlap. False (and nothing
+    /// copied) if either is not inside.
     #[must_use]
-    pub fn copy_within(&self, from: u64, to: u64, len: u64) -> bool {
-        let (Some(from), Some(to)) = (self.pointer(from, len), self.pointer(to, len)) else {
+    pub fn copy_from(&self, source: &Self, from: u64, to: u64, len: u64) -> bool {
+        let (Some(from), Some(to)) = (source.pointer(from, len), self.pointer(to, len)) else {
             return false;
         };
         // SAFETY: `pointer` checked both ranges; `copy` allows overlap.
@@ -130,7 +131,7 @@ mod tests {
         assert!(!memory.read(u64::MAX, &mut [0; 2]));
         assert!(memory.read(100, &mut []));
         assert!(!memory.read(101, &mut []));
-        assert!(memory.copy_within(90, 88, 10) && memory.fill(99, 1, 3));
+        assert!(memory.copy_from(&memory, 90, 88, 10) && memory.fill(99, 1, 3));
         let mut tail = [0; 12];
         assert!(memory.read(88, &mut tail));
         assert_eq!(tail, [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 3]);

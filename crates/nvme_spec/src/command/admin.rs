@@ -163,3 +163,22 @@ pub struct SelfTestCdw10 {
     #[bits(28)]
     __: u32,
 }
+
+/// Namespace Management and Namespace Attachment, dword 10 (Base 2.1, Figures 364 and 369).
+#[bitfield(u32)]
+pub struct NamespaceCdw10 {
+    /// Select: 0 create or attach, 1 delete or detach.
+    #[bits(4)]
+    pub sel: u8,
+    #[bits(28)]
+    __: u32,
+}
+
+/// Namespace Management, dword 11 (Base 2.1, Figure 365).
+#[bitfield(u32)]
+pub struct NamespaceManagementCdw11 {
+    #[bits(24)]
+    __: u32,
+    /// Command set identifier of the namespace.
+    pub csi: u8,
+}

@@ -311,9 +311,14 @@ impl Reference {
             }
             Command::Execute { index, set, ranges } => self.plan_execute(*index, *set, ranges),
             Command::UnknownNamespace { opcode } => {
+                // One that a namespace could have, or one that none can.
+                let (nsid, status) = match opcode % 2 {
+                    0 => (9, Status::INVALID_FIELD),
+                    _ => (129, Status::INVALID_NAMESPACE),
+                };
                 let entry =
-                    SubmissionEntry { opcode: *opcode, nsid: 9.into(), ..Default::default() };
-                Plan::new(entry).verdict(Err(Status::INVALID_NAMESPACE))
+                    SubmissionEntry { opcode: *opcode, nsid: nsid.into(), ..Default::default() };
+                Plan::new(entry).verdict(Err(status))
             }
             other => self.plan_admin(other, seed),
         }
@@ -844,21 +849,29 @@ impl Reference {
         let mut plan = Plan::admin(commands::identify(cns, nsid, CommandSet::NVM));
         plan.receive = 4096;
         let exists = (1..4).contains(&nsid);
+        // An identifier without a namespace is told so by zeroes.
+        let valid = (1..=128).contains(&nsid).then_some(()).ok_or(Status::INVALID_NAMESPACE);
         let nvm_only = match nsid {
             NVM_NSID => Ok(()),
             _ if exists => Err(Status::INVALID_FIELD),
-            _ => Err(Status::INVALID_NAMESPACE),
+            _ => valid,
         };
         let any = exists.then_some(()).ok_or(Status::INVALID_NAMESPACE);
         let verdict = match cns {
-            cns::NAMESPACE => any,
-            cns::CSI_NAMESPACE => nvm_only,
+            cns::NAMESPACE
+            | cns::ALLOCATED_NAMESPACE
+            | cns::ATTACHED_CONTROLLERS
+            | cns::INDEPENDENT_NAMESPACE => valid,
+            cns::CSI_NAMESPACE | cns::CSI_ALLOCATED_NAMESPACE => nvm_only,
             cns::CONTROLLER
+            | cns::CONTROLLERS
+            | cns::ALLOCATED_NAMESPACES
+            | cns::CSI_ALLOCATED_NAMESPACES
             | cns::ACTIVE_NAMESPACES
             | cns::CSI_CONTROLLER
             | cns::CSI_ACTIVE_NAMESPACES
             | cns::COMMAND_SETS => Ok(()),
-            cns::NAMESPACE_DESCRIPTORS | cns::INDEPENDENT_NAMESPACE => any,
+            cns::NAMESPACE_DESCRIPTORS => any,
             _ => Err(Status::INVALID_FIELD),
         };
         let protected = u8::from(self.write_protected);

@@ -46,13 +46,16 @@ fn data_structures() -> Vec<Row> {
         },
         Row {
             command: IDENTIFY,
-            condition: "namespace does not exist; list after FFFFFFFEh or later",
+            condition: "NSID 0h or above NN, or of descriptors none; list after FFFFFFFEh or later",
             status: Status::INVALID_NAMESPACE,
             prove: |s| {
                 let list = commands::identify(cns::ACTIVE_NAMESPACES, ALL_NSID, CommandSet::NVM);
                 let status = s.admin(list, &[0; 4096]);
                 assert!(status.same_code(Status::INVALID_NAMESPACE), "{status}");
-                s.admin(commands::identify(cns::NAMESPACE, 9, CommandSet::NVM), &[0; 4096])
+                let none = commands::identify(cns::NAMESPACE_DESCRIPTORS, 9, CommandSet::NVM);
+                let status = s.admin(none, &[0; 4096]);
+                assert!(status.same_code(Status::INVALID_NAMESPACE), "{status}");
+                s.admin(commands::identify(cns::NAMESPACE, 129, CommandSet::NVM), &[0; 4096])
             },
         },
         Row {

@@ -74,8 +74,14 @@ pub(crate) fn rows() -> Vec<Row> {
         },
         Row {
             command: IO_ANY,
-            condition: "namespace does not exist",
+            condition: "NSID 0h or above NN",
             status: Status::INVALID_NAMESPACE,
+            prove: |s| s.io(SubmissionEntry { nsid: 129.into(), ..read() }, &[0; 12288]),
+        },
+        Row {
+            command: IO_ANY,
+            condition: "no namespace with the NSID is attached",
+            status: Status::INVALID_FIELD,
             prove: |s| s.io(SubmissionEntry { nsid: 9.into(), ..read() }, &[0; 12288]),
         },
         Row {

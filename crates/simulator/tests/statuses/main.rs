@@ -5,6 +5,7 @@
 mod admin;
 mod any;
 mod memory;
+mod namespaces;
 mod nvm;
 mod programs;
 mod queues;
@@ -109,10 +110,16 @@ impl Scene {
 }
 
 fn rows() -> Vec<Row> {
-    [any::rows(), queues::rows(), admin::rows(), programs::rows(), nvm::rows(), memory::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let rows = [
+        any::rows(),
+        queues::rows(),
+        admin::rows(),
+        namespaces::rows(),
+        programs::rows(),
+        nvm::rows(),
+        memory::rows(),
+    ];
+    rows.into_iter().flatten().collect()
 }
 
 /// The statuses of each single command, in the order of the rows.

@@ -26,6 +26,9 @@ fn admin_effects(opcode: AdminOpcode) -> u32 {
         AdminOpcode::SANITIZE => {
             EffectsLog::CHANGES_CONTENT | EffectsLog::EXCLUSIVE | EffectsLog::SCOPE_SUBSYSTEM
         }
+        AdminOpcode::NAMESPACE_MANAGEMENT | AdminOpcode::NAMESPACE_ATTACHMENT => {
+            EffectsLog::CHANGES_INVENTORY | EffectsLog::SCOPE_SUBSYSTEM
+        }
         AdminOpcode::LOAD_PROGRAM
         | AdminOpcode::PROGRAM_ACTIVATION
         | AdminOpcode::MEMORY_RANGE_SET

@@ -1,4 +1,4 @@
-//! Log pages of the compute namespace: programs, program types, memory range sets, job groups.
+//! Log pages of a programs namespace: programs, program types, memory range sets, job groups.
 
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{
@@ -8,16 +8,15 @@ use nvme_spec::{
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::limits::PROGRAM_SLOTS;
-use crate::namespace::MEMORY_NSID;
-use crate::namespace::compute::{ComputeNamespace, is_in_use};
+use crate::namespace::programs::{ProgramsNamespace, is_in_use};
 
 /// Program list: a descriptor for every slot.
-pub(super) fn programs(compute: &ComputeNamespace) -> Vec<u8> {
+pub(super) fn programs(namespace: &ProgramsNamespace) -> Vec<u8> {
     let mut header = ProgramListHeader::new_zeroed();
     header.numd = u32::from(PROGRAM_SLOTS).into();
     let mut page = header.as_bytes().to_vec();
     for index in 0..PROGRAM_SLOTS {
-        let slot = compute.slots.get(&index);
+        let slot = namespace.slots.get(&index);
         let descriptor = slot.map(|slot| ProgramDescriptor {
             // Downloaded; activated; identifier type.
             state: 1 | u8::from(slot.active) << 2 | slot.identifier_type << 3,
@@ -46,19 +45,19 @@ pub(super) fn types() -> Vec<u8> {
 }
 
 /// Memory range sets with their ranges, by identifier.
-pub(super) fn range_sets(compute: &ComputeNamespace) -> Vec<u8> {
+pub(super) fn range_sets(namespace: &ProgramsNamespace) -> Vec<u8> {
     let mut header = RangeSetsHeader::new_zeroed();
-    header.sets = (compute.sets.len() as u32).into();
+    header.sets = (namespace.sets.len() as u32).into();
     let mut page = header.as_bytes().to_vec();
-    for (id, set) in &compute.sets {
+    for (id, set) in &namespace.sets {
         let mut entry = RangeSetEntry::new_zeroed();
         entry.rsid = (*id).into();
         entry.state = u8::from(is_in_use(set));
-        entry.numr = set.len() as u8;
+        entry.numr = set.ranges.len() as u8;
         page.extend(entry.as_bytes());
-        for range in set.iter() {
+        for (range, nsid) in set.ranges.iter().zip(&set.nsids) {
             let descriptor = MemoryRangeDescriptor {
-                nsid: MEMORY_NSID.into(),
+                nsid: nsid.0.into(),
                 length: (range.len as u32).into(),
                 start: range.offset.into(),
                 ..Default::default()

@@ -1,0 +1,126 @@
+//! How commands end: completions, interrupts, events for the host.
+
+use nvme_spec::{CommandSet, CompletionEntry, CqId};
+
+use crate::controller::Controller;
+use crate::event::{Event, Tag};
+use crate::host_memory::HostMemory;
+use crate::inflight::{CommandRecord, Ending};
+use crate::interrupt::Raise;
+use crate::namespace::Namespace;
+
+impl Controller {
+    /// Ends the commands that a turn left to end at once.
+    #[inline]
+    pub(crate) fn post_ready(&mut self, host: &mut dyn HostMemory) {
+        if self.session.ready.is_empty() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.session.ready);
+        for tag in ready.drain(..) {
+            self.post(host, tag);
+        }
+        self.session.ready = ready;
+    }
+
+    /// Ends a command whose time has come.
+    #[inline]
+    pub(crate) fn post(&mut self, host: &mut dyn HostMemory, tag: Tag) {
+        let Some(ending) = self.session.inflight.remove(tag) else { return };
+        self.end(host, ending);
+    }
+
+    /// Ends a command: its completion goes to the place that was promised.
+    #[inline]
+    fn end(&mut self, host: &mut dyn HostMemory, ending: Ending) {
+        let now = self.at;
+        let Ending { token, kind, status, result, counts, late, timeline } = ending;
+        self.lateness.count(self.now.since(now) + late);
+        self.hash.completed(now, token.sqid, token.cid, status, result);
+        let subsystem = &mut self.subsystem;
+        let set = || subsystem.namespaces.get(kind.nsid).map_or(CommandSet::NVM, Namespace::set);
+        subsystem.logs.count(&token, kind, status, counts, set);
+        subsystem.logs.ended(now, token.sqid);
+        let head = self.queues.submission_mut(token.sqid).map_or(0, |queue| {
+            if token.owns_cid {
+                queue.finish(token.cid);
+            }
+            queue.head()
+        });
+        let entry = CompletionEntry {
+            result: result.into(),
+            sqhd: head.into(),
+            sqid: token.sqid.0.into(),
+            cid: token.cid.0.into(),
+            status_phase: (status.bits() << 1).into(),
+        };
+        if let Some(queue) = self.queues.completion_mut(token.cqid) {
+            if queue.post(host, entry).is_err() {
+                self.session.registers.csts.set_cfs(true);
+            }
+            if let Some(vector) = queue.vector {
+                self.raise(vector, !token.cqid.is_admin());
+            }
+        }
+        if let (Some(records), Some(timeline)) = (&mut self.records, timeline) {
+            records.push(CommandRecord {
+                sqid: token.sqid.0,
+                cid: token.cid.0,
+                opcode: kind.opcode,
+                nsid: kind.nsid.0,
+                status,
+                fetched: timeline.fetched,
+                completed: now,
+                stages: timeline.stages,
+                run: timeline.run,
+            });
+        }
+        self.relieve();
+        token.end();
+    }
+
+    /// Something was finished: queues that were blocked by a limit may go on.
+    #[inline]
+    pub(crate) fn relieve(&mut self) {
+        if self.is_saturated {
+            self.is_saturated = false;
+            self.session.fetch_due |= self.queues.arbiter.unblock();
+        }
+    }
+
+    #[inline]
+    fn raise(&mut self, vector: u16, coalesce: bool) {
+        let setting = self.session.features.current.coalescing;
+        let raised = self.session.interrupts.posted(self.at, vector, coalesce, setting);
+        self.see_to(vector, raised);
+    }
+
+    /// A coalesced interrupt may have waited long enough.
+    pub(crate) fn interrupt_expired(&mut self, vector: u16) {
+        if let Some(raised) = self.session.interrupts.expired(self.at, vector) {
+            self.see_to(vector, raised);
+        }
+    }
+
+    #[inline]
+    fn see_to(&mut self, vector: u16, raised: Raise) {
+        match raised {
+            Raise::Now => self.subsystem.outbox.interrupts.push(vector),
+            Raise::At(at) => self.subsystem.events.push(at, Event::Interrupt(vector)),
+            Raise::Pending => {}
+        }
+    }
+
+    /// Sends notices to requests that wait, as long as the admin completion queue has places.
+    pub(crate) fn deliver_events(&mut self, host: &mut dyn HostMemory) {
+        while self.session.async_events.is_deliverable()
+            && self.queues.reserve_completion(host, CqId::ADMIN)
+        {
+            let (tag, event) = self.session.async_events.deliver().expect("one is deliverable");
+            if let Some(ending) = self.session.inflight.remove(tag) {
+                let result = event.into_bits().into();
+                self.end(host, Ending { result, ..ending });
+            }
+        }
+    }
+}

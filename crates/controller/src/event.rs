@@ -1,0 +1,26 @@
+//! What happens at a point in time, besides the events of the models.
+
+/// Names a command in flight to the models; stale after the command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tag(pub(crate) u64);
+
+/// What happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// The data a command waits for has arrived.
+    Arrived(Tag),
+    /// A command's completion is due.
+    Complete(Tag),
+    // Of each of the following few are under way, whatever a host does: what is due later by the
+    // time it happens is pushed again then, not when the host moves it.
+    /// A coalesced interrupt waited long enough.
+    Interrupt(u16),
+    /// A namespace has been formatted.
+    Formatted,
+    /// A sanitize operation is over.
+    Sanitized,
+    /// A self-test is over.
+    SelfTested,
+    /// The host was silent for the keep alive time-out.
+    KeepAlive,
+}

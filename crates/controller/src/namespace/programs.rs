@@ -1,0 +1,294 @@
+//! A programs namespace: program slots, memory range sets, what programs printed.
+//!
+//! A program or range set is in use while a lease on it exists; leases travel with the command and
+//! with its work item, so a worker that still runs keeps them in use even after a reset.
+
+pub(crate) mod execute;
+pub(crate) mod manage;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ebpf::{Program, Range};
+use nvme_spec::command::program_type;
+use nvme_spec::{Nsid, Status};
+use simtime::Duration;
+
+use crate::command::{ExecuteProgram, LoadProgram};
+use crate::limits::{
+    ACTIVATIONS_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, TRACE_LOG_BYTES,
+};
+
+/// What a slot holds once all pieces of it have arrived.
+#[derive(Clone, Debug)]
+pub(crate) enum LoadedProgram {
+    Ebpf(Program),
+    /// Runs nothing and takes a declared time.
+    Declared(Duration),
+}
+
+/// The right to use a program; while one exists the program is in use.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgramLease {
+    pub(super) program: LoadedProgram,
+    pub(super) declared: Option<Duration>,
+    #[expect(dead_code, reason = "counted, not read")]
+    in_use: Arc<()>,
+}
+
+/// A program slot that is not empty.
+#[derive(Debug)]
+pub(crate) struct ProgramSlot {
+    pub(crate) program_type: u8,
+    pub(crate) identifier_type: u8,
+    pub(crate) identifier: u64,
+    pub(crate) active: bool,
+    declared: Option<Duration>,
+    total: u32,
+    bytes: Vec<u8>,
+    program: Option<LoadedProgram>,
+    in_use: Arc<()>,
+}
+
+impl ProgramSlot {
+    fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.in_use) > 1
+    }
+}
+
+/// A memory range set. Who holds a copy of the [`Arc`] besides the namespace keeps it in use.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RangeSet {
+    pub(crate) ranges: Vec<Range>,
+    /// The memory namespace of each.
+    pub(crate) nsids: Vec<Nsid>,
+}
+
+/// True if an execution or its worker uses a range set.
+pub(crate) fn is_in_use(set: &Arc<RangeSet>) -> bool {
+    Arc::strong_count(set) > 1
+}
+
+/// A job on the compute units.
+#[derive(Debug)]
+pub(crate) struct RunningJob {
+    /// Keep the program and the range set in use.
+    pub(crate) _in_use: (ProgramLease, Option<Arc<RangeSet>>),
+    /// Declared run time of a program that also runs.
+    pub(crate) declared: Option<Duration>,
+    /// What the program did, once it ran.
+    pub(crate) outcome: Option<ebpf::Outcome>,
+    /// Stops the program, wherever it runs, when nobody waits for it any more.
+    #[expect(dead_code, reason = "acts when it is dropped")]
+    pub(crate) stop: StopOnDrop,
+}
+
+/// Sets a program's stop flag at the end of its job.
+#[derive(Debug)]
+pub(crate) struct StopOnDrop(pub(crate) Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a command does when the data it waits for has arrived.
+#[derive(Debug)]
+pub(crate) enum ProgramsArrival {
+    Load(LoadProgram),
+    CreateRangeSet { count: u8 },
+    Execute { command: ExecuteProgram, lease: ProgramLease, set: Option<Arc<RangeSet>> },
+}
+
+/// What programs printed, and why they were refused or stopped.
+#[derive(Debug, Default)]
+pub(crate) struct ProgramText {
+    pub(crate) diagnostics: Vec<u8>,
+    pub(crate) trace: VecDeque<u8>,
+}
+
+impl ProgramText {
+    /// Forgets text that holds what programs saw.
+    pub(crate) fn clear(&mut self) {
+        self.diagnostics.clear();
+        self.trace.clear();
+    }
+
+    /// Keeps why a program was refused (with its index) or stopped.
+    pub(crate) fn set_diagnostics(&mut self, program_index: u16, text: &str) {
+        self.diagnostics.clear();
+        self.diagnostics.extend(program_index.to_le_bytes());
+        self.diagnostics.extend([0, 0]);
+        self.diagnostics.extend((text.len() as u32).to_le_bytes());
+        self.diagnostics.extend(text.as_bytes());
+    }
+
+    /// Keeps text that a program printed; the oldest is dropped.
+    pub(crate) fn append_trace(&mut self, text: &[u8]) {
+        self.trace.extend(text);
+        let excess = self.trace.len().saturating_sub(TRACE_LOG_BYTES);
+        self.trace.drain(..excess);
+    }
+}
+
+/// A programs namespace.
+#[derive(Debug)]
+pub(crate) struct ProgramsNamespace {
+    pub(crate) nsid: Nsid,
+    pub(crate) slots: BTreeMap<u16, ProgramSlot>,
+    pub(crate) sets: BTreeMap<u16, Arc<RangeSet>>,
+    pub(crate) text: ProgramText,
+}
+
+impl ProgramsNamespace {
+    /// Without programs and range sets.
+    pub(crate) fn new(nsid: Nsid) -> Self {
+        Self { nsid, slots: BTreeMap::new(), sets: BTreeMap::new(), text: ProgramText::default() }
+    }
+
+    /// Takes one piece of a program; true when it was the last.
+    pub(super) fn load_piece(&mut self, load: &LoadProgram, bytes: &[u8]) -> Result<bool, Status> {
+        let others = self.slots.iter().filter(|(i, _)| **i != load.program_index);
+        let used: u64 = others.map(|(_, s)| u64::from(s.total)).sum();
+        if used + u64::from(load.program_bytes) > PROGRAM_BYTES_MAX {
+            return Err(Status::MAXIMUM_PROGRAM_BYTES_EXCEEDED);
+        }
+        let unfinished = |slot: &ProgramSlot| slot.program.is_none();
+        if load.offset == 0 && self.slots.get(&load.program_index).is_some_and(unfinished) {
+            // The first piece begins a load anew, whatever became of the one before.
+            self.slots.remove(&load.program_index);
+        }
+        let slot = self.slots.entry(load.program_index).or_insert_with(|| ProgramSlot {
+            program_type: load.program_type,
+            identifier_type: load.identifier_type,
+            identifier: load.identifier,
+            active: false,
+            declared: declared(load.declared_ns),
+            total: load.program_bytes,
+            bytes: Vec::new(),
+            program: None,
+            in_use: Arc::new(()),
+        });
+        if slot.program.is_some() {
+            return Err(Status::PROGRAM_IN_USE.with_dnr());
+        }
+        let continues = slot.total == load.program_bytes
+            && slot.program_type == load.program_type
+            && slot.bytes.len() == load.offset as usize;
+        if !continues {
+            // Pieces come in order; a piece out of order drops what came before it.
+            self.slots.remove(&load.program_index);
+            return Err(Status::INVALID_PROGRAM_DATA.with_dnr());
+        }
+        slot.bytes.extend(bytes);
+        Ok(slot.bytes.len() == slot.total as usize)
+    }
+
+    /// All pieces are here: make a program of them. The error is text for the diagnostics log.
+    pub(super) fn finish_load(&mut self, index: u16) -> Result<(), String> {
+        let Some(slot) = self.slots.get_mut(&index) else { return Ok(()) };
+        let bytes = std::mem::take(&mut slot.bytes);
+        let program = match slot.program_type {
+            program_type::DECLARED => match <[u8; 8]>::try_from(bytes.as_slice()) {
+                Ok(ns) => Ok(LoadedProgram::Declared(Duration::from_ns(u64::from_le_bytes(ns)))),
+                Err(_) => Err(format!(
+                    "a declared-time program is 8 bytes, its run time in ns; got {}",
+                    bytes.len()
+                )),
+            },
+            _ => Program::load(&bytes, None).map(LoadedProgram::Ebpf).map_err(|e| e.to_string()),
+        };
+        match program {
+            Ok(program) => slot.program = Some(program),
+            Err(text) => {
+                self.slots.remove(&index);
+                return Err(text);
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, index: u16) -> Result<&ProgramSlot, Status> {
+        if index >= PROGRAM_SLOTS {
+            return Err(Status::INVALID_PROGRAM_INDEX.with_dnr());
+        }
+        self.slots.get(&index).ok_or(Status::NO_PROGRAM.with_dnr())
+    }
+
+    fn slot(&mut self, index: u16) -> Result<&mut ProgramSlot, Status> {
+        self.find(index)?;
+        Ok(self.slots.get_mut(&index).expect("it was just found"))
+    }
+
+    /// True while an execution or a worker of one, also of one that a reset forgot, may touch
+    /// device memory.
+    pub(crate) fn is_running_programs(&self) -> bool {
+        self.slots.values().any(ProgramSlot::is_in_use)
+    }
+
+    /// Empties a slot.
+    pub(crate) fn unload(&mut self, index: u16) -> Result<(), Status> {
+        let slot = self.slot(index)?;
+        if slot.active || slot.is_in_use() {
+            return Err(Status::PROGRAM_IN_USE);
+        }
+        self.slots.remove(&index);
+        Ok(())
+    }
+
+    /// Activates or deactivates a program.
+    pub(crate) fn activate(&mut self, index: u16, activate: bool) -> Result<(), Status> {
+        let active = self.slots.values().filter(|s| s.active).count();
+        let slot = self.slot(index)?;
+        match (activate, slot.active) {
+            (true, false) if slot.program.is_none() => Err(Status::INVALID_PROGRAM_DATA.with_dnr()),
+            (true, false) if active >= usize::from(ACTIVATIONS_MAX) => {
+                Err(Status::MAXIMUM_PROGRAMS_ACTIVATED)
+            }
+            (false, true) if slot.is_in_use() => Err(Status::PROGRAM_IN_USE),
+            (false, false) => Err(Status::PROGRAM_NOT_ACTIVATED.with_dnr()),
+            _ => {
+                slot.active = activate;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn lease(&self, index: u16) -> Result<ProgramLease, Status> {
+        let slot = self.find(index)?;
+        match &slot.program {
+            Some(program) if slot.active => Ok(ProgramLease {
+                program: program.clone(),
+                declared: slot.declared,
+                in_use: Arc::clone(&slot.in_use),
+            }),
+            _ => Err(Status::PROGRAM_NOT_ACTIVATED.with_dnr()),
+        }
+    }
+
+    /// Keeps a range set under the lowest free identifier from 1; 0 means "no set".
+    pub(super) fn add_set(&mut self, set: RangeSet) -> Result<u16, Status> {
+        let free = (1..=RANGE_SETS_MAX).find(|id| !self.sets.contains_key(id));
+        let id = free.ok_or(Status::MAXIMUM_MEMORY_RANGE_SETS_EXCEEDED)?;
+        self.sets.insert(id, Arc::new(set));
+        Ok(id)
+    }
+
+    /// Deletes a range set.
+    pub(crate) fn delete_set(&mut self, id: u16) -> Result<(), Status> {
+        let unknown = Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr();
+        let set = self.sets.get(&id).ok_or(unknown)?;
+        if is_in_use(set) {
+            return Err(Status::MEMORY_RANGE_SET_IN_USE);
+        }
+        self.sets.remove(&id);
+        Ok(())
+    }
+}
+
+/// A declared time of the wire: 0 = none.
+pub(super) fn declared(ns: u32) -> Option<Duration> {
+    (ns != 0).then(|| Duration::from_ns(ns.into()))
+}

@@ -1,0 +1,184 @@
+//! Admin commands of the Computational Programs command set: programs, memory range sets, job groups.
+
+use compute::{GroupError, GroupId};
+use ebpf::Range;
+use nvme_spec::command::{MemoryRangeDescriptor, program_type};
+use nvme_spec::{Nsid, Status};
+use zerocopy::FromBytes;
+
+use super::{ProgramsArrival, ProgramsNamespace, RangeSet};
+use crate::command::{GroupAction, LoadProgram, ProgramAction};
+use crate::data_pointer::{DataPointer, Segments};
+use crate::event::Tag;
+use crate::limits::{GROUP_WEIGHT_MAX, PROGRAM_SLOTS, RANGES_PER_SET_MAX};
+use crate::turn::Turn;
+use crate::waiting::Arrival;
+
+/// The namespace that a management command names: one of programs, and only with CC.CSS = 110b.
+pub(crate) fn named<'a>(
+    turn: &'a mut Turn<'_>,
+    nsid: Nsid,
+) -> Result<&'a mut ProgramsNamespace, Status> {
+    if !turn.session.has_all_sets() {
+        return Err(Status::INVALID_OPCODE.with_dnr());
+    }
+    let namespace = turn.subsystem.namespaces.programs_mut(nsid);
+    namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())
+}
+
+/// Executes a management command.
+pub(crate) fn manage(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    nsid: Nsid,
+    action: ProgramAction,
+    pointer: DataPointer,
+) -> Result<(), Status> {
+    let namespace = named(turn, nsid)?;
+    let mut result = 0;
+    match action {
+        ProgramAction::Load(load) => return begin_load(turn, tag, load, pointer),
+        ProgramAction::Unload { program_index } => namespace.unload(program_index)?,
+        ProgramAction::Activate { program_index, activate } => {
+            namespace.activate(program_index, activate)?;
+        }
+        ProgramAction::CreateRangeSet { count } => {
+            if count == 0 || count > RANGES_PER_SET_MAX {
+                return Err(Status::MAXIMUM_MEMORY_RANGES_EXCEEDED.with_dnr());
+            }
+            let len = (usize::from(count) * size_of::<MemoryRangeDescriptor>()) as u64;
+            let arrival = Arrival::Programs(ProgramsArrival::CreateRangeSet { count });
+            return turn.fetch_data(tag, pointer, len, arrival);
+        }
+        ProgramAction::DeleteRangeSet { rsid } => namespace.delete_set(rsid)?,
+        ProgramAction::Group(action) => result = manage_groups(turn, action)?,
+    }
+    turn.complete(tag, Status::SUCCESS, result);
+    Ok(())
+}
+
+/// Job Group Management; returns dword 0. The groups are the drive's: every programs namespace names the same.
+fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status> {
+    let engine = &mut turn.subsystem.engine;
+    let checked = |weight: u16| match weight {
+        1..=GROUP_WEIGHT_MAX => Ok(weight),
+        _ => Err(Status::INVALID_FIELD.with_dnr()),
+    };
+    let named = |group: u16| {
+        let group = u8::try_from(group).map_err(|_| Status::INVALID_JOB_GROUP.with_dnr())?;
+        Ok(GroupId(group))
+    };
+    let done = match action {
+        GroupAction::Create { weight } => {
+            let group = engine.create_group(checked(weight)?);
+            let group = group.ok_or(Status::MAXIMUM_JOB_GROUPS_EXCEEDED)?;
+            return Ok(group.0.into());
+        }
+        GroupAction::Delete { group } => engine.delete_group(named(group)?),
+        GroupAction::Change { group, weight } => {
+            engine.set_group_weight(named(group)?, checked(weight)?)
+        }
+    };
+    match done {
+        Ok(()) => Ok(0),
+        Err(GroupError::Unknown) => Err(Status::INVALID_JOB_GROUP.with_dnr()),
+        Err(GroupError::InUse) => Err(Status::JOB_GROUP_IN_USE),
+    }
+}
+
+/// Starts a Load Program command.
+fn begin_load(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    load: LoadProgram,
+    pointer: DataPointer,
+) -> Result<(), Status> {
+    let len = u64::from(load.len);
+    if load.program_index >= PROGRAM_SLOTS {
+        return Err(Status::INVALID_PROGRAM_INDEX.with_dnr());
+    }
+    if !matches!(load.program_type, program_type::EBPF | program_type::DECLARED) {
+        return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
+    }
+    let bytes_max = turn.subsystem.config.transfer_bytes_max;
+    if len == 0 || len > bytes_max || load.identifier_type > 1 {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    if u64::from(load.offset) + len > u64::from(load.program_bytes) {
+        return Err(Status::PROGRAM_TOO_BIG.with_dnr());
+    }
+    turn.fetch_data(tag, pointer, len, Arrival::Programs(ProgramsArrival::Load(load)))
+}
+
+/// A piece of a program has arrived.
+pub(super) fn program_arrived(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    nsid: Nsid,
+    segments: &Segments,
+    load: &LoadProgram,
+) -> Result<(), Status> {
+    let mut bytes = vec![0; load.len as usize];
+    segments.read(&*turn.host, &mut bytes)?;
+    let namespace = named(turn, nsid)?;
+    let whole = match namespace.load_piece(load, &bytes) {
+        Ok(whole) => whole,
+        Err(status) => {
+            let (offset, index) = (load.offset, load.program_index);
+            let text = format!(
+                "piece at byte {offset} of program {index} refused: {}; pieces come in order, from offset 0, to an empty slot",
+                status.name()
+            );
+            namespace.text.set_diagnostics(index, &text);
+            return Err(status);
+        }
+    };
+    if whole && let Err(text) = namespace.finish_load(load.program_index) {
+        namespace.text.set_diagnostics(load.program_index, &text);
+        return Err(Status::INVALID_PROGRAM_DATA.with_dnr());
+    }
+    turn.complete(tag, Status::SUCCESS, 0);
+    Ok(())
+}
+
+/// The descriptors of a new range set have arrived.
+pub(super) fn range_set_arrived(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    nsid: Nsid,
+    segments: &Segments,
+    count: u8,
+) -> Result<(), Status> {
+    let mut list = vec![0; usize::from(count) * size_of::<MemoryRangeDescriptor>()];
+    segments.read(&*turn.host, &mut list)?;
+    let set = resolve_ranges(turn, &list)?;
+    let id = named(turn, nsid)?.add_set(set)?;
+    turn.complete(tag, Status::SUCCESS, id.into());
+    Ok(())
+}
+
+/// Turns range descriptors into ranges of device memory. Ranges are byte-granular and must
+/// not overlap within a set.
+pub(super) fn resolve_ranges(turn: &Turn<'_>, list: &[u8]) -> Result<RangeSet, Status> {
+    let mut set = RangeSet::default();
+    for entry in list.chunks_exact(size_of::<MemoryRangeDescriptor>()) {
+        let entry = MemoryRangeDescriptor::read_from_bytes(entry).expect("32 bytes each");
+        let nsid = Nsid(entry.nsid.get());
+        let namespace = turn.subsystem.namespaces.memory(nsid);
+        let namespace = namespace.ok_or(Status::INVALID_MEMORY_NAMESPACE.with_dnr())?;
+        let extent = namespace.extent(entry.start.get(), entry.length.get().into());
+        let extent = extent.map_err(|_| Status::INVALID_MEMORY_RANGE_SET.with_dnr())?;
+        let (offset, len) = (extent.start, extent.len);
+        let mut others = set.ranges.iter().zip(&set.nsids).filter(|(_, other)| **other == nsid);
+        if others.any(|(r, _)| offset < r.offset + r.len && r.offset < extent.end()) {
+            return Err(Status::OVERLAPPING_MEMORY_RANGES.with_dnr());
+        }
+        let memory = namespace.memory.clone();
+        set.ranges.push(Range { memory, offset, len, writable: true });
+        set.nsids.push(nsid);
+    }
+    if set.ranges.len() > usize::from(RANGES_PER_SET_MAX) {
+        return Err(Status::MAXIMUM_MEMORY_RANGES_EXCEEDED.with_dnr());
+    }
+    Ok(set)
+}

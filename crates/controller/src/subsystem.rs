@@ -1,0 +1,66 @@
+//! The NVM subsystem: namespaces, and what they share - the models, the clock's events, the logs.
+
+use simtime::EventQueue;
+use ssd::Ssd;
+
+use crate::admin::background::Background;
+use crate::admin::log_pages::Logs;
+use crate::config::{Config, ConfigError};
+use crate::event::Event;
+use crate::link::Link;
+use crate::namespace::Namespaces;
+use crate::work::Outbox;
+
+/// Everything that is not one controller's.
+#[derive(Debug)]
+pub(crate) struct Subsystem {
+    pub(crate) config: Config,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) ssd: Ssd,
+    pub(crate) engine: compute::Engine,
+    /// Link between flash and device memory.
+    pub(crate) internal: Link,
+    pub(crate) background: Background,
+    pub(crate) logs: Logs,
+    pub(crate) events: EventQueue<Event>,
+    pub(crate) outbox: Outbox,
+    /// Bytes on their way through the controller, kept to save allocations.
+    pub(crate) scratch: Vec<u8>,
+    /// Bytes of a flash page, as a power of two.
+    pub(crate) page_bits: u32,
+}
+
+impl Subsystem {
+    pub(crate) fn new(config: Config, ssd: Ssd) -> Result<Self, ConfigError> {
+        let namespaces = Namespaces::new(&config, ssd.geometry())?;
+        Ok(Self {
+            namespaces,
+            page_bits: ssd.geometry().page_bytes.trailing_zeros(),
+            ssd,
+            engine: compute::Engine::new(&config.compute),
+            internal: Link::new(config.internal_link),
+            background: Background::default(),
+            logs: Logs::default(),
+            events: EventQueue::new(),
+            outbox: Outbox::default(),
+            scratch: Vec::new(),
+            config,
+        })
+    }
+
+    /// True if the drive acknowledges writes before they are in flash, if the host lets it.
+    pub(crate) fn has_write_cache(&self) -> bool {
+        self.config.flash.write_buffer_bytes > 0
+    }
+
+    /// The power went, and is there again: what is volatile is lost. The flash is cut by the caller.
+    pub(crate) fn power_lost(&mut self, is_recording: bool) {
+        self.outbox = Outbox::default();
+        // Nothing is due any more: what reminds of something must know it.
+        self.events = EventQueue::new();
+        self.internal = Link::new(self.config.internal_link);
+        self.engine = compute::Engine::new(&self.config.compute);
+        self.engine.set_recording(is_recording);
+        self.namespaces.power_lost();
+    }
+}

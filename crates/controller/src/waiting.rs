@@ -1,0 +1,102 @@
+//! What a command in flight waits for: one arm for each kind of namespace, and those of the controller itself.
+
+use crate::data_pointer::Segments;
+use crate::event::Tag;
+use crate::inflight::{Reserved, Wait};
+use crate::namespace::memory::waiting::{MemoryArrival, MemoryWait};
+use crate::namespace::nvm::waiting::{NvmArrival, NvmWait};
+use crate::namespace::programs::{ProgramsArrival, RunningJob};
+
+use crate::command::NamespaceAction;
+
+/// What a command waits for.
+#[derive(Debug, Default)]
+pub(crate) enum Waiting {
+    /// Nothing but its completion time.
+    #[default]
+    Completion,
+    /// Data on its way from the host, or between flash and device memory.
+    Data {
+        segments: Segments,
+        arrival: Box<Arrival>,
+    },
+    Nvm(NvmWait),
+    Memory(MemoryWait),
+    /// A job on the compute units.
+    Job(Box<RunningJob>),
+    /// Something to tell the host.
+    Event,
+    /// Namespaces being formatted.
+    Format,
+}
+
+/// What a command does when the data it waits for has arrived: its owner knows.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Nvm(NvmArrival),
+    Memory(MemoryArrival),
+    Programs(ProgramsArrival),
+    Admin(AdminArrival),
+}
+
+/// Data of admin commands that are the controller's or the subsystem's.
+#[derive(Debug)]
+pub(crate) enum AdminArrival {
+    Timestamp,
+    HostBehavior,
+    /// The specification of a new namespace, or a list of controllers.
+    Namespaces(NamespaceAction),
+}
+
+impl Wait for Waiting {
+    #[inline]
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Completion)
+    }
+}
+
+impl Waiting {
+    /// The write of the fused pair whose compare this is.
+    pub(crate) fn fused_write(&self) -> Option<Tag> {
+        let write = match self {
+            Self::Nvm(NvmWait::Checking(check)) => check.write.as_ref(),
+            Self::Data { arrival, .. } => match &**arrival {
+                Arrival::Nvm(NvmArrival::Compare { write, .. }) => write.as_ref(),
+                _ => None,
+            },
+            _ => None,
+        };
+        write.map(|write| write.tag)
+    }
+
+    /// True if blocks are being copied, of whichever namespace.
+    pub(crate) fn copies_blocks(&self) -> bool {
+        matches!(
+            self,
+            Self::Nvm(NvmWait::Copying { .. }) | Self::Memory(MemoryWait::Copying { .. })
+        )
+    }
+}
+
+impl From<NvmWait> for Waiting {
+    #[inline]
+    fn from(wait: NvmWait) -> Self {
+        Self::Nvm(wait)
+    }
+}
+
+impl Arrival {
+    /// What the command will ask of flash pages of this size.
+    pub(crate) fn reserved(&self, page_bits: u32) -> Reserved {
+        match self {
+            Self::Nvm(arrival) => arrival.reserved(page_bits),
+            Self::Memory(arrival) => arrival.reserved(page_bits),
+            Self::Programs(_) | Self::Admin(_) => Reserved::default(),
+        }
+    }
+
+    /// True if the flash is asked for more than reads only later: what is noted stays until then.
+    pub(crate) fn reads_first(&self) -> bool {
+        matches!(self, Self::Nvm(arrival) if arrival.reads_first())
+    }
+}
