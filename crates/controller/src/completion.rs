@@ -13,14 +13,23 @@ impl Controller {
     /// Ends the commands that a turn left to end at once.
     #[inline]
     pub(crate) fn post_ready(&mut self, host: &mut dyn HostMemory) {
-        if self.session.ready.is_empty() {
-            return;
+        match self.session.ready.len() {
+            0 => {}
+            // What is common needs no list of its own.
+            1 => {
+                if let Some(tag) = self.session.ready.pop() {
+                    self.post(host, tag);
+                }
+            }
+            _ => self.post_all_ready(host),
         }
-        let mut ready = std::mem::take(&mut self.session.ready);
-        for tag in ready.drain(..) {
+    }
+
+    #[cold]
+    fn post_all_ready(&mut self, host: &mut dyn HostMemory) {
+        for tag in std::mem::take(&mut self.session.ready) {
             self.post(host, tag);
         }
-        self.session.ready = ready;
     }
 
     /// Ends a command whose time has come.

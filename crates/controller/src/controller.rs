@@ -74,7 +74,7 @@ impl Controller {
         Ok(Self {
             queues: Queues::new(config.queue_pairs_max),
             // What the configuration lists is attached.
-            session: Session::new(config, subsystem.namespaces.ids()),
+            session: Session::new(config, subsystem.namespaces.ids().collect()),
             subsystem,
             is_saturated: false,
             shutdowns: 0,

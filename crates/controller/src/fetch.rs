@@ -292,7 +292,7 @@ impl Turn<'_> {
         self.check_no_sanitize()?;
         check_nsid(nsid)?;
         let namespaces = &self.subsystem.namespaces;
-        let attached = self.session.attached.contains(&nsid);
+        let attached = self.session.attached.contains(nsid);
         let Some(namespace) = namespaces.get(nsid).filter(|_| attached) else {
             // The identifier is one that a namespace can have, and none has here.
             return Err(Status::INVALID_FIELD.with_dnr());
@@ -310,7 +310,7 @@ impl Turn<'_> {
     #[inline]
     fn attached_nvm(&self, nsid: Nsid) -> Option<&NvmNamespace> {
         let namespace = self.subsystem.namespaces.nvm(nsid)?;
-        self.session.attached.contains(&nsid).then_some(namespace)
+        self.session.attached.contains(nsid).then_some(namespace)
     }
 
     /// Begins a pair whose opcodes and namespace were checked.

@@ -23,6 +23,7 @@
 mod admin;
 mod arbiter;
 mod async_event;
+mod attachments;
 mod command;
 mod completion;
 mod config;

@@ -5,7 +5,7 @@ pub(crate) mod nvm;
 pub(crate) mod programs;
 pub(crate) mod space;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nvme_spec::{CommandSet, Nsid, Status};
 use ssd::Geometry;
@@ -164,8 +164,8 @@ impl Namespaces {
     }
 
     /// Identifiers of all namespaces.
-    pub(crate) fn ids(&self) -> BTreeSet<Nsid> {
-        self.iter().map(|(nsid, _)| nsid).collect()
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Nsid> + '_ {
+        self.iter().map(|(nsid, _)| nsid)
     }
 
     /// Every NVM namespace, by identifier.

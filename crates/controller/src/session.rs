@@ -9,6 +9,7 @@ use simtime::Instant;
 
 use crate::admin::keep_alive::KeepAlive;
 use crate::async_event::{AsyncEvents, Notice};
+use crate::attachments::Attachments;
 use crate::config::Config;
 use crate::event::Tag;
 use crate::features::Features;
@@ -25,7 +26,7 @@ pub(crate) struct Session {
     pub(crate) features: Features,
     pub(crate) inflight: InFlightTable<Waiting>,
     /// Namespaces that are attached to it. It outlives resets.
-    pub(crate) attached: BTreeSet<Nsid>,
+    pub(crate) attached: Attachments,
     /// Namespaces whose Identify data changed since the host read the list.
     pub(crate) changed_namespaces: BTreeSet<Nsid>,
     pub(crate) async_events: AsyncEvents,
@@ -44,7 +45,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(config: &Config, attached: BTreeSet<Nsid>) -> Self {
+    pub(crate) fn new(config: &Config, attached: Attachments) -> Self {
         Self {
             registers: Registers::default(),
             features: Features::default(),

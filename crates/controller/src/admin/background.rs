@@ -4,7 +4,7 @@
 //! A format is a command in flight; commands to its namespaces are refused until it is over, and
 //! those in flight are ended first. Sanitize and self-test go on after their commands completed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use nvme_spec::{AdminOpcode, Nsid, SanitizeLog, SelfTestLog, SelfTestResult, Status};
 use simtime::{Duration, EventQueue, Instant};
@@ -12,6 +12,7 @@ use ssd::Lpn;
 use zerocopy::FromZeros;
 
 use crate::async_event::Notice;
+use crate::attachments::Attachments;
 use crate::command::{Erase, Format, SanitizeAction, SelfTest};
 use crate::event::{Event, Tag};
 use crate::inflight::InFlight;
@@ -225,9 +226,9 @@ impl Subsystem {
     }
 
     /// Those of a controller's namespaces that are NVM namespaces and that a command names.
-    fn named_nvm(&self, attached: &BTreeSet<Nsid>, nsid: Nsid) -> Vec<Nsid> {
+    fn named_nvm(&self, attached: &Attachments, nsid: Nsid) -> Vec<Nsid> {
         let all = self.namespaces.nvm_all().map(|namespace| namespace.nsid);
-        all.filter(|id| (nsid == Nsid::ALL || *id == nsid) && attached.contains(id)).collect()
+        all.filter(|id| (nsid == Nsid::ALL || *id == nsid) && attached.contains(*id)).collect()
     }
 
     fn remind_of_format(&mut self) {
@@ -398,7 +399,7 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
 /// Starts or aborts a self-test.
 pub(crate) fn self_test(turn: &mut Turn<'_>, nsid: Nsid, test: SelfTest) -> Result<(), Status> {
     let is_known = matches!(nsid, Nsid::NONE | Nsid::ALL)
-        || (turn.session.attached.contains(&nsid) && turn.subsystem.namespaces.get(nsid).is_some());
+        || (turn.session.attached.contains(nsid) && turn.subsystem.namespaces.get(nsid).is_some());
     if !is_known {
         return Err(Status::INVALID_NAMESPACE.with_dnr());
     }

@@ -112,7 +112,7 @@ fn set_of_namespaces(
     }
     let session = &mut *turn.session;
     for namespace in turn.subsystem.namespaces.nvm_all_mut() {
-        let is_attached = session.attached.contains(&namespace.nsid);
+        let is_attached = session.attached.contains(namespace.nsid);
         if !is_attached || (nsid != Nsid::ALL && nsid != namespace.nsid) {
             continue;
         }
@@ -237,7 +237,7 @@ pub(crate) fn check_namespace(
     if !turn.subsystem.has_feature(id) {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
-    let exists = turn.session.attached.contains(&nsid);
+    let exists = turn.session.attached.contains(nsid);
     let is_nvm = exists && turn.subsystem.namespaces.nvm(nsid).is_some();
     let verdict = match (is_namespace_specific(id), is_set) {
         (true, _) if is_nvm => Ok(()),

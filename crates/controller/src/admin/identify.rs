@@ -64,7 +64,7 @@ pub(crate) fn look_up_time(turn: &Turn<'_>, command: &Identify) -> Duration {
     if command.cns != cns::NAMESPACE_DESCRIPTORS {
         return Duration::default();
     }
-    let before = turn.session.attached.range(..command.nsid).count();
+    let before = turn.session.attached.count_below(command.nsid);
     LOOK_UP * before.min(LOOK_UPS_MAX) as u64
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
     // A namespace that is attached, or none: what says that (Base 2.1, section 3.2.1.5).
     let active = || {
         check_nsid(nsid)?;
-        Ok(subsystem.namespaces.get(nsid).filter(|_| session.attached.contains(&nsid)))
+        Ok(subsystem.namespaces.get(nsid).filter(|_| session.attached.contains(nsid)))
     };
     let allocated = || {
         check_nsid(nsid)?;
@@ -92,9 +92,9 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         cns::ALLOCATED_NAMESPACE => {
             allocated()?.map_or_else(nothing, |n| Ok(nvm_page(subsystem, n)))
         }
-        cns::ACTIVE_NAMESPACES => list(subsystem, nsid, |id, _| session.attached.contains(&id)),
+        cns::ACTIVE_NAMESPACES => list(subsystem, nsid, |id, _| session.attached.contains(id)),
         cns::CSI_ACTIVE_NAMESPACES => {
-            list(subsystem, nsid, |id, set| set == csi && session.attached.contains(&id))
+            list(subsystem, nsid, |id, set| set == csi && session.attached.contains(id))
         }
         cns::ALLOCATED_NAMESPACES => list(subsystem, nsid, |_, _| true),
         cns::CSI_ALLOCATED_NAMESPACES => list(subsystem, nsid, |_, set| set == csi),
@@ -109,7 +109,7 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         cns::CSI_ALLOCATED_NAMESPACE => csi_page(allocated()?, csi),
         cns::ATTACHED_CONTROLLERS => {
             check_nsid(nsid)?;
-            Ok(controllers(session.attached.contains(&nsid)))
+            Ok(controllers(session.attached.contains(nsid)))
         }
         cns::CONTROLLERS => Ok(controllers(true)),
         cns::CSI_CONTROLLER if csi == CommandSet::NVM => {

@@ -204,7 +204,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
     }
     // The others are the controller's or the subsystem's, for which tools send no namespace, all, or the one they were given.
     let is_known = matches!(command.nsid, Nsid::NONE | Nsid::ALL)
-        || turn.session.attached.contains(&command.nsid);
+        || turn.session.attached.contains(command.nsid);
     if !is_known {
         return Err(Status::INVALID_NAMESPACE.with_dnr());
     }

@@ -117,7 +117,7 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
     for nsid in nsids {
         turn.subsystem.empty(turn.now, nsid);
         turn.subsystem.namespaces.delete_nvm(nsid);
-        if turn.session.attached.remove(&nsid) {
+        if turn.session.attached.remove(nsid) {
             turn.session.namespace_changed(nsid);
         }
     }
@@ -136,7 +136,7 @@ fn check_list(list: &ControllerList) -> Result<(), Status> {
 fn attach(turn: &mut Turn<'_>, nsid: Nsid, list: &ControllerList) -> Result<(), Status> {
     check_list(list)?;
     let nsids = nvm_ids(turn, nsid)?;
-    if nsid != Nsid::ALL && turn.session.attached.contains(&nsid) {
+    if nsid != Nsid::ALL && turn.session.attached.contains(nsid) {
         return Err(Status::NAMESPACE_ALREADY_ATTACHED.with_dnr());
     }
     for nsid in nsids {
@@ -151,16 +151,16 @@ fn attach(turn: &mut Turn<'_>, nsid: Nsid, list: &ControllerList) -> Result<(), 
 fn detach(turn: &mut Turn<'_>, nsid: Nsid, list: &ControllerList) -> Result<(), Status> {
     check_list(list)?;
     let mut nsids = nvm_ids(turn, nsid)?;
-    if nsid != Nsid::ALL && !turn.session.attached.contains(&nsid) {
+    if nsid != Nsid::ALL && !turn.session.attached.contains(nsid) {
         return Err(Status::NAMESPACE_NOT_ATTACHED.with_dnr());
     }
-    nsids.retain(|nsid| turn.session.attached.contains(nsid));
+    nsids.retain(|nsid| turn.session.attached.contains(*nsid));
     if turn.subsystem.namespaces.nvm_all().any(|n| nsids.contains(&n.nsid) && n.is_formatting) {
         return Err(Status::FORMAT_IN_PROGRESS);
     }
     end_users(turn, &nsids, Status::INVALID_NAMESPACE.with_dnr());
     for nsid in nsids {
-        turn.session.attached.remove(&nsid);
+        turn.session.attached.remove(nsid);
         turn.session.namespace_changed(nsid);
     }
     Ok(())
