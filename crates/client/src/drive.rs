@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
     CommandSet, IDENTIFY_SIZE, IdentifyController, IdentifyNamespaceMemory, IdentifyNamespaceNvm,
-    PAGE_SIZE, Status, SubmissionEntry,
+    PAGE_SIZE, Status, SubmissionEntry, cns,
 };
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
 
 use crate::commands;
+use crate::namespaces::{NamespaceIds, addressed};
 use crate::transport::{
     Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
 };
@@ -77,6 +79,10 @@ pub enum DriveError {
     Empty(&'static str),
     #[error("blocks {first} and {count} more: the drive has {blocks}")]
     BeyondBlocks { first: u64, count: u64, blocks: u64 },
+    #[error(
+        "namespace {0}: the drive has none with this identifier; `nvme list-ns` shows which there are"
+    )]
+    NoNamespace(u32),
     #[error("{0} is beyond what a command can say")]
     TooMuch(String),
 }
@@ -103,6 +109,8 @@ pub struct Geometry {
     pub transfer_bytes_max: u64,
     /// Most blocks that a Copy command writes.
     pub copy_blocks_max: u64,
+    /// The namespaces that this is about.
+    pub namespaces: NamespaceIds,
 }
 
 /// A drive, by whatever way.
@@ -135,6 +143,7 @@ impl Drive {
         let metadata = std::fs::metadata(path)
             .map_err(|cause| TransportError::Open { path: name.clone(), cause })?;
         let kind = metadata.file_type();
+        let mut named = None;
         let transport: Box<dyn Submit + Send> = if kind.is_socket() {
             // As much as all commands under way can need; the machine provides what is used of it.
             let memory_bytes = 2 << 30;
@@ -147,38 +156,90 @@ impl Drive {
                 .map_err(|cause| TransportError::Socket { path: name.clone(), cause })?;
             Box::new(Direct::new(Driver::new(port, 1, entries)?))
         } else if kind.is_char_device() || kind.is_block_device() {
-            Box::new(Passthrough::open(path, options)?)
+            let transport = Passthrough::open(path, options)?;
+            named = transport.named();
+            Box::new(transport)
         } else {
             let reason = "neither a device nor a socket".to_owned();
             return Err(TransportError::NoDrive { path: name, reason }.into());
         };
         let mut drive = Self::new(transport, UNKNOWN);
-        drive.geometry = drive.identify_geometry(&name)?;
+        drive.geometry.namespaces = drive.first_namespaces(&name)?;
+        match named {
+            Some(nsid) => drive.use_namespace(nsid)?,
+            None => drive.geometry = drive.identify_geometry(&name)?,
+        }
         Ok(drive)
     }
 
-    /// Asks a drive what it is like, and whether it is one of these.
-    fn identify_geometry(&mut self, path: &str) -> DriveResult<Geometry> {
-        for (nsid, set) in [
-            (NVM_NSID, CommandSet::NVM),
-            (MEMORY_NSID, CommandSet::MEMORY),
-            (COMPUTE_NSID, CommandSet::PROGRAMS),
+    /// From now on works with another namespace of its kind: blocks, memory or programs. Before, it is the first of each.
+    ///
+    /// # Errors
+    /// If the drive has no such namespace.
+    pub fn use_namespace(&mut self, nsid: u32) -> DriveResult<()> {
+        let mut namespaces = self.geometry.namespaces;
+        let mut is_known = false;
+        for (set, place) in [
+            (CommandSet::NVM, &mut namespaces.nvm),
+            (CommandSet::MEMORY, &mut namespaces.memory),
+            (CommandSet::PROGRAMS, &mut namespaces.programs),
         ] {
-            // Not the descriptors (CNS 03h): this drive takes its time for them.
-            let found = match self.identify(7, nsid - 1, set) {
-                Ok(list) => list[..4] == nsid.to_le_bytes(),
-                Err(DriveError::Failed(_)) => false,
-                Err(error) => return Err(error),
-            };
-            if !found {
-                let reason = format!(
-                    "namespace {nsid} is not of command set {}: not a computational storage drive",
-                    set.0
-                );
-                return Err(TransportError::NoDrive { path: path.to_owned(), reason }.into());
+            if nsid > 0 && self.namespace_after(nsid - 1, set)? == Some(nsid) {
+                *place = nsid;
+                is_known = true;
             }
         }
-        let page = self.identify(1, 0, CommandSet::NVM)?;
+        if !is_known {
+            return Err(DriveError::NoNamespace(nsid));
+        }
+        let before = std::mem::replace(&mut self.geometry.namespaces, namespaces);
+        match self.identify_geometry(&format!("namespace {nsid}")) {
+            Ok(geometry) => {
+                self.geometry = geometry;
+                Ok(())
+            }
+            Err(error) => {
+                self.geometry.namespaces = before;
+                Err(error)
+            }
+        }
+    }
+
+    /// The first namespace of a command set above an identifier.
+    fn namespace_after(&mut self, nsid: u32, set: CommandSet) -> DriveResult<Option<u32>> {
+        // Not the descriptors (CNS 03h): this drive takes its time for them.
+        match self.identify(cns::CSI_ACTIVE_NAMESPACES, nsid, set) {
+            Ok(list) => {
+                let (first, _) = U32::read_from_prefix(&list).expect("a page is enough");
+                Ok((first.get() != 0).then_some(first.get()))
+            }
+            Err(DriveError::Failed(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first namespace of each kind.
+    fn first_namespaces(&mut self, path: &str) -> DriveResult<NamespaceIds> {
+        let mut first = |set: CommandSet| -> DriveResult<u32> {
+            self.namespace_after(0, set)?.ok_or_else(|| {
+                let reason = format!(
+                    "it has no namespace of command set {}: not a computational storage drive",
+                    set.0
+                );
+                TransportError::NoDrive { path: path.to_owned(), reason }.into()
+            })
+        };
+        Ok(NamespaceIds {
+            nvm: first(CommandSet::NVM)?,
+            memory: first(CommandSet::MEMORY)?,
+            programs: first(CommandSet::PROGRAMS)?,
+        })
+    }
+
+    /// Asks a drive what its namespaces are like.
+    fn identify_geometry(&mut self, path: &str) -> DriveResult<Geometry> {
+        let namespaces = self.geometry.namespaces;
+        let page = self.identify(cns::CONTROLLER, 0, CommandSet::NVM)?;
         let (controller, _) =
             IdentifyController::read_from_prefix(&page).expect("a page is enough");
         // 2^MDTS pages; 0 = no limit.
@@ -186,14 +247,14 @@ impl Drive {
             0 => u64::MAX,
             power => PAGE_SIZE.checked_shl(power.into()).unwrap_or(u64::MAX),
         };
-        let page = self.identify(0, NVM_NSID, CommandSet::NVM)?;
+        let page = self.identify(cns::NAMESPACE, namespaces.nvm, CommandSet::NVM)?;
         let (nvm, _) = IdentifyNamespaceNvm::read_from_prefix(&page).expect("a page is enough");
         let format = nvm.lbaf[usize::from(nvm.flbas & 0xF)];
         if !(9..=16).contains(&format.lbads) {
             let reason = format!("blocks of 2^{} bytes are none", format.lbads);
             return Err(TransportError::NoDrive { path: path.to_owned(), reason }.into());
         }
-        let page = self.identify(5, MEMORY_NSID, CommandSet::MEMORY)?;
+        let page = self.identify(cns::CSI_NAMESPACE, namespaces.memory, CommandSet::MEMORY)?;
         let (memory, _) =
             IdentifyNamespaceMemory::read_from_prefix(&page).expect("a page is enough");
         Ok(Geometry {
@@ -202,6 +263,7 @@ impl Drive {
             memory_bytes: memory.nsze_bytes.get(),
             transfer_bytes_max: mdts.min(self.transport.data_bytes_max()),
             copy_blocks_max: u64::from(nvm.mcl.get()).min(nvm.mssrl.get().into()).max(1),
+            namespaces,
         })
     }
 }
@@ -225,6 +287,7 @@ const UNKNOWN: Geometry = Geometry {
     memory_bytes: 0,
     transfer_bytes_max: PAGE_SIZE,
     copy_blocks_max: 1,
+    namespaces: NamespaceIds { nvm: NVM_NSID, memory: MEMORY_NSID, programs: COMPUTE_NSID },
 };
 
 impl<T: Submit> Drive<T> {
@@ -319,6 +382,21 @@ impl<T: Submit> Drive<T> {
         }
     }
 
+    /// A command of the NVM namespace in use.
+    fn of_blocks(&self, entry: SubmissionEntry) -> SubmissionEntry {
+        addressed(entry, self.geometry.namespaces.nvm)
+    }
+
+    /// A command of the memory namespace in use.
+    fn of_memory(&self, entry: SubmissionEntry) -> SubmissionEntry {
+        addressed(entry, self.geometry.namespaces.memory)
+    }
+
+    /// A command of the programs namespace in use.
+    fn of_programs(&self, entry: SubmissionEntry) -> SubmissionEntry {
+        addressed(entry, self.geometry.namespaces.programs)
+    }
+
     /// Runs a command and makes an error of an error status.
     fn run(
         &mut self,
@@ -327,7 +405,7 @@ impl<T: Submit> Drive<T> {
         entry: SubmissionEntry,
         data: Data,
     ) -> DriveResult<Done> {
-        let ticket = self.start(Command { name, lane, entry, data })?;
+        let ticket = self.start(Command { name, lane, entry, data, is_execution: false })?;
         succeeded(name, self.wait_for(ticket)?)
     }
 

@@ -36,6 +36,7 @@ mod direct;
 mod drive;
 mod driver;
 mod memory;
+mod namespaces;
 mod passthrough;
 mod port;
 mod queue;
@@ -50,6 +51,7 @@ pub use drive::{
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};
+pub use namespaces::NamespaceIds;
 pub use passthrough::Passthrough;
 pub use port::Port;
 pub use queue::{CompletionQueueOptions, SubmissionQueueOptions};

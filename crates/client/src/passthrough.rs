@@ -10,8 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nvme_spec::namespace::COMPUTE_NSID;
-use nvme_spec::{PAGE_SIZE, ProgramOpcode, Status};
+use nvme_spec::{PAGE_SIZE, Status};
 
 use crate::transport::{
     Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
@@ -55,6 +54,8 @@ pub struct Passthrough {
     controller: File,
     /// Namespaces by identifier.
     namespaces: HashMap<u32, File>,
+    /// The namespace that it was opened by.
+    named: Option<u32>,
     under_way: HashMap<u64, UnderWay>,
     /// How many of those are admin commands.
     admin_under_way: usize,
@@ -89,6 +90,13 @@ impl Passthrough {
             .ok_or_else(|| no_drive("not the name of an NVMe device"))?;
         let folder = path.parent().unwrap_or(Path::new("/dev"));
         let controller = open(&folder.join(format!("nvme{number}")))?;
+        let named = if path.file_name() == Some(format!("nvme{number}").as_ref()) {
+            None
+        } else {
+            // A block device or a generic one: both say which namespace they are.
+            let cause = |cause| TransportError::Open { path: name.clone(), cause };
+            Some(kernel::namespace_id(&open(path)?).map_err(cause)?)
+        };
         let mut namespaces = HashMap::new();
         for device in generic_devices(folder, number) {
             let file = open(&device)?;
@@ -121,11 +129,17 @@ impl Passthrough {
             slots,
             controller,
             namespaces,
+            named,
             under_way: HashMap::new(),
             admin_under_way: 0,
             depth: depth.into(),
             next: 0,
         })
+    }
+
+    /// The namespace that the drive was opened by, if it was not opened by its controller.
+    pub(crate) fn named(&self) -> Option<u32> {
+        self.named
     }
 
     /// A place for a command's data, by a ring that knows the registered memory or not.
@@ -219,7 +233,7 @@ impl Submit for Passthrough {
         if self.under_way.len() >= self.depth {
             return Err(TransportError::Full(self.depth));
         }
-        let Command { name, lane, entry, data } = command;
+        let Command { name, lane, entry, data, is_execution } = command;
         let nsid = entry.nsid.get();
         if lane == Lane::Io && !self.namespaces.contains_key(&nsid) {
             return Err(TransportError::NoNamespace(nsid));
@@ -227,9 +241,7 @@ impl Submit for Passthrough {
         let is_first_ring = lane == Lane::Io || self.admin_ring.is_none();
         let (data_len, receives) = (data.byte_count(), data.received());
         let mut buffer = self.buffer(data, is_first_ring);
-        let is_execute =
-            lane == Lane::Io && nsid == COMPUTE_NSID && entry.opcode == ProgramOpcode::EXECUTE.0;
-        let timeout_ms = if is_execute { EXECUTE_TIMEOUT_MS } else { 0 };
+        let timeout_ms = if is_execution { EXECUTE_TIMEOUT_MS } else { 0 };
         let number = self.next;
         let (bytes, is_registered) = match (&mut buffer, &mut self.slots) {
             (Buffer::Registered(slot), Some(slots)) => (slots.bytes(slot, data_len), true),

@@ -70,6 +70,8 @@ pub struct Command {
     pub entry: SubmissionEntry,
     /// Its data.
     pub data: Data,
+    /// It executes a program, which may take longer than other commands.
+    pub is_execution: bool,
 }
 
 /// Names a command that is under way.

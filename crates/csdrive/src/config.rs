@@ -4,14 +4,16 @@
 mod cemu;
 mod femu;
 mod keys;
+mod namespaces;
 mod value;
 
 use std::path::{Path, PathBuf};
 
 use crate::report::tell;
-use controller::Config;
+use controller::{Config, NamespaceKind};
 
 pub(crate) use keys::{KEYS, Key};
+pub(crate) use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
 pub(crate) use value::{parse_integer, parse_size};
 
 /// A configuration that cannot be used.
@@ -52,9 +54,51 @@ pub(crate) struct Sources {
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) warnings: Vec<String>,
+    namespaces: namespaces::List,
+    /// `drive.capacity` was set.
+    is_capacity_given: bool,
 }
 
 impl Loaded {
+    /// Sets one key.
+    fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
+        if let Some(name) = name.strip_prefix("namespace.") {
+            return self.namespaces.set_named(name, text);
+        }
+        self.is_capacity_given |= name == CAPACITY;
+        set(&mut self.config, name, text)
+    }
+
+    /// The configuration for a command that works on the first namespace of each kind: the short keys say what they are
+    /// like.
+    pub(crate) fn for_one_of_each(&self) -> Result<Config, Error> {
+        let mut config = self.config.clone();
+        let list = config.namespace_list();
+        let needed = |kind: &'static str| Error::Value {
+            key: "namespace.kind".into(),
+            value: String::new(),
+            reason: format!(
+                "this command needs a namespace of each kind; list one of kind {kind:?}"
+            ),
+        };
+        let first = |find: fn(&NamespaceKind) -> Option<(u64, u32)>| {
+            list.iter().find_map(|namespace| find(&namespace.kind))
+        };
+        let nvm = first(|kind| match kind {
+            NamespaceKind::Nvm { bytes, block_bytes } => Some((*bytes, *block_bytes)),
+            _ => None,
+        });
+        let memory = first(|kind| match kind {
+            NamespaceKind::Memory { bytes } => Some((*bytes, 0)),
+            _ => None,
+        });
+        let programs = first(|kind| matches!(kind, NamespaceKind::Programs).then_some((0, 0)));
+        programs.ok_or_else(|| needed("compute"))?;
+        config.memory_bytes = memory.ok_or_else(|| needed("memory"))?.0;
+        config.block_bytes = nvm.ok_or_else(|| needed("nvm"))?.1;
+        Ok(config)
+    }
+
     /// Prints the remarks to standard error, where they do not mix with results.
     pub(crate) fn print_notes(&self) {
         for note in &self.warnings {
@@ -66,7 +110,12 @@ impl Loaded {
 impl Sources {
     /// Reads all sources and checks the result.
     pub(crate) fn load(&self) -> Result<Loaded, Error> {
-        let mut loaded = Loaded { config: Config::default(), warnings: Vec::new() };
+        let mut loaded = Loaded {
+            config: Config::default(),
+            warnings: Vec::new(),
+            namespaces: namespaces::List::default(),
+            is_capacity_given: false,
+        };
         if let Some(path) = &self.config {
             apply_file(&mut loaded, path).map_err(|error| match error {
                 // These say themselves which file they are about.
@@ -81,8 +130,9 @@ impl Sources {
             let (key, value) = assignment
                 .split_once('=')
                 .ok_or_else(|| Error::NotAnAssignment(assignment.clone()))?;
-            set(&mut loaded.config, key.trim(), value.trim())?;
+            loaded.set(key.trim(), value.trim())?;
         }
+        loaded.namespaces.apply(&mut loaded.config, loaded.is_capacity_given)?;
         loaded.config.check()?;
         Ok(loaded)
     }
@@ -105,6 +155,10 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
         syntax(format!("line {line}: {}", e.message().replace('\n', " ")))
     })?;
     for (section, entries) in &table {
+        if section == "namespace" {
+            loaded.namespaces.take_file(entries)?;
+            continue;
+        }
         let toml::Value::Table(entries) = entries else {
             return Err(unknown(section));
         };
@@ -122,11 +176,14 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
                     });
                 }
             };
-            set(&mut loaded.config, &format!("{section}.{name}"), &text)?;
+            loaded.set(&format!("{section}.{name}"), &text)?;
         }
     }
     Ok(())
 }
+
+/// The key of the size of the flash.
+const CAPACITY: &str = "drive.capacity";
 
 /// Sets one key.
 pub(crate) fn set(config: &mut Config, name: &str, text: &str) -> Result<(), Error> {
@@ -140,11 +197,11 @@ pub(crate) fn set(config: &mut Config, name: &str, text: &str) -> Result<(), Err
 
 fn unknown(name: &str) -> Error {
     let last = name.rsplit('.').next().unwrap_or(name);
-    let close = KEYS.iter().find(|k| {
-        let known = k.name.rsplit('.').next().unwrap_or(k.name);
-        known == last || distance(k.name, name) <= 2
+    let names = KEYS.iter().map(|k| k.name).chain(ENTRY_KEYS.iter().map(|k| k.0));
+    let mut close = names.filter(|known| {
+        known.rsplit('.').next().unwrap_or(known) == last || distance(known, name) <= 2
     });
-    let hint = close.map_or(String::new(), |k| format!("; did you mean {}?", k.name));
+    let hint = close.next().map_or(String::new(), |known| format!("; did you mean {known}?"));
     Error::UnknownKey { key: name.to_owned(), hint }
 }
 
@@ -177,6 +234,7 @@ pub(crate) fn to_toml(config: &Config) -> String {
         }
         text.push_str(&format!("{name} = {}\n", key.get(config).to_toml()));
     }
+    text.push_str(&namespaces::to_toml(config));
     text
 }
 
@@ -198,6 +256,14 @@ mod tests {
             vec!["drive.capacity=1TiB", "flash.read_time=333ns", "compute.clock=1.25GHz"],
             vec!["compute.cycles_alu=0.125", "flash.gc_start=12.5%", "link.bandwidth=7877MB/s"],
             vec!["compute.policy=round-robin", "flash.keep_data=false", "drive.serial=a b'c"],
+            vec![
+                "namespace.1.kind=nvm",
+                "namespace.1.size=3GiB",
+                "namespace.7.kind=memory",
+                "namespace.3.kind=nvm",
+                "namespace.3.block_size=512B",
+                "namespace.128.kind=compute",
+            ],
         ] {
             let config = loaded(&sets).unwrap();
             std::fs::write(&path, to_toml(&config)).unwrap();
@@ -218,6 +284,67 @@ mod tests {
                 assert!(key.set(&mut config, "-5").is_err(), "{}", key.name);
                 assert!(key.set(&mut config, "").is_err(), "{}", key.name);
             }
+        }
+    }
+
+    #[test]
+    fn namespaces_take_what_they_do_not_say_from_the_short_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drive.toml");
+        let text = r#"
+            drive.block_size = "512B"
+            memory.size = "2MiB"
+            [[namespace]]
+            kind = "nvm"
+            size = "1GiB"
+            [[namespace]]
+            kind = "nvm"
+            id = 9
+            block_size = "4KiB"
+            [[namespace]]
+            kind = "memory"
+            [[namespace]]
+            kind = "memory"
+            size = "4MiB"
+            id = 5
+            [[namespace]]
+            kind = "compute"
+        "#;
+        std::fs::write(&path, text).unwrap();
+        let load = |set: Vec<String>| {
+            Sources { config: Some(path.clone()), set, ..Default::default() }.load()
+        };
+        let kinds = |config: &Config| -> Vec<_> {
+            config.namespace_list().iter().map(|n| (n.nsid, n.kind)).collect()
+        };
+        let nvm = |bytes, block_bytes| controller::NamespaceKind::Nvm { bytes, block_bytes };
+        let memory = |bytes| controller::NamespaceKind::Memory { bytes };
+        let config = load(vec!["drive.capacity=3GiB".into()]).unwrap().config;
+        let programs = controller::NamespaceKind::Programs;
+        let expected = [
+            (1, nvm(1 << 30, 512)),
+            (5, memory(4 << 20)),
+            (6, programs),
+            (9, nvm(2 << 30, 4096)),
+            (10, memory(2 << 20)),
+        ];
+        assert_eq!(kinds(&config), expected);
+        // All sizes given and no capacity: the flash is as large as what lies on it.
+        let config = load(vec!["namespace.9.size=5GiB".into()]).unwrap().config;
+        assert_eq!(config.flash.capacity_bytes, 6 << 30);
+        for (sets, parts) in [
+            (["drive.capacity=1GiB", ""], ["namespace.9.size", "leave nothing"]),
+            (["namespace.1.size=2PiB", ""], ["namespace.1.size = 2PiB", "size"]),
+            (["namespace.2.size=1GiB", ""], ["namespace.2.kind", "choose one of"]),
+            (["namespace.6.size=1GiB", ""], ["namespace.6.size", "leave it out"]),
+            (["namespace.129.kind=nvm", ""], ["namespace.129.kind", "1 to 128"]),
+            (["namespace.1.sise=1GiB", ""], ["namespace.sise", "did you mean namespace.size"]),
+            (["namespace.kind=nvm", ""], ["namespace.kind", "by its identifier"]),
+            (["namespace.3.kind=nvm", "drive.capacity=9GiB"], ["namespace.3.size", "only one"]),
+        ] {
+            let sets = sets.iter().filter(|s| !s.is_empty()).map(|s| (*s).to_owned()).collect();
+            let text = load(sets).unwrap_err().to_string();
+            assert!(parts.iter().all(|p| text.contains(p)), "{text}");
         }
     }
 

@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     usage(check_scale(arguments.scale))?;
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
     loaded.print_notes();
-    let config = loaded.config;
+    let config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     usage(fits(arguments.scale, &config))?;
     let units = config.compute.units as usize;
     let mut session = usage(simulator::open(config, 0, 1024).map_err(Into::into))?;
@@ -125,6 +125,11 @@ fn check_scale(scale: f64) -> Result<()> {
 fn fits(scale: f64, config: &controller::Config) -> Result<()> {
     if !config.flash.keep_data {
         anyhow::bail!("flash.keep_data = false: the demo needs its data; set it to true");
+    }
+    if !config.namespaces.is_empty() {
+        anyhow::bail!(
+            "the demo is for a drive with one namespace of each kind; leave [[namespace]] out"
+        );
     }
     let width: u64 = COLUMNS.iter().map(|c| c.width as u64).sum();
     let bytes = lineitem::expected_rows(scale) * width * 101 / 100;

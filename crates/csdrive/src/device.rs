@@ -28,6 +28,10 @@ pub(crate) struct Target {
     /// Look for completions again and again instead of waiting for interrupts (a device: nvme.poll_queues=1)
     #[arg(long)]
     polled: bool,
+    /// The namespace to work with (NSID), of blocks, memory or programs; repeatable. Default: the first of each, or the one
+    /// that DEV names
+    #[arg(long, value_name = "NSID")]
+    nsid: Vec<u32>,
     /// How results are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "normal", value_parser = ["normal", "json"])]
     output_format: String,
@@ -47,7 +51,14 @@ impl Target {
 
     pub(crate) fn open(&self) -> Result<Drive> {
         let options = OpenOptions { is_polled: self.polled, ..OpenOptions::default() };
-        Drive::open_with(&self.device, options).map_err(|error| Usage(error.into()).into())
+        let open = || {
+            let mut drive = Drive::open_with(&self.device, options)?;
+            for nsid in &self.nsid {
+                drive.use_namespace(*nsid)?;
+            }
+            Ok(drive)
+        };
+        open().map_err(|error: DriveError| Usage(error.into()).into())
     }
 
     pub(crate) fn is_json(&self) -> bool {

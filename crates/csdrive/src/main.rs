@@ -25,7 +25,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::json;
 
-use config::KEYS;
+use config::{ENTRY_KEYS, KEYS};
 use report::{say, tell};
 
 /// An emulated computational storage drive
@@ -233,6 +233,9 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                     json!({ "key": k.name, "values": k.values, "doc": k.doc,
                             "default": k.get(&default).to_string() })
                 })
+                .chain(ENTRY_KEYS.iter().map(|(name, doc, values)| {
+                    json!({ "key": name, "values": values, "doc": doc, "list": true })
+                }))
                 .collect();
             say!("{:#}", json!({ "format_version": 1, "keys": keys }));
         }
@@ -247,6 +250,10 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                 let value = key.get(&default).to_string();
                 say!("  {:<36} {:<14} {} ({})", key.name, value, key.doc, key.values);
             }
+            say!("\n[[namespace]], once for each; without any, the drive has one of each kind");
+            for (name, doc, values) in ENTRY_KEYS {
+                say!("  {:<36} {:<14} {} ({})", name, "", doc, values);
+            }
         }
         ConfigCommand::Show { sources, json } => {
             let loaded = sources.load()?;
@@ -254,7 +261,10 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
             if *json {
                 let value = |k: &config::Key| (k.name.to_owned(), k.get(&loaded.config).to_json());
                 let keys: serde_json::Map<_, _> = KEYS.iter().map(value).collect();
-                say!("{:#}", json!({ "format_version": 1, "config": keys }));
+                let namespaces = config::namespaces_to_json(&loaded.config);
+                let document =
+                    json!({ "format_version": 1, "config": keys, "namespaces": namespaces });
+                say!("{document:#}");
             } else {
                 say!("{}", config::to_toml(&loaded.config).trim_end());
             }

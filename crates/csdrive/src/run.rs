@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     usage(arguments.check_standard_streams())?;
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
     loaded.print_notes();
-    let mut config = loaded.config;
+    let mut config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     config.engine = arguments.engine.unwrap_or(config.engine);
     let prepared = usage(prepare(arguments, &config))?;
     let (report, files) = execute(arguments, config, &prepared)?;

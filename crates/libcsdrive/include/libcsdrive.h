@@ -78,6 +78,10 @@ int csdrive_open_with(const char *path, unsigned flags, csdrive **drive);
 /* Closes a drive; NULL is none. What is under way is given up; by io_uring, it is waited for. */
 void csdrive_close(csdrive *drive);
 
+/* From now on works with another namespace: of blocks, memory or programs, whichever this one is. Before, it is the first of each
+ * kind, or the one that the path names. The geometry changes with it. -ENODEV: the drive has no such namespace. */
+int csdrive_use_namespace(csdrive *drive, uint32_t nsid);
+
 int csdrive_get_geometry(csdrive *drive, csdrive_geometry *geometry);
 
 /* Loads a program (an object of `clang -target bpf`) to an index, and activates it. A file may also be C source (*.c): it is

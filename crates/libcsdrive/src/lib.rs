@@ -112,6 +112,16 @@ pub unsafe extern "C" fn csdrive_close(drive: *mut csdrive) {
 /// See the header.
 ///
 /// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_use_namespace(drive: *const csdrive, nsid: u32) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.use_namespace(nsid)?)) }
+}
+
+/// See the header.
+///
+/// # Safety
 /// The drive is open, `geometry` a place for one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn csdrive_get_geometry(drive: *const csdrive, to: *mut Geometry) -> c_int {

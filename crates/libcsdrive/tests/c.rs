@@ -133,6 +133,8 @@ int main(int argc, char **argv)
     char buffer[16] = {0};
     static char block[4096];
     csdrive_geometry geometry;
+    expect(csdrive_use_namespace(drive, 2), 0, "");
+    expect(csdrive_use_namespace(drive, 9), -ENODEV, "namespace 9");
     expect(csdrive_get_geometry(drive, &geometry), 0, "");
     if (geometry.memory_bytes != 4 << 20)
         puts("another geometry");

@@ -1,8 +1,8 @@
 //! A user of a simulated drive.
 
-use client::{Direct, Drive, Geometry};
+use client::{Direct, Drive, Geometry, NamespaceIds};
 use controller::limits::NVM_COPY_BYTES_MAX;
-use controller::{Config, Controller};
+use controller::{Config, Controller, NamespaceConfig, NamespaceKind};
 
 use crate::{HostError, Simulation};
 
@@ -27,15 +27,37 @@ pub fn open_drive(
     extra_queues: u16,
     entries: u32,
 ) -> Result<Session, HostError> {
-    let config = drive.config();
-    let block_bytes = u64::from(config.block_bytes);
-    let geometry = Geometry {
-        block_bytes,
-        blocks: config.flash.capacity_bytes / block_bytes,
-        memory_bytes: config.memory_bytes,
-        transfer_bytes_max: config.transfer_bytes_max,
-        copy_blocks_max: NVM_COPY_BYTES_MAX / block_bytes,
-    };
+    let geometry = geometry(drive.config());
     let host = crate::host_of(drive, 1 + extra_queues, entries)?;
     Ok(Drive::new(Direct::new(host), geometry))
+}
+
+/// What a drive is like: the first namespace of each kind. A kind that it does not have has no bytes.
+fn geometry(config: &Config) -> Geometry {
+    let mut geometry = Geometry {
+        block_bytes: config.block_bytes.into(),
+        blocks: 0,
+        memory_bytes: 0,
+        transfer_bytes_max: config.transfer_bytes_max,
+        copy_blocks_max: NVM_COPY_BYTES_MAX / u64::from(config.block_bytes),
+        namespaces: NamespaceIds { nvm: 0, memory: 0, programs: 0 },
+    };
+    for NamespaceConfig { nsid, kind } in config.namespace_list() {
+        let namespaces = &mut geometry.namespaces;
+        match kind {
+            NamespaceKind::Nvm { bytes, block_bytes } if namespaces.nvm == 0 => {
+                namespaces.nvm = nsid;
+                geometry.block_bytes = block_bytes.into();
+                geometry.blocks = bytes / u64::from(block_bytes);
+                geometry.copy_blocks_max = NVM_COPY_BYTES_MAX / u64::from(block_bytes);
+            }
+            NamespaceKind::Memory { bytes } if namespaces.memory == 0 => {
+                namespaces.memory = nsid;
+                geometry.memory_bytes = bytes;
+            }
+            NamespaceKind::Programs if namespaces.programs == 0 => namespaces.programs = nsid,
+            _ => {}
+        }
+    }
+    geometry
 }

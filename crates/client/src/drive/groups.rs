@@ -1,6 +1,5 @@
 //! Job groups: executions that share the drive's compute units by weight.
 
-use nvme_spec::namespace::COMPUTE_NSID;
 use nvme_spec::{JobGroupEntry, JobGroupsHeader, lid};
 use zerocopy::FromBytes;
 
@@ -32,7 +31,12 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn create_group(&mut self, weight: u16) -> DriveResult<u8> {
-        let done = self.run(NAME, Lane::Admin, commands::create_group(weight), Data::None)?;
+        let done = self.run(
+            NAME,
+            Lane::Admin,
+            self.of_programs(commands::create_group(weight)),
+            Data::None,
+        )?;
         Ok(done.result as u8)
     }
 
@@ -41,7 +45,7 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn change_group(&mut self, id: u8, weight: u16) -> DriveResult<()> {
-        let entry = commands::change_group(id.into(), weight);
+        let entry = self.of_programs(commands::change_group(id.into(), weight));
         self.run(NAME, Lane::Admin, entry, Data::None).map(drop)
     }
 
@@ -50,7 +54,8 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn delete_group(&mut self, id: u8) -> DriveResult<()> {
-        self.run(NAME, Lane::Admin, commands::delete_group(id.into()), Data::None).map(drop)
+        self.run(NAME, Lane::Admin, self.of_programs(commands::delete_group(id.into())), Data::None)
+            .map(drop)
     }
 
     /// The job groups of the drive, those of no group first.
@@ -60,10 +65,11 @@ impl<T: Submit> Drive<T> {
     pub fn groups(&mut self) -> DriveResult<Vec<GroupInfo>> {
         const HEADER: usize = size_of::<JobGroupsHeader>();
         const ENTRY: usize = size_of::<JobGroupEntry>();
-        let page = self.log(lid::JOB_GROUPS, COMPUTE_NSID, HEADER as u64)?;
+        let page = self.log(lid::JOB_GROUPS, self.geometry.namespaces.programs, HEADER as u64)?;
         let (head, _) = JobGroupsHeader::read_from_prefix(&page).expect("it was asked for");
         let len = u64::from(head.groups.get()) * ENTRY as u64;
-        let list = self.log_at(lid::JOB_GROUPS, COMPUTE_NSID, HEADER as u64, len)?;
+        let list =
+            self.log_at(lid::JOB_GROUPS, self.geometry.namespaces.programs, HEADER as u64, len)?;
         let (entries, _) = list.as_chunks::<ENTRY>();
         let info = |bytes: &[u8; ENTRY]| {
             let entry = JobGroupEntry::read_from_bytes(bytes).expect("as long as that");

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use nvme_spec::command::{ExecuteCdw14, program_type};
-use nvme_spec::namespace::COMPUTE_NSID;
+use nvme_spec::command::{ExecuteCdw14, MemoryRangeDescriptor, program_type};
 use nvme_spec::{
     ProgramDescriptor, ProgramListHeader, RangeSetEntry, RangeSetsHeader, Status, lid,
 };
@@ -86,7 +85,13 @@ impl<T: Submit> Drive<T> {
         // Pieces are whole dwords, but for the last.
         for piece in object.chunks(self.geometry.transfer_bytes_max as usize) {
             let kind = program_type::EBPF;
-            let entry = commands::load_program(index, kind, total, offset, piece.len() as u32);
+            let entry = self.of_programs(commands::load_program(
+                index,
+                kind,
+                total,
+                offset,
+                piece.len() as u32,
+            ));
             let data = Data::ToDrive(piece.to_vec());
             let sent = self.run(LOAD, Lane::Admin, entry, data);
             self.with_detail(sent)?;
@@ -117,7 +122,7 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn activate_program(&mut self, index: u16, activate: bool) -> DriveResult<()> {
-        let entry = commands::activate_program(index, activate);
+        let entry = self.of_programs(commands::activate_program(index, activate));
         self.run("Program Activation Management", Lane::Admin, entry, Data::None).map(drop)
     }
 
@@ -126,7 +131,7 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn unload_program(&mut self, index: u16) -> DriveResult<()> {
-        let entry = commands::unload_program(index);
+        let entry = self.of_programs(commands::unload_program(index));
         self.run("Unload Program", Lane::Admin, entry, Data::None).map(drop)
     }
 
@@ -149,10 +154,11 @@ impl<T: Submit> Drive<T> {
     /// If the drive refuses.
     pub fn programs(&mut self) -> DriveResult<Vec<ProgramInfo>> {
         let header = size_of::<ProgramListHeader>() as u64;
-        let page = self.log(lid::PROGRAM_LIST, COMPUTE_NSID, header)?;
+        let page = self.log(lid::PROGRAM_LIST, self.geometry.namespaces.programs, header)?;
         let (head, _) = ProgramListHeader::read_from_prefix(&page).expect("it was asked for");
         let len = u64::from(head.numd.get()) * size_of::<ProgramDescriptor>() as u64;
-        let list = self.log_at(lid::PROGRAM_LIST, COMPUTE_NSID, header, len)?;
+        let list =
+            self.log_at(lid::PROGRAM_LIST, self.geometry.namespaces.programs, header, len)?;
         let (descriptors, _) = list.as_chunks::<{ size_of::<ProgramDescriptor>() }>();
         let info = |(index, bytes): (usize, &[u8; size_of::<ProgramDescriptor>()])| {
             let descriptor = ProgramDescriptor::read_from_bytes(bytes).expect("as long as that");
@@ -172,10 +178,10 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn create_range_set(&mut self, ranges: &[(u64, u32)]) -> DriveResult<u16> {
-        let list = descriptors(ranges);
+        let list = descriptors(self.geometry.namespaces.memory, ranges);
         let count = u8::try_from(ranges.len())
             .map_err(|_| DriveError::TooMuch(format!("{} ranges", ranges.len())))?;
-        let entry = commands::create_range_set(count);
+        let entry = self.of_programs(commands::create_range_set(count));
         let done =
             self.run("Memory Range Set Management", Lane::Admin, entry, Data::ToDrive(list))?;
         Ok(done.result as u16)
@@ -186,7 +192,7 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn delete_range_set(&mut self, id: u16) -> DriveResult<()> {
-        let entry = commands::delete_range_set(id);
+        let entry = self.of_programs(commands::delete_range_set(id));
         self.run("Memory Range Set Management", Lane::Admin, entry, Data::None).map(drop)
     }
 
@@ -198,7 +204,7 @@ impl<T: Submit> Drive<T> {
         let mut len = FIRST_LOOK;
         // The page says only as one reads it how long it is.
         loop {
-            let page = self.log(lid::RANGE_SETS, COMPUTE_NSID, len)?;
+            let page = self.log(lid::RANGE_SETS, self.geometry.namespaces.programs, len)?;
             match parse_range_sets(&page) {
                 Some(sets) => return Ok(sets),
                 None if len < u32::MAX.into() => len *= 8,
@@ -222,7 +228,7 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive is gone.
     pub fn start_execute(&mut self, invocation: &Invocation) -> DriveResult<Ticket> {
-        let mut data = descriptors(&invocation.ranges);
+        let mut data = descriptors(self.geometry.namespaces.memory, &invocation.ranges);
         data.extend(&invocation.data);
         let most = self.geometry.transfer_bytes_max.min(EXECUTE_DATA_BYTES_MAX);
         if data.len() as u64 > most {
@@ -242,8 +248,15 @@ impl<T: Submit> Drive<T> {
         // The kernel's passthrough has no place for dword 4: this drive takes dword 14, too.
         let dword14 = ExecuteCdw14::from_bits(execute.cdw14.get()).with_dlen(data.len() as u32);
         execute.cdw14.set(dword14.into_bits());
+        let execute = self.of_programs(execute);
         let data = if data.is_empty() { Data::None } else { Data::ToDrive(data) };
-        self.start(Command { name: EXECUTE, lane: Lane::Io, entry: execute, data })
+        self.start(Command {
+            name: EXECUTE,
+            lane: Lane::Io,
+            entry: execute,
+            data,
+            is_execution: true,
+        })
     }
 
     /// The result of an execution that has completed.
@@ -270,7 +283,7 @@ impl<T: Submit> Drive<T> {
         if !status.is_program_fault() && !status.same_code(Status::INVALID_PROGRAM_DATA) {
             return Ok(None);
         }
-        let page = self.log(lid::PROGRAM_DIAGNOSTICS, COMPUTE_NSID, 4096)?;
+        let page = self.log(lid::PROGRAM_DIAGNOSTICS, self.geometry.namespaces.programs, 4096)?;
         let len = u32::from_le_bytes([page[4], page[5], page[6], page[7]]) as usize;
         let text = &page[8..page.len().min(8 + len)];
         Ok(Some(String::from_utf8_lossy(text).into_owned()))
@@ -281,10 +294,11 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn program_trace(&mut self) -> DriveResult<Vec<u8>> {
-        let head = self.log(lid::PROGRAM_TRACE, COMPUTE_NSID, 4)?;
+        let head = self.log(lid::PROGRAM_TRACE, self.geometry.namespaces.programs, 4)?;
         let len = u64::from(u32::from_le_bytes([head[0], head[1], head[2], head[3]]));
         let rounded = len.next_multiple_of(4);
-        let mut text = self.log_at(lid::PROGRAM_TRACE, COMPUTE_NSID, 4, rounded)?;
+        let mut text =
+            self.log_at(lid::PROGRAM_TRACE, self.geometry.namespaces.programs, 4, rounded)?;
         text.truncate(len as usize);
         Ok(text)
     }
@@ -296,9 +310,13 @@ const EXECUTE_DATA_BYTES_MAX: u64 = (1 << 24) - 1;
 const EXECUTE: &str = "Execute Program";
 pub(super) const LOAD: &str = "Load Program";
 
-fn descriptors(ranges: &[(u64, u32)]) -> Vec<u8> {
-    let list: Vec<_> =
-        ranges.iter().map(|&(start, len)| commands::memory_range(start, len)).collect();
+/// Range descriptors of a memory namespace.
+fn descriptors(nsid: u32, ranges: &[(u64, u32)]) -> Vec<u8> {
+    let describe = |&(start, len): &(u64, u32)| MemoryRangeDescriptor {
+        nsid: nsid.into(),
+        ..commands::memory_range(start, len)
+    };
+    let list: Vec<_> = ranges.iter().map(describe).collect();
     list.as_bytes().to_vec()
 }
 
@@ -311,8 +329,7 @@ fn parse_range_sets(page: &[u8]) -> Option<Vec<RangeSetInfo>> {
         let (list, after) = after.split_at_checked(usize::from(entry.numr) * RANGE_BYTES)?;
         let (list, _) = list.as_chunks::<RANGE_BYTES>();
         let range = |bytes: &[u8; RANGE_BYTES]| {
-            let descriptor =
-                nvme_spec::command::MemoryRangeDescriptor::read_from_bytes(bytes).ok()?;
+            let descriptor = MemoryRangeDescriptor::read_from_bytes(bytes).ok()?;
             Some((descriptor.start.get(), descriptor.length.get()))
         };
         let ranges = list.iter().filter_map(range).collect();

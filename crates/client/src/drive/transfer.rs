@@ -1,6 +1,6 @@
 //! Blocks and device memory: whole transfers of any length, in as many commands as it takes.
 
-use nvme_spec::command::copy_format;
+use nvme_spec::command::{CopySourceBlocks, CopySourceMemory, copy_format};
 use nvme_spec::{MemoryOpcode, NvmOpcode, Status, fid, select};
 use zerocopy::IntoBytes;
 
@@ -61,7 +61,7 @@ impl<T: Submit> Drive<T> {
             let mut piece = piece.to_vec();
             piece.resize(piece.len().next_multiple_of(block_bytes as usize), 0);
             let count = piece.len() as u64 / block_bytes;
-            let entry = commands::read_write(NvmOpcode::WRITE, block, count as u32);
+            let entry = self.of_blocks(commands::read_write(NvmOpcode::WRITE, block, count as u32));
             self.run("Write", Lane::Io, entry, Data::ToDrive(piece))?;
             block += count;
         }
@@ -79,7 +79,8 @@ impl<T: Submit> Drive<T> {
         let step = self.geometry.transfer_bytes_max / block_bytes;
         for at in (0..count).step_by(step as usize) {
             let n = step.min(count - at);
-            let entry = commands::read_write(NvmOpcode::READ, first_block + at, n as u32);
+            let entry =
+                self.of_blocks(commands::read_write(NvmOpcode::READ, first_block + at, n as u32));
             data.extend(self.receive("Read", Lane::Io, entry, n * block_bytes)?);
         }
         Ok(data)
@@ -90,7 +91,7 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses.
     pub fn flush(&mut self) -> DriveResult<()> {
-        self.run("Flush", Lane::Io, commands::flush(), Data::None).map(drop)
+        self.run("Flush", Lane::Io, self.of_blocks(commands::flush()), Data::None).map(drop)
     }
 
     /// Copies blocks into device memory, within the drive.
@@ -109,11 +110,14 @@ impl<T: Submit> Drive<T> {
             let stop = end.min(from + MEMORY_COMMAND_BYTES_MAX / block_bytes);
             while block < stop && list.len() < COPY_ENTRIES_MAX {
                 let n = (stop - block).min(COPY_ENTRY_BLOCKS_MAX);
-                list.push(commands::copy_source(block, n));
+                list.push(CopySourceBlocks {
+                    snsid: self.geometry.namespaces.nvm.into(),
+                    ..commands::copy_source(block, n)
+                });
                 block += n;
             }
             let len = (block - from) * block_bytes;
-            let entry = commands::memory_copy(target, len, list.len(), 2);
+            let entry = self.of_memory(commands::memory_copy(target, len, list.len(), 2));
             let data = Data::ToDrive(list.as_bytes().to_vec());
             self.run("Memory Copy", Lane::Io, entry, data)?;
             target += len;
@@ -139,8 +143,9 @@ impl<T: Submit> Drive<T> {
         while done < count {
             let n = self.geometry.copy_blocks_max.min(count - done);
             let bytes = (n * block_bytes) as u32;
-            let source = commands::copy_source_memory(from + done * block_bytes, bytes);
-            let entry = commands::copy(first_block + done, 1, copy_format::MEMORY);
+            let source =
+                self.memory_source(commands::copy_source_memory(from + done * block_bytes, bytes));
+            let entry = self.of_blocks(commands::copy(first_block + done, 1, copy_format::MEMORY));
             let copy = |drive: &mut Self| {
                 let data = Data::ToDrive(source.as_bytes().to_vec());
                 drive.run("Copy", Lane::Io, entry, data).map(drop)
@@ -157,6 +162,11 @@ impl<T: Submit> Drive<T> {
             done += n;
         }
         Ok(())
+    }
+
+    /// A source entry of the memory namespace in use.
+    fn memory_source(&self, source: CopySourceMemory) -> CopySourceMemory {
+        CopySourceMemory { snsid: self.geometry.namespaces.memory.into(), ..source }
     }
 
     /// Says that this host knows copies from other namespaces: by a feature of the drive's own, for Linux lets no
@@ -181,8 +191,8 @@ impl<T: Submit> Drive<T> {
         self.check_memory(to, len)?;
         for at in (0..len).step_by(MEMORY_COMMAND_BYTES_MAX as usize) {
             let n = MEMORY_COMMAND_BYTES_MAX.min(len - at);
-            let source = commands::copy_source_memory(from + at, n as u32);
-            let entry = commands::memory_copy(to + at, n, 1, 4);
+            let source = self.memory_source(commands::copy_source_memory(from + at, n as u32));
+            let entry = self.of_memory(commands::memory_copy(to + at, n, 1, 4));
             let data = Data::ToDrive(source.as_bytes().to_vec());
             self.run("Memory Copy", Lane::Io, entry, data)?;
         }
@@ -200,7 +210,7 @@ impl<T: Submit> Drive<T> {
         let mut data = Vec::new();
         for at in (first..end).step_by(self.geometry.transfer_bytes_max as usize) {
             let n = self.geometry.transfer_bytes_max.min(end - at).next_multiple_of(DWORD);
-            let entry = commands::memory(MemoryOpcode::READ, at, n as u32);
+            let entry = self.of_memory(commands::memory(MemoryOpcode::READ, at, n as u32));
             data.extend(self.receive("Memory Read", Lane::Io, entry, n)?);
         }
         data.drain(..((start - first) as usize).min(data.len()));
@@ -232,7 +242,7 @@ impl<T: Submit> Drive<T> {
     }
 
     fn write_dwords(&mut self, at: u64, data: &[u8]) -> DriveResult<()> {
-        let entry = commands::memory(MemoryOpcode::WRITE, at, data.len() as u32);
+        let entry = self.of_memory(commands::memory(MemoryOpcode::WRITE, at, data.len() as u32));
         self.run("Memory Write", Lane::Io, entry, Data::ToDrive(data.to_vec())).map(drop)
     }
 
@@ -258,7 +268,7 @@ impl<T: Submit> Drive<T> {
         self.check_memory(start, len)?;
         for at in (0..len).step_by(MEMORY_COMMAND_BYTES_MAX as usize) {
             let n = MEMORY_COMMAND_BYTES_MAX.min(len - at);
-            let entry = commands::memory(MemoryOpcode::FILL, start + at, n as u32);
+            let entry = self.of_memory(commands::memory(MemoryOpcode::FILL, start + at, n as u32));
             self.run("Memory Fill", Lane::Io, entry, Data::None)?;
         }
         Ok(())

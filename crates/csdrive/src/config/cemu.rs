@@ -5,7 +5,8 @@
 use serde_json::Value;
 
 use super::femu::{self, Deferred};
-use super::{Error, Loaded, set};
+use super::namespaces::{Entry, Kind};
+use super::{Error, Loaded, parse_size};
 
 /// Parameters that CEMU derives from others and writes into its files.
 const DERIVED: [&str; 6] =
@@ -14,8 +15,53 @@ const DERIVED: [&str; 6] =
 /// Applies a file.
 pub(crate) fn apply(loaded: &mut Loaded, json: &Value) -> Result<(), Error> {
     let mut deferred = Deferred::default();
-    walk(loaded, json, None, &mut deferred)?;
+    let mut listed = Vec::new();
+    collect(json, &mut listed)?;
+    let has_several =
+        listed.iter().enumerate().any(|(n, a)| listed[..n].iter().any(|b| a.kind == b.kind));
+    if has_several {
+        listed.into_iter().for_each(|entry| loaded.namespaces.push(entry));
+    }
+    walk(loaded, json, None, &mut Walk { deferred: &mut deferred, has_several })?;
     deferred.apply(loaded)
+}
+
+/// What a walk through the file keeps.
+struct Walk<'a> {
+    deferred: &'a mut Deferred,
+    /// The file lists several namespaces of a kind: their sizes are taken from the list.
+    has_several: bool,
+}
+
+/// The namespaces of the file, in its order.
+fn collect(value: &Value, listed: &mut Vec<Entry>) -> Result<(), Error> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| {
+            let Some(object) = item.as_object() else { return Ok(()) };
+            let kind = match kind_of(object) {
+                Some("nvm") => Kind::Nvm,
+                Some("memory") => Kind::Memory,
+                Some(_) => Kind::Compute,
+                None => return collect(item, listed),
+            };
+            let mut entry = Entry { kind: Some(kind), ..Default::default() };
+            for (name, value) in object.iter().filter(|_| kind != Kind::Compute) {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let text = match name.as_str() {
+                    "size" | "capacity" => size(name, &text)?,
+                    "size_mb" => format!("{}MiB", femu::number(name, &text)?),
+                    _ => continue,
+                };
+                let refuse =
+                    |reason| Error::Value { key: name.clone(), value: text.clone(), reason };
+                entry.size = Some(parse_size(&text).map_err(refuse)?);
+            }
+            listed.push(entry);
+            Ok(())
+        }),
+        Value::Object(object) => object.values().try_for_each(|value| collect(value, listed)),
+        _ => Ok(()),
+    }
 }
 
 /// Command set of a namespace object, by its `type`, `csi` or name.
@@ -57,10 +103,10 @@ fn walk(
     loaded: &mut Loaded,
     value: &Value,
     kind: Option<&str>,
-    deferred: &mut Deferred,
+    state: &mut Walk<'_>,
 ) -> Result<(), Error> {
     match value {
-        Value::Array(items) => items.iter().try_for_each(|v| walk(loaded, v, kind, deferred)),
+        Value::Array(items) => items.iter().try_for_each(|v| walk(loaded, v, kind, state)),
         Value::Object(object) => {
             let kind = kind_of(object).or(kind);
             object.iter().try_for_each(|(name, v)| match v {
@@ -71,9 +117,9 @@ fn walk(
                         "compute" => Some("compute"),
                         _ => kind,
                     };
-                    walk(loaded, v, named, deferred)
+                    walk(loaded, v, named, state)
                 }
-                _ => parameter(loaded, name, v, kind, deferred),
+                _ => parameter(loaded, name, v, kind, state),
             })
         }
         _ => Ok(()),
@@ -85,18 +131,15 @@ fn parameter(
     name: &str,
     value: &Value,
     kind: Option<&str>,
-    deferred: &mut Deferred,
+    state: &mut Walk<'_>,
 ) -> Result<(), Error> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match (name, kind) {
         ("type" | "csi" | "command_set" | "name", _) => Ok(()),
-        _ if deferred.take(name, &text)? => Ok(()),
-        ("size" | "capacity", Some("nvm")) => {
-            set(&mut loaded.config, "drive.capacity", &size(name, &text)?)
-        }
-        ("size" | "capacity", Some("memory")) => {
-            set(&mut loaded.config, "memory.size", &size(name, &text)?)
-        }
+        _ if state.deferred.take(name, &text)? => Ok(()),
+        ("size" | "capacity" | "size_mb", Some(_)) if state.has_several => Ok(()),
+        ("size" | "capacity", Some("nvm")) => loaded.set("drive.capacity", &size(name, &text)?),
+        ("size" | "capacity", Some("memory")) => loaded.set("memory.size", &size(name, &text)?),
         // Programs take what they need.
         ("size" | "capacity", Some("compute")) => Ok(()),
         ("internal_bandwidth", _) => {
@@ -105,7 +148,7 @@ fn parameter(
                 Ok(rate) => format!("{rate}MB/s"),
                 Err(_) => format!("{}/s", size(name, &text)?),
             };
-            set(&mut loaded.config, "internal.bandwidth", &rate)
+            loaded.set("internal.bandwidth", &rate)
         }
         ("size_mb", Some("nvm")) => femu::property(loaded, "devsz_mb", &text),
         ("size_mb", Some("memory")) => femu::property(loaded, "fdm_size", &text),
@@ -188,6 +231,35 @@ mod tests {
         assert_eq!((c.transfer_bytes_max, c.internal_link.bandwidth.bytes_per_s()), (1 << 20, 0));
         // What has no effect is said; nothing else is.
         assert!(loaded.warnings.iter().all(|w| w.contains("time_slice")), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn several_namespaces_of_a_kind_are_a_list() {
+        use controller::NamespaceKind::{Memory, Nvm, Programs};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cemu_config.json");
+        let text = r#"{ "namespaces": [
+            { "type": "nvm", "size": "8g", "secsz": 512, "secs_per_pg": 8 },
+            { "type": "memory", "size": "2g" },
+            { "type": "compute", "size": "1g", "nr_cu": 6 },
+            { "type": "nvm", "size": "4g" },
+            { "type": "memory", "size_mb": 512 } ] }"#;
+        std::fs::write(&path, text).unwrap();
+        let loaded = Sources { config: Some(path), ..Default::default() }.load().unwrap();
+        let listed: Vec<_> =
+            loaded.config.namespace_list().iter().map(|n| (n.nsid, n.kind)).collect();
+        let expected = [
+            (1, Nvm { bytes: 8 << 30, block_bytes: 512 }),
+            (2, Memory { bytes: 2 << 30 }),
+            (3, Programs),
+            (4, Nvm { bytes: 4 << 30, block_bytes: 512 }),
+            (5, Memory { bytes: 512 << 20 }),
+        ];
+        assert_eq!(listed, expected);
+        assert_eq!(
+            (loaded.config.flash.capacity_bytes, loaded.config.compute.units),
+            (12 << 30, 6)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! FEMU's device properties (`-device femu,devsz_mb=...`) as keys of ours. Times are nanoseconds,
 //! sizes MiB or sectors, as FEMU has them.
 
-use super::{Error, Loaded, set};
+use super::{Error, Loaded};
 
 /// How a property becomes a key.
 enum Meaning {
@@ -32,7 +32,13 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("serial", Key("drive.serial", "")),
     ("op_pcent", Key("flash.overprovisioning", "%")),
     ("femu_mode", NoEffect(Some("4"), "a drive here is always a computational one")),
-    ("namespaces", NoEffect(Some("1"), "a drive here has its three namespaces")),
+    (
+        "namespaces",
+        NoEffect(
+            Some("1"),
+            "list the namespaces of a drive with [[namespace]] in a configuration file",
+        ),
+    ),
     ("nr_thread", Key("compute.workers", "")),
     ("cq_poller_enabled", NoEffect(None, "")),
     (
@@ -100,9 +106,9 @@ impl Deferred {
         if self.sector.is_some() || self.sectors_per_page.is_some() {
             let (sector, per_page) =
                 (self.sector.unwrap_or(512), self.sectors_per_page.unwrap_or(8));
-            set(&mut loaded.config, "drive.block_size", &format!("{sector}B"))?;
+            loaded.set("drive.block_size", &format!("{sector}B"))?;
             let page = sector.saturating_mul(per_page);
-            set(&mut loaded.config, "flash.page_size", &format!("{page}B"))?;
+            loaded.set("flash.page_size", &format!("{page}B"))?;
         }
         self.schedule(loaded)?;
         let Some(ns) = self.transfer_ns else { return Ok(()) };
@@ -111,7 +117,7 @@ impl Deferred {
             None => "unlimited".into(), // 0 = no transfer time
             Some(rate) => format!("{rate}B/s"),
         };
-        set(&mut loaded.config, "flash.channel_bandwidth", &rate)
+        loaded.set("flash.channel_bandwidth", &rate)
     }
 }
 
@@ -131,13 +137,13 @@ impl Deferred {
                 });
             }
         };
-        set(&mut loaded.config, "compute.policy", policy)?;
+        loaded.set("compute.policy", policy)?;
         let Some(ns) = slice else { return Ok(()) };
         if policy == "fifo" {
             let note = "the fifo scheduler runs each job to its end; choose rr for slices";
             loaded.warnings.push(format!("time_slice={ns} has no effect: {note}"));
         }
-        set(&mut loaded.config, "compute.time_slice", &format!("{ns}ns"))
+        loaded.set("compute.time_slice", &format!("{ns}ns"))
     }
 }
 
@@ -156,7 +162,7 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
         "gc_thres_pcent" | "gc_thres_pcent_high" => {
             let used = number(name, value)?;
             let key = if name == "gc_thres_pcent" { "flash.gc_start" } else { "flash.gc_urgent" };
-            return set(&mut loaded.config, key, &format!("{}%", 100u64.saturating_sub(used)));
+            return loaded.set(key, &format!("{}%", 100u64.saturating_sub(used)));
         }
         "mdts" => {
             // A power of two of the smallest page; 0 = no limit.
@@ -167,7 +173,7 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
                 loaded.warnings.push(format!("{name}={value}: {why}"));
             }
             let pages = 1u64 << if power == 0 { MOST } else { power.min(MOST) };
-            return set(&mut loaded.config, "drive.max_transfer", &format!("{}B", pages * 4096));
+            return loaded.set("drive.max_transfer", &format!("{}B", pages * 4096));
         }
         _ => {}
     }
@@ -179,7 +185,7 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             } else {
                 number(name, value)?.to_string()
             };
-            set(&mut loaded.config, key, &format!("{value}{unit}"))
+            loaded.set(key, &format!("{value}{unit}"))
         }
         Some(NoEffect(expected, why)) => {
             if *expected != Some(value) && !why.is_empty() {
