@@ -1,4 +1,4 @@
-//! The computational storage drive as an NVMe controller: registers, queues, commands, and three
+//! The computational storage drive as an NVMe controller: registers, queues, commands, and a subsystem of
 //! namespaces over the models.
 //!
 //! ```text
@@ -6,6 +6,10 @@
 //!                                            |         |          |
 //!                                           ssd     memory     compute + WorkItem (ebpf)
 //! ```
+//!
+//! Who owns what: a [`Controller`] has its queues and a `Session` (registers, features, commands in flight); the
+//! `Subsystem` has the namespaces, the models, the events and the logs. A `Turn` lends both, with the time and the host's
+//! memory, to whoever deals with a command. Namespaces and admin modules take a `Turn` and never see the controller.
 //!
 //! A pure state machine with the models' verbs: [`Controller::register_write`] is how the host
 //! submits, [`Controller::advance`] runs what is due, [`Controller::next_event`] says when to come
@@ -15,9 +19,9 @@
 //! Specification: NVM Express Base 2.1 and NVM Command Set 1.2; Subsystem Local Memory and
 //! Computational Programs as `docs/conformance.md` records them.
 //!
-//! Not here: metadata and protection information, reservations, directives, namespace management,
-//! firmware update, controller memory buffers. They are not advertised, and answer Invalid Opcode or
-//! Invalid Field. Faults of the media are not modelled either.
+//! Not here: metadata and protection information, reservations, directives, firmware
+//! update, controller memory buffers. They are not advertised, and answer Invalid Opcode or
+//! Invalid Field.
 #![forbid(unsafe_code)]
 
 mod admin;

@@ -317,10 +317,10 @@ mod tests {
         let kinds = |config: &Config| -> Vec<_> {
             config.namespace_list().iter().map(|n| (n.nsid, n.kind)).collect()
         };
-        let nvm = |bytes, block_bytes| controller::NamespaceKind::Nvm { bytes, block_bytes };
-        let memory = |bytes| controller::NamespaceKind::Memory { bytes };
+        let nvm = |bytes, block_bytes| NamespaceKind::Nvm { bytes, block_bytes };
+        let memory = |bytes| NamespaceKind::Memory { bytes };
         let config = load(vec!["drive.capacity=3GiB".into()]).unwrap().config;
-        let programs = controller::NamespaceKind::Programs;
+        let programs = NamespaceKind::Programs;
         let expected = [
             (1, nvm(1 << 30, 512)),
             (5, memory(4 << 20)),

@@ -351,6 +351,30 @@ fn configuration_document_is_what_the_program_prints() {
     );
 }
 
+/// A file in the documents loads, and means what they say of it.
+#[test]
+fn documented_list_of_namespaces_loads() {
+    let text = std::fs::read_to_string(harness::root().join("docs/configuration.md")).unwrap();
+    let (_, block) = text.split_once("```toml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drive.toml");
+    std::fs::write(&file, block).unwrap();
+    let shown = csdrive(&["config", "show", "--json", "--config", file.to_str().unwrap()]).stdout;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let (mib, gib) = (1u64 << 20, 1u64 << 30);
+    let expected = serde_json::json!([
+        { "id": 1, "kind": "nvm", "size": gib, "block_size": 4096 },
+        { "id": 2, "kind": "nvm", "size": gib, "block_size": 512 },
+        { "id": 3, "kind": "memory", "size": 256 * mib },
+        { "id": 9, "kind": "compute" },
+    ]);
+    assert_eq!(
+        (&shown["namespaces"], &shown["config"]["drive.capacity"]),
+        (&expected, &(4 * gib).into())
+    );
+}
+
 #[test]
 fn reader_that_goes_away_is_no_error() {
     for arguments in ["demo --scale 0.001", "config keys", "config show"] {

@@ -206,6 +206,32 @@ fn a_program_with_stock_nvme_cli() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Two namespaces of blocks and two of memory; one more comes and goes three times while fio runs on the first.
+fn namespaces_come_and_go_with_stock_nvme_cli() -> Result<(), Failed> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/guest");
+    let (drive, script) = (format!("{root}/namespaces.toml"), format!("{root}/namespaces.sh"));
+    let output = vm(&["--drive", &drive, "--file", &script], &["sh", "namespaces.sh"]);
+    expect(&output, 0)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "attached: 5",
+        "blocks: 262144 of 4096",
+        "blocks: 2097152 of 512",
+        "memory: 268435456",
+        "memory: 67108864",
+        "|second memory|",
+        "created namespace 6; allocated: 6, attached: 5",
+        "round 3: namespace 6 came and went",
+        "fio found no error",
+        "all done",
+    ] {
+        if !text.contains(line) {
+            return Err(format!("no '{line}' in\n{text}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Statuses, quotes and output come through as they are.
 fn status_and_output_of_a_command() -> Result<(), Failed> {
     let output = vm(&[], &["sh", "-c", "printf 'a b\\n%s' \"$1\"; exit 42", "-", "it's $HOME"]);
@@ -481,7 +507,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -502,6 +528,7 @@ fn main() {
         ("qemu_killed", qemu_killed),
         ("csdrive_ended_or_killed_leaves_no_qemu", csdrive_ended_or_killed_leaves_no_qemu),
         ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
+        ("namespaces_come_and_go_with_stock_nvme_cli", namespaces_come_and_go_with_stock_nvme_cli),
         (
             "seabios_root_ports_two_processors_two_drives_6_gib",
             seabios_root_ports_two_processors_two_drives_6_gib,

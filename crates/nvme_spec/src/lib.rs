@@ -45,8 +45,7 @@ impl CommandSet {
     pub const PROGRAMS: Self = Self(0x04);
 }
 
-/// The namespaces of a csdrive (design: one drive, three namespaces). Other drives may number
-/// theirs differently: Identify tells.
+/// The namespaces of a csdrive whose configuration lists none. Other drives may number theirs differently: Identify tells.
 pub mod namespace {
     /// Blocks, NVM command set.
     pub const NVM_NSID: u32 = 1;
