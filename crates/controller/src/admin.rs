@@ -138,7 +138,10 @@ impl Controller {
         if sqid.is_admin() || self.queues.submission(sqid).is_none() {
             return Err(Status::INVALID_QUEUE_IDENTIFIER.with_dnr());
         }
-        let tags = self.session.inflight.tags(|command| command.token().sqid == sqid);
+        let tags = self.session.inflight.tags(|command| {
+            // The write of a fused pair ends with its compare.
+            command.token().sqid == sqid && !command.waiting.is_second_of_pair()
+        });
         let mut turn = self.turn(host);
         for tag in tags {
             turn.end_early(tag, Status::ABORTED_SQ_DELETION);

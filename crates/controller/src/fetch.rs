@@ -11,10 +11,10 @@ use crate::inflight::{Kind, Timeline, Token};
 use crate::limits::{
     COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX, FLASH_BACKLOG_MAX, WAITING_WRITES_MAX,
 };
+use crate::namespace::Namespace;
 use crate::namespace::nvm::NvmNamespace;
 use crate::namespace::nvm::commands::{Pair, flush};
 use crate::namespace::programs::execute;
-use crate::namespace::{Namespace, check_nsid};
 use crate::registers::AMS_WEIGHTED;
 use crate::turn::Turn;
 
@@ -281,6 +281,9 @@ impl Turn<'_> {
         let nsid = Nsid(entry.nsid.get());
         // Flush of all namespaces (Base 2.1, section 7.2; VWC bits 2:1).
         if nsid == Nsid::ALL && entry.opcode == NvmOpcode::FLUSH.0 {
+            for namespace in self.subsystem.namespaces.nvm_all() {
+                self.check_open(namespace)?;
+            }
             self.check_no_sanitize()?;
             flush(self, tag);
             return Ok(());
@@ -290,13 +293,7 @@ impl Turn<'_> {
             return namespace.clone().begin(self, tag, entry);
         }
         self.check_no_sanitize()?;
-        check_nsid(nsid)?;
-        let namespaces = &self.subsystem.namespaces;
-        let attached = self.session.attached.contains(nsid);
-        let Some(namespace) = namespaces.get(nsid).filter(|_| attached) else {
-            // The identifier is one that a namespace can have, and none has here.
-            return Err(Status::INVALID_FIELD.with_dnr());
-        };
+        let namespace = self.active(nsid)?;
         if !self.session.has_all_sets() {
             return Err(Status::INVALID_NAMESPACE.with_dnr());
         }

@@ -125,6 +125,8 @@ pub(crate) struct InFlight<W> {
     token: Option<Token>,
     pub(crate) kind: Kind,
     pub(crate) waiting: W,
+    /// It was ended early: what it ends with is not changed any more.
+    pub(crate) is_ended: bool,
     pub(crate) status: Status,
     pub(crate) result: u64,
     /// What the SMART log will count if it succeeds.
@@ -256,14 +258,24 @@ impl<W: Wait> InFlightTable<W> {
             let (waiting, status, result) = (W::default(), Status::SUCCESS, 0);
             let (counts, late) = (HostData::None, Duration::ZERO);
             let reserved = Reserved::default();
-            let command =
-                InFlight { token, kind, waiting, status, result, counts, late, reserved, timeline };
+            let command = InFlight {
+                token,
+                kind,
+                waiting,
+                is_ended: false,
+                status,
+                result,
+                counts,
+                late,
+                reserved,
+                timeline,
+            };
             self.slots.push(Slot { generation: 0, command });
             return Tag(self.slots.len() as u64 - 1);
         };
         let Slot { generation, command } = &mut self.slots[index as usize];
         (command.token, command.kind) = (token, kind);
-        (command.status, command.result) = (Status::SUCCESS, 0);
+        (command.status, command.result, command.is_ended) = (Status::SUCCESS, 0, false);
         (command.counts, command.late, command.timeline) =
             (HostData::None, Duration::ZERO, timeline);
         Tag(u64::from(*generation) << 32 | u64::from(index))

@@ -10,7 +10,7 @@ use crate::reminder::Reminder;
 const TIME_UNIT: Duration = Duration::from_us(100);
 
 /// One vector.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Vector {
     /// Completions posted since the last interrupt.
     waiting: u32,
@@ -52,7 +52,8 @@ impl Interrupts {
     /// Forgets what waits, and every vector's setting. Events under way will find nothing.
     pub(crate) fn reset(&mut self) {
         for vector in &mut self.vectors {
-            *vector = Vector { reminder: vector.reminder, ..Vector::default() };
+            let reminder = std::mem::take(&mut vector.reminder);
+            *vector = Vector { reminder, ..Vector::default() };
         }
     }
 

@@ -3,6 +3,9 @@
 /// Namespaces of a drive, and the highest identifier of one (MNAN, NN).
 pub const NAMESPACES_MAX: u32 = 128;
 
+/// Runs of neighbouring flash pages that an NVM namespace may consist of.
+pub const NAMESPACE_RUNS_MAX: usize = 64;
+
 /// Bytes of a memory namespace.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 44;
 

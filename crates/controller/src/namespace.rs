@@ -113,11 +113,13 @@ impl Namespaces {
         bytes: u64,
         block_bytes: u32,
     ) -> Option<NvmNamespace> {
-        let placement = self.space.allocate(bytes.div_ceil(1 << self.page_bits))?;
+        let pages = bytes.div_ceil(1 << self.page_bits);
+        let placement = self.space.allocate(pages)?;
         Some(NvmNamespace {
             nsid,
             identity,
-            bytes,
+            capacity: pages << self.page_bits,
+            block_count: bytes / u64::from(block_bytes),
             block_bytes,
             page_bits: self.page_bits,
             placement,

@@ -1,6 +1,6 @@
 //! The NVM subsystem: namespaces, and what they share - the models, the clock's events, the logs.
 
-use simtime::EventQueue;
+use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
 use crate::admin::background::Background;
@@ -31,8 +31,12 @@ pub(crate) struct Subsystem {
 }
 
 impl Subsystem {
-    pub(crate) fn new(config: Config, ssd: Ssd) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: Config, mut ssd: Ssd) -> Result<Self, ConfigError> {
         let namespaces = Namespaces::new(&config, ssd.geometry())?;
+        // A flash that is filled from the beginning is so for its namespaces: those to come are empty.
+        for (lpn, count) in namespaces.space.free_runs() {
+            ssd.deallocate(Instant::ZERO, lpn, count);
+        }
         Ok(Self {
             namespaces,
             page_bits: ssd.geometry().page_bytes.trailing_zeros(),

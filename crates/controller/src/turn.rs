@@ -1,11 +1,12 @@
 //! What is lent down the call chain while a command, an arrival or an event is dealt with.
 
-use nvme_spec::Status;
+use nvme_spec::{Nsid, Status};
 use simtime::Instant;
 
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
 use crate::inflight::{HostData, InFlight};
+use crate::namespace::{Namespace, check_nsid};
 use crate::session::Session;
 use crate::subsystem::Subsystem;
 use crate::waiting::Waiting;
@@ -23,6 +24,15 @@ impl Turn<'_> {
     #[inline]
     pub(crate) fn command(&mut self, tag: Tag) -> Option<&mut InFlight<Waiting>> {
         self.session.inflight.get_mut(tag)
+    }
+
+    /// The attached namespace of an identifier. One that no namespace can have is invalid; one that none has, or none that is
+    /// attached, is inactive (Base 2.1, section 3.2.1.5).
+    pub(crate) fn active(&self, nsid: Nsid) -> Result<&Namespace, Status> {
+        check_nsid(nsid)?;
+        let is_attached = self.session.attached.contains(nsid);
+        let namespace = self.subsystem.namespaces.get(nsid).filter(|_| is_attached);
+        namespace.ok_or(Status::INVALID_FIELD.with_dnr())
     }
 
     /// From now on a command waits for this.
@@ -75,7 +85,8 @@ impl Turn<'_> {
     /// Ends a command early with a status; its completion goes to the place it has, before anything else happens. The write of
     /// a fused pair fails with its compare.
     pub(crate) fn end_early(&mut self, tag: Tag, status: Status) {
-        let Some(command) = self.command(tag) else { return };
+        let Some(command) = self.command(tag).filter(|command| !command.is_ended) else { return };
+        command.is_ended = true;
         let partner = command.waiting.fused_write();
         abandon(self.now, self.session, self.subsystem, tag);
         if let Some(command) = self.command(tag) {
@@ -94,7 +105,10 @@ impl Turn<'_> {
         status: Status,
         is_concerned: impl Fn(&InFlight<Waiting>) -> bool,
     ) {
-        let is_io = |c: &InFlight<Waiting>| !c.token().sqid.is_admin() && !c.is_completing();
+        // The write of a fused pair ends with its compare.
+        let is_io = |c: &InFlight<Waiting>| {
+            !c.token().sqid.is_admin() && !c.is_completing() && !c.waiting.is_second_of_pair()
+        };
         for tag in self.session.inflight.tags(|c| is_io(c) && is_concerned(c)) {
             self.end_early(tag, status);
         }

@@ -1,13 +1,14 @@
 //! What a command in flight waits for: one arm for each kind of namespace, and those of the controller itself.
 
+use nvme_spec::Nsid;
+
+use crate::command::NamespaceAction;
 use crate::data_pointer::Segments;
 use crate::event::Tag;
 use crate::inflight::{Reserved, Wait};
 use crate::namespace::memory::waiting::{MemoryArrival, MemoryWait};
 use crate::namespace::nvm::waiting::{NvmArrival, NvmWait};
 use crate::namespace::programs::{ProgramsArrival, RunningJob};
-
-use crate::command::NamespaceAction;
 
 /// What a command waits for.
 #[derive(Debug, Default)]
@@ -69,12 +70,20 @@ impl Waiting {
         write.map(|write| write.tag)
     }
 
-    /// True if blocks are being copied, of whichever namespace.
-    pub(crate) fn copies_blocks(&self) -> bool {
-        matches!(
-            self,
-            Self::Nvm(NvmWait::Copying { .. }) | Self::Memory(MemoryWait::Copying { .. })
-        )
+    /// True for the write of a fused pair whose compare is not done.
+    pub(crate) fn is_second_of_pair(&self) -> bool {
+        matches!(self, Self::Nvm(NvmWait::AwaitingCompare))
+    }
+
+    /// True if blocks of one of these namespaces are being copied.
+    pub(crate) fn copies_from(&self, nsids: &[Nsid]) -> bool {
+        match self {
+            Self::Nvm(NvmWait::Copying { sources, .. })
+            | Self::Memory(MemoryWait::Copying { sources, .. }) => {
+                sources.iter().any(|source| nsids.contains(&source.nsid))
+            }
+            _ => false,
+        }
     }
 }
 

@@ -390,3 +390,133 @@ fn lists_that_cannot_be_are_refused_by_name() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+/// Copies go on when another namespace than theirs is formatted or goes, and end with those they read from.
+#[test]
+fn copies_end_with_the_namespace_they_read_and_with_no_other() {
+    let mut session = simulator::open(config(), 0, 64).unwrap();
+    let s = &mut session;
+    write(s, 1, 0, &vec![1; 65536], 4096);
+    must(s.transport.driver.execute(IO, of(1, commands::flush())).unwrap());
+    let new = must(create(s, 64, 1)) as u32;
+    must(attach(s, new, true));
+    let list = SourceOf { nsid: 1 }.blocks(0, 16);
+    let begin = |s: &mut Session, queue, entry, data: &[u8]| {
+        let ram = &mut s.transport.driver.port.ram;
+        let buffer = ram.allocate(4096);
+        ram.put(buffer.address, data);
+        let prps = ram.prps(&buffer, data.len() as u64);
+        s.transport.driver.submit(queue, with_data(entry, prps))
+    };
+    for (other, expected) in [
+        (commands::format_nvm(3, 1, 0), Status::SUCCESS),
+        (commands::delete_namespace(new), Status::SUCCESS),
+        (commands::format_nvm(1, 1, 0), Status::FORMAT_IN_PROGRESS),
+    ] {
+        begin(s, IO, of(2, commands::memory_copy(0, 65536, 1, 2)), &list);
+        // The list is here, and the pages are being read.
+        must(s.transport.driver.execute(ADMIN, commands::keep_alive()).unwrap());
+        must(s.transport.driver.execute(ADMIN, other).unwrap());
+        let done = s.transport.driver.next_completion().unwrap();
+        assert!(done.status.same_code(expected), "{other:?}: {}", done.status);
+        write(s, 1, 0, &vec![1; 65536], 4096);
+        must(s.transport.driver.execute(IO, of(1, commands::flush())).unwrap());
+    }
+}
+
+/// Each half of a fused pair that is ended early has its own status, whatever place it has in the table.
+#[test]
+fn halves_of_a_pair_that_end_early_keep_their_statuses() {
+    let mut session = simulator::open(config(), 0, 64).unwrap();
+    let s = &mut session;
+    write(s, 1, 0, &[1; 4096], 4096);
+    must(s.transport.driver.execute(IO, of(1, commands::flush())).unwrap());
+    for spare in [0, 1] {
+        // A command that ends between the two makes the second one take the lower place.
+        let pair = commands::fused(
+            read_write(NvmOpcode::COMPARE, 0, 1),
+            read_write(NvmOpcode::WRITE, 0, 1),
+        );
+        for _ in 0..spare {
+            must(s.transport.driver.execute(ADMIN, commands::keep_alive()).unwrap());
+        }
+        let ids = pair.map(|half| {
+            let ram = &mut s.transport.driver.port.ram;
+            let buffer = ram.allocate(4096);
+            ram.put(buffer.address, &[1; 4096]);
+            let prps = ram.prps(&buffer, 4096);
+            s.transport.driver.enqueue(IO, with_data(of(1, half), prps))
+        });
+        s.transport.driver.ring(IO);
+        must(s.transport.driver.execute(ADMIN, commands::format_nvm(1, 1, 0)).unwrap());
+        for _ in 0..2 {
+            let done = s.transport.driver.next_completion().unwrap();
+            let expected = if done.cid == ids[0] {
+                Status::FORMAT_IN_PROGRESS
+            } else {
+                Status::ABORTED_FAILED_FUSED
+            };
+            assert!(done.status.same_code(expected), "{}", done.status);
+        }
+    }
+}
+
+#[test]
+fn capacity_is_whole_pages_and_formats_use_all_of_it() {
+    let mut session = simulator::open(config(), 0, 64).unwrap();
+    let s = &mut session;
+    let free = unallocated(s);
+    let nsid = must(create(s, 1, 0)) as u32;
+    must(attach(s, nsid, true));
+    let page = identify(s, cns::NAMESPACE, nsid);
+    assert_eq!((page.nsze.get(), page.nvmcap.get()), (1, free - unallocated(s)));
+    let capacity = page.nvmcap.get() as u64;
+    must(s.transport.driver.execute(ADMIN, commands::format_nvm(nsid, 1, 0)).unwrap());
+    assert_eq!(identify(s, cns::NAMESPACE, nsid).nsze.get(), capacity / 4096);
+    write(s, nsid, capacity / 4096 - 1, &[5; 4096], 4096);
+    must(s.transport.driver.execute(ADMIN, commands::format_nvm(nsid, 0, 0)).unwrap());
+    assert_eq!(identify(s, cns::NAMESPACE, nsid).nsze.get(), capacity / 512);
+}
+
+#[test]
+fn new_namespaces_of_a_filled_flash_are_empty() {
+    let mut config = config();
+    config.flash.filled_permille = 1000;
+    let mut session = simulator::open(config, 0, 64).unwrap();
+    let s = &mut session;
+    assert_eq!(identify(s, cns::NAMESPACE, 1).nuse.get(), 24 * MIB / 4096);
+    let nsid = must(create(s, 2048, 1)) as u32;
+    must(attach(s, nsid, true));
+    assert_eq!(identify(s, cns::NAMESPACE, nsid).nuse.get(), 0);
+}
+
+/// What goes on in the background sees a namespace go, and commands that wait for data see a sanitize begin.
+#[test]
+fn self_tests_sanitizes_and_lists_know_of_namespaces_that_change() {
+    let mut session = simulator::open(config(), 0, 64).unwrap();
+    let s = &mut session;
+    must(s.transport.driver.execute(ADMIN, commands::self_test(3, 1)).unwrap());
+    must(delete(s, 3));
+    let log = s.log(lid::SELF_TEST, 0, 564).unwrap();
+    assert_eq!((log[0], log[4] & 0xF), (0, 3), "ended by the removal of its namespace");
+
+    let mut after = commands::identify(cns::CONTROLLERS, 0, CommandSet::NVM);
+    after.cdw10.set(u32::from(cns::CONTROLLERS) | 1 << 16);
+    let ram = &mut s.transport.driver.port.ram;
+    let buffer = ram.allocate(4096);
+    let prps = ram.prps(&buffer, 4096);
+    must(s.transport.driver.execute(ADMIN, with_data(after, prps)).unwrap());
+    let mut count = [0; 2];
+    s.transport.driver.port.ram.get(buffer.address, &mut count);
+    assert_eq!(count, [0, 0], "no controller has an identifier of 1 or more");
+
+    let new =
+        NamespaceSpecification { nsze: 64.into(), ncap: 64.into(), flbas: 1, ..Default::default() };
+    s.transport.driver.port.ram.put(buffer.address, new.as_bytes());
+    let create = with_data(commands::create_namespace(), prps);
+    let id = s.transport.driver.submit(ADMIN, create);
+    must(s.transport.driver.execute(ADMIN, commands::sanitize(4, 0)).unwrap());
+    let done = s.transport.driver.next_completion().unwrap();
+    assert_eq!(done.cid, id);
+    assert!(done.status.same_code(Status::SANITIZE_IN_PROGRESS), "{}", done.status);
+}

@@ -17,6 +17,9 @@ pub enum Location {
 
 const LEAF_BITS: u32 = 12;
 const LEAF_PAGES: usize = 1 << LEAF_BITS;
+/// Leaves that are counted together.
+const GROUP_LEAVES: u64 = 512;
+const GROUP_PAGES: u64 = GROUP_LEAVES << LEAF_BITS;
 /// A leaf with more entries becomes an array.
 const LIST_MAX: usize = LEAF_PAGES / 4;
 /// Places that a growing list gains at once.
@@ -171,6 +174,8 @@ impl<W: Word> Leaf<W> {
 struct Tree<W: Copy> {
     /// Number of the leaf plus one; 0 = none. Memory that was never touched costs nothing.
     directory: Vec<u32>,
+    /// Mapped pages of as many neighbouring leaves as [`GROUP_LEAVES`].
+    groups: Vec<u32>,
     leaves: Vec<Leaf<W>>,
     free: Vec<u32>,
 }
@@ -178,7 +183,8 @@ struct Tree<W: Copy> {
 impl<W: Word> Tree<W> {
     fn new(pages: u64) -> Self {
         let directory = vec![0; pages.div_ceil(LEAF_PAGES as u64) as usize];
-        Self { directory, leaves: Vec::new(), free: Vec::new() }
+        let groups = vec![0; pages.div_ceil(GROUP_PAGES) as usize];
+        Self { directory, groups, leaves: Vec::new(), free: Vec::new() }
     }
 
     #[inline]
@@ -195,7 +201,11 @@ impl<W: Word> Tree<W> {
             None => self.add_leaf(page),
         };
         let old = self.leaves[leaf as usize].set(page as usize % LEAF_PAGES, W::encode(location));
-        (old != W::NONE).then(|| old.decode())
+        if old == W::NONE {
+            self.groups[(page / GROUP_PAGES) as usize] += 1;
+            return None;
+        }
+        Some(old.decode())
     }
 
     #[cold]
@@ -211,6 +221,11 @@ impl<W: Word> Tree<W> {
     fn mapped_among(&self, first: u64, count: u64) -> u64 {
         let (mut page, end, mut mapped) = (first, first + count, 0);
         while page < end {
+            if page.is_multiple_of(GROUP_PAGES) && end - page >= GROUP_PAGES {
+                mapped += u64::from(self.groups[(page / GROUP_PAGES) as usize]);
+                page += GROUP_PAGES;
+                continue;
+            }
             let leaf_start = page >> LEAF_BITS << LEAF_BITS;
             let leaf_end = (leaf_start + LEAF_PAGES as u64).min(end);
             if let Some(leaf) = self.directory[(page >> LEAF_BITS) as usize].checked_sub(1) {
@@ -230,7 +245,9 @@ impl<W: Word> Tree<W> {
             if let Some(leaf) = self.directory[(page >> LEAF_BITS) as usize].checked_sub(1) {
                 let range = (page - leaf_start) as usize..(leaf_end - leaf_start) as usize;
                 let tree = &mut self.leaves[leaf as usize];
+                let group = &mut self.groups[(page / GROUP_PAGES) as usize];
                 tree.remove(range, |index, word| {
+                    *group -= 1;
                     visit(Lpn(leaf_start + index as u64), word.decode());
                 });
                 if tree.is_empty() {
@@ -254,7 +271,6 @@ enum Words {
 #[derive(Clone, Debug)]
 pub struct PageMap {
     words: Words,
-    pages: u64,
     mapped: u64,
 }
 
@@ -266,7 +282,7 @@ impl PageMap {
         let is_narrow = geometry.layout.bits < u32::BITS;
         let words =
             if is_narrow { Words::Narrow(Tree::new(pages)) } else { Words::Wide(Tree::new(pages)) };
-        Self { words, pages, mapped: 0 }
+        Self { words, mapped: 0 }
     }
 
     /// Where a page is; `None` if it was never written, or deallocated since.
@@ -303,10 +319,9 @@ impl PageMap {
         }
     }
 
-    /// Number of mapped pages among `count` pages from `first` on. All pages cost no time.
+    /// Number of mapped pages among `count` pages from `first` on.
     pub fn mapped_among(&self, first: Lpn, count: u64) -> u64 {
         match &self.words {
-            _ if count == self.pages => self.mapped,
             Words::Narrow(tree) => tree.mapped_among(first.0, count),
             Words::Wide(tree) => tree.mapped_among(first.0, count),
         }
@@ -359,7 +374,7 @@ mod tests {
                 assert_eq!(map.set(Lpn(lpn), location), expected.insert(lpn, location));
                 assert_eq!(map.mapped(), expected.len() as u64);
                 if n % 1000 == 0 {
-                    let count = prng.below(geometry.logical_pages - lpn).min(1 << 20);
+                    let count = prng.below(geometry.logical_pages - lpn);
                     let among = expected.range(lpn..lpn + count).count() as u64;
                     assert_eq!(map.mapped_among(Lpn(lpn), count), among);
                 }

@@ -34,6 +34,7 @@ const RESULTS_MAX: usize = 20;
 const PASSED: u8 = 0;
 const ABORTED_BY_COMMAND: u8 = 1;
 const ABORTED_BY_RESET: u8 = 2;
+const ABORTED_BY_REMOVAL: u8 = 3;
 const ABORTED_BY_FORMAT: u8 = 4;
 const ABORTED_BY_SANITIZE: u8 = 9;
 const UNUSED: u8 = 0xF;
@@ -124,6 +125,13 @@ impl Background {
     #[inline]
     pub(crate) fn is_sanitizing(&self) -> bool {
         self.sanitizing.is_some_and(|s| s.is_running)
+    }
+
+    /// A namespace is no longer there for a self-test of it, or of all.
+    pub(crate) fn namespace_removed(&mut self, now: Instant, nsid: Nsid) {
+        if self.testing.is_some_and(|test| test.nsid == nsid || test.nsid == Nsid::ALL) {
+            self.end_test(now, ABORTED_BY_REMOVAL);
+        }
     }
 
     fn end_test(&mut self, now: Instant, result: u8) {
@@ -290,6 +298,9 @@ impl Subsystem {
 
 /// Starts formatting NVM namespaces: one, or all that are attached.
 pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<(), Status> {
+    if command.nsid != Nsid::ALL {
+        turn.active(command.nsid)?;
+    }
     let nsids = turn.subsystem.named_nvm(&turn.session.attached, command.nsid);
     if nsids.is_empty() {
         return Err(Status::INVALID_NAMESPACE.with_dnr());
@@ -319,10 +330,10 @@ pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<
     Ok(())
 }
 
-/// Ends the commands that use namespaces which are going to change: their own, and copies of blocks, from wherever.
+/// Ends the commands that use namespaces which are going to change: their own, and copies of their blocks.
 pub(crate) fn end_users(turn: &mut Turn<'_>, nsids: &[Nsid], status: Status) {
     turn.end_all(status, |c: &InFlight<Waiting>| {
-        nsids.contains(&c.kind.nsid) || c.waiting.copies_blocks()
+        nsids.contains(&c.kind.nsid) || c.waiting.copies_from(nsids)
     });
 }
 
@@ -337,7 +348,7 @@ pub(crate) fn formatted(turn: &mut Turn<'_>) {
         for nsid in nsids {
             turn.subsystem.empty(now, nsid);
             let Some(namespace) = turn.subsystem.namespaces.nvm_mut(nsid) else { continue };
-            if std::mem::replace(&mut namespace.block_bytes, block_bytes) != block_bytes {
+            if namespace.set_format(block_bytes) {
                 turn.session.namespace_changed(nsid);
             }
         }
@@ -398,10 +409,8 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
 
 /// Starts or aborts a self-test.
 pub(crate) fn self_test(turn: &mut Turn<'_>, nsid: Nsid, test: SelfTest) -> Result<(), Status> {
-    let is_known = matches!(nsid, Nsid::NONE | Nsid::ALL)
-        || (turn.session.attached.contains(nsid) && turn.subsystem.namespaces.get(nsid).is_some());
-    if !is_known {
-        return Err(Status::INVALID_NAMESPACE.with_dnr());
+    if !matches!(nsid, Nsid::NONE | Nsid::ALL) {
+        turn.active(nsid)?;
     }
     let started = turn.now;
     let SelfTest::Start { is_extended } = test else {

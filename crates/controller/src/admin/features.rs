@@ -11,6 +11,7 @@ use crate::command::{GetFeatures, SetFeatures};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::features::{COPY_FORMATS_ENABLED, Values};
+use crate::namespace::Namespace;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::{AdminArrival, Arrival};
@@ -237,19 +238,19 @@ pub(crate) fn check_namespace(
     if !turn.subsystem.has_feature(id) {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
-    let exists = turn.session.attached.contains(nsid);
-    let is_nvm = exists && turn.subsystem.namespaces.nvm(nsid).is_some();
-    let verdict = match (is_namespace_specific(id), is_set) {
-        (true, _) if is_nvm => Ok(()),
+    match (is_namespace_specific(id), is_set) {
         (true, true) if nsid == Nsid::ALL => Ok(()),
-        // Neither memory nor programs have these features.
-        (true, _) if exists => Err(Status::INVALID_FIELD),
-        (true, _) => Err(Status::INVALID_NAMESPACE),
+        (true, _) => match turn.active(nsid)? {
+            Namespace::Nvm(_) => Ok(()),
+            // Neither memory nor programs have these features.
+            _ => Err(Status::INVALID_FIELD.with_dnr()),
+        },
         (false, true) if matches!(nsid, Nsid::NONE | Nsid::ALL) => Ok(()),
-        (false, true) if exists => Err(Status::FEATURE_NOT_NAMESPACE_SPECIFIC),
-        (false, true) => Err(Status::INVALID_NAMESPACE),
+        (false, true) => {
+            turn.active(nsid)?;
+            Err(Status::FEATURE_NOT_NAMESPACE_SPECIFIC.with_dnr())
+        }
         // Tools send the namespace they were given; it changes nothing.
         (false, false) => Ok(()),
-    };
-    verdict.map_err(Status::with_dnr)
+    }
 }

@@ -35,6 +35,8 @@ pub(super) const CONTROLLER_ID: u16 = 0;
 /// An identifier prefix of the locally administered kind, so that it is nobody's.
 const OUI: [u8; 3] = [0x02, 0xC5, 0xD1];
 const MODEL: &str = "csdrive computational storage drive";
+/// The I/O command sets of a drive, whatever namespaces it has.
+const COMMAND_SETS: [CommandSet; 3] = [CommandSet::NVM, CommandSet::MEMORY, CommandSet::PROGRAMS];
 /// Copy descriptor formats: 0h to 4h (bits of CDFS).
 const COPY_FORMATS: u16 = 0b1_1111;
 /// Optional commands: Compare, Dataset Management, Write Zeroes, saved and selected features,
@@ -70,7 +72,7 @@ pub(crate) fn look_up_time(turn: &Turn<'_>, command: &Identify) -> Duration {
 
 /// Builds the data structure that an Identify command asks for.
 pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Status> {
-    let Identify { cns, csi, nsid } = *command;
+    let Identify { cns, controller: first, csi, nsid } = *command;
     let invalid = Status::INVALID_FIELD.with_dnr();
     let (session, subsystem) = (&*turn.session, &*turn.subsystem);
     let nothing = || Ok(vec![0; IDENTIFY_SIZE]);
@@ -83,7 +85,6 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         check_nsid(nsid)?;
         Ok(subsystem.namespaces.get(nsid))
     };
-    let known = |set: CommandSet| subsystem.namespaces.iter().any(|(_, n)| n.set() == set);
     match cns {
         cns::CONTROLLER => Ok(controller(subsystem).as_bytes().to_vec()),
         // What is common to all namespaces.
@@ -99,7 +100,7 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         cns::ALLOCATED_NAMESPACES => list(subsystem, nsid, |_, _| true),
         cns::CSI_ALLOCATED_NAMESPACES => list(subsystem, nsid, |_, set| set == csi),
         cns::NAMESPACE_DESCRIPTORS => {
-            let namespace = active()?.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+            let namespace = active()?.ok_or(invalid)?;
             Ok(descriptors(&subsystem.config, namespace))
         }
         cns::INDEPENDENT_NAMESPACE => {
@@ -109,17 +110,16 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         cns::CSI_ALLOCATED_NAMESPACE => csi_page(allocated()?, csi),
         cns::ATTACHED_CONTROLLERS => {
             check_nsid(nsid)?;
-            Ok(controllers(session.attached.contains(nsid)))
+            Ok(controllers(first, session.attached.contains(nsid)))
         }
-        cns::CONTROLLERS => Ok(controllers(true)),
+        cns::CONTROLLERS => Ok(controllers(first, true)),
         cns::CSI_CONTROLLER if csi == CommandSet::NVM => {
             Ok(nvm_limits(&subsystem.config).as_bytes().to_vec())
         }
-        cns::CSI_CONTROLLER if known(csi) => nothing(),
+        cns::CSI_CONTROLLER if COMMAND_SETS.contains(&csi) => nothing(),
         cns::COMMAND_SETS => {
             let mut page = vec![0; IDENTIFY_SIZE];
-            let sets = [CommandSet::NVM, CommandSet::MEMORY, CommandSet::PROGRAMS];
-            let sets = sets.into_iter().fold(0u64, |sets, set| sets | 1 << set.0);
+            let sets = COMMAND_SETS.into_iter().fold(0u64, |sets, set| sets | 1 << set.0);
             page[..8].copy_from_slice(&sets.to_le_bytes());
             Ok(page)
         }
@@ -214,10 +214,10 @@ fn nvm_limits(config: &Config) -> IdentifyControllerNvm {
     IdentifyControllerNvm { vsl: limit, wzsl: limit, ..Default::default() }
 }
 
-/// The controllers of the subsystem, or none.
-fn controllers(listed: bool) -> Vec<u8> {
+/// The controllers of the subsystem from an identifier on, if there are any to list.
+fn controllers(first: u16, are_there: bool) -> Vec<u8> {
     let mut page = ControllerList::default();
-    if listed {
+    if are_there && (first..).contains(&CONTROLLER_ID) {
         page.count = 1.into();
         page.ids[0] = CONTROLLER_ID.into();
     }
@@ -266,7 +266,7 @@ fn nvm_capabilities(subsystem: &Subsystem) -> IdentifyNamespaceNvm {
 fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm {
     let in_use = LBA_FORMATS.iter().position(|bytes| *bytes == namespace.block_bytes);
     let (nguid, eui64) = identifiers(&subsystem.config, namespace.identity);
-    let blocks = namespace.block_count();
+    let blocks = namespace.block_count;
     let page_blocks = (1u32 << namespace.page_bits) / namespace.block_bytes;
     let page_blocks_z = (page_blocks - 1) as u16;
     let copy_blocks = NVM_COPY_BYTES_MAX / u64::from(namespace.block_bytes);
@@ -284,7 +284,7 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
         mssrl: (copy_blocks.min(0xFFFF) as u16).into(),
         mcl: (copy_blocks as u32).into(),
         nsattr: namespace.is_protected.into(),
-        nvmcap: u128::from(namespace.bytes).into(),
+        nvmcap: u128::from(namespace.capacity).into(),
         nguid,
         eui64,
         ..nvm_capabilities(subsystem)
@@ -348,8 +348,13 @@ fn identifiers(config: &Config, identity: u32) -> ([u8; 16], [u8; 8]) {
     let mut eui64 = [0; 8];
     eui64[..3].copy_from_slice(&OUI);
     eui64[3..7].copy_from_slice(&unique[..4]);
-    for (byte, number) in eui64[4..].iter_mut().zip(identity.to_be_bytes()) {
-        *byte ^= number;
+    eui64[7] = identity as u8;
+    if identity > NAMESPACES_MAX {
+        // Created at run time: every number leads to a value of its own, far from those of other serial numbers.
+        let upper = (hash >> 32) as u32;
+        let mixed = upper.wrapping_add(identity.wrapping_mul(0x9E37_79B1));
+        eui64[3..7].copy_from_slice(&mixed.to_be_bytes());
+        eui64[7] = u8::MAX;
     }
     let mut nguid = [0; 16];
     nguid[..8].copy_from_slice(&unique);

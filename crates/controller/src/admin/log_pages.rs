@@ -21,6 +21,7 @@ use crate::command::GetLog;
 use crate::features::TEMPERATURE_K;
 use crate::inflight::{HostData, Kind, Token};
 use crate::limits::ERROR_LOG_ENTRIES;
+use crate::namespace::Namespace;
 use crate::namespace::programs::ProgramsNamespace;
 use crate::turn::Turn;
 
@@ -198,15 +199,14 @@ pub(crate) fn was_read(turn: &mut Turn<'_>, id: u8) {
 
 fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
     if is_of_programs(command.lid) {
-        let namespace = turn.subsystem.namespaces.programs(command.nsid);
-        let namespace = namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
-        return Ok(page_of_programs(turn, command.lid, namespace));
+        return match turn.active(command.nsid)? {
+            Namespace::Programs(namespace) => Ok(page_of_programs(turn, command.lid, namespace)),
+            _ => Err(Status::INVALID_NAMESPACE.with_dnr()),
+        };
     }
     // The others are the controller's or the subsystem's, for which tools send no namespace, all, or the one they were given.
-    let is_known = matches!(command.nsid, Nsid::NONE | Nsid::ALL)
-        || turn.session.attached.contains(command.nsid);
-    if !is_known {
-        return Err(Status::INVALID_NAMESPACE.with_dnr());
+    if !matches!(command.nsid, Nsid::NONE | Nsid::ALL) {
+        turn.active(command.nsid)?;
     }
     let (session, subsystem) = (&turn.session, &turn.subsystem);
     let groups_only = command.lsp & 1 != 0;

@@ -47,6 +47,8 @@ pub(crate) fn arrived(
     segments: &Segments,
     action: NamespaceAction,
 ) -> Result<(), Status> {
+    // One may have begun while the data came.
+    turn.check_no_sanitize()?;
     let mut list = ControllerList::new_zeroed();
     segments.read(&*turn.host, list.as_mut_bytes())?;
     let mut result = 0;
@@ -117,6 +119,7 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
     for nsid in nsids {
         turn.subsystem.empty(turn.now, nsid);
         turn.subsystem.namespaces.delete_nvm(nsid);
+        turn.subsystem.background.namespace_removed(turn.now, nsid);
         if turn.session.attached.remove(nsid) {
             turn.session.namespace_changed(nsid);
         }

@@ -14,6 +14,8 @@ use nvme_spec::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identify {
     pub(crate) cns: u8,
+    /// Controller from which on a list of controllers begins (CNTID).
+    pub(crate) controller: u16,
     pub(crate) csi: CommandSet,
     pub(crate) nsid: Nsid,
 }
@@ -172,9 +174,10 @@ impl AdminCommand {
         let nsid = Nsid(entry.nsid.get());
         match AdminOpcode(entry.opcode) {
             AdminOpcode::IDENTIFY => {
-                let cns = IdentifyCdw10::from_bits(cdw10).cns();
+                let fields = IdentifyCdw10::from_bits(cdw10);
+                let (cns, controller) = (fields.cns(), fields.cntid());
                 let csi = CommandSet(IdentifyCdw11::from_bits(cdw11).csi());
-                Ok(Self::Identify(Identify { cns, csi, nsid }))
+                Ok(Self::Identify(Identify { cns, controller, csi, nsid }))
             }
             AdminOpcode::GET_LOG_PAGE => decode_get_log(entry),
             AdminOpcode::CREATE_CQ => {

@@ -29,8 +29,9 @@ pub(crate) struct NvmNamespace {
     pub(crate) nsid: Nsid,
     /// Tells namespaces apart for ever: identifiers of deleted ones come again, this number does not.
     pub(crate) identity: u32,
-    /// Size. The number of blocks follows from the format.
-    pub(crate) bytes: u64,
+    /// Bytes of flash that it has: whole pages.
+    pub(crate) capacity: u64,
+    pub(crate) block_count: u64,
     pub(crate) block_bytes: u32,
     /// Bytes of a flash page, as a power of two.
     pub(crate) page_bits: u32,
@@ -42,13 +43,17 @@ pub(crate) struct NvmNamespace {
 }
 
 impl NvmNamespace {
-    pub(crate) fn block_count(&self) -> u64 {
-        self.bytes / u64::from(self.block_bytes)
+    /// A format is done: the namespace has as many blocks as its capacity holds. True if that changed something.
+    pub(crate) fn set_format(&mut self, block_bytes: u32) -> bool {
+        let block_count = self.capacity / u64::from(block_bytes);
+        let before = (self.block_bytes, self.block_count);
+        (self.block_bytes, self.block_count) = (block_bytes, block_count);
+        before != (block_bytes, block_count)
     }
 
     /// Flash pages that it has.
     pub(crate) fn page_count(&self) -> u64 {
-        self.bytes.div_ceil(1 << self.page_bits)
+        self.capacity >> self.page_bits
     }
 
     /// Refuses to change a protected namespace.
@@ -85,7 +90,7 @@ impl NvmNamespace {
     #[inline]
     pub(crate) fn extent(&self, first_block: u64, count: u64) -> Result<Extent, Status> {
         let end = first_block.checked_add(count);
-        if end.is_none_or(|end| end > self.block_count()) {
+        if end.is_none_or(|end| end > self.block_count) {
             return Err(Status::LBA_OUT_OF_RANGE.with_dnr());
         }
         let block = u64::from(self.block_bytes);

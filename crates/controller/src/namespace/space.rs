@@ -1,12 +1,13 @@
 //! The logical pages of the flash: which are free, and where those of a namespace lie.
 //!
-//! A namespace has as many pages as its size needs, in one run if there is one, else in several. So free pages are enough,
-//! wherever they lie.
+//! A namespace has as many pages as its size needs, in one run if there is one, else in several, the longest first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ssd::Lpn;
+
+use crate::limits::NAMESPACE_RUNS_MAX;
 
 /// Pages of a namespace that are neighbours in flash too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,9 +51,11 @@ impl Placement {
     /// The logical pages of the flash for `count` pages from `first` on: where neighbours begin, and how many they are.
     pub(crate) fn pieces(&self, first: u64, count: u64) -> impl Iterator<Item = (Lpn, u64)> + '_ {
         let end = first + count;
-        self.runs().iter().filter_map(move |run| {
+        let runs = self.runs();
+        let begin = runs.partition_point(|run| run.page + run.count <= first);
+        runs[begin..].iter().take_while(move |run| run.page < end).map(move |run| {
             let (from, to) = (first.max(run.page), end.min(run.page + run.count));
-            (from < to).then(|| (Lpn(run.lpn + (from - run.page)), to - from))
+            (Lpn(run.lpn + (from - run.page)), to - from)
         })
     }
 }
@@ -74,19 +77,29 @@ impl FlashSpace {
         self.free.values().sum()
     }
 
-    /// Takes pages; `None` if fewer are free.
+    /// Free runs: where each begins, and how many pages it has.
+    pub(crate) fn free_runs(&self) -> impl Iterator<Item = (Lpn, u64)> + '_ {
+        self.free.iter().map(|(&lpn, &count)| (Lpn(lpn), count))
+    }
+
+    /// Takes pages; `None` if fewer are free, or they lie in too many pieces.
     pub(crate) fn allocate(&mut self, pages: u64) -> Option<Placement> {
         if let Some((&lpn, _)) = self.free.iter().find(|(_, count)| **count >= pages) {
             self.take(lpn, pages);
             return Some(Placement::One(Run { page: 0, lpn, count: pages }));
         }
-        if self.free_pages() < pages {
+        let mut longest: Vec<(u64, u64)> = self.free.iter().map(|(&lpn, &n)| (n, lpn)).collect();
+        longest.sort_unstable_by(|a, b| b.cmp(a));
+        longest.truncate(NAMESPACE_RUNS_MAX);
+        if longest.iter().map(|(count, _)| count).sum::<u64>() < pages {
             return None;
         }
         let (mut runs, mut page) = (Vec::new(), 0);
-        while page < pages {
-            let (&lpn, &count) = self.free.first_key_value().expect("enough pages are free");
+        for (count, lpn) in longest {
             let count = count.min(pages - page);
+            if count == 0 {
+                break;
+            }
             self.take(lpn, count);
             runs.push(Run { page, lpn, count });
             page += count;

@@ -856,7 +856,10 @@ impl Reference {
             _ if exists => Err(Status::INVALID_FIELD),
             _ => valid,
         };
-        let any = exists.then_some(()).ok_or(Status::INVALID_NAMESPACE);
+        let any = match valid {
+            Ok(()) if !exists => Err(Status::INVALID_FIELD),
+            valid => valid,
+        };
         let verdict = match cns {
             cns::NAMESPACE
             | cns::ALLOCATED_NAMESPACE
@@ -925,7 +928,8 @@ impl Reference {
         plan.early = if len > TRANSFER_MAX {
             Some(Status::INVALID_FIELD)
         } else if !right_namespace {
-            Some(Status::INVALID_NAMESPACE)
+            // An identifier that a namespace could have, or that is of another kind.
+            Some(if nsid == 9 { Status::INVALID_FIELD } else { Status::INVALID_NAMESPACE })
         } else if !lid::ALL.contains(&id) {
             Some(Status::INVALID_LOG_PAGE)
         } else if page_len.is_some_and(|page| offset > page as u64) {

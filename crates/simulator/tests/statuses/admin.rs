@@ -46,14 +46,11 @@ fn data_structures() -> Vec<Row> {
         },
         Row {
             command: IDENTIFY,
-            condition: "NSID 0h or above NN, or of descriptors none; list after FFFFFFFEh or later",
+            condition: "NSID 0h or above NN; list after FFFFFFFEh or later",
             status: Status::INVALID_NAMESPACE,
             prove: |s| {
                 let list = commands::identify(cns::ACTIVE_NAMESPACES, ALL_NSID, CommandSet::NVM);
                 let status = s.admin(list, &[0; 4096]);
-                assert!(status.same_code(Status::INVALID_NAMESPACE), "{status}");
-                let none = commands::identify(cns::NAMESPACE_DESCRIPTORS, 9, CommandSet::NVM);
-                let status = s.admin(none, &[0; 4096]);
                 assert!(status.same_code(Status::INVALID_NAMESPACE), "{status}");
                 s.admin(commands::identify(cns::NAMESPACE, 129, CommandSet::NVM), &[0; 4096])
             },
@@ -85,13 +82,13 @@ fn data_structures() -> Vec<Row> {
         },
         Row {
             command: GET_LOG,
-            condition: "namespace does not exist; a page of programs not asked of the compute namespace",
+            condition: "NSID above NN; a page of programs not asked of a compute namespace",
             status: Status::INVALID_NAMESPACE,
             prove: |s| {
                 let entry = commands::get_log(lid::RANGE_SETS, MEMORY_NSID, CommandSet::NVM, 0, 16);
                 let status = s.admin(entry, &[0; 16]);
                 assert!(status.same_code(Status::INVALID_NAMESPACE), "{status}");
-                s.admin(commands::get_log(lid::SMART, 9, CommandSet::NVM, 0, 512), &[0; 512])
+                s.admin(commands::get_log(lid::SMART, 129, CommandSet::NVM, 0, 512), &[0; 512])
             },
         },
         Row {
@@ -156,12 +153,12 @@ fn features() -> Vec<Row> {
         },
         Row {
             command: SET,
-            condition: "namespace does not exist, or missing for a namespace specific feature",
+            condition: "NSID above NN, or 0h for a namespace specific feature",
             status: Status::INVALID_NAMESPACE,
             prove: |s| {
                 let status = set(s, fid::ERROR_RECOVERY, 0, 0);
                 assert!(status.same_code(Status::INVALID_NAMESPACE), "{status}");
-                set(s, fid::ARBITRATION, 9, 0)
+                set(s, fid::ARBITRATION, 129, 0)
             },
         },
         Row {
@@ -194,7 +191,7 @@ fn features() -> Vec<Row> {
         },
         Row {
             command: GET,
-            condition: "all namespaces, none, or one that does not exist, of a namespace specific feature",
+            condition: "NSID 0h or above NN of a namespace specific feature",
             status: Status::INVALID_NAMESPACE,
             prove: |s| s.run(ADMIN, commands::get_feature(fid::ERROR_RECOVERY, ALL_NSID, 0, 0)),
         },
@@ -223,9 +220,30 @@ fn whole_drive() -> Vec<Row> {
         },
         Row {
             command: FORMAT,
-            condition: "not the NVM namespace",
+            condition: "NSID above NN, or of a namespace of another kind",
             status: Status::INVALID_NAMESPACE,
             prove: |s| s.run(ADMIN, commands::format_nvm(MEMORY_NSID, 0, 0)),
+        },
+        Row {
+            command: "Identify (descriptors), Get Log Page, Set Features, Get Features, Format NVM, Device Self-test",
+            condition: "no namespace with the NSID is attached",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                let descriptors =
+                    commands::identify(cns::NAMESPACE_DESCRIPTORS, 9, CommandSet::NVM);
+                let log = commands::get_log(lid::SMART, 9, CommandSet::NVM, 0, 512);
+                for entry in [
+                    descriptors,
+                    log,
+                    commands::set_feature(fid::ARBITRATION, 9, 0, false),
+                    commands::get_feature(fid::ERROR_RECOVERY, 9, 0, 0),
+                    commands::self_test(9, 1),
+                ] {
+                    let status = s.admin(entry, &[0; 4096]);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{entry:?}: {status}");
+                }
+                s.run(ADMIN, commands::format_nvm(9, 0, 0))
+            },
         },
         Row {
             command: FORMAT,
@@ -278,9 +296,9 @@ fn whole_drive() -> Vec<Row> {
         },
         Row {
             command: SELF_TEST,
-            condition: "namespace does not exist",
+            condition: "NSID above NN",
             status: Status::INVALID_NAMESPACE,
-            prove: |s| s.run(ADMIN, commands::self_test(9, 1)),
+            prove: |s| s.run(ADMIN, commands::self_test(129, 1)),
         },
         Row {
             command: SELF_TEST,
