@@ -1,12 +1,12 @@
 //! Admin commands: dispatch, and the commands about queues and commands, which are the controller's own.
 
-pub(crate) mod background;
 pub(crate) mod features;
 mod firmware;
 mod identify;
 pub(crate) mod keep_alive;
 pub(crate) mod log_pages;
 pub(crate) mod namespaces;
+pub(crate) mod operations;
 
 pub use identify::PCI_VENDOR;
 
@@ -54,11 +54,11 @@ impl Controller {
                 }
                 return Ok(());
             }
-            AdminCommand::Format(format) => return background::format(&mut turn, tag, &format),
+            AdminCommand::Format(format) => return operations::format(&mut turn, tag, &format),
             AdminCommand::Sanitize { action, cdw10 } => {
-                return background::sanitize(&mut turn, tag, action, cdw10);
+                return operations::sanitize(&mut turn, tag, action, cdw10);
             }
-            AdminCommand::SelfTest { nsid, test } => background::self_test(&mut turn, nsid, test)?,
+            AdminCommand::SelfTest { nsid, test } => operations::self_test(&mut turn, nsid, test)?,
             AdminCommand::Programs { nsid, action } => {
                 return manage(&mut turn, tag, nsid, action, pointer);
             }

@@ -5,7 +5,7 @@ use ebpf::Engine;
 use simtime::{Bandwidth, Duration};
 
 use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX};
-use crate::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
+use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
 /// A link: transfers queue at its bandwidth, then take its latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,8 +3,7 @@
 use simtime::Instant;
 use ssd::Ssd;
 
-use crate::admin::background;
-use crate::admin::{features, namespaces};
+use crate::admin::{features, namespaces, operations};
 use crate::async_event::Notice;
 use crate::config::{Config, ConfigError};
 use crate::doorbell::Ring;
@@ -280,9 +279,9 @@ impl Controller {
             Event::Arrived(tag) => self.data_arrived(host, tag),
             Event::Complete(tag) => return self.post(host, tag),
             Event::Interrupt(vector) => return self.interrupt_expired(vector),
-            Event::Formatted => background::formatted(&mut self.turn(host)),
-            Event::Sanitized => background::sanitized(&mut self.turn(host)),
-            Event::SelfTested => background::self_tested(&mut self.turn(host)),
+            Event::Formatted => operations::formatted(&mut self.turn(host)),
+            Event::Sanitized => operations::sanitized(&mut self.turn(host)),
+            Event::SelfTested => operations::self_tested(&mut self.turn(host)),
             Event::KeepAlive => {
                 let (session, events) = (&mut self.session, &mut self.subsystem.events);
                 if session.keep_alive.expired(self.at, events) {

@@ -3,11 +3,11 @@
 use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
-use crate::admin::background::Background;
-use crate::admin::log_pages::Logs;
+use crate::background::Background;
 use crate::config::{Config, ConfigError};
 use crate::event::Event;
 use crate::link::Link;
+use crate::logs::Logs;
 use crate::namespace::Namespaces;
 use crate::work::Outbox;
 

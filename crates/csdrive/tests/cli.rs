@@ -361,7 +361,7 @@ fn documented_list_of_namespaces_loads() {
     let file = folder.path().join("drive.toml");
     std::fs::write(&file, block).unwrap();
     let shown = csdrive(&["config", "show", "--json", "--config", file.to_str().unwrap()]).stdout;
-    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
     let (mib, gib) = (1u64 << 20, 1u64 << 30);
     let expected = serde_json::json!([
         { "id": 1, "kind": "nvm", "size": gib, "block_size": 4096 },

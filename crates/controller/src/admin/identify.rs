@@ -8,10 +8,10 @@ use nvme_spec::{
 use simtime::Duration;
 use zerocopy::IntoBytes;
 
-use crate::admin::background::EXTENDED_TEST_MINUTES;
 use crate::admin::firmware::{firmware_revision, padded};
 use crate::admin::keep_alive;
 use crate::admin::log_pages::group_of;
+use crate::admin::operations::EXTENDED_TEST_MINUTES;
 use crate::command::Identify;
 use crate::config::Config;
 use crate::features::WARNING_TEMPERATURE_K;

@@ -5,8 +5,8 @@ use nvme_spec::{CommandSet, ControllerList, IDENTIFY_SIZE, NamespaceSpecificatio
 use zerocopy::FromZeros;
 use zerocopy::IntoBytes;
 
-use super::background::end_users;
 use super::identify::CONTROLLER_ID;
+use super::operations::end_users;
 use crate::command::NamespaceAction;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;

@@ -4,20 +4,17 @@
 //! A format is a command in flight; commands to its namespaces are refused until it is over, and
 //! those in flight are ended first. Sanitize and self-test go on after their commands completed.
 
-use std::collections::VecDeque;
-
-use nvme_spec::{AdminOpcode, Nsid, SanitizeLog, SelfTestLog, SelfTestResult, Status};
-use simtime::{Duration, EventQueue, Instant};
+use nvme_spec::{AdminOpcode, Nsid, SanitizeLog, Status};
+use simtime::{Duration, Instant};
 use ssd::Lpn;
-use zerocopy::FromZeros;
 
 use crate::async_event::Notice;
 use crate::attachments::Attachments;
+use crate::background::{Formatting, Sanitizing, TestResult, Testing, part};
 use crate::command::{Erase, Format, SanitizeAction, SelfTest};
 use crate::event::{Event, Tag};
 use crate::inflight::InFlight;
 use crate::namespace::nvm::{LBA_FORMATS, NvmNamespace};
-use crate::reminder::Reminder;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::Waiting;
@@ -27,54 +24,8 @@ const SHORT_TEST: Duration = Duration::from_us(10_000_000);
 /// Duration of the extended self-test in minutes (Identify, EDSTT).
 pub(crate) const EXTENDED_TEST_MINUTES: u16 = 1;
 
-/// Self-test results kept (Base 2.1, Figure 211).
-const RESULTS_MAX: usize = 20;
-
-/// Results of self-tests (Base 2.1, Figure 212).
-const PASSED: u8 = 0;
-const ABORTED_BY_COMMAND: u8 = 1;
-const ABORTED_BY_RESET: u8 = 2;
-const ABORTED_BY_REMOVAL: u8 = 3;
-const ABORTED_BY_FORMAT: u8 = 4;
-const ABORTED_BY_SANITIZE: u8 = 9;
-const UNUSED: u8 = 0xF;
-
 /// How long to wait again when a sanitize finds programs still running on worker threads.
 const QUIESCENCE_POLL: Duration = Duration::from_us(100);
-
-/// A format being done.
-#[derive(Debug)]
-struct Formatting {
-    tag: Tag,
-    nsids: Vec<Nsid>,
-    block_bytes: u32,
-    ends: Instant,
-}
-
-/// The last sanitize operation.
-#[derive(Clone, Copy, Debug)]
-struct Sanitizing {
-    action: SanitizeAction,
-    cdw10: u32,
-    started: Instant,
-    ends: Instant,
-    is_running: bool,
-}
-
-/// A self-test being done.
-#[derive(Clone, Copy, Debug)]
-struct Testing {
-    is_extended: bool,
-    nsid: Nsid,
-    started: Instant,
-    ends: Instant,
-}
-
-impl Testing {
-    fn code(&self) -> u8 {
-        if self.is_extended { 2 } else { 1 }
-    }
-}
 
 /// Times a sanitize operation takes; dies work in parallel, and the planes of a die together.
 #[derive(Clone, Copy, Debug)]
@@ -82,95 +33,6 @@ struct EraseTimes {
     block_erase: Duration,
     overwrite_pass: Duration,
     crypto_erase: Duration,
-}
-
-/// State of all of them.
-#[derive(Debug, Default)]
-pub(crate) struct Background {
-    formatting: Vec<Formatting>,
-    sanitizing: Option<Sanitizing>,
-    /// Pages written by hosts when the last sanitize ended.
-    written_pages: u64,
-    testing: Option<Testing>,
-    format_reminder: Reminder,
-    test_reminder: Reminder,
-    results: VecDeque<SelfTestResult>,
-}
-
-impl Background {
-    /// A format's command ended before the format did: nothing of it happens. Returns its namespaces.
-    pub(crate) fn format_abandoned(&mut self, tag: Tag) -> Vec<Nsid> {
-        let ended = self.formatting.extract_if(.., |format| format.tag == tag);
-        ended.flat_map(|format| format.nsids).collect()
-    }
-
-    /// A controller reset ends a short self-test; an extended one and a sanitize go on.
-    pub(crate) fn controller_reset(&mut self, now: Instant) {
-        if self.testing.is_some_and(|test| !test.is_extended) {
-            self.end_test(now, ABORTED_BY_RESET);
-        }
-    }
-
-    /// The power went, and is there again: a format has not happened, a self-test is over, and a sanitize goes on (Base 2.1,
-    /// section 8.1.24).
-    pub(crate) fn power_lost(&mut self, now: Instant, events: &mut EventQueue<Event>) {
-        self.formatting.clear();
-        self.end_test(now, ABORTED_BY_RESET);
-        (self.format_reminder, self.test_reminder) = (Reminder::default(), Reminder::default());
-        if let Some(sanitizing) = self.sanitizing.filter(|s| s.is_running) {
-            events.push(sanitizing.ends.max(now), Event::Sanitized);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_sanitizing(&self) -> bool {
-        self.sanitizing.is_some_and(|s| s.is_running)
-    }
-
-    /// A namespace is no longer there for a self-test of it, or of all.
-    pub(crate) fn namespace_removed(&mut self, now: Instant, nsid: Nsid) {
-        if self.testing.is_some_and(|test| test.nsid == nsid || test.nsid == Nsid::ALL) {
-            self.end_test(now, ABORTED_BY_REMOVAL);
-        }
-    }
-
-    fn end_test(&mut self, now: Instant, result: u8) {
-        let Some(test) = self.testing.take() else { return };
-        let mut entry = SelfTestResult::new_zeroed();
-        entry.status = test.code() << 4 | result;
-        entry.power_on_hours.set(power_on_hours(now));
-        entry.nsid.set(test.nsid.0);
-        self.results.push_front(entry);
-        self.results.truncate(RESULTS_MAX);
-    }
-
-    /// Device self-test log.
-    pub(crate) fn self_test_log(&self, now: Instant) -> SelfTestLog {
-        let mut log = SelfTestLog::new_zeroed();
-        if let Some(test) = &self.testing {
-            log.current_operation = test.code();
-            log.completion = part(test.started, test.ends, now, 100) as u8;
-        }
-        for (n, entry) in log.results.iter_mut().enumerate() {
-            match self.results.get(n) {
-                Some(result) => *entry = *result,
-                None => entry.status = UNUSED,
-            }
-        }
-        log
-    }
-}
-
-/// How far `now` is from `start` to `end`, in parts of `whole`.
-fn part(start: Instant, end: Instant, now: Instant, whole: u64) -> u64 {
-    let total = u128::from(end.since(start).as_ns().max(1));
-    let done = u128::from(now.since(start).as_ns()).min(total);
-    (done * u128::from(whole) / total) as u64
-}
-
-/// Hours of virtual time.
-pub(crate) fn power_on_hours(now: Instant) -> u64 {
-    now.as_ns() / 3_600_000_000_000
 }
 
 impl Turn<'_> {
@@ -316,7 +178,7 @@ pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<
         pages += namespace.page_count();
     }
     end_users(turn, &nsids, Status::FORMAT_IN_PROGRESS);
-    turn.subsystem.background.end_test(turn.now, ABORTED_BY_FORMAT);
+    turn.subsystem.background.end_test(turn.now, TestResult::EndedByFormat);
     let times = turn.subsystem.erase_times_of(pages);
     let time = match command.erase {
         Erase::Nothing | Erase::Cryptographic => times.crypto_erase,
@@ -374,7 +236,7 @@ pub(crate) fn sanitize(
         turn.end_all(Status::SANITIZE_IN_PROGRESS, |_| true);
         let started = turn.now;
         let subsystem = &mut *turn.subsystem;
-        subsystem.background.end_test(started, ABORTED_BY_SANITIZE);
+        subsystem.background.end_test(started, TestResult::EndedBySanitize);
         let times = subsystem.erase_times();
         let time = match action {
             SanitizeAction::Overwrite { passes } => times.overwrite_pass * u64::from(passes),
@@ -414,7 +276,7 @@ pub(crate) fn self_test(turn: &mut Turn<'_>, nsid: Nsid, test: SelfTest) -> Resu
     }
     let started = turn.now;
     let SelfTest::Start { is_extended } = test else {
-        turn.subsystem.background.end_test(started, ABORTED_BY_COMMAND);
+        turn.subsystem.background.end_test(started, TestResult::EndedByCommand);
         return Ok(());
     };
     if turn.subsystem.background.testing.is_some() {
@@ -434,7 +296,7 @@ pub(crate) fn self_tested(turn: &mut Turn<'_>) {
     turn.subsystem.background.test_reminder.happened(now);
     match turn.subsystem.background.testing {
         Some(test) if test.ends > now => turn.subsystem.remind_of_test(test.ends),
-        Some(_) => turn.subsystem.background.end_test(now, PASSED),
+        Some(_) => turn.subsystem.background.end_test(now, TestResult::Passed),
         None => {}
     }
 }
