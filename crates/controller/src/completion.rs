@@ -1,6 +1,6 @@
 //! How commands end: completions, interrupts, events for the host.
 
-use nvme_spec::{CommandSet, CompletionEntry, CqId};
+use nvme_spec::{CommandSet, CompletionEntry, CqId, Nsid};
 
 use crate::controller::Controller;
 use crate::event::{Event, Tag};
@@ -8,6 +8,12 @@ use crate::host_memory::HostMemory;
 use crate::inflight::{CommandRecord, Ending};
 use crate::interrupt::Raise;
 use crate::namespace::Namespace;
+use crate::subsystem::Subsystem;
+
+/// The command set of a namespace; NVM if there is none.
+fn command_set(subsystem: &Subsystem, nsid: Nsid) -> CommandSet {
+    subsystem.namespaces.get(nsid).map_or(CommandSet::NVM, Namespace::set)
+}
 
 impl Controller {
     /// Ends the commands that a turn left to end at once.
@@ -46,10 +52,13 @@ impl Controller {
         let Ending { token, kind, status, result, counts, late, timeline } = ending;
         self.lateness.count(self.now.since(now) + late);
         self.hash.completed(now, token.sqid, token.cid, status, result);
-        let subsystem = &mut self.subsystem;
-        let set = || subsystem.namespaces.get(kind.nsid).map_or(CommandSet::NVM, Namespace::set);
-        subsystem.logs.count(&token, kind, status, counts, set);
-        subsystem.logs.ended(now, token.sqid);
+        let logs = &mut self.subsystem.logs;
+        let is_counted = logs.count(status, counts);
+        logs.ended(now, token.sqid);
+        if !is_counted {
+            let set = command_set(&self.subsystem, kind.nsid);
+            self.subsystem.logs.log_error(&token, kind, status, set);
+        }
         let head = self.queues.submission_mut(token.sqid).map_or(0, |queue| {
             if token.owns_cid {
                 queue.finish(token.cid);
@@ -77,6 +86,7 @@ impl Controller {
                 cid: token.cid.0,
                 opcode: kind.opcode,
                 nsid: kind.nsid.0,
+                set: command_set(&self.subsystem, kind.nsid),
                 status,
                 fetched: timeline.fetched,
                 completed: now,

@@ -7,10 +7,11 @@
 //! What a command waits for is its namespace's: the table knows only [`Wait`].
 
 use compute::Work;
-use nvme_spec::{Cid, CqId, Nsid, SqId, Status};
+use nvme_spec::{Cid, CommandSet, CqId, Nsid, SqId, Status};
 use simtime::{Duration, Instant};
 
 use crate::event::Tag;
+use crate::stage::{Stage, Stages};
 
 /// The obligation to complete one command.
 #[must_use]
@@ -46,25 +47,6 @@ impl Drop for Token {
     }
 }
 
-/// Where a command's time went. The parts follow each other and add up to the whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stages {
-    /// Host link, either direction.
-    pub transfer: Duration,
-    /// Waiting for and reading flash.
-    pub flash_read: Duration,
-    /// Waiting for the write buffer or for flash to be programmed.
-    pub flash_write: Duration,
-    /// Link between flash and device memory, after the last flash page was read.
-    pub copy: Duration,
-    /// Waiting for a compute unit, context switches included.
-    pub queue: Duration,
-    /// Holding a compute unit.
-    pub compute: Duration,
-    /// Firmware time of the command itself.
-    pub command: Duration,
-}
-
 /// What an execution did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RunRecord {
@@ -83,6 +65,8 @@ pub struct CommandRecord {
     pub opcode: u8,
     /// Namespace.
     pub nsid: u32,
+    /// Command set of an I/O command; that of the NVM command set if there is no such namespace.
+    pub set: CommandSet,
     /// Status.
     pub status: Status,
     /// When the controller took it from its queue.
@@ -178,8 +162,8 @@ impl Timeline {
 
     /// The job waited and ran until `at`.
     pub(crate) fn job_ended(&mut self, at: Instant, waited: Duration, ran: Duration) {
-        self.stages.queue += waited;
-        self.stages.compute += ran;
+        self.stages[Stage::Queue] += waited;
+        self.stages[Stage::Compute] += ran;
         self.mark = at;
     }
 }
@@ -203,9 +187,9 @@ impl<W: Wait> InFlight<W> {
 
     /// The time from the end of the last stage to `at` was spent on one stage.
     #[inline]
-    pub(crate) fn end_stage(&mut self, at: Instant, stage: fn(&mut Stages) -> &mut Duration) {
+    pub(crate) fn end_stage(&mut self, at: Instant, stage: Stage) {
         if let Some(timeline) = &mut self.timeline {
-            *stage(&mut timeline.stages) += at.since(timeline.mark);
+            timeline.stages[stage] += at.since(timeline.mark);
             timeline.mark = timeline.mark.max(at);
         }
     }

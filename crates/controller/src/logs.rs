@@ -59,20 +59,12 @@ impl Logs {
         }
     }
 
-    /// Counts a finished command, and its data if it succeeded; else logs its error, newest first. `set` is the command set
-    /// of an I/O command.
+    /// Counts a finished command, and its data if it succeeded. False if it failed: then its error is to be logged.
     #[inline]
-    pub(crate) fn count(
-        &mut self,
-        token: &Token,
-        kind: Kind,
-        status: Status,
-        counts: HostData,
-        set: impl FnOnce() -> CommandSet,
-    ) {
+    pub(crate) fn count(&mut self, status: Status, counts: HostData) -> bool {
         self.commands += 1;
         if !status.is_success() {
-            return self.log_error(token, kind, status, set());
+            return false;
         }
         match counts {
             HostData::None => {}
@@ -86,10 +78,12 @@ impl Logs {
                 self.bytes_written += u64::from(bytes);
             }
         }
+        true
     }
 
+    /// Logs the error of a command, newest first; `set` is the command set of an I/O command.
     #[cold]
-    fn log_error(&mut self, token: &Token, kind: Kind, status: Status, set: CommandSet) {
+    pub(crate) fn log_error(&mut self, token: &Token, kind: Kind, status: Status, set: CommandSet) {
         let has_text = status.is_program_fault() || status.same_code(Status::INVALID_PROGRAM_DATA);
         self.push_error(ErrorLogEntry {
             sqid: token.sqid.0.into(),

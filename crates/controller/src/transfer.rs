@@ -6,6 +6,7 @@ use simtime::Instant;
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::event::{Event, Tag};
 use crate::inflight::Reserved;
+use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 
@@ -44,7 +45,7 @@ impl Turn<'_> {
     pub(crate) fn expect_internal(&mut self, tag: Tag, len: u64, arrival: Arrival) {
         let at = self.subsystem.internal.send(self.now, len);
         if let Some(command) = self.command(tag) {
-            command.end_stage(at, |s| &mut s.copy);
+            command.end_stage(at, Stage::Copy);
         }
         self.expect_at(at, tag, Segments::default(), arrival);
     }
@@ -60,7 +61,7 @@ impl Turn<'_> {
     pub(crate) fn take_arrived(&mut self, tag: Tag) -> Option<(Segments, Arrival)> {
         let now = self.now;
         let command = self.command(tag)?;
-        command.end_stage(now, |s| &mut s.transfer);
+        command.end_stage(now, Stage::Transfer);
         let Waiting::Data { segments, arrival } = command.take_waiting() else {
             unreachable!("data arrived for a command that expected none")
         };
@@ -74,7 +75,7 @@ impl Turn<'_> {
     pub(crate) fn complete_with_data(&mut self, tag: Tag, len: u64) {
         let at = self.session.to_host.send(self.now, len);
         if let Some(command) = self.command(tag) {
-            command.end_stage(at, |s| &mut s.transfer);
+            command.end_stage(at, Stage::Transfer);
         }
         self.complete_at(at, tag, Status::SUCCESS, 0);
     }
@@ -83,7 +84,7 @@ impl Turn<'_> {
     pub(crate) fn complete_internal(&mut self, tag: Tag, len: u64) {
         let at = self.subsystem.internal.send(self.now, len);
         if let Some(command) = self.command(tag) {
-            command.end_stage(at, |s| &mut s.copy);
+            command.end_stage(at, Stage::Copy);
         }
         self.complete_at(at, tag, Status::SUCCESS, 0);
     }

@@ -8,6 +8,7 @@ use crate::host_memory::HostMemory;
 use crate::inflight::{HostData, InFlight};
 use crate::namespace::{Namespace, check_nsid};
 use crate::session::Session;
+use crate::stage::Stage;
 use crate::subsystem::Subsystem;
 use crate::waiting::Waiting;
 
@@ -65,7 +66,7 @@ impl Turn<'_> {
         command.status = status;
         command.result = result;
         command.waiting = Waiting::Completion;
-        command.end_stage(ends, |s| &mut s.command);
+        command.end_stage(ends, Stage::Command);
         self.subsystem.events.push(ends, Event::Complete(tag));
     }
 

@@ -352,15 +352,9 @@ fn instructions(records: &[CommandRecord]) -> u64 {
 
 /// The job's commands ran one after the other: their parts add up to the whole.
 fn sum_stages(records: &[CommandRecord]) -> Stages {
-    records.iter().fold(Stages::default(), |sum, r| Stages {
-        transfer: sum.transfer + r.stages.transfer,
-        flash_read: sum.flash_read + r.stages.flash_read,
-        flash_write: sum.flash_write + r.stages.flash_write,
-        copy: sum.copy + r.stages.copy,
-        queue: sum.queue + r.stages.queue,
-        compute: sum.compute + r.stages.compute,
-        command: sum.command + r.stages.command,
-    })
+    let mut sum = Stages::default();
+    records.iter().for_each(|record| sum += record.stages);
+    sum
 }
 
 impl Report {
@@ -381,16 +375,8 @@ impl Report {
     }
 
     /// The parts of the total, in the order in which they happen.
-    fn parts(&self) -> [(&'static str, u64); 6] {
-        let s = &self.stages;
-        [
-            ("flash_read", s.flash_read.as_ns()),
-            ("copy", s.copy.as_ns()),
-            ("queue", s.queue.as_ns()),
-            ("compute", s.compute.as_ns()),
-            ("transfer", s.transfer.as_ns()),
-            ("command", s.command.as_ns()),
-        ]
+    fn parts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.stages.iter().map(|(stage, time)| (stage.name(), time.as_ns()))
     }
 
     fn to_json(&self) -> Value {

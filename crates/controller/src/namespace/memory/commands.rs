@@ -12,6 +12,7 @@ use crate::event::Tag;
 use crate::extent::Extent;
 use crate::limits::{COPY_SOURCES_MAX, MEMORY_COMMAND_BYTES_MAX};
 use crate::namespace::nvm::{SourceList, resolve_sources, total};
+use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 
@@ -149,12 +150,12 @@ impl MemoryNamespace {
         else {
             unreachable!("only a copy waits for pages to copy")
         };
-        command.end_stage(now, |s| &mut s.flash_read);
+        command.end_stage(now, Stage::FlashRead);
         let status = command.status;
         if !status.is_success() {
             return turn.complete(tag, status, 0);
         }
-        command.end_stage(link_end, |s| &mut s.copy);
+        command.end_stage(link_end, Stage::Copy);
         turn.visit_sources(&sources, |at, bytes| {
             assert!(self.memory.write(target + at, bytes), "the target was checked");
         });

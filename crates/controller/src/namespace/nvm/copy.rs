@@ -14,6 +14,7 @@ use crate::event::Tag;
 use crate::inflight::HostData;
 use crate::limits::{NVM_COPY_BYTES_MAX, NVM_COPY_SOURCES_MAX};
 use crate::namespace::Namespace;
+use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 
@@ -144,7 +145,7 @@ impl NvmNamespace {
         let Waiting::Nvm(NvmWait::Copying { target, sources, .. }) = command.take_waiting() else {
             unreachable!("only a copy waits for pages to copy")
         };
-        command.end_stage(now, |s| &mut s.flash_read);
+        command.end_stage(now, Stage::FlashRead);
         let status = command.status;
         if !status.is_success() {
             return turn.complete(tag, status, 0);

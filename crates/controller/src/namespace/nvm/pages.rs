@@ -7,6 +7,7 @@ use super::NvmNamespace;
 use super::data::{compare_data, send_data};
 use super::waiting::{Check, FusedWrite, NvmWait, Target};
 use crate::event::Tag;
+use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::Waiting;
 
@@ -54,14 +55,14 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
                 let sent = send_data(namespace, &turn.subsystem.ssd, turn.host, *start, segments);
                 status = sent.err().unwrap_or(status);
             }
-            command.end_stage(now, |s| &mut s.flash_read);
-            command.end_stage(end, |s| &mut s.transfer);
+            command.end_stage(now, Stage::FlashRead);
+            command.end_stage(end, Stage::Transfer);
             turn.finish_at(end, tag, status);
         }
         NvmWait::Writing { pages_left } => {
             *pages_left -= 1;
             if *pages_left == 0 {
-                command.end_stage(now, |s| &mut s.flash_write);
+                command.end_stage(now, Stage::FlashWrite);
                 turn.finish_at(now, tag, status);
             }
         }
@@ -89,7 +90,7 @@ impl NvmNamespace {
         let Waiting::Nvm(NvmWait::Checking(check)) = command.take_waiting() else {
             unreachable!("only a check waits for pages to check")
         };
-        command.end_stage(now, |s| &mut s.flash_read);
+        command.end_stage(now, Stage::FlashRead);
         let Check { extent, compare, write, .. } = *check;
         let status = match compare {
             _ if !command.status.is_success() => command.status,
