@@ -128,20 +128,22 @@ impl Default for Config {
     }
 }
 
-/// A configuration the drive cannot be built from.
+/// A configuration the drive cannot be built from. Texts name other fields of [`Config`] between backticks.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message is the documentation")]
 pub enum ConfigError {
     #[error(transparent)]
     Flash(#[from] ssd::ConfigError),
-    #[error("{key} = {value}: {reason}")]
-    Value { key: &'static str, value: String, reason: &'static str },
-    #[error("memory.size = {bytes}: this machine cannot reserve that much: {cause}; choose less")]
+    #[error("{field} = {value}: {reason}")]
+    Value { field: &'static str, value: String, reason: &'static str },
+    #[error(
+        "`memory_bytes` = {bytes}: this machine cannot reserve that much: {cause}; choose less"
+    )]
     Memory { bytes: u64, cause: std::io::Error },
     #[error("namespace {nsid}: {reason}")]
     Namespace { nsid: u32, reason: String },
     #[error(
-        "namespace {nsid}: a size of {bytes} bytes is more than the {free} bytes of flash that namespaces before it leave; choose less, or a larger flash.capacity"
+        "namespace {nsid}: a size of {bytes} bytes is more than the {free} bytes of flash that namespaces before it leave; choose less, or a larger `flash.capacity_bytes`"
     )]
     FlashSpace { nsid: u32, bytes: u64, free: u64 },
 }
@@ -207,22 +209,22 @@ impl Config {
     /// Checks what the flash model does not.
     ///
     /// # Errors
-    /// Naming the key, its value and what is allowed.
+    /// Naming the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |key, value: &dyn ToString, reason| {
-            Err(ConfigError::Value { key, value: value.to_string(), reason })
+        let refuse = |field, value: &dyn ToString, reason| {
+            Err(ConfigError::Value { field, value: value.to_string(), reason })
         };
         ssd::Geometry::new(&self.flash)?;
         let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
         if !matches!(self.block_bytes, 512 | 4096) {
-            return refuse("drive.block_size", &self.block_bytes, "choose 512B or 4KiB");
+            return refuse("block_bytes", &self.block_bytes, "choose 512B or 4KiB");
         }
         if self.memory_bytes == 0 || !self.memory_bytes.is_multiple_of(4096) {
             let reason = "choose a multiple of 4KiB, at least 4KiB";
-            return refuse("memory.size", &self.memory_bytes, reason);
+            return refuse("memory_bytes", &self.memory_bytes, reason);
         }
         if self.memory_bytes > MEMORY_BYTES_MAX {
-            return refuse("memory.size", &self.memory_bytes, "choose at most 16TiB");
+            return refuse("memory_bytes", &self.memory_bytes, "choose at most 16TiB");
         }
         if !(1..=1024).contains(&self.compute.units) {
             return refuse("compute.units", &self.compute.units, "choose 1 to 1024");
@@ -233,14 +235,14 @@ impl Config {
         let max = self.transfer_bytes_max;
         if !max.is_power_of_two() || !(4096..=64 << 20).contains(&max) {
             let reason = "choose a power of two from 4KiB to 64MiB";
-            return refuse("drive.max_transfer", &max, reason);
+            return refuse("transfer_bytes_max", &max, reason);
         }
         if !(1..=1024).contains(&self.queue_pairs_max) {
-            return refuse("drive.queue_pairs", &self.queue_pairs_max, "choose 1 to 1024");
+            return refuse("queue_pairs_max", &self.queue_pairs_max, "choose 1 to 1024");
         }
         if self.serial.is_empty() || self.serial.len() > 20 || !self.serial.bytes().all(printable) {
             let reason = "choose 1 to 20 printable ASCII characters";
-            return refuse("drive.serial", &self.serial.escape_debug(), reason);
+            return refuse("serial", &self.serial.escape_debug(), reason);
         }
         self.check_namespaces()
     }

@@ -31,8 +31,42 @@ pub(crate) enum Error {
     NotAnAssignment(String),
     #[error("{}: {error}", .path.display())]
     InFile { path: PathBuf, error: Box<Error> },
-    #[error(transparent)]
+    #[error("{}", in_words_of_keys(.0))]
     Contradiction(#[from] controller::ConfigError),
+}
+
+/// The key that sets a field; the field itself if there is none.
+fn key_of(field: &str) -> Option<&'static str> {
+    KEYS.iter().find(|key| key.field == field).map(|key| key.name)
+}
+
+/// A text with keys in the place of the fields that it names between backticks.
+pub(crate) fn reworded(text: &str, section: &str) -> String {
+    let mut words = String::new();
+    for (n, piece) in text.split('`').enumerate() {
+        match key_of(&format!("{section}{piece}")).filter(|_| n % 2 == 1) {
+            Some(key) => words.push_str(key),
+            None if n % 2 == 1 => words.extend(["`", piece, "`"]),
+            None => words.push_str(piece),
+        }
+    }
+    words
+}
+
+/// What a model says of its fields, said of the keys that set them.
+fn in_words_of_keys(error: &controller::ConfigError) -> String {
+    match error {
+        controller::ConfigError::Flash(error) => {
+            let ssd::ConfigError { field, value, reason, remedy } = error;
+            let (reason, remedy) = (reworded(reason, "flash."), reworded(remedy, "flash."));
+            let key = key_of(&format!("flash.{field}")).unwrap_or(field);
+            format!("{key} = {value}: {reason}; {remedy}")
+        }
+        controller::ConfigError::Value { field, value, reason } => {
+            format!("{} = {value}: {}", key_of(field).unwrap_or(field), reworded(reason, ""))
+        }
+        other => reworded(&other.to_string(), ""),
+    }
 }
 
 /// Where a configuration comes from; later sources win: file, FEMU string, `--set`.
@@ -199,24 +233,10 @@ fn unknown(name: &str) -> Error {
     let last = name.rsplit('.').next().unwrap_or(name);
     let names = KEYS.iter().map(|k| k.name).chain(ENTRY_KEYS.iter().map(|k| k.0));
     let mut close = names.filter(|known| {
-        known.rsplit('.').next().unwrap_or(known) == last || distance(known, name) <= 2
+        known.rsplit('.').next().unwrap_or(known) == last || strsim::levenshtein(known, name) <= 2
     });
     let hint = close.next().map_or(String::new(), |known| format!("; did you mean {known}?"));
     Error::UnknownKey { key: name.to_owned(), hint }
-}
-
-/// Edit distance of two short names.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The configuration as a TOML file that loads back to the same.
@@ -351,6 +371,12 @@ mod tests {
     #[test]
     fn errors_name_key_value_and_remedy() {
         for (set, parts) in [
+            ("flash.gc_urgent=50%", ["flash.gc_urgent = 50.0%", "above flash.gc_start"]),
+            ("drive.capacity=5000B", ["drive.capacity = 5000", "flash.page_size"]),
+            ("flash.page_size=3KiB", ["flash.page_size = 3072", "choose 4KiB"]),
+            ("drive.serial=", ["drive.serial = ", "1 to 20"]),
+            ("drive.queue_pairs=0", ["drive.queue_pairs = 0", "1"]),
+            ("drive.max_transfer=5KiB", ["drive.max_transfer = 5120", "power of two"]),
             ("compute.unit=3", ["compute.unit", "did you mean compute.units"]),
             ("flash.read_time=40", ["flash.read_time = 40", "us"]),
             ("flash.read_time=40parsecs", ["flash.read_time = 40parsecs", "ns, us, ms"]),

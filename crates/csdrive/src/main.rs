@@ -194,7 +194,8 @@ fn main() -> ExitCode {
         Ok(Outcome::ErrorStatus) => ExitCode::from(1),
         Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => {
-            tell!("csdrive: {error:#}");
+            // Also of what fails only when a drive is built.
+            tell!("csdrive: {}", config::reworded(&format!("{error:#}"), ""));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }

@@ -111,12 +111,12 @@ impl Config {
     }
 }
 
-/// A configuration that cannot be built, with the remedy. Keys are those of the config file.
+/// A configuration that cannot be built, with the remedy. Texts name other fields of [`Config`] between backticks.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{key} = {value}: {reason}; {remedy}")]
+#[error("{field} = {value}: {reason}; {remedy}")]
 pub struct ConfigError {
-    /// The offending key.
-    pub key: &'static str,
+    /// The offending field of [`Config`].
+    pub field: &'static str,
     /// Its value.
     pub value: String,
     /// The limit it breaks.
@@ -126,12 +126,12 @@ pub struct ConfigError {
 }
 
 fn refuse(
-    key: &'static str,
+    field: &'static str,
     value: impl ToString,
     reason: impl Into<String>,
     remedy: impl Into<String>,
 ) -> ConfigError {
-    ConfigError { key, value: value.to_string(), reason: reason.into(), remedy: remedy.into() }
+    ConfigError { field, value: value.to_string(), reason: reason.into(), remedy: remedy.into() }
 }
 
 /// Blocks of a plane that are open: the host's and collection's. With the reserve that collection
@@ -176,40 +176,41 @@ impl Geometry {
     /// # Errors
     /// If values contradict each other or exceed what the model can address.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        for (key, value, max) in [
-            ("flash.channels", config.channels, 256),
-            ("flash.dies_per_channel", config.dies_per_channel, 256),
-            ("flash.planes_per_die", config.planes_per_die, 8),
-            ("flash.pages_per_block", config.pages_per_block, 65_536),
+        for (field, value, max) in [
+            ("channels", config.channels, 256),
+            ("dies_per_channel", config.dies_per_channel, 256),
+            ("planes_per_die", config.planes_per_die, 8),
+            ("pages_per_block", config.pages_per_block, 65_536),
         ] {
             if value == 0 || value > max {
                 let remedy = format!("choose a value from 1 to {max}");
-                return Err(refuse(key, value, "out of range", remedy));
+                return Err(refuse(field, value, "out of range", remedy));
             }
         }
         let page = config.page_bytes;
         if !page.is_power_of_two() || !(4096..=65_536).contains(&page) {
             let reason = "a page is a power of two from 4KiB to 64KiB";
-            return Err(refuse("flash.page_size", page, reason, "choose 4KiB, 8KiB or 16KiB"));
+            return Err(refuse("page_bytes", page, reason, "choose 4KiB, 8KiB or 16KiB"));
         }
         if config.capacity_bytes == 0 || !config.capacity_bytes.is_multiple_of(u64::from(page)) {
             let reason = format!("not a whole number of {page}-byte pages");
-            let remedy = "choose a multiple of flash.page_size";
-            return Err(refuse("drive.capacity", config.capacity_bytes, reason, remedy));
+            let remedy = "choose a multiple of `page_bytes`";
+            return Err(refuse("capacity_bytes", config.capacity_bytes, reason, remedy));
         }
         if config.gc_urgent_permille > config.gc_start_permille {
-            let reason = format!("above flash.gc_start ({}%)", percent(config.gc_start_permille));
+            let reason =
+                format!("above `gc_start_permille` ({}%)", percent(config.gc_start_permille));
             let value = format!("{}%", percent(config.gc_urgent_permille));
             let remedy = "garbage collection must begin before it becomes urgent: lower it";
-            return Err(refuse("flash.gc_urgent", value, reason, remedy));
+            return Err(refuse("gc_urgent_permille", value, reason, remedy));
         }
         if config.filled_permille > 1000 {
             let value = format!("{}%", percent(config.filled_permille));
-            return Err(refuse("flash.filled", value, "above 100%", "choose 100% or less"));
+            return Err(refuse("filled_permille", value, "above 100%", "choose 100% or less"));
         }
         if config.gc_start_permille > 900 {
             let value = format!("{}%", percent(config.gc_start_permille));
-            return Err(refuse("flash.gc_start", value, "above 90%", "choose 90% or less"));
+            return Err(refuse("gc_start_permille", value, "above 90%", "choose 90% or less"));
         }
         let logical_pages = config.capacity_bytes / u64::from(page);
         let dies = config.channels * config.dies_per_channel;
@@ -234,14 +235,14 @@ impl Geometry {
         if blocks < least + margin(blocks) {
             let raw = blocks * u64::from(planes) * per_block * u64::from(page);
             return Err(refuse(
-                "flash.blocks_per_plane",
+                "blocks_per_plane",
                 blocks,
                 format!(
                     "{raw} bytes of flash for {} bytes of capacity leave no room to write",
                     config.capacity_bytes
                 ),
                 format!(
-                    "use at least {} blocks, 0 to derive it, or a smaller drive.capacity",
+                    "use at least {} blocks, 0 to derive it, or a smaller `capacity_bytes`",
                     least + margin(blocks)
                 ),
             ));
@@ -249,14 +250,14 @@ impl Geometry {
         let all_blocks = blocks.saturating_mul(u64::from(planes));
         if all_blocks > BLOCKS_MAX {
             let reason = format!("{all_blocks} blocks; the model keeps at most {BLOCKS_MAX}");
-            let remedy = "use more pages per block, a larger flash.page_size or a smaller capacity";
-            return Err(refuse("flash.pages_per_block", config.pages_per_block, reason, remedy));
+            let remedy = "use more pages per block, a larger `page_bytes` or a smaller capacity";
+            return Err(refuse("pages_per_block", config.pages_per_block, reason, remedy));
         }
         if logical_pages > LOGICAL_PAGES_MAX {
             let reason =
                 format!("{logical_pages} pages; the model keeps at most {LOGICAL_PAGES_MAX}");
-            let remedy = "use a larger flash.page_size or a smaller capacity";
-            return Err(refuse("drive.capacity", config.capacity_bytes, reason, remedy));
+            let remedy = "use a larger `page_bytes` or a smaller capacity";
+            return Err(refuse("capacity_bytes", config.capacity_bytes, reason, remedy));
         }
         let start = (blocks * u64::from(config.gc_start_permille) / 1000).max(reserve(blocks) + 1);
         Ok(Self {
@@ -348,23 +349,23 @@ mod tests {
     }
 
     #[test]
-    fn geometry_contradictions_name_key_value_and_remedy() {
+    fn geometry_contradictions_name_field_value_and_remedy() {
         type Change = fn(&mut Config);
         let cases: [(&str, Change); 8] = [
-            ("flash.filled", |c| c.filled_permille = 1001),
-            ("flash.channels", |c| c.channels = 0),
-            ("flash.page_size", |c| c.page_bytes = 5000),
-            ("drive.capacity", |c| c.capacity_bytes = 4097),
-            ("flash.blocks_per_plane", |c| c.blocks_per_plane = 10),
-            ("flash.gc_urgent", |c| c.gc_urgent_permille = 500),
-            ("flash.pages_per_block", |c| c.capacity_bytes = 1 << 50),
-            ("drive.capacity", |c| (c.capacity_bytes, c.pages_per_block) = (1 << 53, 65_536)),
+            ("filled_permille", |c| c.filled_permille = 1001),
+            ("channels", |c| c.channels = 0),
+            ("page_bytes", |c| c.page_bytes = 5000),
+            ("capacity_bytes", |c| c.capacity_bytes = 4097),
+            ("blocks_per_plane", |c| c.blocks_per_plane = 10),
+            ("gc_urgent_permille", |c| c.gc_urgent_permille = 500),
+            ("pages_per_block", |c| c.capacity_bytes = 1 << 50),
+            ("capacity_bytes", |c| (c.capacity_bytes, c.pages_per_block) = (1 << 53, 65_536)),
         ];
-        for (key, change) in cases {
+        for (field, change) in cases {
             let mut config = Config::default();
             change(&mut config);
             let error = Geometry::new(&config).unwrap_err();
-            assert_eq!(error.key, key, "{error}");
+            assert_eq!(error.field, field, "{error}");
             assert!(!error.remedy.is_empty());
         }
     }

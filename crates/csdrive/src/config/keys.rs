@@ -18,6 +18,8 @@ pub(crate) struct Key {
     pub(crate) doc: &'static str,
     /// What values look like.
     pub(crate) values: &'static str,
+    /// The field of the configuration, where there is one.
+    pub(crate) field: &'static str,
     get: fn(&Config) -> Value,
     set: fn(&mut Config, &str) -> Result<(), String>,
 }
@@ -57,30 +59,33 @@ fn choose<T: Copy>(choices: &[(&'static str, T)], text: &str) -> Result<T, Strin
 macro_rules! key {
     ($name:literal, $doc:literal, size, $($field:ident).+) => {
         key!(@ $name, $doc, "size", |c| Value::Size(c.$($field).+.into()),
-            |c, t| parse_size(t).and_then(|v| v.try_into().map_err(|_| "too large".to_owned())).map(|v| c.$($field).+ = v))
+            |c, t| parse_size(t).and_then(|v| v.try_into().map_err(|_| "too large".to_owned())).map(|v| c.$($field).+ = v), stringify!($($field).+))
     };
     ($name:literal, $doc:literal, time, $($field:ident).+) => {
         key!(@ $name, $doc, "time", |c| Value::Duration(c.$($field).+.as_ns()),
-            |c, t| parse_duration(t).map(|v| c.$($field).+ = Duration::from_ns(v)))
+            |c, t| parse_duration(t).map(|v| c.$($field).+ = Duration::from_ns(v)), stringify!($($field).+))
     };
     ($name:literal, $doc:literal, bandwidth, $($field:ident).+) => {
         key!(@ $name, $doc, "bandwidth", |c| Value::Bandwidth(c.$($field).+.bytes_per_s()),
-            |c, t| parse_bandwidth(t).map(|v| c.$($field).+ = Bandwidth::from_bytes_per_s(v)))
+            |c, t| parse_bandwidth(t).map(|v| c.$($field).+ = Bandwidth::from_bytes_per_s(v)), stringify!($($field).+))
     };
     ($name:literal, $doc:literal, percent, $($field:ident).+) => {
         key!(@ $name, $doc, "percentage", |c| Value::Permille(c.$($field).+),
-            |c, t| parse_permille(t).map(|v| c.$($field).+ = v))
+            |c, t| parse_permille(t).map(|v| c.$($field).+ = v), stringify!($($field).+))
     };
     ($name:literal, $doc:literal, count($type:ty, $min:literal..=$max:expr), $($field:ident).+) => {
         key!(@ $name, $doc, "number", |c| Value::Count(c.$($field).+.into()),
-            |c, t| parse_count(t, $min, $max).map(|v| c.$($field).+ = v as $type))
+            |c, t| parse_count(t, $min, $max).map(|v| c.$($field).+ = v as $type), stringify!($($field).+))
     };
     ($name:literal, $doc:literal, cycles, $class:ident) => {
         key!(@ $name, $doc, "cycles", |c| Value::Millicycles(c.cost.millicycles[WorkClass::$class as usize]),
             |c, t| parse_millicycles(t).map(|v| c.cost.millicycles[WorkClass::$class as usize] = v))
     };
     (@ $name:literal, $doc:literal, $values:expr, $get:expr, $set:expr) => {
-        Key { name: $name, doc: $doc, values: $values, get: $get, set: $set }
+        key!(@ $name, $doc, $values, $get, $set, "")
+    };
+    (@ $name:literal, $doc:literal, $values:expr, $get:expr, $set:expr, $field:expr) => {
+        Key { name: $name, doc: $doc, values: $values, field: $field, get: $get, set: $set }
     };
 }
 
@@ -102,7 +107,7 @@ pub(crate) static KEYS: &[Key] = &[
     ),
     key!("drive.command_time", "Firmware time added to every command.", time, command_time),
     key!(@ "drive.serial", "Serial number, 1 to 20 ASCII characters.", "text",
-        |c| Value::Text(c.serial.clone()), |c, t| { c.serial = t.to_owned(); Ok(()) }),
+        |c| Value::Text(c.serial.clone()), |c, t| { c.serial = t.to_owned(); Ok(()) }, "serial"),
     key!("link.bandwidth", "Host link, each direction.", bandwidth, host_link.bandwidth),
     key!("link.latency", "Host link, one way.", time, host_link.latency),
     key!(
