@@ -1,27 +1,23 @@
 //! The controller: what the drive consists of, and its event loop.
 
+use nvme_spec::Status;
 use simtime::Instant;
 use ssd::Ssd;
 
-use crate::admin::{features, namespaces, operations};
+use crate::admin::operations;
 use crate::async_event::Notice;
 use crate::config::{Config, ConfigError};
 use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
 use crate::inflight::CommandRecord;
-use crate::namespace::memory::commands::page_done as memory_page_done;
-use crate::namespace::nvm::page_done as nvm_page_done;
 use crate::namespace::programs::execute;
 use crate::queues::Queues;
 use crate::session::Session;
 use crate::statistics::{Lateness, Statistics, TraceHash};
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
-use crate::waiting::{AdminArrival, Arrival, Waiting};
 use crate::work::{Outbox, WorkDone};
-
-use nvme_spec::Status;
 
 /// The drive: an NVMe controller, and the NVM subsystem behind it.
 #[derive(Debug)]
@@ -276,7 +272,7 @@ impl Controller {
     #[inline]
     fn happen(&mut self, host: &mut dyn HostMemory, event: Event) {
         match event {
-            Event::Arrived(tag) => self.data_arrived(host, tag),
+            Event::Arrived(tag) => self.turn(host).data_arrived(tag),
             Event::Complete(tag) => return self.post(host, tag),
             Event::Interrupt(vector) => return self.interrupt_expired(vector),
             Event::Formatted => operations::formatted(&mut self.turn(host)),
@@ -291,40 +287,6 @@ impl Controller {
             }
         }
         self.post_ready(host);
-    }
-
-    /// The data of a command has arrived: whoever asked for it goes on.
-    #[inline]
-    fn data_arrived(&mut self, host: &mut dyn HostMemory, tag: Tag) {
-        let turn = &mut self.turn(host);
-        let Some((segments, arrival)) = turn.take_arrived(tag) else { return };
-        let Some(command) = turn.command(tag) else { return };
-        let nsid = command.kind.nsid;
-        let namespaces = &turn.subsystem.namespaces;
-        let outlives = "a namespace outlives its commands";
-        let done = match arrival {
-            Arrival::Nvm(arrival) => {
-                let namespace = namespaces.nvm(nsid).expect(outlives).clone();
-                namespace.arrived(turn, tag, segments, arrival)
-            }
-            Arrival::Memory(arrival) => {
-                let namespace = namespaces.memory(nsid).expect(outlives).clone();
-                namespace.arrived(turn, tag, &segments, arrival)
-            }
-            Arrival::Programs(arrival) => execute::arrived(turn, tag, nsid, &segments, arrival),
-            Arrival::Admin(AdminArrival::Timestamp) => {
-                features::timestamp_arrived(turn, tag, &segments)
-            }
-            Arrival::Admin(AdminArrival::HostBehavior) => {
-                features::host_behavior_arrived(turn, tag, &segments)
-            }
-            Arrival::Admin(AdminArrival::Namespaces(action)) => {
-                namespaces::arrived(turn, tag, nsid, &segments, action)
-            }
-        };
-        if let Err(status) = done {
-            turn.complete(tag, status, 0);
-        }
     }
 
     fn advance_flash(&mut self, host: &mut dyn HostMemory) {
@@ -342,21 +304,11 @@ impl Controller {
     #[inline]
     fn page_done(&mut self, host: &mut dyn HostMemory, page: &ssd::Done) {
         let tag = Tag(page.id.0);
-        let Some(command) = self.session.inflight.get_mut(tag) else {
-            return self.flash_is_done(tag);
-        };
-        // The first error is the command's; none of its data is handed out.
-        if let Err(error) = page.result
-            && command.status.is_success()
-        {
-            command.status = crate::namespace::nvm::media_status(error);
+        if self.turn(host).page_done(tag, page) {
+            self.post_ready(host);
+        } else {
+            self.flash_is_done(tag);
         }
-        match &command.waiting {
-            Waiting::Nvm(_) => nvm_page_done(&mut self.turn(host), tag, page),
-            Waiting::Memory(_) => memory_page_done(&mut self.turn(host), tag, page),
-            other => unreachable!("flash finished a page for a command that is {other:?}"),
-        }
-        self.post_ready(host);
     }
 
     fn advance_compute(&mut self, host: &mut dyn HostMemory) {

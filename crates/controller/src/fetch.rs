@@ -11,12 +11,8 @@ use crate::inflight::{Kind, Timeline, Token};
 use crate::limits::{
     COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX, FLASH_BACKLOG_MAX, WAITING_WRITES_MAX,
 };
-use crate::namespace::Namespace;
-use crate::namespace::nvm::NvmNamespace;
-use crate::namespace::nvm::commands::{Pair, flush};
-use crate::namespace::programs::execute;
+use crate::namespace::nvm::commands::Pair;
 use crate::registers::AMS_WEIGHTED;
-use crate::turn::Turn;
 
 /// FUSE: first and second command of a fused pair.
 const FUSED_FIRST: u8 = 1;
@@ -271,53 +267,5 @@ impl Controller {
         } else {
             Class::Urgent
         }
-    }
-}
-
-impl Turn<'_> {
-    /// Begins an I/O command: its namespace does.
-    #[inline]
-    fn begin_io(&mut self, tag: Tag, entry: &SubmissionEntry) -> Result<(), Status> {
-        let nsid = Nsid(entry.nsid.get());
-        // Flush of all namespaces (Base 2.1, section 7.2; VWC bits 2:1).
-        if nsid == Nsid::ALL && entry.opcode == NvmOpcode::FLUSH.0 {
-            for namespace in self.subsystem.namespaces.nvm_all() {
-                self.check_open(namespace)?;
-            }
-            self.check_no_sanitize()?;
-            flush(self, tag);
-            return Ok(());
-        }
-        if let Some(namespace) = self.attached_nvm(nsid) {
-            self.check_open(namespace)?;
-            return namespace.clone().begin(self, tag, entry);
-        }
-        self.check_no_sanitize()?;
-        let namespace = self.active(nsid)?;
-        if !self.session.has_all_sets() {
-            return Err(Status::INVALID_NAMESPACE.with_dnr());
-        }
-        match namespace {
-            Namespace::Memory(namespace) => namespace.clone().begin(self, tag, entry),
-            _ => execute::begin(self, tag, nsid, entry),
-        }
-    }
-
-    /// The NVM namespace of an identifier, if it is attached.
-    #[inline]
-    fn attached_nvm(&self, nsid: Nsid) -> Option<&NvmNamespace> {
-        let namespace = self.subsystem.namespaces.nvm(nsid)?;
-        self.session.attached.contains(nsid).then_some(namespace)
-    }
-
-    /// Begins a pair whose opcodes and namespace were checked.
-    fn begin_pair(&mut self, pair: Pair<'_>) -> Result<(), Status> {
-        let (_, first) = pair.compare;
-        check_flags(first, false)?;
-        check_flags(pair.write.1, false)?;
-        let namespace = self.attached_nvm(Nsid(first.nsid.get()));
-        let namespace = namespace.expect("it was checked").clone();
-        self.check_open(&namespace)?;
-        namespace.compare_and_write(self, pair)
     }
 }

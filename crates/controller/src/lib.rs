@@ -34,6 +34,7 @@ mod completion;
 mod config;
 mod controller;
 mod data_pointer;
+mod dispatch;
 mod doorbell;
 mod event;
 mod extent;
