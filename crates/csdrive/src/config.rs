@@ -27,6 +27,8 @@ pub(crate) enum Error {
     UnknownKey { key: String, hint: String },
     #[error("{key} = {value}: {reason}")]
     Value { key: String, value: String, reason: String },
+    #[error("{key}: {reason}")]
+    Key { key: String, reason: String },
     #[error("--set {0}: write it as KEY=VALUE, for example --set compute.units=8")]
     NotAnAssignment(String),
     #[error("{}: {error}", .path.display())]
@@ -108,9 +110,8 @@ impl Loaded {
     pub(crate) fn for_one_of_each(&self) -> Result<Config, Error> {
         let mut config = self.config.clone();
         let list = config.namespace_list();
-        let needed = |kind: &'static str| Error::Value {
+        let needed = |kind: &'static str| Error::Key {
             key: "namespace.kind".into(),
-            value: String::new(),
             reason: format!(
                 "this command needs a namespace of each kind; list one of kind {kind:?}"
             ),

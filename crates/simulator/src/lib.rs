@@ -6,11 +6,12 @@
 //!
 //! [`Host`] is the host's side: the driver of the `client` crate on this drive. It enables the
 //! controller, owns queues, and drives everything through queues in memory and doorbells.
-//! A [`Session`] strings commands together to whole jobs.
+//! A [`Session`] strings commands together to whole jobs. A [`Fleet`] is several drives on one clock.
 #![forbid(unsafe_code)]
 
 pub mod hostile;
 
+mod fleet;
 mod memory;
 mod session;
 mod simulation;
@@ -18,6 +19,7 @@ mod simulation;
 use client::{Driver, DriverError};
 use controller::{Config, ConfigError, Controller};
 
+pub use fleet::{DriveNumber, Fleet};
 pub use memory::HostRam;
 pub use session::{Session, open, open_drive};
 pub use simulation::Simulation;

@@ -7,6 +7,15 @@ use ssd::Recovery;
 
 use crate::memory::HostRam;
 
+/// What came of letting a drive go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// It raised an interrupt or ran a program.
+    Output,
+    /// The limit came first, or it has nothing to do.
+    None,
+}
+
 /// A drive in virtual time.
 #[derive(Debug)]
 pub struct Simulation {
@@ -62,6 +71,19 @@ impl Simulation {
         };
         self.now = self.now.max(self.drive.now());
         is_busy
+    }
+
+    /// As [`Self::step`], as long as nothing happens later than at `limit`.
+    pub(crate) fn step_until(&mut self, limit: Instant) -> Progress {
+        while let Some(at) = self.drive.next_event().filter(|at| *at <= limit) {
+            self.now = self.now.max(at);
+            self.drive.advance(self.now, &mut self.ram);
+            if !self.drive.outbox().is_empty() {
+                self.serve();
+                return Progress::Output;
+            }
+        }
+        Progress::None
     }
 
     /// The power goes, and comes back at once. The host's queues are gone, and the drive is not enabled.

@@ -134,10 +134,10 @@ impl List {
         for (&id, entry) in &self.0 {
             let name = |key: &str| format!("namespace.{id}.{key}");
             let Some(kind) = entry.kind else {
-                return Err(refusal(&name("kind"), "", "choose one of: nvm, memory, compute"));
+                return Err(lacking(&name("kind"), "choose one of: nvm, memory, compute"));
             };
             let needless = |key: &str| {
-                Err(refusal(&name(key), "", "a namespace of this kind has none; leave it out"))
+                Err(lacking(&name(key), "a namespace of this kind has none; leave it out"))
             };
             let kind = match kind {
                 Kind::Nvm => {
@@ -145,10 +145,10 @@ impl List {
                     let bytes = match entry.size {
                         Some(bytes) => bytes,
                         None if open > 1 => {
-                            return Err(refusal(&name("size"), "", "only one nvm namespace can take what others leave; give the others a size"));
+                            return Err(lacking(&name("size"), "only one nvm namespace can take what others leave; give the others a size"));
                         }
                         None => rest.ok_or_else(|| {
-                            refusal(&name("size"), "", "the others leave nothing of drive.capacity; give it a size, or make the others smaller")
+                            lacking(&name("size"), "the others leave nothing of drive.capacity; give it a size, or make the others smaller")
                         })?,
                     };
                     let block = entry.block_size.unwrap_or(config.block_bytes.into());
@@ -175,6 +175,11 @@ fn identifier(name: &str, text: &str) -> Result<u64, Error> {
 
 fn refusal(key: &str, value: &str, reason: &str) -> Error {
     Error::Value { key: key.into(), value: value.into(), reason: reason.into() }
+}
+
+/// A key that lacks a value, or has one that it cannot have with what else is given.
+fn lacking(key: &str, reason: &str) -> Error {
+    Error::Key { key: key.into(), reason: reason.into() }
 }
 
 /// The list as TOML; nothing if there is none.
