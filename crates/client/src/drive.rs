@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
     CommandSet, IDENTIFY_SIZE, IdentifyController, IdentifyNamespaceMemory, IdentifyNamespaceNvm,
     PAGE_SIZE, Status, SubmissionEntry, cns,
@@ -287,7 +286,7 @@ const UNKNOWN: Geometry = Geometry {
     memory_bytes: 0,
     transfer_bytes_max: PAGE_SIZE,
     copy_blocks_max: 1,
-    namespaces: NamespaceIds { nvm: NVM_NSID, memory: MEMORY_NSID, programs: COMPUTE_NSID },
+    namespaces: NamespaceIds::UNLISTED,
 };
 
 impl<T: Submit> Drive<T> {

@@ -14,11 +14,10 @@ pub struct NamespaceIds {
     pub programs: u32,
 }
 
-impl Default for NamespaceIds {
+impl NamespaceIds {
     /// Those of a drive that lists none in its configuration.
-    fn default() -> Self {
-        Self { nvm: NVM_NSID, memory: MEMORY_NSID, programs: COMPUTE_NSID }
-    }
+    pub(crate) const UNLISTED: Self =
+        Self { nvm: NVM_NSID, memory: MEMORY_NSID, programs: COMPUTE_NSID };
 }
 
 /// The same command for another namespace.

@@ -100,7 +100,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Create I/O Completion Queue; the vector was checked.
+    /// Create I/O Completion Queue.
     pub(crate) fn create_completion(
         &mut self,
         CreateCq { cqid, entries, base, vector }: CreateCq,

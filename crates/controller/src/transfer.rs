@@ -43,10 +43,7 @@ impl Turn<'_> {
 
     /// Moves bytes over the internal link; the command goes on when they have crossed it.
     pub(crate) fn expect_internal(&mut self, tag: Tag, len: u64, arrival: Arrival) {
-        let at = self.subsystem.internal.send(self.now, len);
-        if let Some(command) = self.command(tag) {
-            command.end_stage(at, Stage::Copy);
-        }
+        let at = self.cross_internal(tag, len);
         self.expect_at(at, tag, Segments::default(), arrival);
     }
 
@@ -82,11 +79,17 @@ impl Turn<'_> {
 
     /// Completes a command after moving bytes inside the drive.
     pub(crate) fn complete_internal(&mut self, tag: Tag, len: u64) {
+        let at = self.cross_internal(tag, len);
+        self.complete_at(at, tag, Status::SUCCESS, 0);
+    }
+
+    /// Sends a command's bytes over the internal link; when they have crossed it.
+    fn cross_internal(&mut self, tag: Tag, len: u64) -> Instant {
         let at = self.subsystem.internal.send(self.now, len);
         if let Some(command) = self.command(tag) {
             command.end_stage(at, Stage::Copy);
         }
-        self.complete_at(at, tag, Status::SUCCESS, 0);
+        at
     }
 
     /// Sends a data structure to the host.

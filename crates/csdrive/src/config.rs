@@ -10,7 +10,8 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use crate::report::tell;
-use controller::{Config, NamespaceKind};
+use client::{Geometry, NamespaceIds};
+use controller::Config;
 
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
@@ -108,30 +109,18 @@ impl Loaded {
     /// The configuration for a command that works on the first namespace of each kind: the short keys say what they are
     /// like.
     pub(crate) fn for_one_of_each(&self) -> Result<Config, Error> {
-        let mut config = self.config.clone();
-        let list = config.namespace_list();
-        let needed = |kind: &'static str| Error::Key {
-            key: "namespace.kind".into(),
-            reason: format!(
-                "this command needs a namespace of each kind; list one of kind {kind:?}"
-            ),
-        };
-        let first = |find: fn(&NamespaceKind) -> Option<(u64, u32)>| {
-            list.iter().find_map(|namespace| find(&namespace.kind))
-        };
-        let nvm = first(|kind| match kind {
-            NamespaceKind::Nvm { bytes, block_bytes } => Some((*bytes, *block_bytes)),
-            _ => None,
-        });
-        let memory = first(|kind| match kind {
-            NamespaceKind::Memory { bytes } => Some((*bytes, 0)),
-            _ => None,
-        });
-        let programs = first(|kind| matches!(kind, NamespaceKind::Programs).then_some((0, 0)));
-        programs.ok_or_else(|| needed("compute"))?;
-        config.memory_bytes = memory.ok_or_else(|| needed("memory"))?.0;
-        config.block_bytes = nvm.ok_or_else(|| needed("nvm"))?.1;
-        Ok(config)
+        let Geometry { block_bytes, memory_bytes, namespaces, .. } =
+            simulator::geometry(&self.config);
+        let NamespaceIds { nvm, memory, programs } = namespaces;
+        for (kind, nsid) in [("nvm", nvm), ("memory", memory), ("compute", programs)] {
+            if nsid == 0 {
+                let reason = format!(
+                    "this command needs a namespace of each kind; list one of kind {kind:?}"
+                );
+                return Err(Error::Key { key: "namespace.kind".into(), reason });
+            }
+        }
+        Ok(Config { block_bytes: block_bytes as u32, memory_bytes, ..self.config.clone() })
     }
 
     /// Prints the remarks to standard error, where they do not mix with results.
@@ -261,6 +250,8 @@ pub(crate) fn to_toml(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use controller::NamespaceKind;
+
     use super::*;
 
     fn loaded(sets: &[&str]) -> Result<Config, Error> {

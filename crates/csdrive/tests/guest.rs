@@ -127,6 +127,15 @@ fn expect(output: &Output, status: i32) -> Result<(), Failed> {
     Err(format!("{}, not {status}\n{tail}\n{errors}", output.status).into())
 }
 
+/// Checks that the output has all of these.
+fn expect_lines(output: &Output, lines: &[&str]) -> Result<(), Failed> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    match lines.iter().find(|line| !text.contains(**line)) {
+        None => Ok(()),
+        Some(line) => Err(format!("no '{line}' in\n{text}").into()),
+    }
+}
+
 fn stock_tools() -> Result<(), Failed> {
     expect(&vm(&["--file", DOUBLE], &["sh", "-c", TOOLS]), 0)
 }
@@ -189,8 +198,7 @@ fn a_program_with_stock_nvme_cli() -> Result<(), Failed> {
     let script = format!("{root}/guest/passthru.sh");
     let output = vm(&["--file", &object, "--file", &script], &["sh", "passthru.sh"]);
     expect(&output, 0)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    for line in [
+    let lines = [
         "doubled 64 numbers",
         "copied a block",
         "filled 256 bytes",
@@ -198,12 +206,8 @@ fn a_program_with_stock_nvme_cli() -> Result<(), Failed> {
         "everything is gone again",
         "Invalid Field in Command",
         "all done",
-    ] {
-        if !text.contains(line) {
-            return Err(format!("no '{line}' in\n{text}").into());
-        }
-    }
-    Ok(())
+    ];
+    expect_lines(&output, &lines)
 }
 
 /// Two namespaces of blocks and two of memory; one more comes and goes three times while fio runs on the first.
@@ -212,8 +216,7 @@ fn namespaces_come_and_go_with_stock_nvme_cli() -> Result<(), Failed> {
     let (drive, script) = (format!("{root}/namespaces.toml"), format!("{root}/namespaces.sh"));
     let output = vm(&["--drive", &drive, "--file", &script], &["sh", "namespaces.sh"]);
     expect(&output, 0)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    for line in [
+    let lines = [
         "attached: 5",
         "blocks: 262144 of 4096",
         "blocks: 2097152 of 512",
@@ -224,12 +227,8 @@ fn namespaces_come_and_go_with_stock_nvme_cli() -> Result<(), Failed> {
         "round 3: namespace 6 came and went",
         "fio found no error",
         "all done",
-    ] {
-        if !text.contains(line) {
-            return Err(format!("no '{line}' in\n{text}").into());
-        }
-    }
-    Ok(())
+    ];
+    expect_lines(&output, &lines)
 }
 
 /// Statuses, quotes and output come through as they are.

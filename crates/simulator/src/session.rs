@@ -32,8 +32,8 @@ pub fn open_drive(
     Ok(Drive::new(Direct::new(host), geometry))
 }
 
-/// What a drive is like: the first namespace of each kind. A kind that it does not have has no bytes.
-fn geometry(config: &Config) -> Geometry {
+/// What a drive is like: the first namespace of each kind. A kind that it does not have has identifier 0 and no bytes.
+pub fn geometry(config: &Config) -> Geometry {
     let mut geometry = Geometry {
         block_bytes: config.block_bytes.into(),
         blocks: 0,

@@ -2,11 +2,10 @@
 //! time. Device memory and programs are the drive's for ever.
 
 use nvme_spec::{CommandSet, ControllerList, IDENTIFY_SIZE, NamespaceSpecification, Nsid, Status};
-use zerocopy::FromZeros;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::identify::CONTROLLER_ID;
-use super::operations::end_users;
+use super::operations::{check_erasable, end_users};
 use crate::command::NamespaceAction;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
@@ -55,7 +54,7 @@ pub(crate) fn arrived(
     match action {
         NamespaceAction::Create { .. } => {
             let (specification, _) =
-                zerocopy::FromBytes::read_from_prefix(list.as_bytes()).expect("it is shorter");
+                NamespaceSpecification::read_from_prefix(list.as_bytes()).expect("it is shorter");
             result = create(turn, &specification)?.0.into();
         }
         NamespaceAction::Attach => attach(turn, nsid, &list)?,
@@ -109,12 +108,7 @@ fn create(turn: &mut Turn<'_>, specification: &NamespaceSpecification) -> Result
 /// Deletes namespaces with what they hold; those that are attached are detached first.
 fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
     let nsids = nvm_ids(turn, nsid)?;
-    for namespace in turn.subsystem.namespaces.nvm_all().filter(|n| nsids.contains(&n.nsid)) {
-        namespace.check_writable()?;
-        if namespace.is_formatting {
-            return Err(Status::FORMAT_IN_PROGRESS);
-        }
-    }
+    check_erasable(turn, &nsids)?;
     end_users(turn, &nsids, Status::INVALID_NAMESPACE.with_dnr());
     for nsid in nsids {
         turn.subsystem.empty(turn.now, nsid);

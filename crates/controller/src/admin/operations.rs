@@ -169,14 +169,7 @@ pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<
     }
     let block_bytes = LBA_FORMATS.get(usize::from(command.format));
     let block_bytes = *block_bytes.ok_or(Status::INVALID_FORMAT.with_dnr())?;
-    let mut pages = 0;
-    for namespace in turn.subsystem.namespaces.nvm_all().filter(|n| nsids.contains(&n.nsid)) {
-        namespace.check_writable()?;
-        if namespace.is_formatting {
-            return Err(Status::FORMAT_IN_PROGRESS);
-        }
-        pages += namespace.page_count();
-    }
+    let pages = check_erasable(turn, &nsids)?;
     end_users(turn, &nsids, Status::FORMAT_IN_PROGRESS);
     turn.subsystem.background.end_test(turn.now, TestResult::EndedByFormat);
     let times = turn.subsystem.erase_times_of(pages);
@@ -190,6 +183,19 @@ pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<
     turn.wait(tag, Waiting::Format);
     turn.subsystem.remind_of_format();
     Ok(())
+}
+
+/// Checks that namespaces may lose what they hold; how many pages they have.
+pub(crate) fn check_erasable(turn: &Turn<'_>, nsids: &[Nsid]) -> Result<u64, Status> {
+    let mut pages = 0;
+    for namespace in turn.subsystem.namespaces.nvm_all().filter(|n| nsids.contains(&n.nsid)) {
+        namespace.check_writable()?;
+        if namespace.is_formatting {
+            return Err(Status::FORMAT_IN_PROGRESS);
+        }
+        pages += namespace.page_count();
+    }
+    Ok(pages)
 }
 
 /// Ends the commands that use namespaces which are going to change: their own, and copies of their blocks.

@@ -185,9 +185,7 @@ impl NvmNamespace {
 impl Turn<'_> {
     /// The namespace that a source entry names.
     fn source(&self, nsid: Nsid) -> Result<&Namespace, Status> {
-        let attached = self.session.attached.contains(nsid);
-        let namespace = self.subsystem.namespaces.get(nsid).filter(|_| attached);
-        namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())
+        self.active(nsid).map_err(|_| Status::INVALID_NAMESPACE.with_dnr())
     }
 
     /// Flash pages of sources that are blocks.
