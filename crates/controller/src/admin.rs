@@ -172,7 +172,10 @@ impl Controller {
             }
             _ => {}
         }
-        self.turn(host).end_early(tag, Status::ABORT_REQUESTED);
+        let mut turn = self.turn(host);
+        turn.end_early(tag, Status::ABORT_REQUESTED);
+        // What it left is settled before the host knows that it has ended, and may read.
+        turn.forget_abandoned();
         self.post_ready(host);
         0
     }

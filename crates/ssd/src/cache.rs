@@ -84,8 +84,8 @@ pub(crate) struct Version {
     /// Names it to those who wait for room.
     pub(crate) claim: u64,
     pub(crate) standing: Standing,
-    /// A write that is part of it was acknowledged.
-    pub(crate) is_acknowledged: bool,
+    /// A write that is part of it has ended, acknowledged or forgotten: the version is not undone.
+    pub(crate) has_ended_writes: bool,
     pub(crate) waiters: Waiters,
 }
 

@@ -60,7 +60,7 @@ impl Ssd {
                 let claim = dirty.claim;
                 self.claims.push_back(Claim { id: Some(id), slot: number, claim });
             } else {
-                dirty.is_acknowledged = true;
+                dirty.has_ended_writes = true;
                 self.complete(now, id, Ok(Medium::Memory));
             }
             match self.cache.slot(number).state {
@@ -87,9 +87,9 @@ impl Ssd {
             _ => Standing::Waiting,
         };
         let epoch = self.epochs.began();
-        let is_acknowledged = standing == Standing::Admitted;
+        let has_ended_writes = standing == Standing::Admitted;
         let dirty =
-            Version { number: version, epoch, claim: version, standing, is_acknowledged, waiters };
+            Version { number: version, epoch, claim: version, standing, has_ended_writes, waiters };
         self.cache.slot_mut(number).dirty = Some(dirty);
         match standing {
             Standing::Admitted => self.complete(now, id, Ok(Medium::Memory)),
@@ -301,16 +301,16 @@ impl Ssd {
         if let Some(newer) = &mut slot.dirty {
             // What was written meanwhile takes its place, and those who wait with it.
             waiters.drain().for_each(|id| newer.waiters.push(id));
-            newer.is_acknowledged = true;
+            newer.has_ended_writes = true;
             let ended = newer.epoch.max(kept);
             newer.epoch = newer.epoch.min(kept);
             self.epochs.ended(ended);
         } else {
             let epoch = kept;
             let standing = Standing::Exempt;
-            let is_acknowledged = true; // or reported as failed: it is not lost in any case
+            let has_ended_writes = true; // or reported as failed: it is not lost in any case
             slot.dirty =
-                Some(Version { number: order, epoch, claim, standing, is_acknowledged, waiters });
+                Some(Version { number: order, epoch, claim, standing, has_ended_writes, waiters });
         }
         // A flush that waits for it has it tried again.
         if is_last && kept == self.epochs.open() {
@@ -371,9 +371,12 @@ impl Ssd {
 
     /// Forgets writes that nobody waits for any more.
     pub(crate) fn forget_writes(&mut self, now: Instant, keep: impl Fn(RequestId) -> bool) {
-        let mut wanted = BTreeSet::new();
+        let (mut wanted, mut ended) = (BTreeSet::new(), BTreeSet::new());
         for claim in &mut self.claims {
-            self.backlog -= u64::from(claim.id.take_if(|id| !keep(*id)).is_some());
+            if claim.id.take_if(|id| !keep(*id)).is_some() {
+                self.backlog -= 1;
+                ended.insert(claim.claim);
+            }
             if claim.id.is_some() {
                 wanted.insert(claim.claim);
             }
@@ -384,12 +387,16 @@ impl Ssd {
                 self.backlog -= flight.version.waiters.retain(&keep);
             }
             if let Some(dirty) = &mut slot.dirty {
-                self.backlog -= dirty.waiters.retain(&keep);
-                let is_wanted = dirty.is_acknowledged
+                let gone = dirty.waiters.retain(&keep);
+                self.backlog -= gone;
+                let is_wanted = dirty.has_ended_writes
                     || !dirty.waiters.is_empty()
                     || wanted.contains(&dirty.claim);
                 if !is_wanted {
                     undone.push(number);
+                } else if gone > 0 || ended.contains(&dirty.claim) {
+                    // The host may read what the ended write left: it stays, whatever becomes of the others.
+                    dirty.has_ended_writes = true;
                 }
             }
         }
@@ -433,7 +440,7 @@ impl Ssd {
                     Some(room) if *room > 0 => *room -= 1,
                     _ => return,
                 }
-                (version.standing, version.is_acknowledged) = (Standing::Admitted, true);
+                (version.standing, version.has_ended_writes) = (Standing::Admitted, true);
             }
             self.claims.pop_front();
             if let Some(id) = id {

@@ -166,3 +166,19 @@ fn deallocation_ends_what_waits_for_the_page() {
     assert_eq!((ssd.mapped_pages(), ssd.backlog(), ssd.buffered_pages()), (0, 0, 0));
     ssd.check();
 }
+
+#[test]
+fn what_a_forgotten_write_left_stays_if_it_could_be_read() {
+    let mut ssd = Ssd::new(&buffered(4096)).unwrap();
+    let now = fill(&mut ssd, 8);
+    // Both are parts of one version, which waits for the rest of its page.
+    ssd.write(now, RequestId(1), sector(3, 0), true, Some(&[1; 512]));
+    ssd.write(now, RequestId(2), sector(3, 1), true, Some(&[2; 512]));
+    ssd.forget(now, |id| id.0 == 2);
+    assert_eq!(bytes(&ssd, sector(3, 0)), [1; 512], "the second write still waits for the version");
+    ssd.forget(now, |_| false);
+    assert_eq!(bytes(&ssd, sector(3, 0)), [1; 512], "the host may have read it");
+    drain(&mut ssd);
+    assert_eq!(bytes(&ssd, sector(3, 0)), [1; 512]);
+    assert_eq!(ssd.backlog(), 0);
+}
