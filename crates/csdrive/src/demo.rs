@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 use crate::lineitem::{self, COLUMNS, Table};
 use crate::report::say;
-use crate::{Outcome, config, report, usage};
+use crate::{Outcome, report, usage};
 
 /// The device program, built from `examples/programs/tpch_q6.bpf.c`.
 static Q6: &[u8] = include_bytes!("../../../examples/programs/tpch_q6.bpf.o");
@@ -92,7 +92,7 @@ struct Measured {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     usage(check_scale(arguments.scale))?;
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
-    loaded.print_notes();
+    report::notes(&loaded.warnings);
     let config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     usage(fits(arguments.scale, &config))?;
     let units = config.compute.units as usize;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::config::{parse_integer, parse_size};
+use config::{parse_integer, parse_size};
 
 /// What a program is given besides its ranges.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,6 @@
 
 mod bench;
 mod compile;
-mod config;
 mod demo;
 mod device;
 mod input;
@@ -258,7 +257,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
         }
         ConfigCommand::Show { sources, json } => {
             let loaded = sources.load()?;
-            loaded.print_notes();
+            report::notes(&loaded.warnings);
             if *json {
                 let value = |k: &config::Key| (k.name.to_owned(), k.get(&loaded.config).to_json());
                 let keys: serde_json::Map<_, _> = KEYS.iter().map(value).collect();

@@ -32,6 +32,13 @@ macro_rules! tell {
 }
 pub(crate) use tell;
 
+/// Prints remarks on a configuration to standard error, where they do not mix with results.
+pub(crate) fn notes(notes: &[String]) {
+    for note in notes {
+        tell!("csdrive: note: {note}");
+    }
+}
+
 /// Width of a full bar.
 const BAR: usize = 40;
 

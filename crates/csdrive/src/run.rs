@@ -11,11 +11,11 @@ use nvme_spec::Status;
 use serde_json::{Value, json};
 use simulator::Session;
 
-use crate::config::{self, parse_size};
 use crate::input::{Parameters, check_standard_input, is_standard, read_at_most, write_all};
 use crate::report::{say, tell};
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
+use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
 const ALIGNMENT: u64 = 4096;
@@ -104,7 +104,7 @@ impl Bytes {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     usage(arguments.check_standard_streams())?;
     let loaded = usage(arguments.sources.load().map_err(Into::into))?;
-    loaded.print_notes();
+    report::notes(&loaded.warnings);
     let mut config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     config.engine = arguments.engine.unwrap_or(config.engine);
     let prepared = usage(prepare(arguments, &config))?;

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::Sources;
 use crate::input::{check_standard_input, is_standard};
-use crate::report::{say, tell};
+use crate::report::{self, say, tell};
 use crate::{Outcome, usage};
+use config::Sources;
 
 /// Serve drives to QEMU, Cloud Hypervisor or a user-space driver, in real time, until SIGTERM
 #[derive(Debug, clap::Args)]
@@ -146,7 +146,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
     for (n, config) in configs.into_iter().enumerate() {
         let sources = Sources { config, set: request.set.to_vec(), femu: request.femu.to_vec() };
         let loaded = usage(sources.load().map_err(Into::into))?;
-        loaded.print_notes();
+        report::notes(&loaded.warnings);
         let mut config = loaded.config;
         // Linux refuses a second drive with the name of the first.
         if serials.contains(&config.serial) {

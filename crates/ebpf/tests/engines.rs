@@ -15,10 +15,10 @@ use ebpf::{Engine, Loader, Program, Worker};
 use harness::{BYTES, EXIT, Layout, PAGES, bytes_of, engines, insn, lddw, run_with};
 
 /// Programs of a run; continuous integration runs all of them.
-const PROGRAMS: u64 = 100_000;
+const PROGRAMS: u64 = 60_000;
 
 /// Programs of which one is compiled by tier 2, too.
-const TIER2_EVERY: u64 = 10;
+const TIER2_EVERY: u64 = 20;
 
 /// Programs that clang compiles at once.
 const TOGETHER: usize = 100;

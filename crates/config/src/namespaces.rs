@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use controller::{Config, NamespaceConfig, NamespaceKind};
 
-use super::value::{Value, parse_count, parse_size};
-use super::{Error, unknown};
+use crate::value::{Value, parse_count, parse_size};
+use crate::{Error, unknown};
 
 /// The keys of an entry, with what they mean and what values look like.
-pub(crate) const ENTRY_KEYS: [(&str, &str, &str); 4] = [
+pub const ENTRY_KEYS: [(&str, &str, &str); 4] = [
     (
         "namespace.kind",
         "What it is: nvm (blocks), memory or compute (programs).",
@@ -204,7 +204,7 @@ pub(super) fn to_toml(config: &Config) -> String {
 }
 
 /// All namespaces of a drive as JSON, in bytes.
-pub(crate) fn to_json(config: &Config) -> serde_json::Value {
+pub fn to_json(config: &Config) -> serde_json::Value {
     let entries = config.namespace_list().into_iter().map(|NamespaceConfig { nsid, kind }| match kind {
         NamespaceKind::Nvm { bytes, block_bytes } => {
             serde_json::json!({ "id": nsid, "kind": "nvm", "size": bytes, "block_size": block_bytes })

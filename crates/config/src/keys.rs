@@ -5,19 +5,19 @@ use controller::{Config, Engine, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
 
-use super::value::{
+use crate::value::{
     Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_frequency,
     parse_millicycles, parse_permille, parse_size,
 };
 
 /// A key of the configuration.
-pub(crate) struct Key {
+pub struct Key {
     /// `section.name`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it means.
-    pub(crate) doc: &'static str,
+    pub doc: &'static str,
     /// What values look like.
-    pub(crate) values: &'static str,
+    pub values: &'static str,
     /// The field of the configuration, where there is one.
     pub(crate) field: &'static str,
     get: fn(&Config) -> Value,
@@ -25,11 +25,13 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(crate) fn get(&self, config: &Config) -> Value {
+    /// The key's value in a configuration.
+    pub fn get(&self, config: &Config) -> Value {
         (self.get)(config)
     }
 
-    pub(crate) fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
+    /// Sets it from text; the reason if the text is no value of this key.
+    pub fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
         (self.set)(config, text)
     }
 }
@@ -90,7 +92,7 @@ macro_rules! key {
 }
 
 /// Every key, grouped by section.
-pub(crate) static KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &[
     key!("drive.capacity", "Size of the NVM namespace.", size, flash.capacity_bytes),
     key!("drive.block_size", "Logical block: 512B or 4KiB.", size, block_bytes),
     key!(

@@ -1,7 +1,7 @@
 //! FEMU's device properties (`-device femu,devsz_mb=...`) as keys of ours. Times are nanoseconds,
 //! sizes MiB or sectors, as FEMU has them.
 
-use super::{Error, Loaded};
+use crate::{Error, Loaded};
 
 /// How a property becomes a key.
 enum Meaning {
@@ -215,9 +215,9 @@ fn names() -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Sources;
+    use crate::Sources;
 
-    fn load(text: &str) -> Result<crate::config::Loaded, crate::config::Error> {
+    fn load(text: &str) -> Result<crate::Loaded, crate::Error> {
         Sources { femu: vec![text.into()], ..Default::default() }.load()
     }
 

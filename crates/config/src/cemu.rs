@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::femu::{self, Deferred};
-use super::namespaces::{Entry, Kind};
-use super::{Error, Loaded, parse_size};
+use crate::femu::{self, Deferred};
+use crate::namespaces::{Entry, Kind};
+use crate::{Error, Loaded, parse_size};
 
 /// Parameters that CEMU derives from others and writes into its files.
 const DERIVED: [&str; 6] =
@@ -177,7 +177,7 @@ fn parameter(
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Sources;
+    use crate::Sources;
 
     #[test]
     fn cemu_file_is_accepted() {
@@ -210,7 +210,7 @@ mod tests {
           { "type": "compute", "parameters": { "nr_cu": 1, "nr_thread": 1, "time_slice": 200000,
             "csf_sched_option": "fifo", "context_switch_time": 0, "grouped_csf": 0, "grouped_csf_prio": 0 } } ] }"#;
 
-    fn load(text: &str) -> Result<crate::config::Loaded, crate::config::Error> {
+    fn load(text: &str) -> Result<crate::Loaded, crate::Error> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
         std::fs::write(&path, text).unwrap();

@@ -1,5 +1,5 @@
 //! The drive's configuration as users write it: TOML with units, `--set key=value`, FEMU property
-//! strings, CEMU's JSON. Every key is a row of the table in `keys`.
+//! strings, CEMU's JSON. Every key is a row of the table [`KEYS`].
 
 mod cemu;
 mod femu;
@@ -9,31 +9,69 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
-use crate::report::tell;
-use client::{Geometry, NamespaceIds};
-use controller::Config;
+use controller::{Config, NamespaceKind};
 
-pub(crate) use keys::{KEYS, Key};
-pub(crate) use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
-pub(crate) use value::{parse_integer, parse_size};
+pub use keys::{KEYS, Key};
+pub use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
+pub use value::{parse_integer, parse_size};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
+    /// The file cannot be read.
     #[error("{path}: {cause}")]
-    Read { path: PathBuf, cause: std::io::Error },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
+    /// The file is neither TOML nor JSON.
     #[error("{path}: {reason}")]
-    Syntax { path: PathBuf, reason: String },
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line and mistake.
+        reason: String,
+    },
+    /// No key has this name.
     #[error("{key}: unknown key{hint} (`csdrive config keys` lists all)")]
-    UnknownKey { key: String, hint: String },
+    UnknownKey {
+        /// What was written.
+        key: String,
+        /// A key with a name like it.
+        hint: String,
+    },
+    /// A key does not take this value.
     #[error("{key} = {value}: {reason}")]
-    Value { key: String, value: String, reason: String },
+    Value {
+        /// The key.
+        key: String,
+        /// What was written.
+        value: String,
+        /// What it takes.
+        reason: String,
+    },
+    /// A key cannot be used here.
     #[error("{key}: {reason}")]
-    Key { key: String, reason: String },
+    Key {
+        /// The key.
+        key: String,
+        /// Why, and the remedy.
+        reason: String,
+    },
+    /// Not `KEY=VALUE`.
     #[error("--set {0}: write it as KEY=VALUE, for example --set compute.units=8")]
     NotAnAssignment(String),
+    /// What is wrong is in a file.
     #[error("{}: {error}", .path.display())]
-    InFile { path: PathBuf, error: Box<Error> },
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Box<Error>,
+    },
+    /// The values do not fit together.
     #[error("{}", in_words_of_keys(.0))]
     Contradiction(#[from] controller::ConfigError),
 }
@@ -44,7 +82,7 @@ fn key_of(field: &str) -> Option<&'static str> {
 }
 
 /// A text with keys in the place of the fields that it names between backticks.
-pub(crate) fn reworded(text: &str, section: &str) -> String {
+pub fn reworded(text: &str, section: &str) -> String {
     let mut words = String::new();
     for (n, piece) in text.split('`').enumerate() {
         match key_of(&format!("{section}{piece}")).filter(|_| n % 2 == 1) {
@@ -73,24 +111,27 @@ fn in_words_of_keys(error: &controller::ConfigError) -> String {
 }
 
 /// Where a configuration comes from; later sources win: file, FEMU string, `--set`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Sources {
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct Sources {
     /// Configuration file: TOML, or CEMU's JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
+    pub config: Option<PathBuf>,
     /// One key, for example --set flash.read_time=80us; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
+    #[cfg_attr(feature = "clap", arg(long, value_name = "KEY=VALUE"))]
+    pub set: Vec<String>,
     /// FEMU device properties, for example --femu "devsz_mb=4096,fdm_size=64,nr_cu=4"; repeatable
-    #[arg(long, value_name = "K=V,...")]
-    pub(crate) femu: Vec<String>,
+    #[cfg_attr(feature = "clap", arg(long, value_name = "K=V,..."))]
+    pub femu: Vec<String>,
 }
 
 /// A configuration with remarks on what of it has no effect.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) config: Config,
-    pub(crate) warnings: Vec<String>,
+pub struct Loaded {
+    /// The configuration, checked.
+    pub config: Config,
+    /// What of it has no effect, each in a sentence.
+    pub warnings: Vec<String>,
     namespaces: namespaces::List,
     /// `drive.capacity` was set.
     is_capacity_given: bool,
@@ -108,32 +149,33 @@ impl Loaded {
 
     /// The configuration for a command that works on the first namespace of each kind: the short keys say what they are
     /// like.
-    pub(crate) fn for_one_of_each(&self) -> Result<Config, Error> {
-        let Geometry { block_bytes, memory_bytes, namespaces, .. } =
-            simulator::geometry(&self.config);
-        let NamespaceIds { nvm, memory, programs } = namespaces;
-        for (kind, nsid) in [("nvm", nvm), ("memory", memory), ("compute", programs)] {
-            if nsid == 0 {
+    pub fn for_one_of_each(&self) -> Result<Config, Error> {
+        let list = self.config.namespace_list();
+        let first = |kind: &str, is: fn(&NamespaceKind) -> bool| {
+            list.iter().map(|n| n.kind).find(is).ok_or_else(|| {
                 let reason = format!(
                     "this command needs a namespace of each kind; list one of kind {kind:?}"
                 );
-                return Err(Error::Key { key: "namespace.kind".into(), reason });
-            }
+                Error::Key { key: "namespace.kind".into(), reason }
+            })
+        };
+        let nvm = first("nvm", |kind| matches!(kind, NamespaceKind::Nvm { .. }))?;
+        let memory = first("memory", |kind| matches!(kind, NamespaceKind::Memory { .. }))?;
+        first("compute", |kind| matches!(kind, NamespaceKind::Programs))?;
+        let mut config = self.config.clone();
+        if let NamespaceKind::Nvm { block_bytes, .. } = nvm {
+            config.block_bytes = block_bytes;
         }
-        Ok(Config { block_bytes: block_bytes as u32, memory_bytes, ..self.config.clone() })
-    }
-
-    /// Prints the remarks to standard error, where they do not mix with results.
-    pub(crate) fn print_notes(&self) {
-        for note in &self.warnings {
-            tell!("csdrive: note: {note}");
+        if let NamespaceKind::Memory { bytes } = memory {
+            config.memory_bytes = bytes;
         }
+        Ok(config)
     }
 }
 
 impl Sources {
     /// Reads all sources and checks the result.
-    pub(crate) fn load(&self) -> Result<Loaded, Error> {
+    pub fn load(&self) -> Result<Loaded, Error> {
         let mut loaded = Loaded {
             config: Config::default(),
             warnings: Vec::new(),
@@ -210,7 +252,7 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
 const CAPACITY: &str = "drive.capacity";
 
 /// Sets one key.
-pub(crate) fn set(config: &mut Config, name: &str, text: &str) -> Result<(), Error> {
+fn set(config: &mut Config, name: &str, text: &str) -> Result<(), Error> {
     let key = KEYS.iter().find(|k| k.name == name).ok_or_else(|| unknown(name))?;
     key.set(config, text).map_err(|reason| Error::Value {
         key: name.to_owned(),
@@ -230,7 +272,7 @@ fn unknown(name: &str) -> Error {
 }
 
 /// The configuration as a TOML file that loads back to the same.
-pub(crate) fn to_toml(config: &Config) -> String {
+pub fn to_toml(config: &Config) -> String {
     let mut text = String::new();
     let mut section = "";
     for key in KEYS {
@@ -250,8 +292,6 @@ pub(crate) fn to_toml(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
-    use controller::NamespaceKind;
-
     use super::*;
 
     fn loaded(sets: &[&str]) -> Result<Config, Error> {

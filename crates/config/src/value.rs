@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A configuration value.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Value {
+pub enum Value {
     /// Bytes.
     Size(u64),
     /// Nanoseconds.
@@ -39,7 +39,7 @@ const RATES: [(&str, u64); 4] =
 
 impl Value {
     /// As a TOML value.
-    pub(crate) fn to_toml(&self) -> String {
+    pub fn to_toml(&self) -> String {
         match self {
             Self::Count(_) | Self::Bool(_) | Self::Millicycles(_) => self.to_string(),
             Self::Text(text) => toml::Value::String(text.clone()).to_string(),
@@ -48,7 +48,7 @@ impl Value {
     }
 
     /// As a JSON value in the base unit: numbers are numbers.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Size(n)
             | Self::Duration(n)
@@ -130,7 +130,7 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// A number of bytes: `16GiB`, `512B`, `64K`, or a plain number of bytes.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     const SHORT: [(&str, u64); 4] =
         [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     let plain = scaled(text, 1);
@@ -197,7 +197,7 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 /// A signed 64-bit number, decimal or hexadecimal, also as its unsigned bit pattern.
-pub(crate) fn parse_integer(text: &str) -> Result<i64, String> {
+pub fn parse_integer(text: &str) -> Result<i64, String> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
