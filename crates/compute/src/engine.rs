@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use records::UnitRecord;
 use simtime::{Duration, Instant};
 
 use crate::groups::{GroupError, GroupRecord, Groups};
@@ -57,19 +58,6 @@ pub struct Finished {
     /// became known too late. Never in virtual time. With time slices it is at least that: what a job held its unit too
     /// long in slices before its last delays others, and is not counted for them.
     pub late: Duration,
-}
-
-/// A stay of a job on a unit, for timelines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnitRecord {
-    /// The unit.
-    pub unit: UnitId,
-    /// The job.
-    pub job: JobId,
-    /// When the job began to run, after the context switch.
-    pub start: Instant,
-    /// When it left the unit.
-    pub end: Instant,
 }
 
 #[derive(Debug)]
@@ -281,9 +269,9 @@ impl Engine {
         self.records = on.then(Vec::new);
     }
 
-    /// Takes the records so far.
-    pub fn take_records(&mut self) -> Vec<UnitRecord> {
-        self.records.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The records since they were taken last; `None` while none are made.
+    pub fn records(&mut self) -> Option<&mut Vec<UnitRecord>> {
+        self.records.as_mut()
     }
 
     /// Idle units take waiting jobs, lowest unit first.
@@ -358,7 +346,13 @@ impl Engine {
         self.policy.left(group, ran);
         self.groups.job_ran(group, ran);
         if let Some(records) = &mut self.records {
-            records.push(UnitRecord { unit: id, job, start: unit.since, end: now });
+            records.push(UnitRecord {
+                job: job.0,
+                start_ns: unit.since.as_ns(),
+                end_ns: now.as_ns(),
+                unit: id.0,
+                reserved: 0,
+            });
         }
         if let Some(ends) = unit.ends.take() {
             self.ends.remove(&(ends, id));

@@ -21,7 +21,7 @@ mod policy;
 mod runtime;
 mod shares;
 
-pub use engine::{Config, Engine, Finished, PolicyKind, UnitRecord};
+pub use engine::{Config, Engine, Finished, PolicyKind};
 pub use groups::{GroupError, GroupRecord};
 pub use policy::{GroupId, JobId, Policy, UnitId};
 pub use runtime::{CostTable, Work, WorkClass};

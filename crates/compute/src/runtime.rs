@@ -32,6 +32,9 @@ impl WorkClass {
     ];
 }
 
+// A record of a job has a number for each class.
+const _: () = assert!(WorkClass::ALL.len() == records::INSTRUCTION_CLASSES);
+
 /// What a job did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Work {

@@ -1,11 +1,12 @@
 //! How commands end: completions, interrupts, events for the host.
 
 use nvme_spec::{CommandSet, CompletionEntry, CqId, Nsid};
+use records::CommandRecord;
 
 use crate::controller::Controller;
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
-use crate::inflight::{CommandRecord, Ending};
+use crate::inflight::Ending;
 use crate::interrupt::Raise;
 use crate::namespace::Namespace;
 use crate::subsystem::Subsystem;
@@ -42,15 +43,16 @@ impl Controller {
     #[inline]
     pub(crate) fn post(&mut self, host: &mut dyn HostMemory, tag: Tag) {
         let Some(ending) = self.session.inflight.remove(tag) else { return };
-        self.end(host, ending);
+        self.end(host, tag, ending);
     }
 
     /// Ends a command: its completion goes to the place that was promised.
     #[inline]
-    fn end(&mut self, host: &mut dyn HostMemory, ending: Ending) {
+    fn end(&mut self, host: &mut dyn HostMemory, tag: Tag, ending: Ending) {
         let now = self.at;
         let Ending { token, kind, status, result, counts, late, timeline } = ending;
-        self.lateness.count(self.now.since(now) + late);
+        let late = self.now.since(now) + late;
+        self.lateness.count(late);
         self.hash.completed(now, token.sqid, token.cid, status, result);
         let logs = &mut self.subsystem.logs;
         let is_counted = logs.count(status, counts);
@@ -80,18 +82,20 @@ impl Controller {
                 self.raise(vector, !token.cqid.is_admin());
             }
         }
-        if let (Some(records), Some(timeline)) = (&mut self.records, timeline) {
-            records.push(CommandRecord {
+        if let Some(timeline) = timeline.filter(|_| self.is_recording) {
+            self.subsystem.records.commands.push(CommandRecord {
+                id: tag.0,
+                fetched_ns: timeline.fetched.as_ns(),
+                completed_ns: now.as_ns(),
+                late_ns: late.as_ns(),
+                stages_ns: timeline.stages.as_ns(),
+                bytes: counts.bytes(),
+                nsid: kind.nsid.0,
                 sqid: token.sqid.0,
                 cid: token.cid.0,
+                status: status.bits(),
                 opcode: kind.opcode,
-                nsid: kind.nsid.0,
-                set: command_set(&self.subsystem, kind.nsid),
-                status,
-                fetched: timeline.fetched,
-                completed: now,
-                stages: timeline.stages,
-                run: timeline.run,
+                csi: command_set(&self.subsystem, kind.nsid).0,
             });
         }
         self.relieve();
@@ -138,7 +142,7 @@ impl Controller {
             let (tag, event) = self.session.async_events.deliver().expect("one is deliverable");
             if let Some(ending) = self.session.inflight.remove(tag) {
                 let result = event.into_bits().into();
-                self.end(host, Ending { result, ..ending });
+                self.end(host, tag, Ending { result, ..ending });
             }
         }
     }

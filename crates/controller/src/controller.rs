@@ -1,6 +1,7 @@
 //! The controller: what the drive consists of, and its event loop.
 
 use nvme_spec::Status;
+use records::Records;
 use simtime::Instant;
 use ssd::Ssd;
 
@@ -10,7 +11,6 @@ use crate::config::{Config, ConfigError};
 use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
-use crate::inflight::CommandRecord;
 use crate::namespace::programs::execute;
 use crate::queues::Queues;
 use crate::session::Session;
@@ -38,7 +38,7 @@ pub struct Controller {
     pub(crate) at: Instant,
     pub(crate) hash: TraceHash,
     pub(crate) lateness: Lateness,
-    pub(crate) records: Option<Vec<CommandRecord>>,
+    pub(crate) is_recording: bool,
     pages_done: Vec<ssd::Done>,
     jobs_done: Vec<compute::Finished>,
 }
@@ -78,7 +78,7 @@ impl Controller {
             at: Instant::ZERO,
             hash: TraceHash::default(),
             lateness: Lateness::default(),
-            records: None,
+            is_recording: false,
             pages_done: Vec::new(),
             jobs_done: Vec::new(),
         })
@@ -243,30 +243,24 @@ impl Controller {
         self.subsystem.ssd.check();
     }
 
-    /// Starts or stops recording finished commands, die operations and jobs.
+    /// Starts or stops recording finished commands, jobs, stays on units and die operations. A command that was fetched
+    /// before has no record.
     pub fn set_recording(&mut self, on: bool) {
-        self.records = on.then(Vec::new);
+        self.is_recording = on;
         self.subsystem.ssd.set_recording(on);
         self.subsystem.engine.set_recording(on);
     }
 
-    pub(crate) fn is_recording(&self) -> bool {
-        self.records.is_some()
-    }
-
-    /// Takes the recorded commands.
-    pub fn take_command_records(&mut self) -> Vec<CommandRecord> {
-        self.records.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Takes the recorded die operations.
-    pub fn take_die_records(&mut self) -> Vec<ssd::DieRecord> {
-        self.subsystem.ssd.take_records()
-    }
-
-    /// Takes the recorded stays of jobs on compute units.
-    pub fn take_unit_records(&mut self) -> Vec<compute::UnitRecord> {
-        self.subsystem.engine.take_records()
+    /// Takes what was recorded since the last time.
+    pub fn take_records(&mut self) -> Records {
+        let mut records = std::mem::take(&mut self.subsystem.records);
+        if let Some(units) = self.subsystem.engine.records() {
+            records.units.append(units);
+        }
+        if let Some(dies) = self.subsystem.ssd.records() {
+            records.dies.append(dies);
+        }
+        records
     }
 
     #[inline]

@@ -7,11 +7,11 @@
 //! What a command waits for is its namespace's: the table knows only [`Wait`].
 
 use compute::Work;
-use nvme_spec::{Cid, CommandSet, CqId, Nsid, SqId, Status};
+use nvme_spec::{Cid, CqId, Nsid, SqId, Status};
+use records::{Stage, Stages};
 use simtime::{Duration, Instant};
 
 use crate::event::Tag;
-use crate::stage::{Stage, Stages};
 
 /// The obligation to complete one command.
 #[must_use]
@@ -45,38 +45,6 @@ impl Drop for Token {
             );
         }
     }
-}
-
-/// What an execution did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RunRecord {
-    /// Work by class.
-    pub work: Work,
-}
-
-/// A finished command, for statistics and timelines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CommandRecord {
-    /// Submission queue.
-    pub sqid: u16,
-    /// Command identifier.
-    pub cid: u16,
-    /// Opcode.
-    pub opcode: u8,
-    /// Namespace.
-    pub nsid: u32,
-    /// Command set of an I/O command; that of the NVM command set if there is no such namespace.
-    pub set: CommandSet,
-    /// Status.
-    pub status: Status,
-    /// When the controller took it from its queue.
-    pub fetched: Instant,
-    /// When its completion was posted.
-    pub completed: Instant,
-    /// Where the time between went.
-    pub stages: Stages,
-    /// Set for executions that ran.
-    pub run: Option<RunRecord>,
 }
 
 /// What a command will ask of the flash model and has not asked yet.
@@ -133,6 +101,16 @@ pub(crate) enum HostData {
     Verified(u32),
 }
 
+impl HostData {
+    /// How many bytes.
+    pub(crate) fn bytes(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Read(bytes) | Self::Written(bytes) | Self::Verified(bytes) => bytes,
+        }
+    }
+}
+
 /// What is left of a command that ends: all that its completion needs.
 #[derive(Debug)]
 pub(crate) struct Ending {
@@ -152,12 +130,13 @@ pub(crate) struct Timeline {
     /// End of the last finished stage.
     mark: Instant,
     pub(crate) stages: Stages,
-    pub(crate) run: Option<RunRecord>,
+    /// What the program did, for the record of its job.
+    pub(crate) work: Work,
 }
 
 impl Timeline {
     pub(crate) fn new(fetched: Instant) -> Self {
-        Self { fetched, mark: fetched, stages: Stages::default(), run: None }
+        Self { fetched, mark: fetched, stages: Stages::default(), work: Work::default() }
     }
 
     /// The job waited and ran until `at`.

@@ -52,7 +52,6 @@ mod queues;
 mod registers;
 mod reminder;
 mod session;
-mod stage;
 mod statistics;
 mod subsystem;
 mod transfer;
@@ -68,8 +67,6 @@ pub use config::{Config, ConfigError, LinkConfig, NamespaceConfig, NamespaceKind
 pub use controller::Controller;
 pub use ebpf::{Engine, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};
-pub use inflight::{CommandRecord, RunRecord};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
-pub use stage::{Stage, Stages};
 pub use statistics::{Lateness, Statistics};
 pub use work::{Outbox, WorkDone, WorkItem};

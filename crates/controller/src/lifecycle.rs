@@ -145,7 +145,7 @@ impl Controller {
         self.advance(now, host);
         let was_shut_down = self.session.registers.csts.shst() == shutdown::COMPLETE;
         self.reset_subsystem();
-        let is_recording = self.is_recording();
+        let is_recording = self.is_recording;
         let subsystem = &mut self.subsystem;
         subsystem.logs.power_lost(was_shut_down);
         subsystem.power_lost(is_recording);

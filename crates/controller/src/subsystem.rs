@@ -1,5 +1,6 @@
 //! The NVM subsystem: namespaces, and what they share - the models, the clock's events, the logs.
 
+use records::Records;
 use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
@@ -24,6 +25,8 @@ pub(crate) struct Subsystem {
     pub(crate) logs: Logs,
     pub(crate) events: EventQueue<Event>,
     pub(crate) outbox: Outbox,
+    /// Commands and jobs that were recorded and not taken; the models have theirs.
+    pub(crate) records: Records,
     /// Bytes on their way through the controller, kept to save allocations.
     pub(crate) scratch: Vec<u8>,
     /// Bytes of a flash page, as a power of two.
@@ -47,6 +50,7 @@ impl Subsystem {
             logs: Logs::default(),
             events: EventQueue::new(),
             outbox: Outbox::default(),
+            records: Records::default(),
             scratch: Vec::new(),
             config,
         })

@@ -1,12 +1,12 @@
 //! Data on its way: from the data pointer over a link to its arrival, and to the host.
 
 use nvme_spec::Status;
+use records::Stage;
 use simtime::Instant;
 
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::event::{Event, Tag};
 use crate::inflight::Reserved;
-use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 

@@ -1,6 +1,7 @@
 //! What is lent down the call chain while a command, an arrival or an event is dealt with.
 
 use nvme_spec::{Nsid, Status};
+use records::Stage;
 use simtime::Instant;
 
 use crate::event::{Event, Tag};
@@ -8,7 +9,6 @@ use crate::host_memory::HostMemory;
 use crate::inflight::{HostData, InFlight};
 use crate::namespace::{Namespace, check_nsid};
 use crate::session::Session;
-use crate::stage::Stage;
 use crate::subsystem::Subsystem;
 use crate::waiting::Waiting;
 

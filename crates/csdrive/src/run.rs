@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use client::{CommandFailed, DriveError, Invocation};
-use controller::{CommandRecord, Config, Stages, Statistics};
+use controller::{Config, Statistics};
 use ebpf::Engine;
 use nvme_spec::Status;
+use records::{CommandRecord, Records, Stages};
 use serde_json::{Value, json};
 use simulator::Session;
 
@@ -238,7 +239,7 @@ fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Lay
 #[derive(Default)]
 struct Files {
     output: Option<Vec<u8>>,
-    timeline: Timeline,
+    records: Records,
 }
 
 impl Files {
@@ -247,7 +248,9 @@ impl Files {
             write_all(path, bytes).with_context(|| format!("--output {}", path.display()))?;
         }
         if let Some(path) = &arguments.trace {
-            self.timeline.write(path).with_context(|| format!("--trace {}", path.display()))?;
+            Timeline(&self.records)
+                .write(path)
+                .with_context(|| format!("--trace {}", path.display()))?;
         }
         Ok(())
     }
@@ -256,7 +259,7 @@ impl Files {
 fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<(Report, Files)> {
     let mut session = usage(simulator::open(config, 0, 64).map_err(Into::into))?;
     session.transport.driver.port.drive.set_recording(true);
-    let mut timeline = Timeline::default();
+    let mut records = Records::default();
     let set = match set_up(&mut session, prepared) {
         Ok(set) => set,
         Err(DriveError::Failed(failed)) => {
@@ -264,7 +267,7 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         }
         Err(other) => return Err(other.into()),
     };
-    let setup = collect(&mut session, &mut timeline);
+    let setup = collect(&mut session, &mut records);
     let before = session.transport.driver.port.drive.statistics();
     let start = session.transport.driver.port.now();
     let done = run_job(&mut session, arguments, prepared, set);
@@ -277,13 +280,12 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
     };
     let total_ns = session.transport.driver.port.now().since(start).as_ns();
     let after = session.transport.driver.port.drive.statistics();
-    let job = collect(&mut session, &mut timeline);
-    let records = &timeline.commands[setup..setup + job];
+    collect(&mut session, &mut records);
     let mut report = Report {
         status: Status::SUCCESS,
         result: None,
-        instructions: instructions(records),
-        stages: sum_stages(records),
+        instructions: records.jobs.iter().flat_map(|job| job.instructions).sum(),
+        stages: sum_stages(&records.commands[setup..]),
         total_ns,
         setup_ns: start.as_ns(),
         bytes: Bytes::between(&before, &after),
@@ -299,7 +301,7 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         }
         Err(other) => return Err(other.into()),
     }
-    Ok((report, Files { output, timeline }))
+    Ok((report, Files { output, records }))
 }
 
 /// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges
@@ -335,25 +337,16 @@ fn run_job(
     })
 }
 
-/// Moves new records to the timeline; returns the number of commands among them.
-fn collect(session: &mut Session, timeline: &mut Timeline) -> usize {
-    let drive = &mut session.transport.driver.port.drive;
-    let commands = drive.take_command_records();
-    let count = commands.len();
-    timeline.commands.extend(commands);
-    timeline.units.extend(drive.take_unit_records());
-    timeline.dies.extend(drive.take_die_records());
-    count
-}
-
-fn instructions(records: &[CommandRecord]) -> u64 {
-    records.iter().filter_map(|r| r.run).flat_map(|run| run.work.instructions).sum()
+/// Takes new records; returns the number of commands there are now.
+fn collect(session: &mut Session, records: &mut Records) -> usize {
+    records.append(&mut session.transport.driver.port.drive.take_records());
+    records.commands.len()
 }
 
 /// The job's commands ran one after the other: their parts add up to the whole.
 fn sum_stages(records: &[CommandRecord]) -> Stages {
     let mut sum = Stages::default();
-    records.iter().for_each(|record| sum += record.stages);
+    records.iter().for_each(|record| sum += record.stages());
     sum
 }
 

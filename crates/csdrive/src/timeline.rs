@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
-use compute::UnitRecord;
-use controller::CommandRecord;
-use nvme_spec::{AdminOpcode, CommandSet, MemoryOpcode, NvmOpcode, ProgramOpcode};
+use nvme_spec::{AdminOpcode, CommandSet, MemoryOpcode, NvmOpcode, ProgramOpcode, Status};
+use records::{CommandRecord, DieOperation, Records};
 use serde_json::{Value, json};
-use simtime::Instant;
-use ssd::{DieRecord, Operation};
 
 use crate::input::is_standard;
 
@@ -18,15 +15,10 @@ const COMMANDS: u32 = 1;
 const UNITS: u32 = 2;
 const DIES: u32 = 3;
 
-/// Everything recorded in a run.
-#[derive(Default)]
-pub(crate) struct Timeline {
-    pub(crate) commands: Vec<CommandRecord>,
-    pub(crate) units: Vec<UnitRecord>,
-    pub(crate) dies: Vec<DieRecord>,
-}
+/// The timeline of a run.
+pub(crate) struct Timeline<'a>(pub(crate) &'a Records);
 
-impl Timeline {
+impl Timeline<'_> {
     /// Writes the file.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let out: Box<dyn Write> = if is_standard(path) {
@@ -62,48 +54,48 @@ impl Timeline {
                 )?;
             }
         }
-        for (id, record) in self.commands.iter().enumerate() {
+        for record in &self.0.commands {
             // Commands overlap: asynchronous slices, one identifier each.
             let name = command_name(record);
-            let common = |ph: &str, at: Instant| {
-                json!({"ph": ph, "cat": "command", "id": id, "pid": COMMANDS, "tid": record.sqid,
+            let common = |ph: &str, at: u64| {
+                json!({"ph": ph, "cat": "command", "id": record.id, "pid": COMMANDS, "tid": record.sqid,
                        "name": name, "ts": micros(at)})
             };
-            let mut begin = common("b", record.fetched);
+            let mut begin = common("b", record.fetched_ns);
             begin["args"] = json!({
-                "cid": record.cid, "nsid": record.nsid, "status": record.status.name(),
+                "cid": record.cid, "nsid": record.nsid, "status": Status::from_bits(record.status).name(),
             });
-            for (stage, time) in record.stages.iter() {
+            for (stage, time) in record.stages().iter() {
                 begin["args"][format!("{}_ns", stage.name())] = time.as_ns().into();
             }
             put(begin)?;
-            put(common("e", record.completed))?;
+            put(common("e", record.completed_ns))?;
         }
-        for record in &self.units {
-            put(slice(UNITS, record.unit.0, "job", record.start, record.end))?;
+        for record in &self.0.units {
+            let mut stay = slice(UNITS, record.unit, "job", record.start_ns, record.end_ns);
+            stay["args"] = json!({"command": record.job});
+            put(stay)?;
         }
-        for record in &self.dies {
-            let name = match (record.operation, record.gc) {
-                (Operation::Read, false) => "read",
-                (Operation::Program, false) => "program",
-                (Operation::Read, true) => "collection read",
-                (Operation::Program, true) => "collection program",
-                (Operation::Erase, _) => "erase",
+        for record in &self.0.dies {
+            let name = match (DieOperation::from_value(record.operation), record.is_collection) {
+                (Some(DieOperation::Read), 1) => "collection read",
+                (Some(DieOperation::Program), 1) => "collection program",
+                (operation, _) => operation.map_or("unknown", DieOperation::name),
             };
-            put(slice(DIES, record.die, name, record.start, record.end))?;
+            put(slice(DIES, record.die, name, record.start_ns, record.end_ns))?;
         }
         out.write_all(b"\n]}\n")?;
         out.flush()
     }
 }
 
-impl Timeline {
+impl Timeline<'_> {
     /// The rows of each process, by number, and what each is.
     fn threads(&self) -> [(u32, &'static str, BTreeSet<u32>); 3] {
         [
-            (COMMANDS, "submission queue", self.commands.iter().map(|r| r.sqid.into()).collect()),
-            (UNITS, "unit", self.units.iter().map(|r| r.unit.0).collect()),
-            (DIES, "die", self.dies.iter().map(|r| r.die).collect()),
+            (COMMANDS, "submission queue", self.0.commands.iter().map(|r| r.sqid.into()).collect()),
+            (UNITS, "unit", self.0.units.iter().map(|r| r.unit).collect()),
+            (DIES, "die", self.0.dies.iter().map(|r| r.die).collect()),
         ]
     }
 
@@ -113,20 +105,20 @@ impl Timeline {
             (
                 COMMANDS,
                 "commands in flight",
-                self.commands.iter().map(|r| (r.fetched, r.completed)).collect(),
+                self.0.commands.iter().map(|r| (r.fetched_ns, r.completed_ns)).collect(),
             ),
-            (UNITS, "units busy", self.units.iter().map(|r| (r.start, r.end)).collect()),
-            (DIES, "dies busy", self.dies.iter().map(|r| (r.start, r.end)).collect()),
+            (UNITS, "units busy", self.0.units.iter().map(|r| (r.start_ns, r.end_ns)).collect()),
+            (DIES, "dies busy", self.0.dies.iter().map(|r| (r.start_ns, r.end_ns)).collect()),
         ]
     }
 }
 
 /// Of which process, its name, and from when to when each of what is counted lasts.
-type Counted = (u32, &'static str, Vec<(Instant, Instant)>);
+type Counted = (u32, &'static str, Vec<(u64, u64)>);
 
 /// How many last at a time, whenever that changes.
-fn counts(spans: Vec<(Instant, Instant)>) -> BTreeMap<Instant, i64> {
-    let mut changes = BTreeMap::<Instant, i64>::new();
+fn counts(spans: Vec<(u64, u64)>) -> BTreeMap<u64, i64> {
+    let mut changes = BTreeMap::<u64, i64>::new();
     for (start, end) in spans {
         *changes.entry(start).or_default() += 1;
         *changes.entry(end).or_default() -= 1;
@@ -139,18 +131,18 @@ fn counts(spans: Vec<(Instant, Instant)>) -> BTreeMap<Instant, i64> {
     changes
 }
 
-fn slice(pid: u32, tid: u32, name: &str, start: Instant, end: Instant) -> Value {
+fn slice(pid: u32, tid: u32, name: &str, start: u64, end: u64) -> Value {
     json!({"ph": "X", "pid": pid, "tid": tid, "name": name,
-           "ts": micros(start), "dur": end.since(start).as_ns() as f64 / 1000.0})
+           "ts": micros(start), "dur": (end - start) as f64 / 1000.0})
 }
 
 /// The format counts microseconds; fractions are allowed.
-fn micros(at: Instant) -> f64 {
-    at.as_ns() as f64 / 1000.0
+fn micros(at: u64) -> f64 {
+    at as f64 / 1000.0
 }
 
 fn command_name(record: &CommandRecord) -> &'static str {
-    let name = match (record.sqid, record.set) {
+    let name = match (record.sqid, CommandSet(record.csi)) {
         (0, _) => AdminOpcode(record.opcode).name(),
         (_, CommandSet::MEMORY) => MemoryOpcode(record.opcode).name(),
         (_, CommandSet::PROGRAMS) => ProgramOpcode(record.opcode).name(),

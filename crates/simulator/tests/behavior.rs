@@ -812,7 +812,7 @@ fn weighted_round_robin_serves_queues_by_their_weights() {
     let order: Vec<u16> =
         std::iter::from_fn(|| host.next_completion()).map(|d| d.queue.0).collect();
     assert_eq!(order.len(), 32);
-    let records = host.port.drive.take_command_records();
+    let records = host.port.drive.take_records().commands;
     let order: Vec<u16> = records.iter().map(|r| r.sqid).collect();
     assert_eq!(order[..8], [4; 8], "urgent first");
     assert_eq!(order[8..22], [3, 3, 3, 3, 2, 2, 1, 3, 3, 3, 3, 2, 2, 1], "4 : 2 : 1");

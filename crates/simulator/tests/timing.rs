@@ -2,13 +2,16 @@
 
 use client::commands::{self, Execute, with_data};
 use client::{DmaMemory, Invocation, Port, QueueId};
-use controller::{Config, LinkConfig, RunTimeModel, Stage, Stages};
+use controller::{Config, LinkConfig, RunTimeModel};
+
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
-use nvme_spec::{NvmOpcode, SubmissionEntry, offset};
+use nvme_spec::{CommandSet, NvmOpcode, SubmissionEntry, offset};
+use records::{Records, Stage, Stages};
 use simtime::{Bandwidth, Duration, Prng};
 use simulator::Session;
 
 const IO: QueueId = QueueId(1);
+const DOUBLE: &[u8] = include_bytes!("../../../examples/programs/double.bpf.o");
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -27,13 +30,13 @@ fn timed(session: &mut Session, entry: SubmissionEntry, len: u64) -> (u64, Stage
     let buffer = session.transport.driver.port.ram.allocate(len);
     let prps = session.transport.driver.port.ram.prps(&buffer, len);
     let start = session.transport.driver.port.now();
-    session.transport.driver.port.drive.take_command_records();
+    session.transport.driver.port.drive.take_records();
     let done = session.transport.driver.execute(IO, with_data(entry, prps)).unwrap();
     assert!(done.status.is_success(), "{}", done.status);
-    let record = session.transport.driver.port.drive.take_command_records()[0];
-    let s = record.stages;
+    let record = session.transport.driver.port.drive.take_records().commands[0];
+    let s = record.stages();
     let sum: u64 = s.iter().map(|(_, time)| time.as_ns()).sum();
-    assert_eq!(sum, record.completed.since(record.fetched).as_ns(), "stages add up to the whole");
+    assert_eq!(sum, record.completed_ns - record.fetched_ns, "stages add up to the whole");
     (session.transport.driver.port.now().since(start).as_ns(), s)
 }
 
@@ -126,7 +129,7 @@ fn a_shell_that_looks_late_lets_no_command_begin_in_the_past() {
     let host = &mut session.transport.driver;
     let buffer = host.port.ram.allocate(4096);
     let late = Duration::from_us(100);
-    host.port.drive.take_command_records();
+    host.port.drive.take_records();
     let read =
         |block| with_data(commands::read_write(NvmOpcode::READ, block, 1), (buffer.address, 0));
     // One read is over long before the shell looks again; the other came meanwhile.
@@ -138,11 +141,10 @@ fn a_shell_that_looks_late_lets_no_command_begin_in_the_past() {
     host.port.register_write(offset::DOORBELLS + 8, 4, 4);
     host.port.idle_until(start + late);
     while host.port.step() {}
-    let records = host.port.drive.take_command_records();
-    let times =
-        |n: usize| (records[n].fetched, records[n].completed.since(records[n].fetched).as_ns());
-    assert_eq!(times(0), (start, 47_585), "what was under way is not late in the model");
-    assert_eq!(times(1), (start + late, 47_585), "it begins when the drive sees it");
+    let records = host.port.drive.take_records().commands;
+    let times = |n: usize| (records[n].fetched_ns, records[n].completed_ns - records[n].fetched_ns);
+    assert_eq!(times(0), (start.as_ns(), 47_585), "what was under way is not late in the model");
+    assert_eq!(times(1), ((start + late).as_ns(), 47_585), "it begins when the drive sees it");
 }
 
 /// Starts `jobs` executions of a declared 100 us each at once; returns the time of all.
@@ -239,12 +241,13 @@ fn compute_time_follows_clock_and_memory_bandwidth() {
         config.cost.clock = simtime::Frequency::from_hz(hz).unwrap();
         let mut session = session(config);
         session.load_program(3, &object).unwrap();
-        session.transport.driver.port.drive.take_command_records();
+        session.transport.driver.port.drive.take_records();
         let invocation = Invocation { program: 3, ..Default::default() };
         assert_eq!(session.execute(&invocation).unwrap(), 100);
         // 101 x 0.5 + 2 cycles = 52.5 cycles.
         assert_eq!(
-            session.transport.driver.port.drive.take_command_records()[0].stages[Stage::Compute]
+            session.transport.driver.port.drive.take_records().commands[0]
+                .stage(Stage::Compute)
                 .as_ns(),
             expected_ns
         );
@@ -298,7 +301,7 @@ fn memory_copy_reads_flash_once_and_crosses_the_internal_link() {
     let mut session = session(config());
     precondition(&mut session, 1 << 20);
     let before = session.transport.driver.port.drive.statistics();
-    session.transport.driver.port.drive.take_command_records();
+    session.transport.driver.port.drive.take_records();
     session.copy_blocks(0, 256, 8192).unwrap();
     let after = session.transport.driver.port.drive.statistics();
     assert_eq!(after.flash.flash_reads - before.flash.flash_reads, 256);
@@ -306,9 +309,38 @@ fn memory_copy_reads_flash_once_and_crosses_the_internal_link() {
     let descriptors = size_of::<MemoryRangeDescriptor>() as u64;
     assert_eq!(after.bytes_from_host - before.bytes_from_host, descriptors, "one source entry");
     assert_eq!(after.bytes_to_host, before.bytes_to_host);
-    let stages = session.transport.driver.port.drive.take_command_records()[0].stages;
+    let stages = session.transport.driver.port.drive.take_records().commands[0].stages();
     // The last page crosses 9.6 GB/s in 427 ns, then the latency of 500 ns; what arrived before
     // it may still be queued.
     assert!((927..30_000).contains(&stages[Stage::Copy].as_ns()), "{stages:?}");
     assert_eq!(session.read_memory(8192, 1 << 20).unwrap(), vec![7; 1 << 20]);
+}
+
+#[test]
+fn records_of_an_execution_lead_to_its_job_and_its_stays() {
+    let config = Config::default();
+    let mut session = simulator::open(config, 0, 64).unwrap();
+    let drive = |session: &mut Session| session.transport.driver.port.drive.take_records();
+    session.load_program(0, DOUBLE).unwrap();
+    session.write_blocks(0, &[1; 4096]).unwrap();
+    session.copy_blocks(0, 1, 8192).unwrap();
+    let set = session.create_range_set(&[(0, 4096), (8192, 4096)]).unwrap();
+    assert_eq!(drive(&mut session), Records::default(), "nothing is recorded unless asked for");
+    session.transport.driver.port.drive.set_recording(true);
+    session.execute(&Invocation { range_set: set, ..Default::default() }).unwrap();
+    session.read_blocks(0, 1).unwrap();
+    let records = drive(&mut session);
+    let [execute, read] = records.commands[..] else { panic!("{records:?}") };
+    let [job] = records.jobs[..] else { panic!("{records:?}") };
+    assert_eq!((execute.bytes, read.bytes), (0, 4096));
+    assert_eq!((execute.csi, read.csi), (CommandSet::PROGRAMS.0, CommandSet::NVM.0));
+    assert_eq!((execute.late_ns, execute.status), (0, 0));
+    assert_eq!(job.command, execute.id);
+    assert_eq!(job.ran_ns, execute.stage(Stage::Compute).as_ns());
+    assert_eq!(job.ended_ns - job.submitted_ns, job.waited_ns + job.ran_ns);
+    assert!(job.instructions.iter().sum::<u64>() > 1000 && job.bytes >= 8192, "{job:?}");
+    let stays: u64 = records.units.iter().map(|stay| stay.end_ns - stay.start_ns).sum();
+    assert_eq!(stays, job.ran_ns);
+    assert!(records.units.iter().all(|stay| stay.job == execute.id));
+    assert_eq!(drive(&mut session), Records::default(), "taken once");
 }

@@ -16,22 +16,12 @@
 
 use std::collections::VecDeque;
 
+use records::{DieOperation, DieRecord};
 use simtime::{Duration, EventQueue, Instant};
 
 use crate::address::{Lpn, Ppa};
 use crate::config::{Config, Geometry, MultiPlaneReads};
 use crate::request::RequestId;
-
-/// What a transaction does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Page read.
-    Read,
-    /// Page program.
-    Program,
-    /// Block erase.
-    Erase,
-}
 
 /// Whom a transaction serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,28 +41,11 @@ pub(crate) enum Origin {
 /// One NAND operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transaction {
-    pub(crate) operation: Operation,
+    pub(crate) operation: DieOperation,
     pub(crate) plane: u32,
     pub(crate) origin: Origin,
     pub(crate) ppa: Ppa,
     pub(crate) lpn: Lpn,
-}
-
-/// A finished stay of transactions on a die, for timelines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DieRecord {
-    /// The die.
-    pub die: u32,
-    /// What it did.
-    pub operation: Operation,
-    /// Pages or blocks at once.
-    pub planes: u8,
-    /// True for garbage collection.
-    pub gc: bool,
-    /// When the die was taken.
-    pub start: Instant,
-    /// When it became free.
-    pub end: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +173,7 @@ impl FlashArray {
         for die in &mut self.dies {
             die.queue.clear();
             die.urgent.clear();
-            begun.extend(die.group.drain(..).filter(|t| t.operation != Operation::Read));
+            begun.extend(die.group.drain(..).filter(|t| t.operation != DieOperation::Read));
         }
         begun
     }
@@ -237,7 +210,7 @@ impl FlashArray {
         let Some(first) = queue.pop_front() else { return };
         die.group.push(first);
         let page = self.geometry.page_of(first.ppa);
-        let has_rule = first.operation == Operation::Read
+        let has_rule = first.operation == DieOperation::Read
             && self.multi_plane_reads == MultiPlaneReads::SamePage;
         while die.group.len() < (self.geometry.planes_per_die as usize).min(PLANES_MAX)
             && let Some(next) = queue.front()
@@ -251,13 +224,13 @@ impl FlashArray {
         die.start = now;
         let pages = die.group.len();
         let array_done = match first.operation {
-            Operation::Read => now + self.read_time,
-            Operation::Program => {
+            DieOperation::Read => now + self.read_time,
+            DieOperation::Program => {
                 let channel = die.channel;
                 (0..pages).map(|_| self.transfer(now, channel)).last().unwrap_or(now)
                     + self.program_time
             }
-            Operation::Erase => now + self.erase_time,
+            DieOperation::Erase => now + self.erase_time,
         };
         self.events.push(array_done, Event::Array(number));
     }
@@ -271,7 +244,7 @@ impl FlashArray {
 
     fn array_done(&mut self, now: Instant, number: u32, done: &mut Vec<Transaction>) {
         let Die { group, channel, .. } = &self.dies[number as usize];
-        if group[0].operation == Operation::Read {
+        if group[0].operation == DieOperation::Read {
             let (pages, channel) = (group.len(), *channel);
             for _ in 0..pages {
                 let at = self.transfer(now, channel);
@@ -295,13 +268,15 @@ impl FlashArray {
     fn release(&mut self, now: Instant, number: u32) {
         let die = &mut self.dies[number as usize];
         if let Some(records) = &mut self.records {
+            let first = &die.group[0];
             records.push(DieRecord {
+                start_ns: die.start.as_ns(),
+                end_ns: now.as_ns(),
                 die: number,
-                operation: die.group[0].operation,
+                operation: first.operation as u8,
                 planes: die.group.len() as u8,
-                gc: matches!(die.group[0].origin, Origin::Move(_) | Origin::Erase),
-                start: die.start,
-                end: now,
+                is_collection: matches!(first.origin, Origin::Move(_) | Origin::Erase).into(),
+                reserved: 0,
             });
         }
         die.group.clear();

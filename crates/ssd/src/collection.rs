@@ -1,9 +1,10 @@
 //! Garbage collection, plane by plane: valid pages of a victim move, then it is erased.
 
+use records::DieOperation;
 use simtime::Instant;
 
 use crate::address::{BlockId, Lpn, Ppa};
-use crate::array::{Operation, Origin};
+use crate::array::Origin;
 use crate::blocks::Stream;
 use crate::drive::Ssd;
 use crate::mapping::Location;
@@ -54,7 +55,7 @@ impl Ssd {
                 if state.moves_in_flight == 0 {
                     state.is_erasing = true;
                     let ppa = self.geometry.page(state.victim, 0);
-                    self.enqueue(now, Operation::Erase, Origin::Erase, ppa, Lpn(0));
+                    self.enqueue(now, DieOperation::Erase, Origin::Erase, ppa, Lpn(0));
                 }
                 return;
             };
@@ -63,7 +64,7 @@ impl Ssd {
             let ppa = self.geometry.page(state.victim, page);
             let lpn = self.blocks.owner(ppa);
             self.statistics.gc_reads += 1;
-            self.enqueue(now, Operation::Read, Origin::Move(ppa), ppa, lpn);
+            self.enqueue(now, DieOperation::Read, Origin::Move(ppa), ppa, lpn);
         }
     }
 
@@ -81,7 +82,7 @@ impl Ssd {
         });
         let Some(to) = to else { return self.stuck_moves.push_back(from) };
         self.statistics.gc_programs += 1;
-        self.enqueue(now, Operation::Program, Origin::Move(from), to, lpn);
+        self.enqueue(now, DieOperation::Program, Origin::Move(from), to, lpn);
     }
 
     /// A page of a victim has been written elsewhere.

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use records::DieOperation;
 use simtime::Instant;
 
 use crate::address::Ppa;
-use crate::array::{Operation, Origin, Transaction};
+use crate::array::{Origin, Transaction};
 use crate::cache::{Flight, Standing, State, Version, Waiters};
 use crate::drive::{Claim, Ssd};
 use crate::mapping::Location;
@@ -147,7 +148,7 @@ impl Ssd {
                 slot.state = State::Filling;
                 let lpn = slot.lpn;
                 self.statistics.modify_reads += 1;
-                return self.enqueue(now, Operation::Read, Origin::Fill(number), ppa, lpn);
+                return self.enqueue(now, DieOperation::Read, Origin::Fill(number), ppa, lpn);
             }
             self.cache.fill(number, None);
         }
@@ -213,7 +214,7 @@ impl Ssd {
         slot.take_off();
         let lpn = slot.lpn;
         self.statistics.flash_programs += 1;
-        let (operation, origin) = (Operation::Program, Origin::Destage(number));
+        let (operation, origin) = (DieOperation::Program, Origin::Destage(number));
         let plane = self.blocks.plane_of(ppa);
         let transaction = Transaction { operation, plane, origin, ppa, lpn };
         if is_urgent {

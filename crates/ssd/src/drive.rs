@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use records::{DieOperation, DieRecord};
 use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
-use crate::array::{DieRecord, FlashArray, Operation, Origin, Transaction};
+use crate::array::{FlashArray, Origin, Transaction};
 use crate::blocks::{Blocks, Stream};
 use crate::cache::Cache;
 use crate::collection::Collection;
@@ -221,7 +222,7 @@ impl Ssd {
             }
         };
         self.statistics.flash_reads += 1;
-        self.enqueue(now, Operation::Read, Origin::Host(id), ppa, span.lpn);
+        self.enqueue(now, DieOperation::Read, Origin::Host(id), ppa, span.lpn);
     }
 
     /// Starts writing bytes of a page; zeroes if there are none. They can be read at once. The request is done when the write
@@ -412,9 +413,9 @@ impl Ssd {
         self.array.records = on.then(Vec::new);
     }
 
-    /// Takes the records so far.
-    pub fn take_records(&mut self) -> Vec<DieRecord> {
-        self.array.records.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The records since they were taken last; `None` while none are made.
+    pub fn records(&mut self) -> Option<&mut Vec<DieRecord>> {
+        self.array.records.as_mut()
     }
 
     #[inline]
@@ -432,7 +433,7 @@ impl Ssd {
     pub(crate) fn enqueue(
         &mut self,
         now: Instant,
-        operation: Operation,
+        operation: DieOperation,
         origin: Origin,
         ppa: Ppa,
         lpn: Lpn,
@@ -520,7 +521,7 @@ impl Ssd {
             }
             Origin::Fill(slot) => self.filled(now, slot),
             Origin::Destage(slot) => self.destaged(now, slot, ppa),
-            Origin::Move(from) if transaction.operation == Operation::Read => {
+            Origin::Move(from) if transaction.operation == DieOperation::Read => {
                 self.move_page(now, from, lpn);
             }
             Origin::Move(from) => self.moved(now, from, ppa, lpn),

@@ -38,7 +38,6 @@ mod store;
 mod victims;
 
 pub use address::{BlockId, Lpn, Ppa};
-pub use array::{DieRecord, Operation};
 pub use config::{Config, ConfigError, Geometry, MultiPlaneReads, SECTOR_BYTES, UnwrittenReads};
 pub use drive::Ssd;
 pub use mapping::{Location, PageMap};

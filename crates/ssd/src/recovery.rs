@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use records::DieOperation;
 use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
-use crate::array::{FlashArray, Operation, Origin};
+use crate::array::{FlashArray, Origin};
 use crate::blocks::Blocks;
 use crate::cache::Cache;
 use crate::drive::Ssd;
@@ -40,18 +41,18 @@ impl Ssd {
         for transaction in self.array.power_cut() {
             let ppa = transaction.ppa;
             match (transaction.operation, transaction.origin) {
-                (Operation::Program, origin) => {
+                (DieOperation::Program, origin) => {
                     recovery.torn += 1;
                     torn.push(ppa);
                     self.tear(ppa, transaction.lpn, origin);
                 }
                 // Of a block that was being erased nothing is wanted.
-                (Operation::Erase, _) => {
+                (DieOperation::Erase, _) => {
                     if let Some(store) = &mut self.store {
                         store.erase(self.geometry.block_of(ppa));
                     }
                 }
-                (Operation::Read, _) => {}
+                (DieOperation::Read, _) => {}
             }
         }
         let mut found = BTreeMap::new();

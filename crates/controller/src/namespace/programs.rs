@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use compute::GroupId;
 use ebpf::{Program, Range};
 use nvme_spec::command::program_type;
 use nvme_spec::{Nsid, Status};
@@ -75,6 +76,9 @@ pub(crate) fn is_in_use(set: &Arc<RangeSet>) -> bool {
 pub(crate) struct RunningJob {
     /// Keep the program and the range set in use.
     pub(crate) _in_use: (ProgramLease, Option<Arc<RangeSet>>),
+    pub(crate) group: GroupId,
+    /// The program's index.
+    pub(crate) program: u16,
     /// Declared run time of a program that also runs.
     pub(crate) declared: Option<Duration>,
     /// What the program did, once it ran.

@@ -2,6 +2,7 @@
 
 use nvme_spec::command::copy_format;
 use nvme_spec::{Status, SubmissionEntry};
+use records::Stage;
 use ssd::Done;
 
 use super::MemoryNamespace;
@@ -12,7 +13,6 @@ use crate::event::Tag;
 use crate::extent::Extent;
 use crate::limits::{COPY_SOURCES_MAX, MEMORY_COMMAND_BYTES_MAX};
 use crate::namespace::nvm::{SourceList, resolve_sources, total};
-use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 

@@ -3,6 +3,7 @@
 
 use nvme_spec::command::{CopySourceBlocks, CopySourceMemory, copy_format};
 use nvme_spec::{Nsid, Status};
+use records::Stage;
 use zerocopy::FromBytes;
 
 use super::NvmNamespace;
@@ -14,7 +15,6 @@ use crate::event::Tag;
 use crate::inflight::HostData;
 use crate::limits::{NVM_COPY_BYTES_MAX, NVM_COPY_SOURCES_MAX};
 use crate::namespace::Namespace;
-use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 

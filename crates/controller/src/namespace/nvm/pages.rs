@@ -1,13 +1,13 @@
 //! What follows when the flash has finished a page of a command.
 
 use nvme_spec::{Nsid, Status};
+use records::Stage;
 use ssd::{Done, MediaError};
 
 use super::NvmNamespace;
 use super::data::{compare_data, send_data};
 use super::waiting::{Check, FusedWrite, NvmWait, Target};
 use crate::event::Tag;
-use crate::stage::Stage;
 use crate::turn::Turn;
 use crate::waiting::Waiting;
 

@@ -7,6 +7,7 @@ use compute::{Finished, GroupId, JobId, Work};
 use ebpf::{FaultKind, Invocation};
 use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::{Nsid, Status, SubmissionEntry};
+use records::JobRecord;
 use simtime::Duration;
 
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
@@ -17,7 +18,6 @@ use crate::command::{ExecuteProgram, ProgramCommand};
 use crate::config::RunTimeModel;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
-use crate::inflight::RunRecord;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 use crate::work::{WorkDone, WorkItem};
@@ -128,7 +128,9 @@ fn queue_job(
         RunTime::WhenRun(declared) => (None, declared),
     };
     turn.subsystem.engine.submit(turn.now, JobId(tag.0), group, known);
-    let job = RunningJob { _in_use: (lease, set), declared, outcome: None, stop: StopOnDrop(stop) };
+    let program = command.program_index;
+    let (outcome, stop) = (None, StopOnDrop(stop));
+    let job = RunningJob { _in_use: (lease, set), group, program, declared, outcome, stop };
     turn.wait(tag, Waiting::Job(Box::new(job)));
     Ok(())
 }
@@ -142,7 +144,7 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
     let bytes = counts.bytes_loaded + counts.bytes_stored;
     let work = Work { instructions: counts.instructions, bytes };
     if let Some(timeline) = &mut command.timeline {
-        timeline.run = Some(RunRecord { work });
+        timeline.work = work;
     }
     job.outcome = Some(done.outcome);
     let subsystem = &mut *turn.subsystem;
@@ -162,6 +164,20 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
         timeline.job_ended(finished.at, finished.waited, finished.ran);
     }
     let nsid = command.kind.nsid;
+    if let Some(timeline) = &command.timeline {
+        let Finished { at, waited, ran, .. } = finished;
+        turn.subsystem.records.jobs.push(JobRecord {
+            command: tag.0,
+            submitted_ns: at.as_ns() - (waited + ran).as_ns(),
+            ended_ns: at.as_ns(),
+            waited_ns: waited.as_ns(),
+            ran_ns: ran.as_ns(),
+            instructions: timeline.work.instructions,
+            bytes: timeline.work.bytes,
+            group: job.group.0.into(),
+            program: job.program.into(),
+        });
+    }
     let Some(outcome) = job.outcome else {
         // A declared-time program: nothing ran.
         return turn.complete_at(finished.at, tag, Status::SUCCESS, 0);

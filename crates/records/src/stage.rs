@@ -58,6 +58,11 @@ impl Stages {
     pub fn iter(&self) -> impl Iterator<Item = (Stage, Duration)> + '_ {
         Stage::ALL.into_iter().map(|stage| (stage, self[stage]))
     }
+
+    /// The times in nanoseconds.
+    pub fn as_ns(&self) -> [u64; Stage::ALL.len()] {
+        self.0.map(Duration::as_ns)
+    }
 }
 
 impl Index<Stage> for Stages {
