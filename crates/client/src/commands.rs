@@ -283,25 +283,47 @@ pub fn delete_range_set(rsid: u16) -> SubmissionEntry {
     e
 }
 
-/// Job Group Management (vendor): create a group of this weight.
-pub fn create_group(weight: u16) -> SubmissionEntry {
-    job_group(JobGroupCdw10::new(), weight)
+/// What the jobs of a group may claim; the drive's scheduler looks at some of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupOptions {
+    /// 1 to 1000: the share of unit time is in proportion to it.
+    pub weight: u16,
+    /// 1 to 9, the most urgent.
+    pub priority: u8,
+    /// Jobs are to be finished so many microseconds after they were submitted; 0 = no deadline.
+    pub deadline_us: u32,
+}
+
+impl Default for GroupOptions {
+    /// Those of the jobs of no group: weight 100, priority 5, no deadline.
+    fn default() -> Self {
+        Self { weight: 100, priority: 5, deadline_us: 0 }
+    }
+}
+
+/// Job Group Management (vendor): create a group.
+pub fn create_group(options: &GroupOptions) -> SubmissionEntry {
+    job_group(JobGroupCdw10::new(), options)
 }
 
 /// Job Group Management (vendor): delete a group.
 pub fn delete_group(group: u16) -> SubmissionEntry {
-    job_group(JobGroupCdw10::new().with_sel(1).with_group(group), 0)
+    job_group(JobGroupCdw10::new().with_sel(1).with_group(group), &GroupOptions::default())
 }
 
-/// Job Group Management (vendor): give a group another weight.
-pub fn change_group(group: u16, weight: u16) -> SubmissionEntry {
-    job_group(JobGroupCdw10::new().with_sel(2).with_group(group), weight)
+/// Job Group Management (vendor): give a group other options.
+pub fn change_group(group: u16, options: &GroupOptions) -> SubmissionEntry {
+    job_group(JobGroupCdw10::new().with_sel(2).with_group(group), options)
 }
 
-fn job_group(cdw10: JobGroupCdw10, weight: u16) -> SubmissionEntry {
+fn job_group(cdw10: JobGroupCdw10, options: &GroupOptions) -> SubmissionEntry {
     let mut e = entry(AdminOpcode::JOB_GROUP.0, COMPUTE_NSID);
     e.cdw10.set(cdw10.into_bits());
-    e.cdw11.set(JobGroupCdw11::new().with_weight(weight).into_bits());
+    let GroupOptions { weight, priority, deadline_us } = *options;
+    // A priority that has no bits is one that the drive refuses.
+    let priority = priority.min(15);
+    e.cdw11.set(JobGroupCdw11::new().with_weight(weight).with_priority(priority).into_bits());
+    e.cdw12.set(deadline_us);
     e
 }
 

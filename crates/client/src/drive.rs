@@ -22,6 +22,7 @@ use crate::transport::{
 };
 use crate::{Direct, Driver, Passthrough, VfioUser, VfioUserOptions, Waiting};
 
+pub use crate::commands::GroupOptions;
 pub use groups::GroupInfo;
 pub use programs::{Invocation, ProgramInfo, ProgramState, RangeSetInfo};
 

@@ -46,8 +46,8 @@ mod vfio_user;
 pub use self::vfio_user::{SharedRam, VfioUser, VfioUserOptions, Waiting};
 pub use direct::Direct;
 pub use drive::{
-    CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, Invocation, ProgramInfo,
-    ProgramState, RangeSetInfo,
+    CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, GroupOptions, Invocation,
+    ProgramInfo, ProgramState, RangeSetInfo,
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use simtime::{Duration, Prng};
+use simtime::{Duration, Instant, Prng};
 
-use crate::policy::{GroupId, JobId, Policy, UnitId};
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, UnitId};
 
 /// Groups of the suite's jobs.
 const GROUPS: u64 = 3;
@@ -17,43 +17,67 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
     for seed in 0..32 {
         let (mut policy, mut prng) = (new(), Prng::new(seed));
         for group in 0..GROUPS {
-            policy.set_weight(GroupId(group as u8), 1 + prng.below(1000) as u16);
+            let weight = 1 + prng.below(1000) as u16;
+            let priority = 1 + prng.below(PRIORITY_MAX.into()) as u8;
+            let settings = GroupSettings { weight, priority, deadline: None };
+            policy.set_group(GroupId(group as u8), &settings);
         }
-        let (mut waiting, mut running) = (BTreeMap::new(), Vec::new());
-        let mut next = 0;
+        let (mut waiting, mut running) = (BTreeMap::<JobId, JobInfo>::new(), Vec::new());
+        let (mut next, mut now) = (0, Instant::ZERO);
         for _ in 0..2000 {
+            now += Duration::from_ns(prng.below(1000));
             match prng.below(7) {
                 0 | 1 => {
-                    let group = GroupId(prng.below(GROUPS) as u8);
-                    policy.enqueue(JobId(next), group);
-                    waiting.insert(JobId(next), group);
+                    let job = JobInfo {
+                        job: JobId(next),
+                        group: GroupId(prng.below(GROUPS) as u8),
+                        priority: 1 + prng.below(PRIORITY_MAX.into()) as u8,
+                        submitted: now,
+                        deadline: prng
+                            .below(2)
+                            .eq(&0)
+                            .then(|| now + Duration::from_ns(prng.below(5000))),
+                        consumed: Duration::ZERO,
+                    };
+                    policy.enqueue(now, &job);
+                    waiting.insert(job.job, job);
                     next += 1;
                 }
                 2 | 3 => {
-                    let picked = policy.pick(UnitId(prng.below(4) as u32));
+                    let picked = policy.pick(now, UnitId(prng.below(4) as u32));
                     assert_eq!(picked.is_some(), !waiting.is_empty(), "a job waits: one is picked");
                     if let Some(job) = picked {
-                        let group = waiting.remove(&job);
-                        let group = group.unwrap_or_else(|| {
-                            panic!("{job:?} was picked but did not wait");
+                        let least = waiting.values().filter_map(|job| policy.rank(job)).min();
+                        let job = waiting.remove(&job);
+                        let job = job.unwrap_or_else(|| {
+                            panic!("{picked:?} was picked but did not wait");
                         });
-                        running.push((job, group));
+                        assert_eq!(policy.rank(&job), least, "the most urgent job is picked");
+                        assert_ne!(
+                            policy.time_slice(&job),
+                            Some(Duration::ZERO),
+                            "a slice is a time"
+                        );
+                        running.push(job);
                     }
                 }
                 4 | 5 if !running.is_empty() => {
-                    let (job, group) =
-                        running.swap_remove(prng.below(running.len() as u64) as usize);
+                    let mut job = running.swap_remove(prng.below(running.len() as u64) as usize);
+                    let ran = Duration::from_ns(1 + prng.below(1_000_000));
                     if prng.below(2) == 0 {
-                        policy.enqueue(job, group);
-                        waiting.insert(job, group);
+                        let rank = policy.rank(&job);
+                        job.consumed += ran;
+                        assert_eq!(policy.rank(&job), rank, "a job's rank does not change");
+                        policy.enqueue(now, &job);
+                        waiting.insert(job.job, job);
                     }
-                    policy.left(group, Duration::from_ns(prng.below(1_000_000)));
+                    policy.left(job.group, ran);
                 }
                 _ => {
                     let job = JobId(prng.below(next + 1));
-                    let group = waiting.remove(&job);
-                    let was = policy.remove(job, group.unwrap_or(GroupId::NONE));
-                    assert_eq!(was, group.is_some(), "remove says whether the job waited");
+                    let info = waiting.remove(&job);
+                    let was = policy.remove(job, info.map_or(GroupId::NONE, |info| info.group));
+                    assert_eq!(was, info.is_some(), "remove says whether the job waited");
                 }
             }
             assert_eq!(policy.waiting(), waiting.len(), "waiting() counts the jobs that wait");

@@ -6,16 +6,41 @@ use records::UnitRecord;
 use simtime::{Duration, Instant};
 
 use crate::groups::{GroupError, GroupRecord, Groups};
-use crate::policy::{GroupId, JobId, Policy, UnitId};
-use crate::shares::{DEFAULT_WEIGHT, Shares};
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, Rank, UnitId};
+use crate::ranked::Ranked;
+use crate::shares::Shares;
+use crate::turns::Turns;
 
 /// Scheduling policies by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PolicyKind {
-    /// First in, first out, to completion.
+    /// First in, first out, to completion; groups share the units by weight.
     Fifo,
-    /// Round robin with a time slice.
+    /// Round robin with a time slice; groups share the units by weight.
     RoundRobin,
+    /// Groups in turn, one job each; first in, first out within a group.
+    GroupedFifo,
+    /// Groups in turn, and the jobs of each in turn, with a time slice.
+    GroupedRoundRobin,
+    /// The highest priority first, with ageing; preempts.
+    Priority,
+    /// Earliest deadline first; preempts.
+    EarliestDeadline,
+}
+
+impl PolicyKind {
+    /// A policy of this kind.
+    fn build(self, config: &Config) -> Box<dyn Policy> {
+        let (slice, by_priority) = (config.time_slice, config.slice_by_priority);
+        match self {
+            Self::Fifo => Box::new(Shares::fifo()),
+            Self::RoundRobin => Box::new(Shares::round_robin(slice)),
+            Self::GroupedFifo => Box::new(Turns::fifo(by_priority.then_some(slice))),
+            Self::GroupedRoundRobin => Box::new(Turns::round_robin(slice, by_priority)),
+            Self::Priority => Box::new(Ranked::priority(config.ageing)),
+            Self::EarliestDeadline => Box::new(Ranked::earliest_deadline()),
+        }
+    }
 }
 
 /// What the engine consists of.
@@ -25,8 +50,12 @@ pub struct Config {
     pub units: u32,
     /// Scheduling policy.
     pub policy: PolicyKind,
-    /// Time slice of round robin.
+    /// Time slice of the policies that have one.
     pub time_slice: Duration,
+    /// For the grouped policies: a slice is multiplied by the priority of the group; grouped FIFO has slices only then.
+    pub slice_by_priority: bool,
+    /// For the priority policy: a job that has waited so long counts as one priority higher. Zero: never.
+    pub ageing: Duration,
     /// Time a unit needs to take up a job after it interrupted another.
     pub context_switch_time: Duration,
 }
@@ -38,6 +67,8 @@ impl Default for Config {
             units: 4,
             policy: PolicyKind::Fifo,
             time_slice: Duration::from_us(200),
+            slice_by_priority: false,
+            ageing: Duration::from_us(10_000),
             context_switch_time: Duration::from_ns(200),
         }
     }
@@ -62,11 +93,9 @@ pub struct Finished {
 
 #[derive(Debug)]
 struct Job {
-    group: GroupId,
-    submitted: Instant,
+    info: JobInfo,
     /// Total unit time needed; unknown until the functional run says.
     cost: Option<Duration>,
-    consumed: Duration,
     unit: Option<UnitId>,
     /// It began so long after its modelled time.
     behind: Duration,
@@ -85,6 +114,8 @@ struct Unit {
     behind: Duration,
     /// When its job finishes, if that is known.
     ends: Option<Instant>,
+    /// How urgent its job is, if the policy preempts.
+    rank: Option<Rank>,
 }
 
 /// Compute units with a scheduler: a pure state machine over virtual time. What happens to a job costs time that grows with
@@ -102,6 +133,8 @@ pub struct Engine {
     ends: BTreeSet<(Instant, UnitId)>,
     /// When the time slices of jobs on units end. They matter only while other jobs wait.
     slices: BTreeSet<(Instant, UnitId)>,
+    /// How urgent the jobs on units are, if the policy preempts.
+    ranks: BTreeSet<(Rank, UnitId)>,
     now: Instant,
     /// The earliest of both.
     next: Instant,
@@ -111,16 +144,12 @@ pub struct Engine {
 impl Engine {
     /// An idle engine.
     pub fn new(config: &Config) -> Self {
-        let policy: Box<dyn Policy> = match config.policy {
-            PolicyKind::Fifo => Box::new(Shares::fifo()),
-            PolicyKind::RoundRobin => Box::new(Shares::round_robin(config.time_slice)),
-        };
-        Self::with_policy(config, policy)
+        Self::with_policy(config, config.policy.build(config))
     }
 
     /// An idle engine with a policy of the caller's.
     pub fn with_policy(config: &Config, mut policy: Box<dyn Policy>) -> Self {
-        policy.set_weight(GroupId::NONE, DEFAULT_WEIGHT);
+        policy.set_group(GroupId::NONE, &GroupSettings::default());
         Self {
             units: (0..config.units).map(|_| Unit::default()).collect(),
             jobs: BTreeMap::new(),
@@ -130,6 +159,7 @@ impl Engine {
             idle: (0..config.units).map(UnitId).collect(),
             ends: BTreeSet::new(),
             slices: BTreeSet::new(),
+            ranks: BTreeSet::new(),
             now: Instant::ZERO,
             next: Instant::NEVER,
             records: None,
@@ -142,11 +172,20 @@ impl Engine {
     /// If the engine already has a job of that name, or has no such group; if time goes back.
     pub fn submit(&mut self, now: Instant, job: JobId, group: GroupId, cost: Option<Duration>) {
         self.pass(now);
-        let (consumed, behind) = (Duration::ZERO, Duration::ZERO);
-        let state = Job { group, submitted: now, cost, consumed, unit: None, behind };
+        let GroupSettings { priority, deadline, .. } = self.groups.job_came(group);
+        let deadline = deadline.map(|after| now + after);
+        let consumed = Duration::ZERO;
+        let info = JobInfo { job, group, priority, submitted: now, deadline, consumed };
+        let state = Job { info, cost, unit: None, behind: Duration::ZERO };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
-        self.groups.job_came(group);
-        self.policy.enqueue(job, group);
+        self.policy.enqueue(now, &info);
+        if self.idle.is_empty()
+            && let Some(rank) = self.policy.rank(&info)
+            && let Some(&(least, unit)) = self.ranks.last()
+            && rank.urgency < least.urgency
+        {
+            self.interrupt(now, unit);
+        }
         self.dispatch(now);
         self.refresh();
     }
@@ -177,32 +216,33 @@ impl Engine {
         let Some(state) = self.jobs.remove(&job) else { return false };
         match state.unit {
             Some(unit) => {
-                self.leave(now, unit, state.group);
+                self.leave(now, unit, state.info.group);
                 self.dispatch(now);
             }
             None => {
-                assert!(self.policy.remove(job, state.group), "a job neither runs nor waits");
+                assert!(self.policy.remove(job, state.info.group), "a job neither runs nor waits");
             }
         }
-        self.groups.job_went(state.group, false);
+        self.groups.job_canceled(state.info.group);
         self.refresh();
         true
     }
 
-    /// Makes a group of this weight (not 0); `None` if there are as many as there can be.
-    pub fn create_group(&mut self, weight: u16) -> Option<GroupId> {
-        let group = self.groups.create(weight)?;
-        self.policy.set_weight(group, weight);
+    /// Makes a group; `None` if there are as many as there can be.
+    pub fn create_group(&mut self, settings: GroupSettings) -> Option<GroupId> {
+        let group = self.groups.create(settings)?;
+        self.policy.set_group(group, &settings);
         Some(group)
     }
 
-    /// Gives a group, also the one of jobs of no group, another weight (not 0).
+    /// Gives a group, also the one of jobs of no group, other settings. Priority and deadline count for jobs that are submitted
+    /// from now on.
     ///
     /// # Errors
     /// If there is no such group.
-    pub fn set_group_weight(&mut self, group: GroupId, weight: u16) -> Result<(), GroupError> {
-        self.groups.set_weight(group, weight)?;
-        self.policy.set_weight(group, weight);
+    pub fn set_group(&mut self, group: GroupId, to: GroupSettings) -> Result<(), GroupError> {
+        self.groups.set(group, to)?;
+        self.policy.set_group(group, &to);
         Ok(())
     }
 
@@ -277,21 +317,25 @@ impl Engine {
     /// Idle units take waiting jobs, lowest unit first.
     fn dispatch(&mut self, now: Instant) {
         while let Some(&id) = self.idle.first() {
-            let Some(job) = self.policy.pick(id) else { return };
+            let Some(job) = self.policy.pick(now, id) else { return };
+            let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
             self.idle.remove(&id);
             let unit = &mut self.units[id.0 as usize];
             let switch = if unit.switch_due { self.context_switch_time } else { Duration::ZERO };
             unit.switch_due = false;
             unit.job = Some(job);
             unit.since = now + switch;
-            unit.slice_end = self.policy.time_slice().map(|slice| unit.since + slice);
+            unit.slice_end = self.policy.time_slice(&state.info).map(|slice| unit.since + slice);
             if let Some(slice_end) = unit.slice_end {
                 self.slices.insert((slice_end, id));
             }
-            let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
+            unit.rank = self.policy.rank(&state.info);
+            if let Some(rank) = unit.rank {
+                self.ranks.insert((rank, id));
+            }
             state.unit = Some(id);
             // Only a job that already waited would have begun earlier.
-            state.behind = state.behind.max(unit.behind.min(now.since(state.submitted)));
+            state.behind = state.behind.max(unit.behind.min(now.since(state.info.submitted)));
             unit.behind = Duration::ZERO;
             self.plan(now, id);
         }
@@ -302,7 +346,7 @@ impl Engine {
         let unit = &mut self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
         let state = &self.jobs[&job];
-        let ends = state.cost.map(|cost| (unit.since + (cost - state.consumed)).max(now));
+        let ends = state.cost.map(|cost| (unit.since + (cost - state.info.consumed)).max(now));
         if let Some(before) = core::mem::replace(&mut unit.ends, ends) {
             self.ends.remove(&(before, id));
         }
@@ -315,28 +359,37 @@ impl Engine {
     fn check(&mut self, now: Instant, id: UnitId, finished: &mut Vec<Finished>) {
         let unit = &self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
-        let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
+        let state = &self.jobs[&job];
         let stay = now.since(unit.since);
-        let consumed = state.consumed + stay;
-        let group = state.group;
+        let consumed = state.info.consumed + stay;
         if unit.ends.is_some_and(|ends| ends <= now) {
             let ran = state.cost.unwrap_or(consumed);
-            let waited = now.since(state.submitted) - ran;
+            let waited = now.since(state.info.submitted) - ran;
             let late = state.behind + (consumed - ran);
             finished.push(Finished { job, at: now, ran, waited, late });
+            let JobInfo { group, deadline, .. } = state.info;
             self.jobs.remove(&job);
             self.leave(now, id, group);
             self.units[id.0 as usize].behind = late;
-            self.groups.job_went(group, true);
+            self.groups.job_finished(group, deadline.is_some_and(|deadline| deadline < now));
         } else {
             // Its slice ended, and others wait.
-            state.consumed = consumed;
-            state.unit = None;
-            self.policy.enqueue(job, group);
-            self.leave(now, id, group);
-            self.units[id.0 as usize].switch_due = true;
+            self.interrupt(now, id);
         }
         self.dispatch(now);
+    }
+
+    /// A job gives its unit to another, and waits again.
+    fn interrupt(&mut self, now: Instant, id: UnitId) {
+        let unit = &self.units[id.0 as usize];
+        let job = unit.job.expect("only a job that runs is interrupted");
+        let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
+        state.info.consumed += now.since(unit.since);
+        state.unit = None;
+        let info = state.info;
+        self.policy.enqueue(now, &info);
+        self.leave(now, id, info.group);
+        self.units[id.0 as usize].switch_due = true;
     }
 
     fn leave(&mut self, now: Instant, id: UnitId, group: GroupId) {
@@ -356,6 +409,9 @@ impl Engine {
         }
         if let Some(ends) = unit.ends.take() {
             self.ends.remove(&(ends, id));
+        }
+        if let Some(rank) = unit.rank.take() {
+            self.ranks.remove(&(rank, id));
         }
         if let Some(slice_end) = unit.slice_end.take() {
             self.slices.remove(&(slice_end, id));

@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 
 use simtime::Duration;
 
-use crate::policy::GroupId;
-use crate::shares::DEFAULT_WEIGHT;
+use crate::policy::{GroupId, GroupSettings};
 
 /// A group, and what its jobs did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GroupRecord {
     /// Its name.
     pub group: GroupId,
-    /// Its share of unit time is its weight, divided by those of all groups whose jobs want any.
-    pub weight: u16,
+    /// What its jobs may claim.
+    pub settings: GroupSettings,
     /// Jobs that run or wait.
     pub jobs: u32,
     /// Jobs that finished.
     pub finished: u64,
     /// Unit time that its jobs had, context switches not counted.
     pub ran: Duration,
+    /// Jobs that finished after their deadline.
+    pub missed: u64,
 }
 
 /// Why a group could not be changed or deleted.
@@ -40,26 +41,27 @@ pub(crate) struct Groups {
 impl Default for Groups {
     fn default() -> Self {
         let mut groups = Self { groups: BTreeMap::new() };
-        groups.insert(GroupId::NONE, DEFAULT_WEIGHT);
+        groups.insert(GroupId::NONE, GroupSettings::default());
         groups
     }
 }
 
 impl Groups {
-    fn insert(&mut self, group: GroupId, weight: u16) {
-        let record = GroupRecord { group, weight, jobs: 0, finished: 0, ran: Duration::ZERO };
+    fn insert(&mut self, group: GroupId, settings: GroupSettings) {
+        let (finished, missed, ran) = (0, 0, Duration::ZERO);
+        let record = GroupRecord { group, settings, jobs: 0, finished, ran, missed };
         self.groups.insert(group, record);
     }
 
     /// Makes a group with the lowest free name.
-    pub(crate) fn create(&mut self, weight: u16) -> Option<GroupId> {
+    pub(crate) fn create(&mut self, settings: GroupSettings) -> Option<GroupId> {
         let group = (0..=u8::MAX).map(GroupId).find(|group| !self.contains(*group))?;
-        self.insert(group, weight);
+        self.insert(group, settings);
         Some(group)
     }
 
-    pub(crate) fn set_weight(&mut self, group: GroupId, weight: u16) -> Result<(), GroupError> {
-        self.groups.get_mut(&group).ok_or(GroupError::Unknown)?.weight = weight;
+    pub(crate) fn set(&mut self, group: GroupId, to: GroupSettings) -> Result<(), GroupError> {
+        self.groups.get_mut(&group).ok_or(GroupError::Unknown)?.settings = to;
         Ok(())
     }
 
@@ -84,17 +86,25 @@ impl Groups {
         self.groups.get_mut(&group).expect("jobs are of groups that exist, which then stay")
     }
 
-    pub(crate) fn job_came(&mut self, group: GroupId) {
-        self.of_job(group).jobs += 1;
+    /// Counts a new job; what it may claim.
+    pub(crate) fn job_came(&mut self, group: GroupId) -> GroupSettings {
+        let record = self.of_job(group);
+        record.jobs += 1;
+        record.settings
     }
 
     pub(crate) fn job_ran(&mut self, group: GroupId, ran: Duration) {
         self.of_job(group).ran += ran;
     }
 
-    pub(crate) fn job_went(&mut self, group: GroupId, is_finished: bool) {
+    pub(crate) fn job_canceled(&mut self, group: GroupId) {
+        self.of_job(group).jobs -= 1;
+    }
+
+    pub(crate) fn job_finished(&mut self, group: GroupId, has_missed: bool) {
         let record = self.of_job(group);
         record.jobs -= 1;
-        record.finished += u64::from(is_finished);
+        record.finished += 1;
+        record.missed += u64::from(has_missed);
     }
 }

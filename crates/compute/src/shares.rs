@@ -1,13 +1,10 @@
-//! The built-in policies: groups share time by weight; within a group, first in, first out, or round robin.
+//! Weighted fair sharing: groups share time by weight; within a group, first in, first out, or round robin.
 
 use std::collections::BTreeMap;
 
-use simtime::Duration;
+use simtime::{Duration, Instant};
 
-use crate::policy::{GroupId, JobId, Policy, UnitId};
-
-/// Weight of a group unless one is given.
-pub const DEFAULT_WEIGHT: u16 = 100;
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
 
 /// Virtual nanoseconds of a nanosecond at weight 1: used time divided by the weight keeps its precision.
 const SCALE: u128 = 1 << 16;
@@ -65,19 +62,20 @@ impl Shares {
 }
 
 impl Policy for Shares {
-    fn enqueue(&mut self, job: JobId, group: GroupId) {
+    fn enqueue(&mut self, _now: Instant, info: &JobInfo) {
+        let JobInfo { job, group, .. } = *info;
         self.places += 1;
         let (used, place) = (self.used, self.places);
         self.waiting.insert(job, place);
         let group = self.group(group);
         if group.waiting.is_empty() && group.running == 0 {
-            // Who wanted nothing for a while has saved nothing.
+            // A group that had no jobs for a while does not keep the time that it did not use.
             group.used = group.used.max(used);
         }
         group.waiting.insert(place, job);
     }
 
-    fn pick(&mut self, _unit: UnitId) -> Option<JobId> {
+    fn pick(&mut self, _now: Instant, _unit: UnitId) -> Option<JobId> {
         let waiting = self.groups.values_mut().filter(|group| !group.waiting.is_empty());
         let group = waiting.min_by_key(|group| group.rank())?;
         let (_, job) = group.waiting.pop_first()?;
@@ -102,13 +100,13 @@ impl Policy for Shares {
         self.waiting.len()
     }
 
-    fn time_slice(&self) -> Option<Duration> {
+    fn time_slice(&self, _job: &JobInfo) -> Option<Duration> {
         self.slice
     }
 
-    fn set_weight(&mut self, group: GroupId, weight: u16) {
+    fn set_group(&mut self, group: GroupId, settings: &GroupSettings) {
         let new = Group { weight: 1, waiting: BTreeMap::new(), running: 0, used: self.used };
-        self.groups.entry(group).or_insert(new).weight = weight.into();
+        self.groups.entry(group).or_insert(new).weight = settings.weight.into();
     }
 
     fn remove_group(&mut self, group: GroupId) {

@@ -1,13 +1,22 @@
 //! Schedules that arithmetic predicts, and invariants of random ones.
 
 use compute::{
-    Config, Engine, Finished, GroupError, GroupId, JobId, PolicyKind, Shares, conformance,
+    Config, Engine, Finished, GroupError, GroupId, GroupSettings, JobId, PolicyKind, Ranked,
+    Shares, Turns, conformance,
 };
 use proptest::prelude::*;
 use simtime::{Duration, Instant};
 
 fn us(n: u64) -> Duration {
     Duration::from_us(n)
+}
+
+fn weighing(weight: u16) -> GroupSettings {
+    GroupSettings { weight, ..GroupSettings::default() }
+}
+
+fn of_priority(priority: u8) -> GroupSettings {
+    GroupSettings { priority, ..GroupSettings::default() }
 }
 
 fn drain(engine: &mut Engine) -> Vec<Finished> {
@@ -30,6 +39,13 @@ fn ends(config: &Config, costs_us: &[u64]) -> Vec<(u64, u64)> {
 fn policies_conform() {
     conformance::check(|| Box::new(Shares::fifo()));
     conformance::check(|| Box::new(Shares::round_robin(us(1))));
+    conformance::check(|| Box::new(Turns::fifo(None)));
+    conformance::check(|| Box::new(Turns::fifo(Some(us(1)))));
+    conformance::check(|| Box::new(Turns::round_robin(us(1), false)));
+    conformance::check(|| Box::new(Turns::round_robin(us(1), true)));
+    conformance::check(|| Box::new(Ranked::priority(us(1))));
+    conformance::check(|| Box::new(Ranked::priority(Duration::ZERO)));
+    conformance::check(|| Box::new(Ranked::earliest_deadline()));
 }
 
 #[test]
@@ -54,6 +70,7 @@ fn round_robin_slices_and_pays_for_switches() {
         policy: PolicyKind::RoundRobin,
         time_slice: us(100),
         context_switch_time: us(1),
+        ..Config::default()
     };
     // 0..100 A | 101..151 B ends | A resumes without a switch: B was not interrupted | 151..301.
     assert_eq!(ends(&config, &[250, 50]), [(1, 151_000), (0, 301_000)]);
@@ -62,6 +79,139 @@ fn round_robin_slices_and_pays_for_switches() {
     // Three of 200: slices A B C A B C with a switch after each of the first three interruptions;
     // A, B and C end inside their second slice.
     assert_eq!(ends(&config, &[200, 200, 200]), [(0, 403_000), (1, 503_000), (2, 603_000)]);
+}
+
+/// One unit; jobs (when, group, cost) in microseconds; when each ends.
+fn ends_of(config: &Config, groups: &[GroupSettings], jobs: &[(u64, u8, u64)]) -> Vec<(u64, u64)> {
+    let mut engine = Engine::new(&Config { units: 1, ..config.clone() });
+    for group in groups {
+        engine.create_group(*group).unwrap();
+    }
+    let mut finished = Vec::new();
+    for (n, &(at, group, cost)) in jobs.iter().enumerate() {
+        let at = Instant::ZERO + us(at);
+        engine.advance(at, &mut finished);
+        engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost)));
+    }
+    finished.extend(drain(&mut engine));
+    finished.iter().map(|f| (f.job.0, f.at.as_ns() / 1000)).collect()
+}
+
+#[test]
+fn grouped_policies_serve_groups_in_turn() {
+    let jobs = [(0, 1, 100), (0, 1, 100), (0, 1, 100), (0, 2, 100), (0, 2, 100), (0, 3, 100)];
+    let config = |policy| Config {
+        policy,
+        time_slice: us(50),
+        context_switch_time: Duration::ZERO,
+        ..Config::default()
+    };
+    let equal = [GroupSettings::default(); 3];
+    // Groups 1 2 3 1 2 1, one job each.
+    let ends = ends_of(&config(PolicyKind::GroupedFifo), &equal, &jobs);
+    assert_eq!(ends, [(0, 100), (3, 200), (5, 300), (1, 400), (4, 500), (2, 600)]);
+    // The same order, half a job at a time, and the jobs of group 1 take turns: 0 3 5 1 4 5 2 3 0 4 1 2.
+    let ends = ends_of(&config(PolicyKind::GroupedRoundRobin), &equal, &jobs);
+    assert_eq!(ends, [(5, 300), (3, 400), (0, 450), (4, 500), (1, 550), (2, 600)]);
+    // Group 1 has slices of 100 and group 2 of 50: a job of 1 for each half of a job of 2.
+    let by_priority = |policy| Config { slice_by_priority: true, ..config(policy) };
+    let groups = [of_priority(2), of_priority(1)];
+    let jobs = [(0, 1, 100), (0, 1, 100), (0, 1, 200), (0, 2, 100), (0, 2, 100)];
+    let ends = ends_of(&by_priority(PolicyKind::GroupedRoundRobin), &groups, &jobs);
+    assert_eq!(ends, [(0, 100), (1, 250), (3, 450), (2, 550), (4, 600)]);
+    // First in, first out within a group: a job that was interrupted goes on before those behind it.
+    let ends = ends_of(&by_priority(PolicyKind::GroupedFifo), &groups, &jobs);
+    assert_eq!(ends, [(0, 100), (1, 250), (3, 300), (2, 550), (4, 600)]);
+}
+
+#[test]
+fn urgent_jobs_interrupt_others_and_pay_for_the_switch() {
+    let config = |policy| Config {
+        policy,
+        context_switch_time: us(1),
+        ageing: Duration::ZERO,
+        ..Config::default()
+    };
+    let groups = [of_priority(1), of_priority(9)];
+    // 0..100 low | switch | 101..151 high | 151..351 low goes on without a switch.
+    let jobs = [(0, 1, 300), (100, 2, 50)];
+    assert_eq!(ends_of(&config(PolicyKind::Priority), &groups, &jobs), [(1, 151), (0, 351)]);
+    assert_eq!(ends_of(&config(PolicyKind::Fifo), &groups, &jobs), [(0, 300), (1, 350)]);
+    // The same priority does not interrupt.
+    let jobs = [(0, 2, 300), (100, 2, 50)];
+    assert_eq!(ends_of(&config(PolicyKind::Priority), &groups, &jobs), [(0, 300), (1, 350)]);
+    let by = |deadline| GroupSettings { deadline: Some(us(deadline)), ..GroupSettings::default() };
+    let groups = [by(1000), by(200)];
+    let jobs = [(0, 0, 30), (0, 1, 300), (100, 2, 50)];
+    // The job without a deadline is interrupted at once; the one of 1000 at 100, by that of 300.
+    let ends = ends_of(&config(PolicyKind::EarliestDeadline), &groups, &jobs);
+    assert_eq!(ends, [(2, 151), (1, 352), (0, 382)]);
+}
+
+#[test]
+fn ageing_bounds_how_long_a_job_waits_for_more_urgent_ones() {
+    let groups = [of_priority(1), of_priority(9)];
+    // One unit is always wanted by jobs of priority 9; a job of priority 1 comes at 50.
+    let mut jobs: Vec<_> = (0..100).map(|n| (n * 100, 2, 100)).collect();
+    jobs.insert(1, (50, 1, 10));
+    let ends = |ageing| {
+        let config = Config { policy: PolicyKind::Priority, ageing, ..Config::default() };
+        ends_of(&config, &groups, &jobs).iter().find(|(job, _)| *job == 1).unwrap().1
+    };
+    assert_eq!(ends(Duration::ZERO), 10_010, "strict: after all others");
+    // Those that come until 50 + 8 x 100 go first: the last of them at 800.
+    assert_eq!(ends(us(100)), 910);
+    assert_eq!(ends(us(10)), 210, "the one that came at 100 is the last of them");
+}
+
+#[test]
+fn earliest_deadline_first_meets_every_deadline_of_a_feasible_set() {
+    let mut fifo_missed = 0;
+    for seed in 0..20 {
+        let mut prng = simtime::Prng::new(seed);
+        // Periodic jobs whose use of the unit adds up to at most 1 (Liu and Layland).
+        let mut left = 1000;
+        let mut tasks = Vec::new();
+        for _ in 0..4 {
+            let period = 100 + prng.below(2000);
+            let share = 1 + prng.below(left / 2);
+            left -= share;
+            tasks.push((period, (period * share / 1000).max(1)));
+        }
+        let use_of_unit: f64 = tasks.iter().map(|(p, c)| *c as f64 / *p as f64).sum();
+        assert!(use_of_unit <= 1.0, "{tasks:?}");
+        let mut jobs: Vec<(u64, u8, u64)> = Vec::new();
+        for (n, &(period, cost)) in tasks.iter().enumerate() {
+            jobs.extend((0..200_000 / period).map(|k| (k * period, n as u8 + 1, cost)));
+        }
+        jobs.sort_unstable();
+        for policy in [PolicyKind::EarliestDeadline, PolicyKind::Fifo] {
+            let switch = Duration::ZERO;
+            let mut engine = Engine::new(&Config {
+                units: 1,
+                policy,
+                context_switch_time: switch,
+                ..Config::default()
+            });
+            for &(period, _) in &tasks {
+                let deadline = Some(us(period));
+                engine.create_group(GroupSettings { deadline, ..GroupSettings::default() });
+            }
+            let mut finished = Vec::new();
+            for (n, &(at, group, cost)) in jobs.iter().enumerate() {
+                engine.advance(Instant::ZERO + us(at), &mut finished);
+                let at = Instant::ZERO + us(at);
+                engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost)));
+            }
+            drain(&mut engine);
+            let missed: u64 = engine.groups().map(|group| group.missed).sum();
+            match policy {
+                PolicyKind::Fifo => fifo_missed += missed,
+                _ => assert_eq!(missed, 0, "{tasks:?}"),
+            }
+        }
+    }
+    assert!(fifo_missed > 100, "the sets are hard enough that another order misses some");
 }
 
 #[test]
@@ -92,7 +242,8 @@ fn cancel_frees_the_unit_and_forgets_waiting_jobs() {
 /// Groups that always have jobs waiting: how much unit time each has had after some.
 fn shares_of(policy: PolicyKind, units: u32, weights: &[u16]) -> Vec<f64> {
     let mut engine = Engine::new(&Config { units, policy, ..Config::default() });
-    let groups: Vec<_> = weights.iter().map(|w| engine.create_group(*w).unwrap()).collect();
+    let groups: Vec<_> =
+        weights.iter().map(|w| engine.create_group(weighing(*w)).unwrap()).collect();
     let mut next = 0;
     // The first group's jobs are long, the others' are short: what counts is time.
     let mut refill = |engine: &mut Engine, now| {
@@ -142,7 +293,7 @@ fn a_group_of_one_job_has_its_share_whatever_its_name() {
         let config = Config { units: 2, policy: PolicyKind::RoundRobin, ..Config::default() };
         let mut engine = Engine::new(&config);
         for (n, weight) in weights.into_iter().enumerate() {
-            let group = engine.create_group(weight).unwrap();
+            let group = engine.create_group(weighing(weight)).unwrap();
             engine.submit(Instant::ZERO, JobId(n as u64), group, Some(us(30_000)));
         }
         let finished = drain(&mut engine);
@@ -156,7 +307,7 @@ fn a_group_of_one_job_has_its_share_whatever_its_name() {
 #[test]
 fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
-    let [busy, idle] = [100, 100].map(|weight| engine.create_group(weight).unwrap());
+    let [busy, idle] = [100, 100].map(|weight| engine.create_group(weighing(weight)).unwrap());
     for job in 0..20 {
         engine.submit(Instant::ZERO, JobId(job), busy, Some(us(10)));
     }
@@ -175,19 +326,29 @@ fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
 #[test]
 fn groups_come_and_go() {
     let mut engine = Engine::new(&Config::default());
-    let all: Vec<_> = (1..=255).map(|n| (engine.create_group(n), Some(GroupId(n as u8)))).collect();
+    let all: Vec<_> =
+        (1..=255).map(|n| (engine.create_group(weighing(n)), Some(GroupId(n as u8)))).collect();
     assert!(all.iter().all(|(given, expected)| given == expected));
-    assert_eq!(engine.create_group(1), None);
+    assert_eq!(engine.create_group(weighing(1)), None);
     engine.submit(Instant::ZERO, JobId(1), GroupId(7), Some(us(1)));
     assert_eq!(engine.delete_group(GroupId(7)), Err(GroupError::InUse));
     assert!(engine.cancel(Instant::ZERO, JobId(1)));
     assert_eq!(engine.delete_group(GroupId(7)), Ok(()));
     assert_eq!(engine.delete_group(GroupId(7)), Err(GroupError::Unknown));
-    assert_eq!(engine.set_group_weight(GroupId(7), 5), Err(GroupError::Unknown));
+    assert_eq!(engine.set_group(GroupId(7), weighing(5)), Err(GroupError::Unknown));
     assert_eq!(engine.delete_group(GroupId::NONE), Err(GroupError::Unknown));
-    assert_eq!(engine.set_group_weight(GroupId::NONE, 5), Ok(()));
-    assert_eq!(engine.create_group(9), Some(GroupId(7)), "the lowest free name");
+    assert_eq!(engine.set_group(GroupId::NONE, weighing(5)), Ok(()));
+    assert_eq!(engine.create_group(weighing(9)), Some(GroupId(7)), "the lowest free name");
 }
+
+const KINDS: [PolicyKind; 6] = [
+    PolicyKind::Fifo,
+    PolicyKind::RoundRobin,
+    PolicyKind::GroupedFifo,
+    PolicyKind::GroupedRoundRobin,
+    PolicyKind::Priority,
+    PolicyKind::EarliestDeadline,
+];
 
 proptest! {
     /// No job is lost, whatever its group, each runs for exactly its cost, units do not overlap, and no unit idles
@@ -195,21 +356,25 @@ proptest! {
     #[test]
     fn random_schedules_keep_the_invariants(
         units in 1u32..5,
-        round_robin in any::<bool>(),
+        kind in 0usize..6,
+        by_priority in any::<bool>(),
         slice_us in 1u64..50,
         switch_ns in 0u64..3000,
         weights in prop::collection::vec(1u16..1000, 0..4),
         jobs in prop::collection::vec((0u64..200_000, 1u64..300_000), 1..60),
     ) {
-        let policy = if round_robin { PolicyKind::RoundRobin } else { PolicyKind::Fifo };
+        let policy = KINDS[kind];
         let config = Config {
-            units, policy, time_slice: us(slice_us),
+            units, policy, time_slice: us(slice_us), slice_by_priority: by_priority, ageing: us(slice_us),
             context_switch_time: Duration::from_ns(switch_ns),
         };
         let mut engine = Engine::new(&config);
         engine.set_recording(true);
         for weight in &weights {
-            engine.create_group(*weight).expect("there can be 255");
+            let deadline = (weight % 2 == 0).then(|| us(u64::from(*weight)));
+            let priority = 1 + (weight % 9) as u8;
+            let settings = GroupSettings { weight: *weight, priority, deadline };
+            engine.create_group(settings).expect("there can be 255");
         }
         let mut arrivals = jobs;
         arrivals.sort_unstable();
@@ -239,7 +404,7 @@ proptest! {
             stays.sort_by_key(|r| r.start_ns);
             prop_assert!(stays.windows(2).all(|w| w[0].end_ns <= w[1].start_ns));
         }
-        if switch_ns == 0 || !round_robin {
+        if switch_ns == 0 || policy == PolicyKind::Fifo {
             // Work conserving: while a job waits, every unit is busy.
             for f in &finished {
                 let first = records.iter().filter(|r| r.job == f.job.0).map(|r| r.start_ns).min().unwrap();

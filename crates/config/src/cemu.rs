@@ -152,9 +152,6 @@ fn parameter(
         }
         ("size_mb", Some("nvm")) => femu::property(loaded, "devsz_mb", &text),
         ("size_mb", Some("memory")) => femu::property(loaded, "fdm_size", &text),
-        // Groups share units here whenever a host makes some.
-        ("grouped_csf", _) if matches!(text.as_str(), "0" | "1") => Ok(()),
-        ("grouped_csf_prio", _) if text == "0" => Ok(()),
         // CEMU computes blocks per plane from the namespace size, and so do we.
         ("blks_per_pl", _) => Ok(()),
         ("gc_thres_pcent" | "gc_thres_pcent_high", _) => {

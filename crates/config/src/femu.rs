@@ -81,6 +81,8 @@ pub(crate) struct Deferred {
     transfer_ns: Option<u64>,
     time_slice_ns: Option<u64>,
     scheduler: Option<String>,
+    is_grouped: bool,
+    is_by_priority: bool,
 }
 
 impl Deferred {
@@ -93,6 +95,14 @@ impl Deferred {
             "time_slice" => &mut self.time_slice_ns,
             "csf_sched_option" => {
                 self.scheduler = Some(value.to_owned());
+                return Ok(true);
+            }
+            "grouped_csf" => {
+                self.is_grouped = switch(name, value)?;
+                return Ok(true);
+            }
+            "grouped_csf_prio" => {
+                self.is_by_priority = switch(name, value)?;
                 return Ok(true);
             }
             _ => return Ok(false),
@@ -125,8 +135,11 @@ impl Deferred {
     /// A time slice means round robin, unless a scheduler is named.
     fn schedule(&self, loaded: &mut Loaded) -> Result<(), Error> {
         let slice = self.time_slice_ns.filter(|ns| *ns > 0);
+        let is_grouped = self.is_grouped || self.is_by_priority;
         let policy = match (self.scheduler.as_deref(), slice) {
+            (Some("rr"), _) | (None, Some(_)) if is_grouped => "grouped-round-robin",
             (Some("rr"), _) | (None, Some(_)) => "round-robin",
+            (Some("fifo") | None, _) if is_grouped => "grouped-fifo",
             (Some("fifo"), _) => "fifo",
             (None, None) => return Ok(()),
             (Some(other), _) => {
@@ -138,12 +151,28 @@ impl Deferred {
             }
         };
         loaded.set("compute.policy", policy)?;
+        if self.is_by_priority {
+            loaded.set("compute.slice_by_priority", "true")?;
+        }
         let Some(ns) = slice else { return Ok(()) };
-        if policy == "fifo" {
+        if policy == "fifo" || policy == "grouped-fifo" && !self.is_by_priority {
             let note = "the fifo scheduler runs each job to its end; choose rr for slices";
             loaded.warnings.push(format!("time_slice={ns} has no effect: {note}"));
         }
         loaded.set("compute.time_slice", &format!("{ns}ns"))
+    }
+}
+
+/// A property that is 0 or 1.
+fn switch(name: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(Error::Value {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            reason: "write 0 or 1".to_owned(),
+        }),
     }
 }
 
@@ -209,6 +238,8 @@ fn names() -> Vec<&'static str> {
         "gc_thres_pcent_high",
         "mdts",
         "csf_sched_option",
+        "grouped_csf",
+        "grouped_csf_prio",
     ];
     PROPERTIES.iter().map(|(name, _)| *name).chain(special).collect()
 }
@@ -251,7 +282,7 @@ mod tests {
 
     #[test]
     fn femu_names_select_what_they_imply() {
-        use compute::PolicyKind::{Fifo, RoundRobin};
+        use compute::PolicyKind::{Fifo, GroupedFifo, GroupedRoundRobin, RoundRobin};
         for (text, policy, notes) in [
             ("nr_cu=2", Fifo, 0),
             ("time_slice=1000", RoundRobin, 0),
@@ -259,6 +290,12 @@ mod tests {
             ("csf_sched_option=rr", RoundRobin, 0),
             ("csf_sched_option=fifo,time_slice=1000", Fifo, 1),
             ("time_slice=1000,csf_sched_option=rr", RoundRobin, 0),
+            ("csf_sched_option=rr,grouped_csf=0", RoundRobin, 0),
+            ("csf_sched_option=rr,grouped_csf=1", GroupedRoundRobin, 0),
+            ("grouped_csf=1", GroupedFifo, 0),
+            ("grouped_csf=1,csf_sched_option=fifo,time_slice=1000", GroupedFifo, 1),
+            ("grouped_csf_prio=1,csf_sched_option=fifo,time_slice=1000", GroupedFifo, 0),
+            ("grouped_csf=1,grouped_csf_prio=1,csf_sched_option=rr", GroupedRoundRobin, 0),
         ] {
             let loaded = load(text).unwrap();
             assert_eq!(
@@ -270,6 +307,8 @@ mod tests {
         for (text, bytes) in [("mdts=5", 128 << 10), ("mdts=0", 64 << 20), ("mdts=20", 64 << 20)] {
             assert_eq!(load(text).unwrap().config.transfer_bytes_max, bytes, "{text}");
         }
+        assert!(load("grouped_csf_prio=1").unwrap().config.compute.slice_by_priority);
+        assert!(load("grouped_csf=2").unwrap_err().to_string().contains("0 or 1"));
         assert!(load("csf_sched_option=lottery").unwrap_err().to_string().contains("fifo or rr"));
     }
 

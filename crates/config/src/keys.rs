@@ -36,8 +36,14 @@ impl Key {
     }
 }
 
-const POLICIES: [(&str, PolicyKind); 2] =
-    [("fifo", PolicyKind::Fifo), ("round-robin", PolicyKind::RoundRobin)];
+const POLICIES: [(&str, PolicyKind); 6] = [
+    ("fifo", PolicyKind::Fifo),
+    ("round-robin", PolicyKind::RoundRobin),
+    ("grouped-fifo", PolicyKind::GroupedFifo),
+    ("grouped-round-robin", PolicyKind::GroupedRoundRobin),
+    ("priority", PolicyKind::Priority),
+    ("earliest-deadline", PolicyKind::EarliestDeadline),
+];
 const VICTIM_POLICIES: [(&str, VictimPolicyKind); 2] =
     [("greedy", VictimPolicyKind::Greedy), ("cost-benefit", VictimPolicyKind::CostBenefit)];
 const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
@@ -206,13 +212,22 @@ pub static KEYS: &[Key] = &[
         |c| Value::Bool(c.flash.keep_data), |c, t| parse_bool(t).map(|v| c.flash.keep_data = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),
     key!("compute.units", "Compute units.", count(u32, 1..=1024), compute.units),
-    key!(@ "compute.policy", "Scheduler: fifo or round-robin.", "fifo, round-robin",
+    key!(@ "compute.policy", "Scheduler: which waiting job a free unit takes, and who may interrupt whom.", "fifo, round-robin, grouped-fifo, grouped-round-robin, priority, earliest-deadline",
         |c| name_of(&POLICIES, &c.compute.policy), |c, t| choose(&POLICIES, t).map(|v| c.compute.policy = v)),
     key!(
         "compute.time_slice",
-        "Round robin: time a job keeps its unit while others wait.",
+        "Round robin, grouped or not: time a job keeps its unit while others wait.",
         time,
         compute.time_slice
+    ),
+    key!(@ "compute.slice_by_priority", "Grouped policies: a slice is multiplied by the group's priority; grouped-fifo has slices only then.",
+        "true or false", |c| Value::Bool(c.compute.slice_by_priority),
+        |c, t| parse_bool(t).map(|v| c.compute.slice_by_priority = v)),
+    key!(
+        "compute.ageing",
+        "Policy priority: a job that has waited so long counts as one priority higher; 0ns = never.",
+        time,
+        compute.ageing
     ),
     key!(
         "compute.context_switch_time",

@@ -13,7 +13,7 @@ use controller::{Config, NamespaceKind};
 
 pub use keys::{KEYS, Key};
 pub use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
-pub use value::{parse_integer, parse_size};
+pub use value::{parse_duration, parse_integer, parse_size};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -140,7 +140,8 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a size; write it as 512B, 64KiB, 16GiB, 1TiB".into())
 }
 
-pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
+/// Nanoseconds of a time with a unit, for example 80us.
+pub fn parse_duration(text: &str) -> Result<u64, String> {
     let zero = (text.trim() == "0").then_some(0);
     let value = zero.or_else(|| with_unit(text, &TIMES));
     let value =

@@ -11,8 +11,8 @@ mod program;
 use nvme_spec::{CommandSet, Status, SubmissionEntry};
 
 pub(crate) use admin::{
-    AdminCommand, CreateCq, CreateSq, Erase, Format, GetFeatures, GetLog, GroupAction, Identify,
-    LoadProgram, NamespaceAction, ProgramAction, SanitizeAction, SelfTest, SetFeatures,
+    AdminCommand, CreateCq, CreateSq, Erase, Format, GetFeatures, GetLog, GroupAction, GroupFields,
+    Identify, LoadProgram, NamespaceAction, ProgramAction, SanitizeAction, SelfTest, SetFeatures,
 };
 pub(crate) use memory::{GRANULARITY, MemoryCommand};
 pub(crate) use nvm::{Blocks, CopyBlocks, NvmCommand, ZeroBlocks};

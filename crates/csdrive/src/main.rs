@@ -9,6 +9,7 @@ mod compile;
 mod demo;
 mod device;
 mod input;
+mod jobs;
 mod lineitem;
 mod manual;
 mod report;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use simulator::Session;
 
 use crate::input::{Parameters, check_standard_input, is_standard, read_at_most, write_all};
+use crate::jobs::{self, Jobs};
 use crate::report::{say, tell};
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
@@ -42,6 +43,8 @@ pub(crate) struct Arguments {
     output_size: Option<u64>,
     #[command(flatten)]
     parameters: Parameters,
+    #[command(flatten)]
+    many: jobs::Options,
     #[command(flatten)]
     sources: config::Sources,
     /// What runs the program; sets compute.engine
@@ -82,6 +85,8 @@ struct Report {
     trace_hash: u64,
     error: Option<String>,
     program_output: String,
+    /// What became of each job, if there are several.
+    jobs: Option<jobs::Ended>,
 }
 
 #[derive(Default)]
@@ -131,23 +136,28 @@ struct Prepared {
     inputs: Vec<Vec<u8>>,
     data: Vec<u8>,
     layout: Layout,
+    jobs: Option<Jobs>,
 }
 
 impl Arguments {
+    fn output_files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.output, &self.trace, &self.many.csv].into_iter().flatten()
+    }
+
     /// True if standard output takes something else than the report.
     fn writes_to_standard_output(&self) -> bool {
-        [&self.output, &self.trace].into_iter().flatten().any(|path| is_standard(path))
+        self.output_files().any(|path| is_standard(path))
     }
 
     /// Standard input gives one thing, and standard output takes one.
     fn check_standard_streams(&self) -> Result<()> {
         let inputs = self.input.iter().chain([&self.program]).chain(&self.sources.config);
         check_standard_input(inputs.map(|path| &**path).chain(self.parameters.data_file()))?;
-        let outputs = [&self.output, &self.trace].into_iter().flatten();
+        let outputs = self.output_files();
         let outputs = outputs.filter(|path| is_standard(path)).count() + usize::from(self.json);
         if outputs > 1 {
             anyhow::bail!(
-                "standard output takes one of --json, --output - and --trace -; put the others into files"
+                "standard output takes one of --json, --output -, --trace - and --csv -; put the others into files"
             );
         }
         Ok(())
@@ -192,7 +202,9 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             data.len()
         );
     }
-    Ok(Prepared { program, inputs, data, layout })
+    let Parameters { param1, param2, .. } = arguments.parameters;
+    let jobs = arguments.many.prepare((param1, param2))?;
+    Ok(Prepared { program, inputs, data, layout, jobs })
 }
 
 /// Lays out device memory and blocks; tells what to change if it does not fit.
@@ -240,12 +252,16 @@ fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Lay
 struct Files {
     output: Option<Vec<u8>>,
     records: Records,
+    csv: Option<String>,
 }
 
 impl Files {
     fn write(&self, arguments: &Arguments) -> Result<()> {
         if let (Some(path), Some(bytes)) = (&arguments.output, &self.output) {
             write_all(path, bytes).with_context(|| format!("--output {}", path.display()))?;
+        }
+        if let (Some(path), Some(csv)) = (&arguments.many.csv, &self.csv) {
+            write_all(path, csv.as_bytes()).with_context(|| format!("--csv {}", path.display()))?;
         }
         if let Some(path) = &arguments.trace {
             Timeline(&self.records)
@@ -257,7 +273,8 @@ impl Files {
 }
 
 fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<(Report, Files)> {
-    let mut session = usage(simulator::open(config, 0, 64).map_err(Into::into))?;
+    let entries = jobs::queue_entries(prepared.jobs.as_ref());
+    let mut session = usage(simulator::open(config, 0, entries).map_err(Into::into))?;
     session.transport.driver.port.drive.set_recording(true);
     let mut records = Records::default();
     let set = match set_up(&mut session, prepared) {
@@ -270,7 +287,15 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
     let setup = collect(&mut session, &mut records);
     let before = session.transport.driver.port.drive.statistics();
     let start = session.transport.driver.port.now();
-    let done = run_job(&mut session, arguments, prepared, set);
+    let invocation = invocation(arguments, prepared, set);
+    let done = copy_inputs(&mut session, prepared).and_then(|()| match &prepared.jobs {
+        None => session.execute(&invocation).map(|result| (Some(result), None)),
+        Some(jobs) => {
+            collect(&mut session, &mut records);
+            let ended = jobs::run(&mut session, jobs, &invocation, &mut records)?;
+            Ok((ended.result(), Some(ended)))
+        }
+    });
     let output = match (&done, &arguments.output) {
         (Ok(_), Some(_)) => {
             let (start, len) = prepared.layout.ranges[0];
@@ -292,16 +317,24 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         trace_hash: after.trace_hash,
         error: None,
         program_output: String::from_utf8_lossy(&session.program_trace()?).into_owned(),
+        jobs: None,
     };
     match done {
-        Ok(result) => report.result = Some(result),
+        Ok((result, jobs)) => {
+            report.result = result;
+            if let Some((status, text)) = jobs.as_ref().and_then(jobs::Ended::failure) {
+                (report.status, report.error) = (Status::from_bits(status), Some(text));
+            }
+            report.jobs = jobs;
+        }
         Err(DriveError::Failed(failed)) => {
             report.status = failed.status;
             report.error = Some(failed.detail.unwrap_or_else(|| failed.command.to_owned()));
         }
         Err(other) => return Err(other.into()),
     }
-    Ok((report, Files { output, records }))
+    let csv = report.jobs.as_ref().map(jobs::Ended::to_csv);
+    Ok((report, Files { output, records, csv }))
 }
 
 /// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges
@@ -316,25 +349,24 @@ fn set_up(session: &mut Session, prepared: &Prepared) -> Result<u16, DriveError>
     session.create_range_set(&prepared.layout.ranges)
 }
 
-/// The job itself: inputs to device memory, then the program.
-fn run_job(
-    session: &mut Session,
-    arguments: &Arguments,
-    prepared: &Prepared,
-    set: u16,
-) -> Result<u64, DriveError> {
+/// Copies the inputs to device memory.
+fn copy_inputs(session: &mut Session, prepared: &Prepared) -> Result<(), DriveError> {
     let Layout { ranges, blocks } = &prepared.layout;
     for (&first, &(start, len)) in blocks.iter().zip(&ranges[1..]) {
         let count = u64::from(len).div_ceil(session.block_bytes());
         session.copy_blocks(first, count, start)?;
     }
-    session.execute(&Invocation {
+    Ok(())
+}
+
+fn invocation(arguments: &Arguments, prepared: &Prepared, set: u16) -> Invocation {
+    Invocation {
         range_set: set,
         param1: arguments.parameters.param1,
         param2: arguments.parameters.param2,
         data: prepared.data.clone(),
         ..Default::default()
-    })
+    }
 }
 
 /// Takes new records; returns the number of commands there are now.
@@ -364,6 +396,7 @@ impl Report {
             trace_hash: session.transport.driver.port.drive.statistics().trace_hash,
             error: Some(failed.detail.clone().unwrap_or_else(|| failed.command.to_owned())),
             program_output: String::new(),
+            jobs: None,
         }
     }
 
@@ -377,7 +410,7 @@ impl Report {
         time.insert("total".into(), json!(self.total_ns));
         time.extend(self.parts().map(|(name, ns)| (name.to_owned(), json!(ns))));
         time.insert("setup".into(), json!(self.setup_ns));
-        json!({
+        let mut document = json!({
             "format_version": 1,
             "status": {
                 "sct": self.status.sct(), "sc": self.status.sc(), "name": self.status.name(),
@@ -393,7 +426,11 @@ impl Report {
             "trace_hash": format!("{:016x}", self.trace_hash),
             "error": self.error,
             "program_output": self.program_output,
-        })
+        });
+        if let Some(jobs) = &self.jobs {
+            document["jobs"] = jobs.to_json();
+        }
+        document
     }
 
     /// For people.
@@ -412,10 +449,18 @@ impl Report {
                 self.program_output.trim_end().replace('\n', "\n              ")
             ));
         }
-        line(format!("\nwhere time went                {:>12}", report::time(self.total_ns)));
-        for (name, ns) in self.parts() {
-            let bar = report::bar(ns as f64, self.total_ns as f64);
-            line(format!("  {name:<12} {:>12}  {bar}", report::time(ns)));
+        match &self.jobs {
+            Some(jobs) => line(format!("\n{}", jobs.render())),
+            None => {
+                line(format!(
+                    "\nwhere time went                {:>12}",
+                    report::time(self.total_ns)
+                ));
+                for (name, ns) in self.parts() {
+                    let bar = report::bar(ns as f64, self.total_ns as f64);
+                    line(format!("  {name:<12} {:>12}  {bar}", report::time(ns)));
+                }
+            }
         }
         line("\nwhere bytes went".to_owned());
         let Bytes { host_link, flash, internal } = self.bytes;

@@ -490,3 +490,79 @@ fn shells_and_man_know_the_commands() {
     }
     assert!(csdrive(&["man"]).stdout.contains(".TH csdrive 1"));
 }
+
+/// Jobs of the declared time 100 us, one unit: arithmetic says when each ends.
+#[test]
+fn many_jobs_wait_as_their_scheduler_says() {
+    let files = Files::new();
+    let input = files.put("in", &[1; 4096]);
+    let times = |arguments: &[&str]| {
+        let common = [
+            "--input",
+            &input,
+            "--set",
+            "compute.units=1",
+            "--set",
+            "compute.run_time=declared",
+            "--set",
+            "compute.context_switch_time=0ns",
+            "--set",
+            "compute.ageing=0ns",
+        ];
+        let jobs = run("double.bpf.o", &[&common, arguments].concat())["jobs"].clone();
+        assert_eq!(jobs["units"], 1);
+        let list = jobs["jobs"].as_array().unwrap().clone();
+        let column =
+            |name: &str| list.iter().map(|job| job[name].as_u64().unwrap() / 1000).collect();
+        let columns: (Vec<u64>, Vec<u64>) = (column("waited_ns"), column("ran_ns"));
+        (jobs, columns.0, columns.1)
+    };
+    let (jobs, waited, ran) = times(&["--jobs", "5"]);
+    assert_eq!((waited, ran), (vec![0, 100, 200, 300, 400], vec![100; 5]));
+    let group = &jobs["groups"][0];
+    assert_eq!((&group["jobs"], &group["waited_ns"]["mean"]), (&5.into(), &200_000.into()));
+    assert_eq!(group["waited_ns"]["p50"], 200_000);
+    assert_eq!(group["waited_ns"]["p99"], 400_000);
+    // One comes every 150 us: none waits.
+    let (jobs, waited, _) = times(&["--jobs", "4", "--every", "150us"]);
+    assert_eq!(waited, [0; 4]);
+    let fetched: Vec<u64> =
+        (0..4).map(|n| jobs["jobs"][n]["fetched_ns"].as_u64().unwrap()).collect();
+    assert!(fetched.windows(2).all(|pair| pair[1] - pair[0] == 150_000), "{fetched:?}");
+    // Every second one is urgent. One comes every 50 us: the unit gets twice what it can do.
+    let two = ["--jobs", "4", "--every", "50us", "--group", "a:priority=1,b:priority=9"];
+    let waits = |policy: &str| {
+        let policy = format!("compute.policy={policy}");
+        times(&[&two[..], &["--set", &policy]].concat()).1
+    };
+    assert_eq!(waits("fifo"), [0, 50, 100, 150]);
+    // b interrupts a at 50; b again at 150; then a has 50 left, and the other a comes last.
+    assert_eq!(waits("priority"), [200, 0, 200, 0]);
+    let deadlines = ["--jobs", "4", "--group", "a:deadline=1ms,b:deadline=250us"];
+    let edf = ["--set", "compute.policy=earliest-deadline"];
+    let (jobs, waited, _) = times(&[&deadlines[..], &edf].concat());
+    assert_eq!(waited, [200, 0, 300, 100]);
+    assert_eq!(
+        (&jobs["groups"][0]["missed"], &jobs["groups"][1]["missed"]),
+        (&0.into(), &0.into())
+    );
+    let (jobs, ..) = times(&deadlines);
+    assert_eq!(jobs["groups"][1]["missed"], 1, "first in, first out: the second b ends at 400");
+    let csv = files.path("csv");
+    let parameters = files.put("parameters", b"1 2\n-3\n");
+    times(&["--jobs", "3", "--param-from", &parameters, "--csv", &csv]);
+    let csv = String::from_utf8(files.get("csv")).unwrap();
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("0,-,"), "{csv}");
+    for (arguments, parts) in [
+        (&["--jobs", "0"][..], ["--jobs", "1..=65535"]),
+        (&["--every", "5us"], ["--jobs", "required"]),
+        (&["--jobs", "2", "--group", "a:weight=0"], ["weight = 0", "1 to 1000"]),
+        (&["--jobs", "2", "--group", "a:speed=3"], ["speed", "weight, priority, deadline"]),
+        (&["--jobs", "2", "--param-from", "/dev/null"], ["--param-from /dev/null", "one line"]),
+    ] {
+        let ran = csdrive(&[&["run", &example("double.bpf.o")], arguments].concat());
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(parts.iter().all(|part| ran.stderr.contains(part)), "{ran:?}");
+    }
+}

@@ -118,6 +118,11 @@ int csdrive_ranges_delete(csdrive *drive, uint16_t id);
  * until they are deleted; one that has executions is not. */
 int csdrive_group_create(csdrive *drive, uint16_t weight, uint8_t *id);
 int csdrive_group_change(csdrive *drive, uint8_t id, uint16_t weight);
+
+/* Weight 1 to 1000; priority 1 to 9, the most urgent (5 unless set); jobs are to be finished deadline_us microseconds after they
+ * were submitted (0 = no deadline). Priority and deadline count for executions that come later, and for the schedulers that look at
+ * them: compute.policy of the drive. */
+int csdrive_group_configure(csdrive *drive, uint8_t id, uint16_t weight, uint8_t priority, uint32_t deadline_us);
 int csdrive_group_delete(csdrive *drive, uint8_t id);
 
 /* Executes a program and waits for its end. The result is the program's long long: cast it to int64_t for its sign. */

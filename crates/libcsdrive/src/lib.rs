@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use client::{Drive, DriveError, OpenOptions, TransportError};
+use client::{Drive, DriveError, GroupOptions, OpenOptions, TransportError};
 
 use error::{Failure, guarded};
 pub use types::{Done, Execution, Geometry, Range};
@@ -385,7 +385,7 @@ pub unsafe extern "C" fn csdrive_group_create(
     unsafe {
         with(drive, |drive| {
             let place = places(id, 1, "id")?;
-            place[0] = drive.create_group(weight)?;
+            place[0] = drive.create_group(&GroupOptions { weight, ..GroupOptions::default() })?;
             Ok(())
         })
     }
@@ -398,7 +398,32 @@ pub unsafe extern "C" fn csdrive_group_create(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn csdrive_group_change(drive: *const csdrive, id: u8, weight: u16) -> c_int {
     // SAFETY: as above.
-    unsafe { with(drive, |drive| Ok(drive.change_group(id, weight)?)) }
+    unsafe {
+        with(drive, |drive| {
+            let groups = drive.groups()?;
+            let options = groups.iter().find(|group| group.id == id).map(|group| group.options);
+            // The drive refuses a group that there is not.
+            let options = GroupOptions { weight, ..options.unwrap_or_default() };
+            Ok(drive.change_group(id, &options)?)
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_group_configure(
+    drive: *const csdrive,
+    id: u8,
+    weight: u16,
+    priority: u8,
+    deadline_us: u32,
+) -> c_int {
+    let options = GroupOptions { weight, priority, deadline_us };
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.change_group(id, &options)?)) }
 }
 
 /// See the header.

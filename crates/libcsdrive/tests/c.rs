@@ -182,6 +182,8 @@ int main(int argc, char **argv)
     expect(csdrive_group_create(drive, 0, &group), 0x002, "Invalid Field");
     expect(csdrive_group_create(drive, 500, NULL), -EINVAL, "id is NULL");
     expect(csdrive_group_create(drive, 500, &group), 0, "");
+    expect(csdrive_group_configure(drive, group, 500, 10, 0), 0x002, "Invalid Field");
+    expect(csdrive_group_configure(drive, group, 500, 9, 1000), 0, "");
     expect(csdrive_group_change(drive, group, 1000), 0, "");
     expect(csdrive_group_delete(drive, group), 0, "");
     expect(csdrive_group_delete(drive, group), 0x1c8, "group list");

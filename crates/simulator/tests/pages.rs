@@ -2,7 +2,7 @@
 //! the value it must have on a known drive. Nothing here uses the drive's own structures.
 
 use client::commands;
-use client::{DmaMemory, QueueId};
+use client::{DmaMemory, GroupOptions, QueueId};
 use controller::Config;
 use nvme_spec::CommandSet;
 use nvme_spec::NvmOpcode;
@@ -210,20 +210,23 @@ fn identify_memory_and_programs() {
 fn log_of_job_groups() {
     let mut session = session();
     session.load_program(0, DOUBLE).unwrap();
-    let group = session.create_group(700).unwrap();
+    let options = GroupOptions { weight: 700, priority: 9, deadline_us: 1 };
+    let group = session.create_group(&options).unwrap();
     assert_eq!(group, 1);
-    let ranges = vec![(0, 64), (4096, 64)];
+    let ranges = vec![(0, 4096), (4096, 4096)];
     for _ in 0..3 {
         let ranges = ranges.clone();
         session.execute(&client::Invocation { group, ranges, ..Default::default() }).unwrap();
     }
     let page = log(&mut session, 0xC2, 3, 0, 128);
-    assert_eq!(page[..4], [2, 0, 0, 0], "two groups");
+    assert_eq!(page[..8], [2, 0, 0, 0, 48, 0, 0, 0], "two groups of 48 bytes");
     assert_eq!(page[16..24], [0, 0, 100, 0, 0, 0, 0, 0], "jobs of no group");
-    assert!(page[24..48].iter().all(|byte| *byte == 0), "there were none");
-    assert_eq!(page[48..64], [1, 0, 0xBC, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
-    assert!(page[64..72].iter().any(|byte| *byte != 0), "they took time");
-    assert!(page[72..].iter().all(|byte| *byte == 0));
+    assert!(page[24..52].iter().all(|byte| *byte == 0), "there were none");
+    assert_eq!(page[52..64], [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "priority 5");
+    assert_eq!(page[64..80], [1, 0, 0xBC, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(page[80..88].iter().any(|byte| *byte != 0), "they took time");
+    assert_eq!(page[88..101], [3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9], "all missed a microsecond");
+    assert!(page[101..].iter().all(|byte| *byte == 0));
 }
 
 /// Base 2.1, Figures 204 to 208.

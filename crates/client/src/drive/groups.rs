@@ -1,10 +1,10 @@
-//! Job groups: executions that share the drive's compute units by weight.
+//! Job groups: executions that share the drive's compute units by weight, or are more urgent than others.
 
 use nvme_spec::{JobGroupEntry, JobGroupsHeader, lid};
 use zerocopy::FromBytes;
 
 use super::{Drive, DriveResult};
-use crate::commands;
+use crate::commands::{self, GroupOptions};
 use crate::transport::{Data, Lane, Submit};
 
 /// A job group, and what its jobs did.
@@ -12,40 +12,42 @@ use crate::transport::{Data, Lane, Submit};
 pub struct GroupInfo {
     /// Its identifier; 0 = the jobs of no group.
     pub id: u8,
-    /// Its weight: the share of unit time is in proportion to it.
-    pub weight: u16,
+    /// What its jobs may claim.
+    pub options: GroupOptions,
     /// Jobs that run or wait.
     pub jobs: u32,
     /// Jobs that finished.
     pub finished: u64,
     /// Unit time that its jobs had, in nanoseconds.
     pub ran_ns: u64,
+    /// Jobs that finished after their deadline.
+    pub missed: u64,
 }
 
 const NAME: &str = "Job Group Management";
 
 impl<T: Submit> Drive<T> {
-    /// Creates a job group with a weight of 1 to 1000 (jobs of no group have 100, as a group of their own); gives its
-    /// identifier. Groups stay until they are deleted.
+    /// Creates a job group; gives its identifier. Groups stay until they are deleted. Jobs of no group are a group of their
+    /// own, with the default options.
     ///
     /// # Errors
     /// If the drive refuses.
-    pub fn create_group(&mut self, weight: u16) -> DriveResult<u8> {
+    pub fn create_group(&mut self, options: &GroupOptions) -> DriveResult<u8> {
         let done = self.run(
             NAME,
             Lane::Admin,
-            self.of_programs(commands::create_group(weight)),
+            self.of_programs(commands::create_group(options)),
             Data::None,
         )?;
         Ok(done.result as u8)
     }
 
-    /// Gives a group another weight; 0 names the jobs of no group.
+    /// Gives a group other options; 0 names the jobs of no group. Priority and deadline count for jobs that come later.
     ///
     /// # Errors
     /// If the drive refuses.
-    pub fn change_group(&mut self, id: u8, weight: u16) -> DriveResult<()> {
-        let entry = self.of_programs(commands::change_group(id.into(), weight));
+    pub fn change_group(&mut self, id: u8, options: &GroupOptions) -> DriveResult<()> {
+        let entry = self.of_programs(commands::change_group(id.into(), options));
         self.run(NAME, Lane::Admin, entry, Data::None).map(drop)
     }
 
@@ -75,10 +77,15 @@ impl<T: Submit> Drive<T> {
             let entry = JobGroupEntry::read_from_bytes(bytes).expect("as long as that");
             GroupInfo {
                 id: entry.id.get() as u8,
-                weight: entry.weight.get(),
+                options: GroupOptions {
+                    weight: entry.weight.get(),
+                    priority: entry.priority,
+                    deadline_us: entry.deadline_us.get(),
+                },
                 jobs: entry.jobs.get(),
                 finished: entry.finished.get(),
                 ran_ns: entry.ran_ns.get(),
+                missed: entry.missed.get(),
             }
         };
         Ok(entries.iter().map(info).collect())

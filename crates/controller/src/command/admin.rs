@@ -101,9 +101,19 @@ pub(crate) struct LoadProgram {
 /// What a Job Group Management command does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum GroupAction {
-    Create { weight: u16 },
+    Create(GroupFields),
     Delete { group: u16 },
-    Change { group: u16, weight: u16 },
+    Change(u16, GroupFields),
+}
+
+/// What a group is to have, not checked yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupFields {
+    pub(crate) weight: u16,
+    /// 0 = the default.
+    pub(crate) priority: u8,
+    /// 0 = none.
+    pub(crate) deadline_us: u32,
 }
 
 /// Create I/O Submission Queue.
@@ -379,11 +389,16 @@ fn decode_program_action(entry: &SubmissionEntry) -> Result<ProgramAction, Statu
         }
         _ => {
             let fields = JobGroupCdw10::from_bits(cdw10);
-            let (group, weight) = (fields.group(), JobGroupCdw11::from_bits(cdw11).weight());
+            let (group, cdw11) = (fields.group(), JobGroupCdw11::from_bits(cdw11));
+            let to = GroupFields {
+                weight: cdw11.weight(),
+                priority: cdw11.priority(),
+                deadline_us: entry.cdw12.get(),
+            };
             Ok(ProgramAction::Group(match fields.sel() {
-                0 => GroupAction::Create { weight },
+                0 => GroupAction::Create(to),
                 1 => GroupAction::Delete { group },
-                2 => GroupAction::Change { group, weight },
+                2 => GroupAction::Change(group, to),
                 _ => return Err(invalid),
             }))
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use client::{Drive, DriveError, Invocation, ProgramState, Submit};
+use client::{Drive, DriveError, GroupOptions, Invocation, ProgramState, Submit};
 use nvme_spec::Status;
 use serde_json::json;
 use simtime::Prng;
@@ -168,14 +168,18 @@ fn many<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
 
 fn groups<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
     prepare(drive, 1000)?;
-    let group = drive.create_group(300)?;
+    let options = GroupOptions { weight: 300, priority: 7, deadline_us: 1_000_000 };
+    let group = drive.create_group(&options)?;
     let ranges = vec![(0, 4000), (1 << 20, 4000)];
     let invocation = Invocation { program: INDEX, ranges, group, ..Default::default() };
     ensure!(drive.execute(&invocation)? == 1000, "another result in a group");
-    drive.change_group(group, 500)?;
+    let options = GroupOptions { weight: 500, ..options };
+    drive.change_group(group, &options)?;
     let listed = drive.groups()?.into_iter().find(|listed| listed.id == group);
     ensure!(
-        listed.is_some_and(|g| g.weight == 500 && g.jobs == 0 && g.finished == 1 && g.ran_ns > 0),
+        listed.is_some_and(|g| {
+            g.options == options && g.jobs == 0 && g.finished == 1 && g.ran_ns > 0 && g.missed <= 1
+        }),
         "after an execution it is {listed:?}"
     );
     drive.delete_group(group)?;

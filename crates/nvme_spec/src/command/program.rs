@@ -89,6 +89,10 @@ pub struct JobGroupCdw10 {
 pub struct JobGroupCdw11 {
     /// Weight (create, change).
     pub weight: u16,
+    /// Priority (create, change): 1 to 9, the most urgent; 0 = 5.
+    #[bits(4)]
+    pub priority: u8,
+    #[bits(12)]
     __: u16,
 }
 

@@ -102,13 +102,15 @@ const _: () = assert!(size_of::<RangeSetEntry>() == 16);
 pub struct JobGroupsHeader {
     /// Number of groups that follow.
     pub groups: U32,
+    /// Bytes of each.
+    pub entry_bytes: U32,
     /// Reserved.
-    pub reserved4: [u8; 12],
+    pub reserved8: [u8; 8],
 }
 
 const _: () = assert!(size_of::<JobGroupsHeader>() == 16);
 
-/// A job group, 32 bytes.
+/// A job group, 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct JobGroupEntry {
@@ -122,8 +124,14 @@ pub struct JobGroupEntry {
     pub finished: U64,
     /// Unit time that its jobs had, in nanoseconds.
     pub ran_ns: U64,
+    /// Jobs that finished after their deadline.
+    pub missed: U64,
+    /// Its jobs are to be finished so many microseconds after they were submitted; 0 = no deadline.
+    pub deadline_us: U32,
+    /// Priority, 1 to 9.
+    pub priority: u8,
     /// Reserved.
-    pub reserved24: [u8; 8],
+    pub reserved37: [u8; 11],
 }
 
-const _: () = assert!(size_of::<JobGroupEntry>() == 32);
+const _: () = assert!(size_of::<JobGroupEntry>() == 48);

@@ -1,7 +1,7 @@
 //! Errors that any command of a queue can run into.
 
 use client::commands::{self, read_write, with_data, with_sgl};
-use client::{DmaMemory, Port};
+use client::{DmaMemory, GroupOptions, Port};
 use nvme_spec::namespace::NVM_NSID;
 use nvme_spec::{Cc, NvmOpcode, SglDescriptor, Status, SubmissionEntry, cns, offset, sgl_type};
 
@@ -280,7 +280,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     commands::activate_program(0, true),
                     commands::create_range_set(1),
                     commands::delete_range_set(1),
-                    commands::create_group(1),
+                    commands::create_group(&GroupOptions::default()),
                     commands::format_nvm(NVM_NSID, 0, 0),
                     commands::sanitize(4, 0),
                     commands::self_test(0, 1),
@@ -301,7 +301,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     commands::load_program(0, 1, 8, 0, 8),
                     commands::activate_program(0, true),
                     commands::create_range_set(1),
-                    commands::create_group(1),
+                    commands::create_group(&GroupOptions::default()),
                 ] {
                     let status = s.admin(entry, &[0; 32]);
                     assert!(status.same_code(Status::INVALID_OPCODE), "{entry:?}: {status}");

@@ -1,5 +1,6 @@
 //! Program management and the Computational Programs command set.
 
+use client::GroupOptions;
 use client::commands::memory_range;
 use client::commands::{self, Execute};
 use nvme_spec::command::MemoryRangeDescriptor;
@@ -399,16 +400,23 @@ fn execute_rows() -> Vec<Row> {
         },
         Row {
             command: GROUPS,
-            condition: "weight of 0 or over 1000; unknown select",
+            condition: "weight of 0 or over 1000; priority over 9; unknown select",
             status: Status::INVALID_FIELD,
             prove: |s| {
-                let mut select = commands::create_group(1);
+                let weighing = |weight| GroupOptions { weight, ..GroupOptions::default() };
+                let priority = GroupOptions { priority: 10, ..GroupOptions::default() };
+                let mut select = commands::create_group(&weighing(1));
                 select.cdw10.set(3);
-                for entry in [select, commands::create_group(1001), commands::change_group(0, 0)] {
+                for entry in [
+                    select,
+                    commands::create_group(&weighing(1001)),
+                    commands::create_group(&priority),
+                    commands::change_group(0, &weighing(0)),
+                ] {
                     let status = s.admin(entry, &[]);
                     assert!(status.same_code(Status::INVALID_FIELD), "{status}");
                 }
-                s.admin(commands::create_group(0), &[])
+                s.admin(commands::create_group(&weighing(0)), &[])
             },
         },
         Row {
@@ -420,7 +428,7 @@ fn execute_rows() -> Vec<Row> {
                 for entry in [
                     commands::delete_group(0),
                     commands::delete_group(256),
-                    commands::change_group(9, 1),
+                    commands::change_group(9, &GroupOptions::default()),
                 ] {
                     let status = s.admin(entry, &[]);
                     assert!(status.same_code(Status::INVALID_JOB_GROUP), "{status}");
@@ -434,7 +442,8 @@ fn execute_rows() -> Vec<Row> {
             status: Status::JOB_GROUP_IN_USE,
             prove: |s| {
                 activated(s, 0);
-                let group = s.session.create_group(5).expect("there is room");
+                let group =
+                    s.session.create_group(&GroupOptions::default()).expect("there is room");
                 s.begin(IO, Execute { group, ..Default::default() }.entry(), &[]);
                 s.admin(commands::delete_group(group.into()), &[])
             },
@@ -445,9 +454,11 @@ fn execute_rows() -> Vec<Row> {
             status: Status::MAXIMUM_JOB_GROUPS_EXCEEDED,
             prove: |s| {
                 for _ in 0..255 {
-                    s.session.create_group(5).expect("there are identifiers left");
+                    s.session
+                        .create_group(&GroupOptions::default())
+                        .expect("there are identifiers left");
                 }
-                s.admin(commands::create_group(5), &[])
+                s.admin(commands::create_group(&GroupOptions::default()), &[])
             },
         },
         Row {

@@ -74,14 +74,22 @@ pub(super) fn groups(engine: &compute::Engine) -> Vec<u8> {
         .groups()
         .map(|group| JobGroupEntry {
             id: u16::from(group.group.0).into(),
-            weight: group.weight.into(),
+            weight: group.settings.weight.into(),
             jobs: group.jobs.into(),
             finished: group.finished.into(),
             ran_ns: group.ran.as_ns().into(),
-            reserved24: [0; 8],
+            missed: group.missed.into(),
+            deadline_us: group
+                .settings
+                .deadline
+                .map_or(0, |deadline| (deadline.as_ns() / 1000) as u32)
+                .into(),
+            priority: group.settings.priority,
+            reserved37: [0; 11],
         })
         .collect();
     let mut header = JobGroupsHeader::new_zeroed();
     header.groups = (entries.len() as u32).into();
+    header.entry_bytes = (size_of::<JobGroupEntry>() as u32).into();
     [header.as_bytes(), entries.as_bytes()].concat()
 }

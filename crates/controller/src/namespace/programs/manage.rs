@@ -1,13 +1,14 @@
 //! Admin commands of the Computational Programs command set: programs, memory range sets, job groups.
 
-use compute::{GroupError, GroupId};
+use compute::{DEFAULT_PRIORITY, GroupError, GroupId, GroupSettings, PRIORITY_MAX};
 use ebpf::Range;
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{Nsid, Status};
+use simtime::Duration;
 use zerocopy::FromBytes;
 
 use super::{ProgramsArrival, ProgramsNamespace, RangeSet};
-use crate::command::{GroupAction, LoadProgram, ProgramAction};
+use crate::command::{GroupAction, GroupFields, LoadProgram, ProgramAction};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::limits::{GROUP_WEIGHT_MAX, PROGRAM_SLOTS, RANGES_PER_SET_MAX};
@@ -60,8 +61,13 @@ pub(crate) fn manage(
 /// Job Group Management; returns dword 0. The groups are the drive's: every programs namespace names the same.
 fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status> {
     let engine = &mut turn.subsystem.engine;
-    let checked = |weight: u16| match weight {
-        1..=GROUP_WEIGHT_MAX => Ok(weight),
+    let checked = |fields: GroupFields| match (fields.weight, fields.priority) {
+        (weight @ 1..=GROUP_WEIGHT_MAX, priority @ 0..=PRIORITY_MAX) => Ok(GroupSettings {
+            weight,
+            priority: if priority == 0 { DEFAULT_PRIORITY } else { priority },
+            deadline: (fields.deadline_us > 0)
+                .then(|| Duration::from_us(fields.deadline_us.into())),
+        }),
         _ => Err(Status::INVALID_FIELD.with_dnr()),
     };
     let named = |group: u16| {
@@ -69,15 +75,13 @@ fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status
         Ok(GroupId(group))
     };
     let done = match action {
-        GroupAction::Create { weight } => {
-            let group = engine.create_group(checked(weight)?);
+        GroupAction::Create(fields) => {
+            let group = engine.create_group(checked(fields)?);
             let group = group.ok_or(Status::MAXIMUM_JOB_GROUPS_EXCEEDED)?;
             return Ok(group.0.into());
         }
         GroupAction::Delete { group } => engine.delete_group(named(group)?),
-        GroupAction::Change { group, weight } => {
-            engine.set_group_weight(named(group)?, checked(weight)?)
-        }
+        GroupAction::Change(group, fields) => engine.set_group(named(group)?, checked(fields)?),
     };
     match done {
         Ok(()) => Ok(0),

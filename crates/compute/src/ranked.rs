@@ -1,0 +1,95 @@
+//! The most urgent job first: by priority with ageing, or by deadline. A job that arrives interrupts a less urgent one.
+
+use std::collections::BTreeMap;
+
+use simtime::{Duration, Instant};
+
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, Rank, UnitId};
+
+/// What makes a job urgent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Order {
+    Priority { ageing: Duration },
+    Deadline,
+}
+
+/// Jobs in the order of their [`Rank`], which does not change while they wait: every step costs the logarithm of their
+/// number.
+#[derive(Debug)]
+pub struct Ranked {
+    order: Order,
+    /// By rank, then by the order in which they were enqueued.
+    waiting: BTreeMap<(Rank, u64), JobId>,
+    ranks: BTreeMap<JobId, (Rank, u64)>,
+    enqueued: u64,
+}
+
+impl Ranked {
+    /// Priority with ageing: a job counts as one priority higher for every `ageing` that has passed since it was submitted.
+    /// So a job of priority p waits at most for jobs that are submitted up to (9 - p) times `ageing` later.
+    /// ([`Duration::ZERO`]: strict priorities.)
+    pub fn priority(ageing: Duration) -> Self {
+        Self::new(Order::Priority { ageing })
+    }
+
+    /// Earliest deadline first (Liu and Layland, JACM 1973): on one unit, without context switches, it meets every deadline
+    /// that any order can meet. Jobs without a deadline come after all others, in the order in which they were submitted.
+    pub fn earliest_deadline() -> Self {
+        Self::new(Order::Deadline)
+    }
+
+    fn new(order: Order) -> Self {
+        Self { order, waiting: BTreeMap::new(), ranks: BTreeMap::new(), enqueued: 0 }
+    }
+
+    fn rank_of(&self, job: &JobInfo) -> Rank {
+        let came = job.submitted.as_ns();
+        let urgency = match self.order {
+            // The time at which a job of the highest priority would have to come to be as urgent.
+            Order::Priority { ageing } => {
+                let levels = u64::from(PRIORITY_MAX.saturating_sub(job.priority));
+                let behind = ageing.as_ns().saturating_mul(levels);
+                if ageing == Duration::ZERO { levels } else { came.saturating_add(behind) }
+            }
+            Order::Deadline => job.deadline.map_or(u64::MAX, Instant::as_ns),
+        };
+        Rank { urgency, came }
+    }
+}
+
+impl Policy for Ranked {
+    fn enqueue(&mut self, _now: Instant, job: &JobInfo) {
+        self.enqueued += 1;
+        let key = (self.rank_of(job), self.enqueued);
+        self.waiting.insert(key, job.job);
+        self.ranks.insert(job.job, key);
+    }
+
+    fn pick(&mut self, _now: Instant, _unit: UnitId) -> Option<JobId> {
+        let (_, job) = self.waiting.pop_first()?;
+        self.ranks.remove(&job);
+        Some(job)
+    }
+
+    fn left(&mut self, _group: GroupId, _ran: Duration) {}
+
+    fn remove(&mut self, job: JobId, _group: GroupId) -> bool {
+        self.ranks.remove(&job).is_some_and(|key| self.waiting.remove(&key).is_some())
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn time_slice(&self, _job: &JobInfo) -> Option<Duration> {
+        None
+    }
+
+    fn rank(&self, job: &JobInfo) -> Option<Rank> {
+        Some(self.rank_of(job))
+    }
+
+    fn set_group(&mut self, _group: GroupId, _settings: &GroupSettings) {}
+
+    fn remove_group(&mut self, _group: GroupId) {}
+}

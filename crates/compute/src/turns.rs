@@ -1,0 +1,128 @@
+//! Groups in turn, by ascending identifier, one job each (CEMU's "grouped" schedulers).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use simtime::{Duration, Instant};
+
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+
+/// Where a job whose slice ended goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Back {
+    /// To the front of its group: the group finishes its jobs in the order in which they came.
+    Front,
+    /// To the end of its group: its jobs take turns, too.
+    End,
+}
+
+/// Every group that has jobs waiting is served in turn.
+#[derive(Debug)]
+pub struct Turns {
+    slice: Option<Duration>,
+    /// A slice is as many times longer as the group's priority says.
+    by_priority: bool,
+    back: Back,
+    groups: BTreeMap<GroupId, Group>,
+    /// Groups that have jobs waiting.
+    ready: BTreeSet<GroupId>,
+    /// Jobs that wait, with the place of each in its group.
+    waiting: BTreeMap<JobId, i64>,
+    /// Places given so far at the end, and at the front.
+    places: (i64, i64),
+    /// The group whose turn was last.
+    last: GroupId,
+}
+
+#[derive(Debug)]
+struct Group {
+    priority: u8,
+    waiting: BTreeMap<i64, JobId>,
+}
+
+impl Turns {
+    /// Within a group, first in, first out. Jobs run to their end, or, with `slice`, for the slice times the priority of
+    /// their group.
+    pub fn fifo(slice: Option<Duration>) -> Self {
+        Self::new(slice, slice.is_some(), Back::Front)
+    }
+
+    /// Within a group, round robin; with `by_priority` a slice is multiplied by the priority of the group.
+    pub fn round_robin(slice: Duration, by_priority: bool) -> Self {
+        Self::new(Some(slice), by_priority, Back::End)
+    }
+
+    fn new(slice: Option<Duration>, by_priority: bool, back: Back) -> Self {
+        Self {
+            slice,
+            by_priority,
+            back,
+            groups: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            places: (0, 0),
+            last: GroupId(u8::MAX),
+        }
+    }
+}
+
+impl Policy for Turns {
+    fn enqueue(&mut self, _now: Instant, info: &JobInfo) {
+        let place = if self.back == Back::Front && info.consumed > Duration::ZERO {
+            self.places.1 -= 1;
+            self.places.1
+        } else {
+            self.places.0 += 1;
+            self.places.0
+        };
+        self.waiting.insert(info.job, place);
+        self.ready.insert(info.group);
+        let group = self.groups.get_mut(&info.group);
+        group.expect("the engine names groups that it made known").waiting.insert(place, info.job);
+    }
+
+    fn pick(&mut self, _now: Instant, _unit: UnitId) -> Option<JobId> {
+        let after = (core::ops::Bound::Excluded(self.last), core::ops::Bound::Unbounded);
+        let &id = self.ready.range(after).next().or(self.ready.first())?;
+        let group = self.groups.get_mut(&id).expect("a group that has jobs stays");
+        let (_, job) = group.waiting.pop_first()?;
+        if group.waiting.is_empty() {
+            self.ready.remove(&id);
+        }
+        self.last = id;
+        self.waiting.remove(&job);
+        Some(job)
+    }
+
+    fn left(&mut self, _group: GroupId, _ran: Duration) {}
+
+    fn remove(&mut self, job: JobId, id: GroupId) -> bool {
+        let Some(place) = self.waiting.remove(&job) else { return false };
+        let group = self.groups.get_mut(&id).expect("a group that has jobs stays");
+        let was = group.waiting.remove(&place).is_some();
+        if group.waiting.is_empty() {
+            self.ready.remove(&id);
+        }
+        was
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn time_slice(&self, job: &JobInfo) -> Option<Duration> {
+        let times = match self.groups.get(&job.group) {
+            Some(group) if self.by_priority => group.priority.into(),
+            _ => 1,
+        };
+        self.slice.map(|slice| Duration::from_ns(slice.as_ns().saturating_mul(times)))
+    }
+
+    fn set_group(&mut self, group: GroupId, settings: &GroupSettings) {
+        let new = Group { priority: 1, waiting: BTreeMap::new() };
+        self.groups.entry(group).or_insert(new).priority = settings.priority;
+    }
+
+    fn remove_group(&mut self, group: GroupId) {
+        self.groups.remove(&group);
+    }
+}
