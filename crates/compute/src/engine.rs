@@ -398,7 +398,8 @@ impl Engine {
         let ran = now.since(unit.since);
         self.policy.left(group, ran);
         self.groups.job_ran(group, ran);
-        if let Some(records) = &mut self.records {
+        // A job that leaves during the context switch has not run.
+        if let Some(records) = self.records.as_mut().filter(|_| unit.since <= now) {
             records.push(UnitRecord {
                 job: job.0,
                 start_ns: unit.since.as_ns(),

@@ -88,12 +88,17 @@ fn ends_of(config: &Config, groups: &[GroupSettings], jobs: &[(u64, u8, u64)]) -
         engine.create_group(*group).unwrap();
     }
     let mut finished = Vec::new();
+    engine.set_recording(true);
     for (n, &(at, group, cost)) in jobs.iter().enumerate() {
         let at = Instant::ZERO + us(at);
         engine.advance(at, &mut finished);
         engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost)));
     }
     finished.extend(drain(&mut engine));
+    let records = engine.records().expect("they are made");
+    assert!(records.iter().all(|stay| stay.start_ns <= stay.end_ns), "{records:?}");
+    let ran: u64 = records.iter().map(|stay| stay.end_ns - stay.start_ns).sum();
+    assert_eq!(ran, jobs.iter().map(|job| job.2 * 1000).sum::<u64>());
     finished.iter().map(|f| (f.job.0, f.at.as_ns() / 1000)).collect()
 }
 
@@ -137,6 +142,11 @@ fn urgent_jobs_interrupt_others_and_pay_for_the_switch() {
     let jobs = [(0, 1, 300), (100, 2, 50)];
     assert_eq!(ends_of(&config(PolicyKind::Priority), &groups, &jobs), [(1, 151), (0, 351)]);
     assert_eq!(ends_of(&config(PolicyKind::Fifo), &groups, &jobs), [(0, 300), (1, 350)]);
+    // One that comes during the switch to another has the unit after a switch of its own, and no time was had twice.
+    let three = [of_priority(1), of_priority(5), of_priority(9)];
+    let jobs = [(0, 1, 300), (100, 2, 50), (100, 3, 50)];
+    let ends = ends_of(&config(PolicyKind::Priority), &three, &jobs);
+    assert_eq!(ends, [(2, 151), (1, 201), (0, 401)]);
     // The same priority does not interrupt.
     let jobs = [(0, 2, 300), (100, 2, 50)];
     assert_eq!(ends_of(&config(PolicyKind::Priority), &groups, &jobs), [(0, 300), (1, 350)]);
