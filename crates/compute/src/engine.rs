@@ -135,6 +135,7 @@ pub struct Engine {
     slices: BTreeSet<(Instant, UnitId)>,
     /// How urgent the jobs on units are, if the policy preempts.
     ranks: BTreeSet<(Rank, UnitId)>,
+    context_switches: u64,
     now: Instant,
     /// The earliest of both.
     next: Instant,
@@ -160,6 +161,7 @@ impl Engine {
             ends: BTreeSet::new(),
             slices: BTreeSet::new(),
             ranks: BTreeSet::new(),
+            context_switches: 0,
             now: Instant::ZERO,
             next: Instant::NEVER,
             records: None,
@@ -304,6 +306,11 @@ impl Engine {
         self.jobs.len()
     }
 
+    /// How often a unit took up a job after it interrupted another.
+    pub fn context_switches(&self) -> u64 {
+        self.context_switches
+    }
+
     /// Starts or stops recording what units do.
     pub fn set_recording(&mut self, on: bool) {
         self.records = on.then(Vec::new);
@@ -321,8 +328,9 @@ impl Engine {
             let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
             self.idle.remove(&id);
             let unit = &mut self.units[id.0 as usize];
-            let switch = if unit.switch_due { self.context_switch_time } else { Duration::ZERO };
-            unit.switch_due = false;
+            let is_switch = core::mem::take(&mut unit.switch_due);
+            self.context_switches += u64::from(is_switch);
+            let switch = if is_switch { self.context_switch_time } else { Duration::ZERO };
             unit.job = Some(job);
             unit.since = now + switch;
             unit.slice_end = self.policy.time_slice(&state.info).map(|slice| unit.since + slice);

@@ -6,5 +6,6 @@ pub(crate) mod device;
 pub(crate) mod engine;
 pub(crate) mod guest;
 pub(crate) mod scale;
+pub(crate) mod schedulers;
 pub(crate) mod simulation;
 pub(crate) mod transport;

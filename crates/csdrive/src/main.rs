@@ -123,6 +123,8 @@ enum BenchCommand {
     Transport(bench::transport::Arguments),
     /// What an operation of the models costs as there is more of everything
     Scale(bench::scale::Arguments),
+    /// What each scheduler makes of the same jobs, in virtual time
+    Schedulers(bench::schedulers::Arguments),
     /// Simulated commands per second of host time, on one core
     Simulation {
         /// Commands of each measurement
@@ -185,6 +187,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Guest(arguments)) => bench::guest::run(arguments),
         Command::Bench(BenchCommand::Transport(arguments)) => bench::transport::run(arguments),
         Command::Bench(BenchCommand::Scale(arguments)) => bench::scale::run(arguments),
+        Command::Bench(BenchCommand::Schedulers(arguments)) => bench::schedulers::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, only, json }) => {
             bench(*commands, only.as_deref(), *json)
         }

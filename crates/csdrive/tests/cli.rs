@@ -361,6 +361,16 @@ fn configuration_document_is_what_the_program_prints() {
     );
 }
 
+#[test]
+fn documented_table_of_schedulers_is_what_the_command_prints() {
+    let text = std::fs::read_to_string(harness::root().join("docs/timing.md")).unwrap();
+    let printed = csdrive(&["bench", "schedulers"]).stdout;
+    assert!(
+        text.contains(&printed),
+        "docs/timing.md is out of date: put the output of `csdrive bench schedulers` between its fences"
+    );
+}
+
 /// A file in the documents loads, and means what they say of it.
 #[test]
 fn documented_list_of_namespaces_loads() {
