@@ -40,14 +40,23 @@ const LAYERS: &[Layer] = &[
     layer("bpf_clang", &[], &["ebpf"]),
     layer("vfio_user", &[], &[]),
     layer("pacer", &[], &[]),
-    layer("client", &["nvme_spec", "vfio_user", "bpf_clang", "pacer"], &[]),
+    layer("client", &["nvme_spec", "bpf_clang"], &[]),
+    layer("client_linux", &["client", "nvme_spec", "vfio_user", "pacer"], &[]),
     layer("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"], &["records"]),
     // Its tests are hosts of the drive.
-    layer("emulator", &["nvme_spec", "simtime", "controller", "vfio_user", "pacer"], &["client"]),
+    layer(
+        "emulator",
+        &["nvme_spec", "simtime", "controller", "vfio_user", "pacer"],
+        &["client", "client_linux"],
+    ),
     // Its tests have a drive in their process.
     layer("fdmfs", &["client"], &["simulator", "controller", "simtime"]),
     // Its tests serve a drive.
-    layer("libcsdrive", &["nvme_spec", "client", "bpf_clang"], &["emulator", "controller"]),
+    layer(
+        "libcsdrive",
+        &["nvme_spec", "client", "client_linux", "bpf_clang"],
+        &["emulator", "controller"],
+    ),
     layer("engine_bench", &["ebpf"], &[]),
     layer("debian", &[], &[]),
     layer(
@@ -62,6 +71,7 @@ const LAYERS: &[Layer] = &[
             "controller",
             "config",
             "client",
+            "client_linux",
             "simulator",
             "emulator",
             "engine_bench",

@@ -5,7 +5,6 @@ mod programs;
 mod transfer;
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nvme_spec::{
@@ -17,10 +16,7 @@ use zerocopy::little_endian::U32;
 
 use crate::commands;
 use crate::namespaces::{NamespaceIds, addressed};
-use crate::transport::{
-    Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
-};
-use crate::{Direct, Driver, Passthrough, VfioUser, VfioUserOptions, Waiting};
+use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
 
 pub use crate::commands::GroupOptions;
 pub use groups::GroupInfo;
@@ -123,51 +119,18 @@ pub struct Drive<T = Box<dyn Submit + Send>> {
     ready: VecDeque<Done>,
 }
 
-impl Drive {
-    /// Opens a drive: `/dev/nvme0` or one of its namespaces, or the socket of `csdrive serve`.
+impl<T: Submit> Drive<T> {
+    /// A drive behind a transport that is open: it is asked what it is like. `path` names it in errors; it works with the
+    /// namespace `named`, or with the first of each kind.
     ///
     /// # Errors
-    /// If there is no such drive, it may not be used, or it is not a computational one.
-    pub fn open(path: &Path) -> DriveResult<Self> {
-        Self::open_with(path, OpenOptions::default())
-    }
-
-    /// As [`Self::open`].
-    ///
-    /// # Errors
-    /// As of that; and if the kernel's driver cannot poll and is asked to.
-    pub fn open_with(path: &Path, options: OpenOptions) -> DriveResult<Self> {
-        use std::os::unix::fs::FileTypeExt;
-        let name = path.display().to_string();
-        let OpenOptions { depth, is_polled } = options;
-        let metadata = std::fs::metadata(path)
-            .map_err(|cause| TransportError::Open { path: name.clone(), cause })?;
-        let kind = metadata.file_type();
-        let mut named = None;
-        let transport: Box<dyn Submit + Send> = if kind.is_socket() {
-            // As much as all commands under way can need; the machine provides what is used of it.
-            let memory_bytes = 2 << 30;
-            let waiting = if is_polled { Waiting::Poll } else { Waiting::Interrupts };
-            let patience = EXECUTE_PATIENCE;
-            let entries = u32::from(depth);
-            let options =
-                VfioUserOptions { memory_bytes, waiting, patience, ..VfioUserOptions::default() };
-            let port = VfioUser::connect(path, options)
-                .map_err(|cause| TransportError::Socket { path: name.clone(), cause })?;
-            Box::new(Direct::new(Driver::new(port, 1, entries)?))
-        } else if kind.is_char_device() || kind.is_block_device() {
-            let transport = Passthrough::open(path, options)?;
-            named = transport.named();
-            Box::new(transport)
-        } else {
-            let reason = "neither a device nor a socket".to_owned();
-            return Err(TransportError::NoDrive { path: name, reason }.into());
-        };
+    /// If it is not a computational drive, or has no such namespace.
+    pub fn identify_all(transport: T, path: &str, named: Option<u32>) -> DriveResult<Self> {
         let mut drive = Self::new(transport, UNKNOWN);
-        drive.geometry.namespaces = drive.first_namespaces(&name)?;
+        drive.geometry.namespaces = drive.first_namespaces(path)?;
         match named {
             Some(nsid) => drive.use_namespace(nsid)?,
-            None => drive.geometry = drive.identify_geometry(&name)?,
+            None => drive.geometry = drive.identify_geometry(path)?,
         }
         Ok(drive)
     }

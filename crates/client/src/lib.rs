@@ -1,29 +1,31 @@
-//! The host side of the drive: programs, device memory and blocks, by whatever way leads to it.
+//! The host side of the drive: programs, device memory and blocks, by whatever way leads to it. Nothing here depends on the
+//! operating system.
 //!
 //! ```text
 //! Drive (programs, memory, blocks) -> Submit (commands with their data)
-//!                                       | Passthrough: io_uring on /dev/nvme0 and /dev/ng0n1, ...
+//!                                       | client_linux: io_uring on /dev/nvme0 and /dev/ng0n1, ...
 //!                                       | Direct: a Driver of one's own
 //! commands (any submission queue entry) -> Driver (queues, doorbells, completions) -> Port
 //!                                             | DmaMemory: buffers, PRP lists, SGLs
 //! ```
 //!
-//! [`Drive`] is what most want:
+//! [`Drive`] is what most want; `client_linux::open` opens one, `simulator::open` makes one:
 //!
 //! ```no_run
-//! use client::{Drive, Invocation};
+//! use client::{Drive, DriveResult, Invocation};
 //!
-//! let mut drive = Drive::open("/dev/nvme0".as_ref())?;
+//! # fn f(drive: &mut Drive) -> DriveResult<()> {
 //! drive.load_program_file(1, "double.bpf.c".as_ref())?;
 //! drive.write_memory(4096, &[1, 0, 0, 0, 2, 0, 0, 0])?;
 //! let ranges = vec![(8192, 8), (4096, 8)];
 //! let result = drive.execute(&Invocation { program: 1, ranges, ..Default::default() })?;
 //! let doubled = drive.read_memory(8192, 8)?;
-//! # Ok::<(), client::DriveError>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! [`Port`] is the way to a controller: its registers, memory both sides reach, its interrupts. The
-//! simulator's drive in the same process is one, [`VfioUser`] with a socket to `csdrive serve` another. [`Driver`]
+//! simulator's drive in the same process is one, `client_linux::VfioUser` with a socket to `csdrive serve` another. [`Driver`]
 //! does what an NVMe driver does on any of them, and what no driver should: it sends whatever entry
 //! it is given, so that tests can be hosts of every kind.
 //!
@@ -37,13 +39,10 @@ mod drive;
 mod driver;
 mod memory;
 mod namespaces;
-mod passthrough;
 mod port;
 mod queue;
 mod transport;
-mod vfio_user;
 
-pub use self::vfio_user::{SharedRam, VfioUser, VfioUserOptions, Waiting};
 pub use direct::Direct;
 pub use drive::{
     CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, GroupOptions, Invocation,
@@ -52,9 +51,6 @@ pub use drive::{
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};
 pub use namespaces::NamespaceIds;
-pub use passthrough::Passthrough;
 pub use port::Port;
 pub use queue::{CompletionQueueOptions, SubmissionQueueOptions};
-pub use transport::{
-    Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
-};
+pub use transport::{Command, Data, Done, EXECUTE_PATIENCE, Lane, Submit, Ticket, TransportError};

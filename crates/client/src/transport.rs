@@ -7,22 +7,6 @@ use nvme_spec::{Status, SubmissionEntry};
 /// How long a program may run before the drive counts as gone.
 pub const EXECUTE_PATIENCE: Duration = Duration::from_secs(600);
 
-/// How to open a drive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OpenOptions {
-    /// Commands under way at a time.
-    pub depth: u16,
-    /// Look for completions again and again instead of waiting for interrupts: faster, and takes a core. The kernel's
-    /// driver must have queues for it.
-    pub is_polled: bool,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self { depth: 256, is_polled: false }
-    }
-}
-
 /// Which kind of queue a command goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Lane {
@@ -45,7 +29,7 @@ pub enum Data {
 
 impl Data {
     /// How many bytes they are, whichever way they go.
-    pub(crate) fn byte_count(&self) -> usize {
+    pub fn byte_count(&self) -> usize {
         match self {
             Self::None => 0,
             Self::ToDrive(bytes) => bytes.len(),
@@ -54,7 +38,7 @@ impl Data {
     }
 
     /// How many bytes come from the drive.
-    pub(crate) fn received(&self) -> usize {
+    pub fn received(&self) -> usize {
         if let Self::FromDrive(len) = self { *len } else { 0 }
     }
 }
@@ -159,7 +143,7 @@ pub enum TransportError {
     #[error("{command}: the kernel did not take it: {cause}{}", remedy(.cause))]
     Kernel { command: &'static str, cause: std::io::Error },
     #[error("{path}: {cause}; is it a socket of csdrive serve, and no other client connected?")]
-    Socket { path: String, cause: vfio_user::Error },
+    Socket { path: String, cause: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
     Driver(#[from] crate::DriverError),
     #[error("the drive is gone, or does not answer; commands under way are lost")]

@@ -13,7 +13,8 @@ mod transfer;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use client::{Drive, DriveError, DriveResult, OpenOptions};
+use client::{Drive, DriveError, DriveResult};
+use client_linux::OpenOptions;
 use serde_json::{Value, json};
 
 use crate::report::{say, tell};
@@ -52,7 +53,7 @@ impl Target {
     pub(crate) fn open(&self) -> Result<Drive> {
         let options = OpenOptions { is_polled: self.polled, ..OpenOptions::default() };
         let open = || {
-            let mut drive = Drive::open_with(&self.device, options)?;
+            let mut drive = client_linux::open_with(&self.device, options)?;
             for nsid in &self.nsid {
                 drive.use_namespace(*nsid)?;
             }

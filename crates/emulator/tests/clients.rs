@@ -4,7 +4,8 @@ mod served;
 
 use std::time::Duration;
 
-use client::{DmaMemory, Port, QueueId, VfioUserOptions, Waiting, commands};
+use client::{DmaMemory, Port, QueueId, commands};
+use client_linux::{VfioUserOptions, Waiting};
 use emulator::{Doorbells, Event};
 use nvme_spec::NvmOpcode;
 use served::{Served, immediate};

@@ -4,7 +4,8 @@ mod served;
 
 use std::time::{Duration, Instant};
 
-use client::{DmaMemory, Driver, Port, QueueId, VfioUser, VfioUserOptions, Waiting, commands};
+use client::{DmaMemory, Driver, Port, QueueId, commands};
+use client_linux::{VfioUser, VfioUserOptions, Waiting};
 use emulator::Doorbells;
 use nvme_spec::command::program_type;
 use nvme_spec::{MemoryOpcode, NvmOpcode, Status};

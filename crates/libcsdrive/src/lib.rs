@@ -15,7 +15,8 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use client::{Drive, DriveError, GroupOptions, OpenOptions, TransportError};
+use client::{Drive, DriveError, GroupOptions, TransportError};
+use client_linux::OpenOptions;
 
 use error::{Failure, guarded};
 pub use types::{Done, Execution, Geometry, Range};
@@ -88,7 +89,7 @@ pub unsafe extern "C" fn csdrive_open_with(
             return Err(Failure::Flags(flags));
         }
         let options = OpenOptions { is_polled: flags & POLLED != 0, ..OpenOptions::default() };
-        let opened = Drive::open_with(name, options)?;
+        let opened = client_linux::open_with(name, options)?;
         place[0] = Box::into_raw(Box::new(csdrive(Mutex::new(opened))));
         Ok(())
     })

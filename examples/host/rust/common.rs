@@ -45,7 +45,7 @@ fn with_program(
 ) -> Result<String, Failure> {
     let program =
         std::fs::read(object).map_err(|cause| format!("{}: {cause}", object.display()))?;
-    let mut drive = Drive::open(path.as_ref())?;
+    let mut drive = client_linux::open(path.as_ref())?;
     drive.load_program(PROGRAM, &program)?;
     let outcome = example(&mut drive);
     // After a failure, too: the next example uses the same index.

@@ -2,7 +2,7 @@
 //! executions at a time.
 //!
 //! ```text
-//! cargo run --release -p client --example double /dev/nvme0 examples/programs/double.bpf.o
+//! cargo run --release -p client_linux --example double /dev/nvme0 examples/programs/double.bpf.o
 //! ```
 
 mod common;

@@ -1,7 +1,7 @@
 //! The program filter on a drive, from Rust: keeps the records of a table whose key lies between two numbers.
 //!
 //! ```text
-//! cargo run --release -p client --example filter /dev/nvme0 examples/programs/filter.bpf.o
+//! cargo run --release -p client_linux --example filter /dev/nvme0 examples/programs/filter.bpf.o
 //! ```
 
 mod common;

@@ -4,7 +4,7 @@
 //! It OVERWRITES the last blocks of the drive.
 //!
 //! ```text
-//! cargo run --release -p client --example grep /dev/nvme0 examples/programs/grep-count.bpf.o
+//! cargo run --release -p client_linux --example grep /dev/nvme0 examples/programs/grep-count.bpf.o
 //! ```
 
 mod common;

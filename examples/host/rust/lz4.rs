@@ -1,7 +1,7 @@
 //! The program lz4 on a drive, from Rust: the drive compresses, the host decodes with the crate `lz4_flex` and compares.
 //!
 //! ```text
-//! cargo run --release -p client --example lz4 /dev/nvme0 examples/programs/lz4.bpf.o
+//! cargo run --release -p client_linux --example lz4 /dev/nvme0 examples/programs/lz4.bpf.o
 //! ```
 
 mod common;

@@ -1,7 +1,7 @@
 //! The program nearest on a drive, from Rust: those of many vectors that are nearest to one.
 //!
 //! ```text
-//! cargo run --release -p client --example nearest /dev/nvme0 examples/programs/nearest.bpf.o
+//! cargo run --release -p client_linux --example nearest /dev/nvme0 examples/programs/nearest.bpf.o
 //! ```
 
 mod common;

@@ -1,7 +1,7 @@
 //! The program vadd on a drive, from Rust: adds two lists of numbers.
 //!
 //! ```text
-//! cargo run --release -p client --example vadd /dev/nvme0 examples/programs/vadd.bpf.o
+//! cargo run --release -p client_linux --example vadd /dev/nvme0 examples/programs/vadd.bpf.o
 //! ```
 
 mod common;

@@ -6,9 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use client::{
-    Buffer, DmaMemory, Driver, Port, QueueId, VfioUser, VfioUserOptions, Waiting, commands,
-};
+use client::{Buffer, DmaMemory, Driver, Port, QueueId, commands};
+use client_linux::{VfioUser, VfioUserOptions, Waiting};
 use indicatif::{ProgressBar, ProgressStyle};
 use nvme_spec::command::program_type;
 use nvme_spec::{NvmOpcode, SubmissionEntry};

@@ -8,7 +8,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use client::{Drive, Passthrough};
+use client_linux::Passthrough;
 use fdmfs::Options;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -121,7 +121,7 @@ fn serve(arguments: &Mount) -> Result<Outcome> {
     {
         unmount(dir, true)?;
     }
-    let drive = Drive::open(&arguments.device).map_err(|error| Usage(error.into()))?;
+    let drive = client_linux::open(&arguments.device).map_err(|error| Usage(error.into()))?;
     // Only of a device the kernel's name says where file systems are; a socket may have any.
     let metadata = std::fs::metadata(&arguments.device)?.file_type();
     let is_device = metadata.is_char_device() || metadata.is_block_device();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
-use client::{Driver, VfioUser, VfioUserOptions};
+use client::Driver;
+use client_linux::{VfioUser, VfioUserOptions};
 use controller::Config;
 use emulator::{Doorbells, Event, Options, RealTimeStatistics, Server, Stopper};
 

@@ -11,8 +11,7 @@ use pacer::{Limits, Pacer, Wait};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::time::Timespec;
 
-use crate::memory::{DmaMemory, PageAllocator};
-use crate::port::Port;
+use client::{DmaMemory, PageAllocator, Port};
 
 /// How long a host that polls does so before it lets the drive wake it.
 const SPIN: Limits = Limits { min: Duration::from_micros(50), max: Duration::from_millis(10) };

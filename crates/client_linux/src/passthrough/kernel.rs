@@ -12,7 +12,7 @@ use nvme_spec::SubmissionEntry;
 use rustix::ioctl::{IoctlOutput, Opcode};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::transport::Lane;
+use client::Lane;
 
 /// `NVME_IOCTL_ID`.
 const IOCTL_ID: Opcode = rustix::ioctl::opcode::none(b'N', 0x40);

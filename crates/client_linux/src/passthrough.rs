@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use nvme_spec::{PAGE_SIZE, Status};
 
-use crate::transport::{
-    Command, Data, Done, EXECUTE_PATIENCE, Lane, OpenOptions, Submit, Ticket, TransportError,
-};
+use crate::options::OpenOptions;
+use client::{Command, Data, Done, EXECUTE_PATIENCE, Lane, Submit, Ticket, TransportError};
 use kernel::{Completion, Ring, UringCommand};
 use slots::{Slot, Slots};
 
