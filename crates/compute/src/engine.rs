@@ -29,6 +29,16 @@ pub enum PolicyKind {
 }
 
 impl PolicyKind {
+    /// All of them, with their names in configurations and documents.
+    pub const NAMES: [(&str, Self); 6] = [
+        ("fifo", Self::Fifo),
+        ("round-robin", Self::RoundRobin),
+        ("grouped-fifo", Self::GroupedFifo),
+        ("grouped-round-robin", Self::GroupedRoundRobin),
+        ("priority", Self::Priority),
+        ("earliest-deadline", Self::EarliestDeadline),
+    ];
+
     /// A policy of this kind.
     fn build(self, config: &Config) -> Box<dyn Policy> {
         let (slice, by_priority) = (config.time_slice, config.slice_by_priority);

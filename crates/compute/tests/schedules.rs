@@ -351,15 +351,6 @@ fn groups_come_and_go() {
     assert_eq!(engine.create_group(weighing(9)), Some(GroupId(7)), "the lowest free name");
 }
 
-const KINDS: [PolicyKind; 6] = [
-    PolicyKind::Fifo,
-    PolicyKind::RoundRobin,
-    PolicyKind::GroupedFifo,
-    PolicyKind::GroupedRoundRobin,
-    PolicyKind::Priority,
-    PolicyKind::EarliestDeadline,
-];
-
 proptest! {
     /// No job is lost, whatever its group, each runs for exactly its cost, units do not overlap, and no unit idles
     /// while a job waits.
@@ -373,7 +364,7 @@ proptest! {
         weights in prop::collection::vec(1u16..1000, 0..4),
         jobs in prop::collection::vec((0u64..200_000, 1u64..300_000), 1..60),
     ) {
-        let policy = KINDS[kind];
+        let (_, policy) = PolicyKind::NAMES[kind];
         let config = Config {
             units, policy, time_slice: us(slice_us), slice_by_priority: by_priority, ageing: us(slice_us),
             context_switch_time: Duration::from_ns(switch_ns),

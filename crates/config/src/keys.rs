@@ -36,14 +36,6 @@ impl Key {
     }
 }
 
-const POLICIES: [(&str, PolicyKind); 6] = [
-    ("fifo", PolicyKind::Fifo),
-    ("round-robin", PolicyKind::RoundRobin),
-    ("grouped-fifo", PolicyKind::GroupedFifo),
-    ("grouped-round-robin", PolicyKind::GroupedRoundRobin),
-    ("priority", PolicyKind::Priority),
-    ("earliest-deadline", PolicyKind::EarliestDeadline),
-];
 const VICTIM_POLICIES: [(&str, VictimPolicyKind); 2] =
     [("greedy", VictimPolicyKind::Greedy), ("cost-benefit", VictimPolicyKind::CostBenefit)];
 const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
@@ -213,7 +205,7 @@ pub static KEYS: &[Key] = &[
     key!("memory.size", "Device memory.", size, memory_bytes),
     key!("compute.units", "Compute units.", count(u32, 1..=1024), compute.units),
     key!(@ "compute.policy", "Scheduler: which waiting job a free unit takes, and who may interrupt whom.", "fifo, round-robin, grouped-fifo, grouped-round-robin, priority, earliest-deadline",
-        |c| name_of(&POLICIES, &c.compute.policy), |c, t| choose(&POLICIES, t).map(|v| c.compute.policy = v)),
+        |c| name_of(&PolicyKind::NAMES, &c.compute.policy), |c, t| choose(&PolicyKind::NAMES, t).map(|v| c.compute.policy = v)),
     key!(
         "compute.time_slice",
         "Round robin, grouped or not: time a job keeps its unit while others wait.",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use config::{parse_integer, parse_size};
+use config::{parse_duration, parse_integer, parse_size};
 
 /// What a program is given besides its ranges.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,12 @@ impl Parameters {
     pub(crate) fn data(&self, most: u64) -> Result<Vec<u8>> {
         data_buffer(self.data.as_deref(), most)
     }
+}
+
+/// Microseconds of a group's deadline, a time with a unit, rounded up.
+pub(crate) fn deadline_us(text: &str) -> Result<u32, String> {
+    // No time that is taken is longer than an hour.
+    parse_duration(text).map(|ns| ns.div_ceil(1000) as u32)
 }
 
 /// In place of a file: standard input or standard output.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use simtime::{Duration, Instant};
 use simulator::Session;
 
+use crate::input::deadline_us;
 use crate::report;
 
 /// Jobs of one run: all may be in flight at once, and a queue holds one less than it has entries.
@@ -66,9 +67,8 @@ fn group(text: &str) -> Result<Group, String> {
             "weight" => options.weight = number(1, GROUP_WEIGHT_MAX.into())? as u16,
             "priority" => options.priority = number(1, compute::PRIORITY_MAX.into())? as u8,
             "deadline" => {
-                let us = parse_duration(value).map_err(|e| format!("deadline = {value}: {e}"))?;
-                options.deadline_us = u32::try_from(us.div_ceil(1000))
-                    .map_err(|_| format!("deadline = {value}: at most 4294s"))?;
+                options.deadline_us =
+                    deadline_us(value).map_err(|e| format!("deadline = {value}: {e}"))?;
             }
             _ => return Err(format!("{key}: unknown; a group has weight, priority, deadline")),
         }
@@ -228,10 +228,8 @@ impl Times {
         self.0.iter().sum::<u64>() / (self.0.len() as u64).max(1)
     }
 
-    /// The least time that so many thousandths of the jobs do not exceed (nearest rank).
     fn percentile(&self, permille: usize) -> u64 {
-        let rank = (self.0.len() * permille).div_ceil(1000).max(1);
-        self.0.get(rank - 1).copied().unwrap_or(0)
+        report::percentile(&self.0, permille)
     }
 
     fn to_json(&self) -> Value {

@@ -71,6 +71,12 @@ pub(crate) fn time(ns: u64) -> String {
     simtime::Duration::from_ns(ns).to_string()
 }
 
+/// The least of some sorted values that so many thousandths of them do not exceed (nearest rank); 0 if there are none.
+pub(crate) fn percentile(sorted: &[u64], permille: usize) -> u64 {
+    let rank = (sorted.len() * permille).div_ceil(1000).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(0)
+}
+
 /// A number with thousands separated.
 pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();

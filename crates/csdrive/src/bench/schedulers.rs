@@ -16,15 +16,6 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-const SCHEDULERS: [(&str, PolicyKind); 6] = [
-    ("fifo", PolicyKind::Fifo),
-    ("round-robin", PolicyKind::RoundRobin),
-    ("grouped-fifo", PolicyKind::GroupedFifo),
-    ("grouped-round-robin", PolicyKind::GroupedRoundRobin),
-    ("priority", PolicyKind::Priority),
-    ("earliest-deadline", PolicyKind::EarliestDeadline),
-];
-
 /// Four units, a slice of 50 us, a switch of 200 ns.
 fn config(policy: PolicyKind) -> Config {
     Config { units: 4, policy, time_slice: Duration::from_us(50), ..Config::default() }
@@ -92,10 +83,10 @@ struct Row {
     missed: u64,
 }
 
-/// The nearest rank.
+/// The 99th percentile.
 fn p99(mut times: Vec<u64>) -> u64 {
     times.sort_unstable();
-    times.get((times.len() * 99).div_ceil(100).max(1) - 1).copied().unwrap_or(0)
+    report::percentile(&times, 990)
 }
 
 fn measure(workload: &Workload, scheduler: &'static str, policy: PolicyKind) -> Row {
@@ -137,9 +128,9 @@ fn measure(workload: &Workload, scheduler: &'static str, policy: PolicyKind) -> 
 /// Runs the benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let workloads = workloads();
-    let rows = workloads
-        .iter()
-        .flat_map(|workload| SCHEDULERS.map(|(name, policy)| measure(workload, name, policy)));
+    let rows = workloads.iter().flat_map(|workload| {
+        PolicyKind::NAMES.map(|(name, policy)| measure(workload, name, policy))
+    });
     if arguments.json {
         let document = |row: Row| -> Value {
             json!({
@@ -185,7 +176,7 @@ mod tests {
     fn a_batch_takes_what_arithmetic_says() {
         let [batch, ..] = workloads();
         let row = |name| {
-            let (name, policy) = SCHEDULERS.into_iter().find(|(n, _)| *n == name).unwrap();
+            let (name, policy) = PolicyKind::NAMES.into_iter().find(|(n, _)| *n == name).unwrap();
             let row = measure(&batch, name, policy);
             (row.makespan_ns, row.mean_ns, row.p99_ns, row.switches)
         };
@@ -204,7 +195,7 @@ mod tests {
     fn schedulers_do_for_tenants_what_they_are_for() {
         let [_, _, tenants] = workloads();
         let row = |name| {
-            let (name, policy) = SCHEDULERS.into_iter().find(|(n, _)| *n == name).unwrap();
+            let (name, policy) = PolicyKind::NAMES.into_iter().find(|(n, _)| *n == name).unwrap();
             measure(&tenants, name, policy)
         };
         let fifo = row("fifo");

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use client::{GroupInfo, GroupOptions};
 use compute::PRIORITY_MAX;
-use config::parse_duration;
 use controller::limits::GROUP_WEIGHT_MAX;
 use serde_json::{Value, json};
 
 use super::Target;
 use crate::Outcome;
+use crate::input::deadline_us;
 use crate::report::say;
 
 /// What the jobs of a group may claim.
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     priority: Option<u8>,
     /// Jobs are to be finished so long after they were submitted, for example 500us; 0us = no deadline. Counts with
     /// compute.policy = earliest-deadline
-    #[arg(short, long, value_name = "TIME", value_parser = deadline)]
+    #[arg(short, long, value_name = "TIME", value_parser = deadline_us)]
     deadline: Option<u32>,
 }
 
@@ -35,12 +35,6 @@ impl Options {
             deadline_us: self.deadline.unwrap_or(other.deadline_us),
         }
     }
-}
-
-/// Microseconds of a time with a unit.
-fn deadline(text: &str) -> Result<u32, String> {
-    let us = parse_duration(text)?.div_ceil(1000);
-    u32::try_from(us).map_err(|_| "a deadline is at most 4294s".to_owned())
 }
 
 #[derive(Debug, clap::Subcommand)]
