@@ -46,7 +46,7 @@ const LAYERS: &[Layer] = &[
     // Its tests are hosts of the drive.
     layer(
         "emulator",
-        &["nvme_spec", "simtime", "controller", "vfio_user", "pacer"],
+        &["nvme_spec", "simtime", "records", "controller", "vfio_user", "pacer"],
         &["client", "client_linux"],
     ),
     // Its tests have a drive in their process.

@@ -11,6 +11,7 @@ mod device;
 mod input;
 mod jobs;
 mod lineitem;
+mod log;
 mod manual;
 mod report;
 mod run;
@@ -32,6 +33,9 @@ use report::{say, tell};
 #[derive(Debug, Parser)]
 #[command(name = "csdrive", version, arg_required_else_help = true)]
 struct Cli {
+    /// Log a served drive on standard error: its client, failed commands; -vv: every command
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 1000)]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -163,6 +167,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    if let Err(error) = log::start(cli.verbose) {
+        tell!("csdrive: {error:#}");
+        return ExitCode::from(2);
+    }
     let done = match &cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
-use nvme_spec::{AdminOpcode, CommandSet, MemoryOpcode, NvmOpcode, ProgramOpcode, Status};
+use nvme_spec::{CommandSet, Status};
 use records::{CommandRecord, DieOperation, Records};
 use serde_json::{Value, json};
 
@@ -142,11 +142,6 @@ fn micros(at: u64) -> f64 {
 }
 
 fn command_name(record: &CommandRecord) -> &'static str {
-    let name = match (record.sqid, CommandSet(record.csi)) {
-        (0, _) => AdminOpcode(record.opcode).name(),
-        (_, CommandSet::MEMORY) => MemoryOpcode(record.opcode).name(),
-        (_, CommandSet::PROGRAMS) => ProgramOpcode(record.opcode).name(),
-        _ => NvmOpcode(record.opcode).name(),
-    };
-    name.unwrap_or("unknown command")
+    let set = CommandSet(record.csi);
+    nvme_spec::command_name(record.sqid, set, record.opcode).unwrap_or("unknown command")
 }

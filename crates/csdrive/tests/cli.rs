@@ -576,3 +576,15 @@ fn many_jobs_wait_as_their_scheduler_says() {
         assert!(parts.iter().all(|part| ran.stderr.contains(part)), "{ran:?}");
     }
 }
+
+#[test]
+fn levels_of_the_log_are_checked() {
+    let wrong = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["config", "keys"])
+        .env("CSDRIVE_LOG", "a=b")
+        .output();
+    let wrong = wrong.expect("csdrive runs");
+    assert_eq!(wrong.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&wrong.stderr);
+    assert!(text.contains("CSDRIVE_LOG=\"a=b\": not levels; give off, error"), "{text}");
+}

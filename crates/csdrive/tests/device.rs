@@ -146,3 +146,25 @@ fn what_a_way_costs_is_a_document() {
         );
     }
 }
+
+#[test]
+fn a_served_drive_logs_what_is_asked_for() {
+    let failed = "Execute Program: No Program (SCT 1h SC 96h) sqid=1";
+    let quiet = Served::new(&[]);
+    quiet.run(&["exec", "--program", "9"]);
+    assert!(!quiet.log().contains("Execute"), "{}", quiet.log());
+
+    let more = Served::with(&["-v"], &[]);
+    more.run(&["exec", "--program", "9"]);
+    more.run(&["memory", "fill", "-s", "0", "-l", "4"]);
+    assert!(more.log().contains(failed), "{}", more.log());
+    assert!(!more.log().contains("Memory Fill"), "{}", more.log());
+
+    // The exercises take more than a hundred commands: not all are shown, and a line says so.
+    let most = Served::with(&["-vv"], &[]);
+    most.run(&["memory", "fill", "-s", "0", "-l", "4"]);
+    assert!(most.log().contains("Memory Fill"), "{}", most.log());
+    most.run(&["check"]);
+    let log = most.log();
+    assert!(log.contains("more than 100 messages of emulator::command in a second"), "{log}");
+}

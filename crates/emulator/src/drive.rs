@@ -12,6 +12,7 @@ use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 use crate::clock::Clock;
 use crate::guest_memory::GuestMemory;
 use crate::interrupt_lines::InterruptLines;
+use crate::journal;
 use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELLS, Effect, bar_bytes};
 use crate::workers::{Waker, Workers};
 
@@ -67,6 +68,8 @@ pub(crate) struct Drive {
     raised: Vec<u16>,
     /// What the user should know, once.
     complaint: Option<String>,
+    /// Commands are told of.
+    has_journal: bool,
     pub(crate) statistics: RealTimeStatistics,
 }
 
@@ -80,8 +83,10 @@ impl Drive {
             Doorbells::Messages => None,
             Doorbells::Mapped => Some(doorbell_page()?),
         };
+        let mut controller = Controller::new(config)?;
         Ok(Self {
-            controller: Controller::new(config)?,
+            has_journal: journal::open(&mut controller),
+            controller,
             memory: GuestMemory::default(),
             config_space: ConfigSpace::new(vectors),
             clock: Clock::start(),
@@ -157,6 +162,9 @@ impl Drive {
             self.workers.run(item);
             is_busy = true;
         }
+        if self.has_journal {
+            journal::write(&mut self.controller);
+        }
         is_busy || posted > 0 || due.is_some_and(|due| due <= now)
     }
 
@@ -207,6 +215,7 @@ impl Drive {
 
     /// Back to the state after power on, but for what is stored.
     fn reset_function(&mut self) {
+        tracing::debug!("reset");
         self.controller.advance(self.now(), &mut self.memory);
         // It resets everything whether the controller is enabled or not, and then says that it did, which is
         // no news to whoever resets the function.
@@ -315,6 +324,9 @@ impl Device for Drive {
         if was_enabled != self.is_enabled() {
             self.forget_doorbells();
         }
+        if at < offset::DOORBELLS {
+            tracing::debug!("register {at:#x} = {value:#x}");
+        }
     }
 
     fn interrupts(&self, kind: u32) -> u32 {
@@ -322,14 +334,22 @@ impl Device for Drive {
     }
 
     fn set_interrupt(&mut self, _kind: u32, number: u32, eventfd: Option<OwnedFd>) {
+        tracing::debug!(number, is_set = eventfd.is_some(), "interrupt");
         self.lines.set(number as usize, eventfd);
     }
 
     fn map(&mut self, map: Map) -> Result<(), Errno> {
-        self.memory.map(map)
+        let (address, size, is_shared) = (map.address, map.size, map.file.is_some());
+        let mapped = self.memory.map(map);
+        match mapped {
+            Ok(()) => tracing::debug!(is_shared, "memory {address:#x} of {size:#x} bytes"),
+            Err(error) => tracing::debug!(?error, "memory {address:#x} of {size:#x} bytes refused"),
+        }
+        mapped
     }
 
     fn unmap(&mut self, address: u64, size: u64) -> Result<(), Errno> {
+        tracing::debug!("memory {address:#x} of {size:#x} bytes is taken back");
         self.memory.unmap(address, size)
     }
 

@@ -21,6 +21,7 @@ mod clock;
 mod drive;
 mod guest_memory;
 mod interrupt_lines;
+mod journal;
 mod pci;
 mod server;
 mod workers;

@@ -156,6 +156,7 @@ impl Server {
     /// # Errors
     /// If the machine fails: clients cannot make it.
     pub fn run(mut self, mut tell: impl FnMut(Event)) -> std::io::Result<RealTimeStatistics> {
+        let _here = tracing::error_span!("drive", socket = %self.socket.display()).entered();
         // The default delays every sleep by 50 us.
         let precise = std::num::NonZeroU64::new(1);
         rustix::thread::set_current_timer_slack(precise)?;

@@ -1,5 +1,7 @@
 //! Opcodes of the admin command set and of the three I/O command sets.
 
+use crate::CommandSet;
+
 macro_rules! opcodes {
     ($(#[$doc:meta])* $type:ident { $($(#[$cdoc:meta])* $name:ident = $value:literal, $text:literal;)* }) => {
         $(#[$doc])*
@@ -75,5 +77,15 @@ opcodes! {
     /// Computational Programs I/O opcodes.
     ProgramOpcode {
         EXECUTE = 0x01, "Execute Program";
+    }
+}
+
+/// The name of a command: `sqid` says whether it is an admin command (0) or one of `set`; `None` if it is none of ours.
+pub fn command_name(sqid: u16, set: CommandSet, opcode: u8) -> Option<&'static str> {
+    match (sqid, set) {
+        (0, _) => AdminOpcode(opcode).name(),
+        (_, CommandSet::MEMORY) => MemoryOpcode(opcode).name(),
+        (_, CommandSet::PROGRAMS) => ProgramOpcode(opcode).name(),
+        _ => NvmOpcode(opcode).name(),
     }
 }

@@ -14,10 +14,15 @@ pub(crate) struct Served {
 impl Served {
     /// Serves a drive with 16 MiB of memory, and these settings.
     pub(crate) fn new(settings: &[&str]) -> Self {
+        Self::with(&[], settings)
+    }
+
+    /// The same, with these arguments besides.
+    pub(crate) fn with(arguments: &[&str], settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = File::create(folder.path().join("log")).expect("a file in it");
         let mut command = Command::new(env!("CARGO_BIN_EXE_csdrive"));
-        command.args(["serve", "--json", "--set", "memory.size=16MiB"]);
+        command.args(["serve", "--json", "--set", "memory.size=16MiB"]).args(arguments);
         for setting in settings {
             command.args(["--set", setting]);
         }
