@@ -59,6 +59,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer("engine_bench", &["ebpf"], &[]),
     layer("debian", &[], &[]),
+    layer("guest", &["debian"], &[]),
     layer(
         "csdrive",
         &[
@@ -75,7 +76,7 @@ const LAYERS: &[Layer] = &[
             "simulator",
             "emulator",
             "engine_bench",
-            "debian",
+            "guest",
             "bpf_clang",
             "fdmfs",
         ],

@@ -1,16 +1,9 @@
 //! `csdrive vm`: a Debian guest with the drive attached, in a stock QEMU with a stock kernel.
 
-mod initramfs;
-mod parts;
-mod payload;
-mod qemu;
-
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,12 +13,10 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::input::is_standard;
-use crate::report::{say, tell};
+use crate::report::{self, say, tell};
 use crate::serve::{self, Serving};
 use crate::{Outcome, Usage};
-use parts::Parts;
-use payload::Payload;
-use qemu::{Disk, Ended, Hardware, Machine, Reason};
+use guest::{Disk, Ended, Hardware, Machine, Payload, Reason, Share, absolute};
 
 /// Boot a Debian guest with the drive: a shell, or one command
 #[derive(Debug, clap::Args)]
@@ -130,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             .with_context(|| format!("port {port} for ssh; choose another with --ssh-port"))?;
     }
     check(options)?;
-    let parts = parts::find()?;
+    let parts = guest::find(report::note)?;
     let folder = crate::input::temporary_folder()?;
     let command = match &arguments.command {
         Some(VmCommand::Run { command }) => quoted(command),
@@ -155,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         doorbells: emulator::Doorbells::Messages,
         is_quiet: true,
     })?;
-    let keys = if ssh.is_some() { keys(&parts)? } else { String::new() };
+    let keys = if ssh.is_some() { parts.public_keys()? } else { String::new() };
     let payload = folder.path().join("payload");
     Payload {
         command: &command,
@@ -171,7 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let hardware = Hardware {
         memory: options.memory.clone(),
         cpus: options.cpus,
-        has_kvm: !options.no_kvm && qemu::kvm_works(&parts, &parts.image())?,
+        has_kvm: !options.no_kvm && guest::kvm_works(&parts, &parts.image(), report::note)?,
         has_seabios: options.firmware == "seabios",
         kernel: options.kernel.as_deref().map(absolute).transpose()?,
         initramfs: options.initramfs.as_deref().map(absolute).transpose()?,
@@ -179,7 +170,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut machine = Machine::new(&parts, &hardware, folder.path(), &payload);
     match &options.disk {
         None => machine.disk(&parts.image(), Disk::Fresh),
-        Some(file) => machine.disk(&kept_disk(&parts, file)?, Disk::Kept),
+        Some(file) => machine.disk(&parts.kept_disk(file)?, Disk::Kept),
     }
     for (n, drive) in drives.iter().enumerate() {
         machine.vfio_user(&drive.socket, options.root_ports.then_some(n));
@@ -306,85 +297,6 @@ fn outcome(
         (Ended::Exited(code), None) => {
             Err(anyhow!("the guest ended without a status ({code}); {}", machine.messages()))
         }
-    }
-}
-
-/// QEMU runs in a folder of its own.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().with_context(|| path.display().to_string())
-}
-
-/// Public keys that may log in: csdrive's own, and those of the user.
-fn keys(parts: &Parts) -> Result<String> {
-    let own = parts.key().with_extension("pub");
-    let mut keys = fs::read_to_string(&own).with_context(|| own.display().to_string())?;
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    for entry in fs::read_dir(home.join(".ssh")).into_iter().flatten().flatten() {
-        if entry.path().extension().is_some_and(|e| e == "pub")
-            && let Ok(key) = fs::read_to_string(entry.path())
-        {
-            let _ = writeln!(keys, "{}", key.trim());
-        }
-    }
-    Ok(keys)
-}
-
-/// A disk that its user keeps: a copy of the fresh one, the first time.
-fn kept_disk(parts: &Parts, file: &Path) -> Result<PathBuf> {
-    if !file.exists() {
-        let mut unfinished = file.as_os_str().to_owned();
-        unfinished.push(".unfinished");
-        let mut copy = parts.tools().command("usr/bin/qemu-img");
-        copy.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(parts.image()).arg(&unfinished);
-        let output = copy.output().context("qemu-img")?;
-        if !output.status.success() {
-            bail!("{}: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        fs::rename(unfinished, file).with_context(|| file.display().to_string())?;
-    }
-    absolute(file)
-}
-
-/// A folder of this machine, served by Debian's virtiofsd.
-struct Share {
-    server: Child,
-    socket: PathBuf,
-}
-
-impl Share {
-    fn start(parts: &Parts, shared: &Path, folder: &Path) -> Result<Self> {
-        let socket = folder.join("share");
-        let log = fs::File::create(folder.join("virtiofsd"))?;
-        let server = qemu::with_parent(&parts.tools().command("usr/libexec/virtiofsd"))
-            .arg("--socket-path")
-            .arg(&socket)
-            .arg("--shared-dir")
-            .arg(absolute(shared)?)
-            // It does what the user may do, and needs no root.
-            .args(["--sandbox", "none"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("virtiofsd")?;
-        let mut share = Self { server, socket };
-        let start = Instant::now();
-        while !share.socket.exists() {
-            let has_ended = share.server.try_wait()?.is_some();
-            if has_ended || start.elapsed() > Duration::from_secs(10) {
-                bail!("virtiofsd does not serve: {}", qemu::tail(&folder.join("virtiofsd")));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(share)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        // It ends by itself when QEMU does; if not, it is ended.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 

@@ -334,7 +334,7 @@ impl Device for Drive {
     }
 
     fn set_interrupt(&mut self, _kind: u32, number: u32, eventfd: Option<OwnedFd>) {
-        tracing::debug!(number, is_set = eventfd.is_some(), "interrupt");
+        tracing::trace!(number, is_set = eventfd.is_some(), "interrupt");
         self.lines.set(number as usize, eventfd);
     }
 

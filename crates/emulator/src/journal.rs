@@ -1,7 +1,8 @@
 //! What a served drive tells whoever looks for a fault, by `tracing`.
 //!
 //! Target `emulator::command`: at level `debug` each command that ended with an error, at `trace` every command. Target
-//! `emulator::drive`: what the client does with the device (registers, memory, interrupts), at `debug`.
+//! `emulator::drive`: what the client does with the device (registers, memory at `debug`,
+//! interrupts at `trace`).
 
 use controller::Controller;
 use nvme_spec::{CommandSet, Status, command_name};

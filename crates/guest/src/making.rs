@@ -5,16 +5,16 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use debian::{Archive, Root, System};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::initramfs;
-use super::payload::Payload;
-use super::qemu::{self, Hardware, Machine};
-use crate::report::tell;
+use crate::parts::{INIT_PATH, Made, Parts};
+use crate::payload::Payload;
+use crate::qemu::{self, Hardware, Machine};
+use crate::{Tell, initramfs, kvm};
 
 /// The Debian release of the guest; its backports have a QEMU with the vfio-user client (10.1).
 const RELEASE: &str = "trixie";
@@ -55,59 +55,8 @@ const VERSION: &str = "vm-3";
 /// Size of the guest's disk: the file is as large as what is on it.
 const DISK: &str = "8G";
 
-/// The first program of the guest's disk.
-pub(super) const INIT_PATH: &str = "usr/lib/csdrive/init";
-
-/// What a guest is made of.
-pub(super) struct Parts {
-    /// The cache folder.
-    folder: PathBuf,
-    qemu: Root,
-    tools: Root,
-    pub(super) kernel: PathBuf,
-    /// What making them took, if they were not there.
-    pub(super) made: Option<Made>,
-}
-
-/// What the first guest on a machine takes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Made {
-    pub(super) time: Duration,
-    /// Bytes of packages.
-    pub(super) fetched: u64,
-}
-
-impl Parts {
-    pub(super) fn qemu(&self) -> &Root {
-        &self.qemu
-    }
-
-    pub(super) fn tools(&self) -> &Root {
-        &self.tools
-    }
-
-    pub(super) fn initramfs(&self) -> PathBuf {
-        self.folder.join("initramfs")
-    }
-
-    /// The guest's disk, which nothing writes to.
-    pub(super) fn image(&self) -> PathBuf {
-        self.folder.join("image")
-    }
-
-    /// The private key that guests accept.
-    pub(super) fn key(&self) -> PathBuf {
-        self.folder.join("key")
-    }
-
-    /// Where it is noted whether KVM works.
-    pub(super) fn kvm_note(&self) -> PathBuf {
-        self.folder.join("kvm")
-    }
-}
-
 /// Finds the parts, or makes them.
-pub(super) fn find() -> Result<Parts> {
+pub fn find(tell: Tell) -> Result<Parts> {
     let folder = cache()?.join(VERSION);
     fs::create_dir_all(&folder).map_err(|error| no_folder(&folder, &error))?;
     // One at a time: another csdrive may be fetching.
@@ -118,7 +67,7 @@ pub(super) fn find() -> Result<Parts> {
     let mut parts = Parts { folder, qemu, tools, kernel: PathBuf::new(), made: None };
     if !complete.exists() {
         let start = Instant::now();
-        let fetched = make(&mut parts).map_err(|error| match is_full(&error) {
+        let fetched = make(&mut parts, tell).map_err(|error| match is_full(&error) {
             true => error.context(format!(
                 "{} takes 2.5 GB while it is made: free some room, or set XDG_CACHE_HOME to another folder",
                 parts.folder.display()
@@ -126,11 +75,11 @@ pub(super) fn find() -> Result<Parts> {
             false => error,
         })?;
         let made = Made { time: start.elapsed(), fetched };
-        tell!(
+        tell(format_args!(
             "csdrive: the guest's parts are made, in {:.0} s; {} MB were fetched",
             made.time.as_secs_f64(),
             fetched / 1_000_000
-        );
+        ));
         parts.made = Some(made);
         fs::write(&complete, "").with_context(|| complete.display().to_string())?;
     }
@@ -172,13 +121,13 @@ fn cache() -> Result<PathBuf> {
 }
 
 /// Makes the parts; gives how many bytes were fetched.
-fn make(parts: &mut Parts) -> Result<u64> {
+fn make(parts: &mut Parts, tell: Tell) -> Result<u64> {
     let folder = parts.folder.clone();
-    tell!(
+    tell(format_args!(
         "csdrive: the first virtual machine takes QEMU, a kernel and a guest's disk from Debian packages, in some minutes: \
          about 240 MB to fetch; 2.5 GB in {} while it is made, 1.6 GB when done",
         folder.display()
-    );
+    ));
     let archive = Archive::open(&folder.join("apt"), &[RELEASE, BACKPORTS], &["amd64"])?;
     let fetch = |what: &'static str, suite, packages: &[&str]| {
         download(&archive, what, (suite, packages), &folder.join("packages"))
@@ -196,7 +145,12 @@ fn make(parts: &mut Parts) -> Result<u64> {
     unpack("kernel", &kernel_files.iter().filter(is_kernel).cloned().collect::<Vec<_>>(), &kernel)?;
     parts.kernel = newest(&kernel.path("boot"), "vmlinuz-")?;
     let modules = newest(&kernel.path("usr/lib/modules"), "")?;
-    initramfs::write(&parts.tools.path("usr/bin/busybox"), &modules, &parts.initramfs())?;
+    initramfs::write(
+        &parts.tools.path("usr/bin/busybox"),
+        &modules,
+        INIT_PATH,
+        &parts.initramfs(),
+    )?;
     if !parts.key().exists() {
         let mut command = parts.tools.command("usr/bin/ssh-keygen");
         command.args(["-q", "-t", "ed25519", "-N", "", "-C", "csdrive", "-f"]).arg(parts.key());
@@ -211,7 +165,7 @@ fn make(parts: &mut Parts) -> Result<u64> {
     let fetched = unique.iter().map(|file| fs::metadata(file).map_or(0, |m| m.len())).sum();
     let image = folder.join("image.unfinished");
     make_image(parts, &guest, &kernel.path("usr/lib/modules"), &image)?;
-    configure(parts, &image, guest.len() as u64)?;
+    configure(parts, &image, guest.len() as u64, tell)?;
     fs::rename(&image, parts.image()).with_context(|| image.display().to_string())?;
     // What is unpacked is not needed again.
     let packed = folder.join("packages");
@@ -314,8 +268,9 @@ fn write_system(
 }
 
 /// Lets the guest run its packages' scripts.
-fn configure(parts: &Parts, image: &Path, packages: u64) -> Result<()> {
-    let folder = crate::input::temporary_folder()?;
+fn configure(parts: &Parts, image: &Path, packages: u64, tell: Tell) -> Result<()> {
+    let folder = tempfile::tempdir()
+        .context("no temporary folder: set TMPDIR to a folder that you may write")?;
     let payload = folder.path().join("payload");
     Payload { command: include_str!("configure.sh"), ..Payload::default() }
         .write(&payload)
@@ -323,7 +278,7 @@ fn configure(parts: &Parts, image: &Path, packages: u64) -> Result<()> {
     let hardware = Hardware {
         memory: "1G".to_owned(),
         cpus: 2,
-        has_kvm: qemu::kvm_works(parts, image)?,
+        has_kvm: kvm::kvm_works(parts, image, tell)?,
         ..Hardware::default()
     };
     let mut machine = Machine::new(parts, &hardware, folder.path(), &payload);

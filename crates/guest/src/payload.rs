@@ -9,26 +9,26 @@ use tar::{Builder, Header};
 
 /// What one guest is to do.
 #[derive(Default)]
-pub(super) struct Payload<'a> {
+pub struct Payload<'a> {
     /// A shell script.
-    pub(super) command: &'a str,
+    pub command: &'a str,
     /// The command talks to a terminal, which the guest then looks after.
-    pub(super) is_terminal: bool,
+    pub is_terminal: bool,
     /// Drives to wait for.
-    pub(super) drives: usize,
+    pub drives: usize,
     /// Files of the host, to be found in the folder where the command starts.
-    pub(super) files: &'a [PathBuf],
+    pub files: &'a [PathBuf],
     /// There is a network.
-    pub(super) has_network: bool,
+    pub has_network: bool,
     /// Public keys that may log in; none = nobody can.
-    pub(super) keys: &'a str,
+    pub keys: &'a str,
     /// A folder of the host is there to be mounted.
-    pub(super) has_share: bool,
+    pub has_share: bool,
 }
 
 impl Payload<'_> {
     /// Writes the archive.
-    pub(super) fn write(&self, to: &Path) -> Result<()> {
+    pub fn write(&self, to: &Path) -> Result<()> {
         let file = File::create(to).with_context(|| to.display().to_string())?;
         let mut archive = Builder::new(std::io::BufWriter::new(file));
         // A serial line has no end of input: a command that is not typed gets none.

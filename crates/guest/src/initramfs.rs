@@ -9,8 +9,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::parts::INIT_PATH;
-
 /// Modules that the disk needs.
 const MODULES: [&str; 1] = ["kernel/drivers/block/virtio_blk.ko.xz"];
 
@@ -27,8 +25,8 @@ const INIT: &str = "#!/bin/busybox sh\n\
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
-/// Writes the archive, with modules of a kernel's folder.
-pub(super) fn write(busybox: &Path, modules: &Path, to: &Path) -> Result<()> {
+/// Writes the archive, with modules of a kernel's folder; it goes on to the program `init` of the disk.
+pub(crate) fn write(busybox: &Path, modules: &Path, init: &str, to: &Path) -> Result<()> {
     let file = fs::File::create(to).with_context(|| to.display().to_string())?;
     let mut archive = Archive { out: std::io::BufWriter::new(file), at: 0, inode: 1 };
     for folder in ["bin", "modules", "dev", "root"] {
@@ -44,7 +42,7 @@ pub(super) fn write(busybox: &Path, modules: &Path, to: &Path) -> Result<()> {
         }
         archive.entry(&format!("modules/{n}.ko"), PROGRAM, &unpacked.stdout)?;
     }
-    archive.entry("init", PROGRAM, format!("{INIT}/{INIT_PATH}\n").as_bytes())?;
+    archive.entry("init", PROGRAM, format!("{INIT}/{init}\n").as_bytes())?;
     archive.entry("TRAILER!!!", 0, &[])?;
     archive.out.flush()?;
     Ok(())

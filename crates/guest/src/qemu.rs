@@ -3,17 +3,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::parts::{INIT_PATH, Parts};
-use super::payload::Payload;
-use crate::report::tell;
-
-/// How long a guest may take to start where KVM works; where it does not, QEMU hangs.
-const KVM_PATIENCE: Duration = Duration::from_secs(10);
+use crate::parts::{INIT_PATH, Parts};
 
 /// How often a running machine is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -23,22 +18,24 @@ const LOOKS_AT_KERNEL: u32 = 25;
 
 /// What a machine consists of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hardware {
+pub struct Hardware {
     /// Size as QEMU writes it.
-    pub(super) memory: String,
-    pub(super) cpus: u16,
-    pub(super) has_kvm: bool,
+    pub memory: String,
+    /// Processors.
+    pub cpus: u16,
+    /// They are this machine's own, not emulated.
+    pub has_kvm: bool,
     /// SeaBIOS instead of qboot.
-    pub(super) has_seabios: bool,
+    pub has_seabios: bool,
     /// A kernel instead of Debian's.
-    pub(super) kernel: Option<PathBuf>,
+    pub kernel: Option<PathBuf>,
     /// A first root file system instead of csdrive's.
-    pub(super) initramfs: Option<PathBuf>,
+    pub initramfs: Option<PathBuf>,
 }
 
 /// How the guest's disk is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Disk {
+pub enum Disk {
     /// What is written to it is forgotten.
     Fresh,
     /// It is under construction.
@@ -48,14 +45,14 @@ pub(super) enum Disk {
 }
 
 /// A machine that is put together.
-pub(super) struct Machine {
+pub struct Machine {
     command: Command,
     folder: PathBuf,
 }
 
 /// Why a machine is no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ended {
+pub enum Ended {
     /// QEMU ended.
     Exited(ExitStatus),
     /// Its kernel gave up.
@@ -66,7 +63,7 @@ pub(super) enum Ended {
 
 /// Why a machine is told to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reason {
+pub enum Reason {
     /// It took too long.
     TimedOut,
     /// A signal came.
@@ -75,7 +72,7 @@ pub(super) enum Reason {
 
 impl Machine {
     /// A machine whose files are in a folder.
-    pub(super) fn new(parts: &Parts, hardware: &Hardware, folder: &Path, payload: &Path) -> Self {
+    pub fn new(parts: &Parts, hardware: &Hardware, folder: &Path, payload: &Path) -> Self {
         let qemu = parts.qemu();
         let mut command = with_parent(&qemu.command("usr/bin/qemu-system-x86_64"));
         for data in ["usr/share/qemu", "usr/share/seabios"] {
@@ -112,7 +109,7 @@ impl Machine {
     }
 
     /// The guest's disk.
-    pub(super) fn disk(&mut self, file: &Path, disk: Disk) {
+    pub fn disk(&mut self, file: &Path, disk: Disk) {
         let options = match disk {
             Disk::Fresh => "format=raw,snapshot=on",
             Disk::Making => "format=raw,cache=unsafe,discard=unmap",
@@ -125,7 +122,7 @@ impl Machine {
     }
 
     /// A drive of csdrive, in a slot of its own if it is to be below a root port.
-    pub(super) fn vfio_user(&mut self, socket: &Path, slot: Option<usize>) {
+    pub fn vfio_user(&mut self, socket: &Path, slot: Option<usize>) {
         // A stalled server (a debugger, say) must not lose its guest.
         let mut device = json!({
             "driver": "vfio-user-pci",
@@ -141,7 +138,7 @@ impl Machine {
     }
 
     /// QEMU's user network, with a port of this machine for ssh.
-    pub(super) fn network(&mut self, ssh: Option<u16>) {
+    pub fn network(&mut self, ssh: Option<u16>) {
         let forward = ssh.map(|port| format!(",hostfwd=tcp:127.0.0.1:{port}-:22"));
         self.command.arg("-netdev").arg(format!("user,id=net{}", forward.unwrap_or_default()));
         // Without the file of a boot program that nobody needs.
@@ -149,35 +146,35 @@ impl Machine {
     }
 
     /// A folder of this machine, served at a socket.
-    pub(super) fn share(&mut self, socket: &Path) {
+    pub fn share(&mut self, socket: &Path) {
         self.command.arg("-chardev");
         self.command.arg(format!("socket,id=share,path={}", socket.display()));
         self.command.args(["-device", "vhost-user-fs-pci,chardev=share,tag=share"]);
     }
 
     /// Arguments of its user's.
-    pub(super) fn arguments(&mut self, arguments: &[String]) {
+    pub fn arguments(&mut self, arguments: &[String]) {
         self.command.args(arguments);
     }
 
     /// The command's output goes to this process's, its input comes from there.
-    pub(super) fn console_stdio(&mut self) {
+    pub fn console_stdio(&mut self) {
         self.command.args(["-serial", "stdio"]);
     }
 
     /// The command's output goes to a file.
-    pub(super) fn console_file(&mut self, file: &Path) {
+    pub fn console_file(&mut self, file: &Path) {
         self.command.arg("-serial").arg(format!("file:{}", file.display()));
         self.command.stdin(Stdio::null()).stdout(Stdio::null());
     }
 
     /// The command gets no input.
-    pub(super) fn no_input(&mut self) {
+    pub fn no_input(&mut self) {
         self.command.stdin(Stdio::null());
     }
 
     /// Runs the machine until it ends, or `tell` gives a reason to end it.
-    pub(super) fn run(&mut self, tell: &mut dyn FnMut() -> Option<Reason>) -> Result<Ended> {
+    pub fn run(&mut self, tell: &mut dyn FnMut() -> Option<Reason>) -> Result<Ended> {
         for port in ["status", "kernel"] {
             let file = self.folder.join(port);
             self.command.arg("-serial").arg(format!("file:{}", file.display()));
@@ -210,73 +207,29 @@ impl Machine {
     }
 
     /// The status of the command, if it ended.
-    pub(super) fn status(&self) -> Option<u8> {
+    pub fn status(&self) -> Option<u8> {
         let text = fs::read_to_string(self.folder.join("status")).unwrap_or_default();
         text.lines().last()?.trim().strip_prefix("status ")?.parse().ok()
     }
 
     /// What QEMU and the guest's kernel said last.
-    pub(super) fn messages(&self) -> String {
+    pub fn messages(&self) -> String {
         let [qemu, kernel] = ["qemu", "kernel"].map(|name| tail(&self.folder.join(name)));
         format!("QEMU said:\n{qemu}\nits kernel:\n{kernel}")
     }
 }
 
 /// The same command, which ends when this process is killed, too (setpriv is in Debian's util-linux).
-pub(super) fn with_parent(command: &Command) -> Command {
+pub(crate) fn with_parent(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
     tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
     tied
 }
 
 /// The last lines of a file.
-pub(super) fn tail(file: &Path) -> String {
+pub(crate) fn tail(file: &Path) -> String {
     let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
-}
-
-/// True if a guest starts with KVM. There are machines with a /dev/kvm on which QEMU hangs: found out once
-/// for each boot of this machine.
-pub(super) fn kvm_works(parts: &Parts, image: &Path) -> Result<bool> {
-    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => "; add your user to the group kvm",
-            _ => "",
-        };
-        tell!(
-            "csdrive: note: no KVM (/dev/kvm: {error}{remedy}): processors are emulated, some ten times slower"
-        );
-        return Ok(false);
-    }
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let note = parts.kvm_note();
-    if let Ok(text) = fs::read_to_string(&note)
-        && let Some(answer) = text.strip_prefix(boot.trim())
-    {
-        let works = answer.trim() == "works";
-        if !works {
-            tell!(
-                "csdrive: note: KVM was tried and does not work here: processors are emulated, some ten times slower"
-            );
-        }
-        return Ok(works);
-    }
-    tell!("csdrive: trying KVM, once (at most {} s)", KVM_PATIENCE.as_secs());
-    let folder = crate::input::temporary_folder()?;
-    let payload = folder.path().join("payload");
-    Payload { command: "true", ..Payload::default() }.write(&payload)?;
-    let hardware =
-        Hardware { memory: "512M".to_owned(), cpus: 1, has_kvm: true, ..Hardware::default() };
-    let mut machine = Machine::new(parts, &hardware, folder.path(), &payload);
-    machine.disk(image, Disk::Fresh);
-    machine.console_file(&folder.path().join("out"));
-    let start = Instant::now();
-    machine.run(&mut || (start.elapsed() > KVM_PATIENCE).then_some(Reason::TimedOut))?;
-    let works = machine.status() == Some(0);
-    let answer = if works { "works" } else { "does not work" };
-    tell!("csdrive: KVM {answer} here");
-    fs::write(note, format!("{} {answer}", boot.trim()))?;
-    Ok(works)
 }
