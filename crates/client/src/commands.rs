@@ -3,9 +3,10 @@
 use nvme_spec::command::{
     AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CopySourceMemory, CreateCqCdw11,
     CreateSqCdw11, DatasetCdw11, ExecuteCdw2, ExecuteCdw14, FeaturesCdw10, FormatCdw10,
-    GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11, LoadProgramCdw10,
-    MemoryCopyCdw12, MemoryRangeDescriptor, NamespaceCdw10, QueueCdw10, RangeSetCdw10,
-    RangeSetCdw11, ReadWriteCdw12, SanitizeCdw10, SelfTestCdw10, WriteZeroesCdw12,
+    GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11, LoadProgramCdw2,
+    LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor, NamespaceCdw10, QueueCdw10,
+    RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, RunTime, SanitizeCdw10, SelfTestCdw10,
+    WriteZeroesCdw12,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -245,6 +246,26 @@ pub fn memory_copy(target: u64, len: u64, sources: usize, format: u8) -> Submiss
     e
 }
 
+/// How long executions of a program that is loaded take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LoadOptions {
+    /// Where the time comes from, unless an execution says it.
+    pub run_time: RunTime,
+    /// Factor of measured times in tenths, 0 = the drive's.
+    pub scale_tenths: u16,
+}
+
+impl LoadOptions {
+    /// The same Load Program command with these options (vendor specific).
+    pub fn apply(self, mut entry: SubmissionEntry) -> SubmissionEntry {
+        let (model, declared_ns) = self.run_time.to_model();
+        let cdw2 = LoadProgramCdw2::new().with_model(model).with_scale_tenths(self.scale_tenths);
+        entry.cdw2.set(cdw2.into_bits());
+        entry.cdw3.set(declared_ns);
+        entry
+    }
+}
+
 /// Load Program: a piece of `len` bytes at `offset` of a program of `total` bytes.
 pub fn load_program(index: u16, kind: u8, total: u32, offset: u32, len: u32) -> SubmissionEntry {
     let mut e = entry(AdminOpcode::LOAD_PROGRAM.0, COMPUTE_NSID);
@@ -344,6 +365,8 @@ pub struct Execute {
     pub param2: i64,
     /// Job group, 0 = none.
     pub group: u8,
+    /// Where its run time comes from (vendor specific).
+    pub run_time: RunTime,
 }
 
 impl Execute {
@@ -358,6 +381,7 @@ impl Execute {
         e.cdw12.set(self.param2 as u32);
         e.cdw13.set((self.param2 as u64 >> 32) as u32);
         e.cdw14.set(ExecuteCdw14::new().with_group(self.group).into_bits());
+        e.cdw15.set(self.run_time.to_execute());
         e
     }
 }

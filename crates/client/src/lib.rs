@@ -43,6 +43,7 @@ mod port;
 mod queue;
 mod transport;
 
+pub use commands::LoadOptions;
 pub use direct::Direct;
 pub use drive::{
     CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, GroupOptions, Invocation,
@@ -51,6 +52,7 @@ pub use drive::{
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};
 pub use namespaces::NamespaceIds;
+pub use nvme_spec::command::RunTime;
 pub use port::Port;
 pub use queue::{CompletionQueueOptions, SubmissionQueueOptions};
 pub use transport::{Command, Data, Done, EXECUTE_PATIENCE, Lane, Submit, Ticket, TransportError};

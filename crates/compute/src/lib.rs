@@ -30,6 +30,6 @@ pub use policy::{
     Rank, UnitId,
 };
 pub use ranked::Ranked;
-pub use runtime::{CostTable, Work, WorkClass};
+pub use runtime::{CostTable, RunTimeModel, Work, WorkClass};
 pub use shares::Shares;
 pub use turns::Turns;

@@ -2,6 +2,32 @@
 
 use simtime::{Bandwidth, Duration, Frequency};
 
+/// Where the time that a job holds its unit comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum RunTimeModel {
+    /// From executed instructions and bytes touched, by a [`CostTable`]: deterministic.
+    Instructions,
+    /// The host, the program or the configuration says it.
+    Declared,
+    /// The processor time that this machine took, times a factor.
+    Measured,
+}
+
+impl RunTimeModel {
+    /// All of them, with their names in configurations and documents, by value.
+    pub const NAMES: [(&str, Self); 3] = [
+        ("instructions", Self::Instructions),
+        ("declared", Self::Declared),
+        ("measured", Self::Measured),
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+}
+
 /// Kinds of instructions that cost different numbers of cycles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the names say it")]

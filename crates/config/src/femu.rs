@@ -41,10 +41,6 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ),
     ("nr_thread", Key("compute.workers", "")),
     ("cq_poller_enabled", NoEffect(None, "")),
-    (
-        "csf_runtime_scale",
-        NoEffect(None, "run time is modelled from instructions here, not measured on the host"),
-    ),
     ("pmem_file", NoEffect(None, "data is kept in memory")),
     ("arm_server_url", NoEffect(None, "run time is modelled here, not measured remotely")),
     ("csd_program_dir", NoEffect(None, "programs are downloaded, not named as host files")),
@@ -204,6 +200,15 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             let pages = 1u64 << if power == 0 { MOST } else { power.min(MOST) };
             return loaded.set("drive.max_transfer", &format!("{}B", pages * 4096));
         }
+        // Both spellings are in CEMU's documentation.
+        "csf_runtime_scale" | "csf_runtim_scale" => {
+            loaded.set("compute.run_time_scale", value)?;
+            loaded.warnings.push(format!(
+                "{name}={value}: run times are measured on this machine, as CEMU does it, so they differ from run to \
+                 run; compute.run_time=instructions gives the same times everywhere"
+            ));
+            return loaded.set("compute.run_time", "measured");
+        }
         _ => {}
     }
     let found = PROPERTIES.iter().find(|(known, _)| *known == name);
@@ -237,6 +242,7 @@ fn names() -> Vec<&'static str> {
         "gc_thres_pcent",
         "gc_thres_pcent_high",
         "mdts",
+        "csf_runtime_scale",
         "csf_sched_option",
         "grouped_csf",
         "grouped_csf_prio",
@@ -270,6 +276,7 @@ mod tests {
         assert_eq!((c.compute.units, c.workers), (4, 4));
         assert_eq!(c.compute.policy, compute::PolicyKind::RoundRobin);
         assert_eq!(c.compute.time_slice.as_ns(), 200_000);
+        assert_eq!(c.run_time, controller::RunTimeModel::Measured);
         assert!(loaded.warnings.iter().any(|w| w.contains("csf_runtime_scale=3")));
     }
 

@@ -6,7 +6,7 @@ use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
 
 use crate::value::{
-    Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_frequency,
+    Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_factor, parse_frequency,
     parse_millicycles, parse_permille, parse_size,
 };
 
@@ -42,8 +42,6 @@ const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
     [("same-page", MultiPlaneReads::SamePage), ("independent", MultiPlaneReads::Independent)];
 const UNWRITTEN_READS: [(&str, UnwrittenReads); 2] =
     [("free", UnwrittenReads::Free), ("flash", UnwrittenReads::Flash)];
-const MODELS: [(&str, RunTimeModel); 2] =
-    [("instructions", RunTimeModel::Instructions), ("declared", RunTimeModel::Declared)];
 
 fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> Value {
     let found = choices.iter().find(|(_, v)| v == value);
@@ -227,11 +225,19 @@ pub static KEYS: &[Key] = &[
         time,
         compute.context_switch_time
     ),
-    key!(@ "compute.run_time", "Run-time model: instructions (cost table below) or declared.", "instructions, declared",
-        |c| name_of(&MODELS, &c.run_time), |c, t| choose(&MODELS, t).map(|v| c.run_time = v)),
+    key!(@ "compute.run_time", "Where the run time of a job comes from: executed instructions (the cost table below), a declared time, or this machine's processor time. A program and an execution may say otherwise.", "instructions, declared, measured",
+        |c| name_of(&RunTimeModel::NAMES, &c.run_time), |c, t| choose(&RunTimeModel::NAMES, t).map(|v| c.run_time = v)),
+    key!(@ "compute.run_time_scale", "run_time = measured: a unit takes so many times this machine's processor time.", "factor",
+        |c| Value::Factor(c.run_time_scale_permille), |c, t| parse_factor(t).map(|v| c.run_time_scale_permille = v), "run_time_scale_permille"),
+    key!(
+        "compute.run_time_samples",
+        "run_time = measured: runs of which the median counts; all but the last on copies of the ranges.",
+        count(u32, 1..=1000),
+        run_time_samples
+    ),
     key!(
         "compute.declared_time",
-        "Run time of a job that declares none, with run_time = declared.",
+        "run_time = declared: run time of a job for which neither host nor program declares one.",
         time,
         declared_time
     ),

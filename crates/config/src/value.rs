@@ -17,6 +17,8 @@ pub enum Value {
     Count(u64),
     /// Thousandths of a whole, written as a percentage.
     Permille(u32),
+    /// Thousandths, written as a number.
+    Factor(u32),
     /// Thousandths of a cycle.
     Millicycles(u64),
     /// One of a list.
@@ -41,7 +43,9 @@ impl Value {
     /// As a TOML value.
     pub fn to_toml(&self) -> String {
         match self {
-            Self::Count(_) | Self::Bool(_) | Self::Millicycles(_) => self.to_string(),
+            Self::Count(_) | Self::Bool(_) | Self::Millicycles(_) | Self::Factor(_) => {
+                self.to_string()
+            }
             Self::Text(text) => toml::Value::String(text.clone()).to_string(),
             _ => format!("\"{self}\""),
         }
@@ -57,6 +61,7 @@ impl Value {
             | Self::Count(n) => (*n).into(),
             Self::Permille(n) => (f64::from(*n) / 10.0).into(),
             Self::Millicycles(n) => (*n as f64 / 1000.0).into(),
+            Self::Factor(n) => (f64::from(*n) / 1000.0).into(),
             Self::Choice(text) => (*text).into(),
             Self::Bool(on) => (*on).into(),
             Self::Text(text) => text.as_str().into(),
@@ -87,6 +92,7 @@ impl fmt::Display for Value {
             Self::Count(n) => write!(f, "{n}"),
             Self::Permille(n) => write_thousandths(f, u64::from(*n) * 100).and(write!(f, "%")),
             Self::Millicycles(n) => write_thousandths(f, *n),
+            Self::Factor(n) => write_thousandths(f, (*n).into()),
             Self::Choice(text) => write!(f, "{text}"),
             Self::Bool(on) => write!(f, "{on}"),
             Self::Text(text) => write!(f, "{text}"),
@@ -187,6 +193,12 @@ pub(crate) fn parse_permille(text: &str) -> Result<u32, String> {
 pub(crate) fn parse_millicycles(text: &str) -> Result<u64, String> {
     let value = scaled(text, 1000).filter(|&v| v <= 10_000_000);
     value.ok_or_else(|| "not a number of cycles from 0 to 10000 in steps of 0.001".into())
+}
+
+pub(crate) fn parse_factor(text: &str) -> Result<u32, String> {
+    let value = scaled(text, 1000).filter(|&v| (1..=1_000_000).contains(&v));
+    let value = value.and_then(|v| u32::try_from(v).ok());
+    value.ok_or_else(|| "not a factor from 0.001 to 1000 in steps of 0.001".into())
 }
 
 pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {

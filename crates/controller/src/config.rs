@@ -1,6 +1,6 @@
 //! What the drive is made of.
 
-use compute::CostTable;
+use compute::{CostTable, RunTimeModel};
 use ebpf::Engine;
 use simtime::{Bandwidth, Duration};
 
@@ -14,15 +14,6 @@ pub struct LinkConfig {
     pub bandwidth: Bandwidth,
     /// Time from the last byte sent to its arrival.
     pub latency: Duration,
-}
-
-/// How long a job holds its compute unit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RunTimeModel {
-    /// Executed instructions and bytes touched, by the cost table: deterministic.
-    Instructions,
-    /// The time given with the Execute or Load command, else [`Config::declared_time`].
-    Declared,
 }
 
 /// What a namespace is.
@@ -66,8 +57,12 @@ pub struct Config {
     pub namespaces: Vec<NamespaceConfig>,
     /// Compute units and their scheduler.
     pub compute: compute::Config,
-    /// Run-time model.
+    /// Run-time model of executions and programs that name none.
     pub run_time: RunTimeModel,
+    /// Under [`RunTimeModel::Measured`], a unit takes so many thousandths of this machine's processor time.
+    pub run_time_scale_permille: u32,
+    /// Under [`RunTimeModel::Measured`], runs of which the median counts; all but the last on copies of the ranges.
+    pub run_time_samples: u32,
     /// Cost of instructions and memory on a unit.
     pub cost: CostTable,
     /// Run time of programs that declare none, under [`RunTimeModel::Declared`].
@@ -106,6 +101,8 @@ impl Default for Config {
             namespaces: Vec::new(),
             compute: compute::Config::default(),
             run_time: RunTimeModel::Instructions,
+            run_time_scale_permille: 3000,
+            run_time_samples: 1,
             cost: CostTable::default(),
             declared_time: Duration::from_us(100),
             instruction_budget: 500_000_000,
@@ -231,6 +228,9 @@ impl Config {
         }
         if self.compute.time_slice.is_zero() {
             return refuse("compute.time_slice", &0, "choose at least 1ns");
+        }
+        if !(1..=1000).contains(&self.run_time_samples) {
+            return refuse("run_time_samples", &self.run_time_samples, "choose 1 to 1000");
         }
         let max = self.transfer_bytes_max;
         if !max.is_power_of_two() || !(4096..=64 << 20).contains(&max) {

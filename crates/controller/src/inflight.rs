@@ -6,7 +6,6 @@
 //!
 //! What a command waits for is its namespace's: the table knows only [`Wait`].
 
-use compute::Work;
 use nvme_spec::{Cid, CqId, Nsid, SqId, Status};
 use records::{Stage, Stages};
 use simtime::{Duration, Instant};
@@ -130,13 +129,11 @@ pub(crate) struct Timeline {
     /// End of the last finished stage.
     mark: Instant,
     pub(crate) stages: Stages,
-    /// What the program did, for the record of its job.
-    pub(crate) work: Work,
 }
 
 impl Timeline {
     pub(crate) fn new(fetched: Instant) -> Self {
-        Self { fetched, mark: fetched, stages: Stages::default(), work: Work::default() }
+        Self { fetched, mark: fetched, stages: Stages::default() }
     }
 
     /// The job waited and ran until `at`.

@@ -63,7 +63,8 @@ pub mod limits;
 
 pub use admin::PCI_VENDOR;
 pub use command::check_entry;
-pub use config::{Config, ConfigError, LinkConfig, NamespaceConfig, NamespaceKind, RunTimeModel};
+pub use compute::RunTimeModel;
+pub use config::{Config, ConfigError, LinkConfig, NamespaceConfig, NamespaceKind};
 pub use controller::Controller;
 pub use ebpf::{Engine, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};

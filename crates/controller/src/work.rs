@@ -1,6 +1,6 @@
 //! What the controller asks of its shell: interrupts to raise and programs to run.
 
-use ebpf::{Invocation, Outcome, Program, Worker};
+use ebpf::{CpuTime, Invocation, Outcome, Program, Worker};
 
 use crate::namespace::programs::ProgramLease;
 
@@ -27,6 +27,8 @@ pub struct WorkItem {
     pub(crate) job: u64,
     pub(crate) program: Program,
     pub(crate) invocation: Invocation,
+    /// Runs that are measured, 0 = none.
+    pub(crate) samples: u32,
     pub(crate) lease: ProgramLease,
 }
 
@@ -35,6 +37,7 @@ pub struct WorkItem {
 pub struct WorkDone {
     pub(crate) job: u64,
     pub(crate) outcome: Outcome,
+    pub(crate) cpu_time: CpuTime,
     #[expect(dead_code, reason = "keeps the program in use until the controller has the result")]
     pub(crate) lease: ProgramLease,
 }
@@ -42,7 +45,11 @@ pub struct WorkDone {
 impl WorkItem {
     /// Runs the program to its end, or to the end of its instruction budget.
     pub fn run(self, worker: &mut Worker) -> WorkDone {
-        let outcome = self.program.execute(worker, &self.invocation);
-        WorkDone { job: self.job, outcome, lease: self.lease }
+        let Self { program, invocation, .. } = &self;
+        let (outcome, cpu_time) = match self.samples {
+            0 => (program.execute(worker, invocation), CpuTime::default()),
+            samples => program.measure(worker, invocation, samples),
+        };
+        WorkDone { job: self.job, outcome, cpu_time, lease: self.lease }
     }
 }

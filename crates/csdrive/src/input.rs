@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use client::RunTime;
 
 use config::{parse_duration, parse_integer, parse_size};
 
@@ -37,6 +38,24 @@ impl Parameters {
 pub(crate) fn deadline_us(text: &str) -> Result<u32, String> {
     // No time that is taken is longer than an hour.
     parse_duration(text).map(|ns| ns.div_ceil(1000) as u32)
+}
+
+/// Where a run time comes from: a model by name, or a time to declare.
+pub(crate) fn parse_run_time(text: &str) -> Result<RunTime, String> {
+    match text {
+        "declared" => Ok(RunTime::Declared(0)),
+        "instructions" => Ok(RunTime::Instructions),
+        "measured" => Ok(RunTime::Measured),
+        time => {
+            let ns = parse_duration(time).map_err(|_| {
+                "choose instructions, measured, declared, or a time with a unit, as 50us".to_owned()
+            })?;
+            let ns = u32::try_from(ns)
+                .ok()
+                .filter(|ns| RunTime::of_execute(*ns) == Some(RunTime::Declared(*ns)));
+            ns.map(RunTime::Declared).ok_or_else(|| "choose a time from 1ns to 4.29s".to_owned())
+        }
+    }
 }
 
 /// In place of a file: standard input or standard output.

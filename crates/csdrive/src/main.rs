@@ -15,6 +15,7 @@ mod log;
 mod manual;
 mod report;
 mod run;
+mod run_times;
 mod serve;
 mod timeline;
 mod vm;

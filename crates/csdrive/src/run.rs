@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use client::{CommandFailed, DriveError, Invocation};
+use client::{CommandFailed, DriveError, Invocation, RunTime};
 use controller::{Config, Statistics};
 use ebpf::Engine;
 use nvme_spec::Status;
@@ -12,9 +12,12 @@ use records::{CommandRecord, Records, Stages};
 use serde_json::{Value, json};
 use simulator::Session;
 
-use crate::input::{Parameters, check_standard_input, is_standard, read_at_most, write_all};
+use crate::input::{
+    Parameters, check_standard_input, is_standard, parse_run_time, read_at_most, write_all,
+};
 use crate::jobs::{self, Jobs};
 use crate::report::{say, tell};
+use crate::run_times::{self, Compared, RunTimeReport};
 use crate::timeline::Timeline;
 use crate::{Outcome, compile, report, usage};
 use config::parse_size;
@@ -43,6 +46,10 @@ pub(crate) struct Arguments {
     output_size: Option<u64>,
     #[command(flatten)]
     parameters: Parameters,
+    /// Where the run time comes from: instructions, measured, declared, or a time to declare, as 50us; several, separated by
+    /// commas, are compared
+    #[arg(long, value_name = "HOW,...", value_delimiter = ',', value_parser = parse_run_time)]
+    run_time: Vec<RunTime>,
     #[command(flatten)]
     many: jobs::Options,
     #[command(flatten)]
@@ -85,6 +92,8 @@ struct Report {
     trace_hash: u64,
     error: Option<String>,
     program_output: String,
+    /// Where the time of the program came from.
+    run_time: Option<RunTimeReport>,
     /// What became of each job, if there are several.
     jobs: Option<jobs::Ended>,
 }
@@ -114,7 +123,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     config.engine = arguments.engine.unwrap_or(config.engine);
     let prepared = usage(prepare(arguments, &config))?;
-    let (report, files) = execute(arguments, config, &prepared)?;
+    if arguments.run_time.len() > 1 {
+        return compare(arguments, &config, &prepared);
+    }
+    let run_time = arguments.run_time.first().copied().unwrap_or_default();
+    let (report, files) = execute(arguments, config, &prepared, run_time)?;
     if arguments.json {
         say!("{:#}", report.to_json());
     } else if arguments.writes_to_standard_output() {
@@ -128,6 +141,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     // After the report: a file that cannot be written does not take the result with it.
     usage(files.write(arguments))?;
     Ok(if report.status.is_success() { Outcome::Success } else { Outcome::ErrorStatus })
+}
+
+/// Runs the program on a fresh drive for each of several models.
+fn compare(arguments: &Arguments, config: &Config, prepared: &Prepared) -> Result<Outcome> {
+    let mut compared = Vec::new();
+    for &said in &arguments.run_time {
+        let (report, _) = execute(arguments, config.clone(), prepared, said)?;
+        if let Some(error) = &report.error {
+            tell!("csdrive: {}: {error}", report.status.name());
+        }
+        let Report { status, result, total_ns, run_time, .. } = report;
+        compared.push(Compared { said, status, result, total_ns, run_time });
+    }
+    if arguments.json {
+        say!("{:#}", run_times::to_json(&compared));
+    } else {
+        say!("{}", run_times::render(&compared));
+    }
+    let is_success = compared.iter().all(|run| run.status.is_success());
+    Ok(if is_success { Outcome::Success } else { Outcome::ErrorStatus })
 }
 
 /// Everything the run needs, checked before a drive is built.
@@ -165,6 +198,13 @@ impl Arguments {
 }
 
 fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
+    if arguments.run_time.len() > 1
+        && (arguments.many.jobs.is_some() || arguments.output_files().next().is_some())
+    {
+        anyhow::bail!(
+            "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace and --jobs, or give one"
+        );
+    }
     if !config.flash.keep_data {
         anyhow::bail!(
             "flash.keep_data = false: a program needs its input's contents; set it to true"
@@ -272,7 +312,12 @@ impl Files {
     }
 }
 
-fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result<(Report, Files)> {
+fn execute(
+    arguments: &Arguments,
+    config: Config,
+    prepared: &Prepared,
+    run_time: RunTime,
+) -> Result<(Report, Files)> {
     let entries = jobs::queue_entries(prepared.jobs.as_ref());
     let mut session = usage(simulator::open(config, 0, entries).map_err(Into::into))?;
     session.transport.driver.port.drive.set_recording(true);
@@ -287,7 +332,7 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
     let setup = collect(&mut session, &mut records);
     let before = session.transport.driver.port.drive.statistics();
     let start = session.transport.driver.port.now();
-    let invocation = invocation(arguments, prepared, set);
+    let invocation = Invocation { run_time, ..invocation(arguments, prepared, set) };
     let done = copy_inputs(&mut session, prepared).and_then(|()| match &prepared.jobs {
         None => session.execute(&invocation).map(|result| (Some(result), None)),
         Some(jobs) => {
@@ -317,6 +362,7 @@ fn execute(arguments: &Arguments, config: Config, prepared: &Prepared) -> Result
         trace_hash: after.trace_hash,
         error: None,
         program_output: String::from_utf8_lossy(&session.program_trace()?).into_owned(),
+        run_time: RunTimeReport::of(&records.jobs),
         jobs: None,
     };
     match done {
@@ -396,6 +442,7 @@ impl Report {
             trace_hash: session.transport.driver.port.drive.statistics().trace_hash,
             error: Some(failed.detail.clone().unwrap_or_else(|| failed.command.to_owned())),
             program_output: String::new(),
+            run_time: None,
             jobs: None,
         }
     }
@@ -427,8 +474,10 @@ impl Report {
             "error": self.error,
             "program_output": self.program_output,
         });
-        if let Some(jobs) = &self.jobs {
-            document["jobs"] = jobs.to_json();
+        match (&self.jobs, &self.run_time) {
+            (Some(jobs), _) => document["jobs"] = jobs.to_json(),
+            (None, Some(run_time)) => document["run_time"] = run_time.to_json(),
+            (None, None) => {}
         }
         document
     }
@@ -443,6 +492,10 @@ impl Report {
             line(format!("result        {} (0x{result:x})", result as i64));
         }
         line(format!("instructions  {}", report::grouped(self.instructions)));
+        let run_time = self.run_time.as_ref().map(RunTimeReport::render).unwrap_or_default();
+        if self.jobs.is_none() && !run_time.is_empty() {
+            line(format!("run time      from {run_time}; it differs from run to run"));
+        }
         if !self.program_output.is_empty() {
             line(format!(
                 "printed       {}",

@@ -588,3 +588,45 @@ fn levels_of_the_log_are_checked() {
     let text = String::from_utf8_lossy(&wrong.stderr);
     assert!(text.contains("CSDRIVE_LOG=\"a=b\": not levels; give off, error"), "{text}");
 }
+
+/// Each model says what it is told to, and only the measured one depends on the machine.
+#[test]
+fn run_times_come_from_where_they_are_said_to() {
+    let files = Files::new();
+    let input = files.put("in", &[7; 200_000]);
+    let of = |arguments: &[&str]| {
+        let common = ["--input", &input, "--output-size", "2048"];
+        run("histogram.bpf.o", &[&common[..], arguments].concat())
+    };
+    let counted = of(&["--run-time", "instructions"]);
+    assert_eq!(counted["run_time"]["model"], "instructions");
+    assert_eq!(counted["run_time"]["ns"], counted["time_ns"]["compute"]);
+    assert_eq!(of(&["--run-time", "50us"])["time_ns"]["compute"], 50_000);
+    assert_eq!(of(&["--run-time", "declared"])["time_ns"]["compute"], 100_000);
+
+    // Ours and FEMU's names: the time is exactly the median times the scale, rounded up.
+    let ours = ["--set", "compute.run_time=measured", "--set", "compute.run_time_scale=2.5"];
+    let samples = ["--set", "compute.run_time_samples=5"];
+    for (arguments, samples, scale) in [
+        ([&ours[..], &samples[..]].concat(), 5, 2500),
+        (vec!["--femu", "csf_runtime_scale=6"], 1, 6000),
+        (vec!["--run-time", "measured"], 1, 3000),
+    ] {
+        let measured = of(&arguments);
+        let time = &measured["run_time"];
+        assert_eq!((&time["model"], &time["deterministic"]), (&"measured".into(), &false.into()));
+        let of = |key: &str| time["processor_time"][key].as_u64().expect(key);
+        assert_eq!(of("samples"), samples);
+        assert!(0 < of("least_ns") && of("least_ns") <= of("median_ns"));
+        assert!(of("median_ns") <= of("most_ns"));
+        let expected = (of("median_ns") * scale).div_ceil(1000);
+        assert_eq!(time["ns"], expected, "{arguments:?}");
+        assert_eq!(measured["result"], counted["result"]);
+        assert_eq!(measured["instructions"], counted["instructions"]);
+    }
+
+    let compared = of(&["--run-time", "instructions,measured,50us"]);
+    let models: Vec<_> =
+        compared["runs"].as_array().unwrap().iter().map(|run| &run["run_time"]["model"]).collect();
+    assert_eq!(models, ["instructions", "measured", "declared"]);
+}

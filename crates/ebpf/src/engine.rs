@@ -12,6 +12,7 @@ use crate::fault::FaultKind;
 use crate::flow::{Flow, Tally};
 use crate::interpreter::{self, State};
 use crate::jit::{self, Guard};
+use crate::measure;
 use crate::memory::Window;
 use crate::native::Native;
 use crate::run::Run;
@@ -156,6 +157,8 @@ impl Compiled {
 pub struct Worker {
     engine: Engine,
     pub(crate) window: Option<Window>,
+    /// While runs are measured: the processor time of the last.
+    pub(crate) cpu_time: Option<Duration>,
 }
 
 impl Worker {
@@ -202,7 +205,22 @@ impl Worker {
         run: &mut Run<'_>,
         state: State,
     ) -> (Result<u64, (usize, FaultKind)>, Tally, Engine) {
-        if let Some((engine, native)) = self.choose(code, compiled, run) {
+        // Compiles first, if it must.
+        let chosen = self.choose(code, compiled, run);
+        let start = self.cpu_time.map(|_| measure::thread_time());
+        let ended = self.run_chosen(chosen, (code, compiled), run, state);
+        self.cpu_time = start.map(|start| measure::thread_time().saturating_sub(start));
+        ended
+    }
+
+    fn run_chosen(
+        &self,
+        chosen: Option<(Engine, &Native)>,
+        (code, compiled): (&Code, &Compiled),
+        run: &mut Run<'_>,
+        state: State,
+    ) -> (Result<u64, (usize, FaultKind)>, Tally, Engine) {
+        if let Some((engine, native)) = chosen {
             let ended = native.run((code, compiled.flow(code)), run, &state);
             let (result, tally) = ended.unwrap_or_else(|error| {
                 let failed = FaultKind::Host(error.to_string());

@@ -256,6 +256,7 @@ impl<T: Submit> State<T> {
             param2: request.param2,
             data: request.data.as_bytes().to_vec(),
             group: request.group,
+            run_time: client::RunTime::Unsaid,
         };
         if self.running == RUNNING_MAX {
             let why = format!("{RUNNING_MAX} programs run already: wait for one to end");

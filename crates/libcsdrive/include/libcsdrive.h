@@ -39,18 +39,28 @@ typedef struct csdrive_range {
     uint32_t reserved;
 } csdrive_range;
 
+/* Values of csdrive_execution.run_time. */
+enum {
+    CSDRIVE_RUN_TIME_DEFAULT = 0,      /* as the program or else the drive says */
+    CSDRIVE_RUN_TIME_DECLARED = 1,     /* run_time_ns */
+    CSDRIVE_RUN_TIME_INSTRUCTIONS = 2, /* from executed instructions and bytes touched */
+    CSDRIVE_RUN_TIME_MEASURED = 3      /* processor time of the drive's host, times a factor */
+};
+
 /* One execution of a program. All zeroes, but for what is needed. */
 typedef struct csdrive_execution {
     uint16_t program;             /* program index */
     uint16_t range_set;           /* identifier of a range set, or 0 */
     uint16_t range_count;         /* number of ranges given here, if there is no set */
     uint8_t group;                /* identifier of a job group, or 0 */
-    uint8_t reserved;
+    uint8_t run_time;             /* where the modelled run time comes from: CSDRIVE_RUN_TIME_... */
     const csdrive_range *ranges;  /* mr_addr[0], mr_addr[1], ... of the program */
     int64_t param1;               /* cparam1 of the program */
     int64_t param2;               /* cparam2 */
     const void *data;             /* data_buffer of the program, or NULL */
     size_t data_length;           /* its bytes */
+    uint32_t run_time_ns;         /* CSDRIVE_RUN_TIME_DECLARED: nanoseconds, at most 4294967279; 0 = as the program or drive has it */
+    uint32_t reserved;
 } csdrive_execution;
 
 /* An execution that has ended. */

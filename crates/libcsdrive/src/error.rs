@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Null(&'static str),
     /// Flags that mean nothing.
     Flags(u32),
+    /// A number that names no run-time model.
+    RunTime(u8),
     Drive(DriveError),
 }
 
@@ -28,7 +30,7 @@ impl Failure {
     fn number(&self) -> c_int {
         let of_system = |cause: &io::Error| -cause.raw_os_error().unwrap_or(libc::EIO);
         match self {
-            Self::Null(_) | Self::Flags(_) => -libc::EINVAL,
+            Self::Null(_) | Self::Flags(_) | Self::RunTime(_) => -libc::EINVAL,
             Self::Drive(DriveError::Program(error)) => match error {
                 bpf_clang::Error::NoClang { .. } => -libc::ENOPKG,
                 bpf_clang::Error::Rejected { .. } => -libc::EINVAL,
@@ -61,6 +63,9 @@ impl Failure {
         match self {
             Self::Null(what) => format!("{what} is NULL"),
             Self::Flags(flags) => format!("flags {flags:#x}: there is CSDRIVE_POLLED (1)"),
+            Self::RunTime(value) => {
+                format!("execution.run_time {value}: give one of CSDRIVE_RUN_TIME_... (0 to 3)")
+            }
             Self::Drive(error) => error.to_string(),
         }
     }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use client::Invocation;
+use client::{Invocation, RunTime};
 
 use crate::error::{Failure, status_number};
 
@@ -38,12 +38,14 @@ pub struct Execution {
     pub range_set: u16,
     pub range_count: u16,
     pub group: u8,
-    pub reserved: u8,
+    pub run_time: u8,
     pub ranges: *const Range,
     pub param1: i64,
     pub param2: i64,
     pub data: *const c_void,
     pub data_length: usize,
+    pub run_time_ns: u32,
+    pub reserved: u32,
 }
 
 /// `csdrive_done`.
@@ -148,6 +150,8 @@ pub(crate) unsafe fn invocation(execution: *const Execution) -> Result<Invocatio
             param2: of.param2,
             data: data.to_vec(),
             group: of.group,
+            run_time: RunTime::of_model(of.run_time, of.run_time_ns)
+                .ok_or(Failure::RunTime(of.run_time))?,
         })
     }
 }

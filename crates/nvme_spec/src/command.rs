@@ -5,8 +5,10 @@ mod admin;
 mod memory;
 mod nvm;
 mod program;
+mod run_time;
 
 pub use admin::*;
 pub use memory::*;
 pub use nvm::*;
 pub use program::*;
+pub use run_time::*;

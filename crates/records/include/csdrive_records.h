@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define CSDRIVE_RECORDS_VERSION 1
+#define CSDRIVE_RECORDS_VERSION 2
 
 /* Stages of a command: indices of stages_ns. */
 #define CSDRIVE_STAGE_FLASH_READ 0
@@ -53,7 +53,7 @@ struct csdrive_command_record {
 };
 
 #define CSDRIVE_JOB_RECORD_KIND 2
-#define CSDRIVE_JOB_RECORD_BYTES 128
+#define CSDRIVE_JOB_RECORD_BYTES 160
 
 /* A finished job: one execution of a program. */
 struct csdrive_job_record {
@@ -71,10 +71,20 @@ struct csdrive_job_record {
     uint64_t instructions[9];
     /* Bytes loaded and stored. */
     uint64_t bytes;
+    /* Processor time of this machine, the median of the samples; 0 unless it was measured. */
+    uint64_t cpu_ns;
+    /* The shortest sample. */
+    uint64_t cpu_least_ns;
+    /* The longest sample. */
+    uint64_t cpu_most_ns;
     /* Group. */
     uint32_t group;
     /* Program index. */
     uint32_t program;
+    /* Where the run time comes from: 0 instructions, 1 declared, 2 measured. */
+    uint32_t model;
+    /* Runs that were measured. */
+    uint32_t samples;
 };
 
 #define CSDRIVE_UNIT_RECORD_KIND 3

@@ -7,7 +7,7 @@ numpy.frombuffer(data, numpy.dtype(CommandRecord)) reads many at once.
 
 import ctypes
 
-VERSION = 1
+VERSION = 2
 
 # Stages of a command: indices of stages_ns.
 STAGES = ["flash_read", "copy", "queue", "compute", "flash_write", "transfer", "command"]
@@ -54,7 +54,7 @@ class JobRecord(ctypes.LittleEndianStructure):
     """A finished job: one execution of a program."""
 
     KIND = 2
-    BYTES = 128
+    BYTES = 160
     _pack_ = 1
     _fields_ = [
         # The Execute command.
@@ -71,10 +71,20 @@ class JobRecord(ctypes.LittleEndianStructure):
         ("instructions", ctypes.c_uint64 * 9),
         # Bytes loaded and stored.
         ("bytes", ctypes.c_uint64),
+        # Processor time of this machine, the median of the samples; 0 unless it was measured.
+        ("cpu_ns", ctypes.c_uint64),
+        # The shortest sample.
+        ("cpu_least_ns", ctypes.c_uint64),
+        # The longest sample.
+        ("cpu_most_ns", ctypes.c_uint64),
         # Group.
         ("group", ctypes.c_uint32),
         # Program index.
         ("program", ctypes.c_uint32),
+        # Where the run time comes from: 0 instructions, 1 declared, 2 measured.
+        ("model", ctypes.c_uint32),
+        # Runs that were measured.
+        ("samples", ctypes.c_uint32),
     ]
 
 

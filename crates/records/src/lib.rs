@@ -30,7 +30,7 @@ pub use stage::{Stage, Stages};
 pub use views::{c_header, python_module};
 
 /// Version of all layouts together.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Parts of [`CommandRecord::stages_ns`].
 pub const STAGES: usize = Stage::ALL.len();
@@ -83,10 +83,20 @@ records! {
         instructions: [u64; INSTRUCTION_CLASSES],
         /// Bytes loaded and stored.
         bytes: u64,
+        /// Processor time of this machine, the median of the samples; 0 unless it was measured.
+        cpu_ns: u64,
+        /// The shortest sample.
+        cpu_least_ns: u64,
+        /// The longest sample.
+        cpu_most_ns: u64,
         /// Group.
         group: u32,
         /// Program index.
         program: u32,
+        /// Where the run time comes from: 0 instructions, 1 declared, 2 measured.
+        model: u32,
+        /// Runs that were measured.
+        samples: u32,
     }
 
     /// A stay of a job on a compute unit.

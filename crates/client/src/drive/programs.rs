@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use nvme_spec::command::{ExecuteCdw14, MemoryRangeDescriptor, program_type};
+use nvme_spec::command::{ExecuteCdw14, MemoryRangeDescriptor, RunTime, program_type};
 use nvme_spec::{
     ProgramDescriptor, ProgramListHeader, RangeSetEntry, RangeSetsHeader, Status, lid,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Drive, DriveError, DriveResult};
-use crate::commands::{self, Execute};
+use crate::commands::{self, Execute, LoadOptions};
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket};
 
 /// What is at a program index.
@@ -62,6 +62,8 @@ pub struct Invocation {
     pub data: Vec<u8>,
     /// Job group, 0 = none.
     pub group: u8,
+    /// Where the modelled run time comes from; unless it is said, as the program or else the drive has it.
+    pub run_time: RunTime,
 }
 
 /// Bytes of a memory range descriptor in log page 84h.
@@ -76,6 +78,19 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses it; the detail says why.
     pub fn download_program(&mut self, index: u16, object: &[u8]) -> DriveResult<()> {
+        self.download_program_with(index, object, LoadOptions::default())
+    }
+
+    /// As [`Self::download_program`], and says where the run time of its executions comes from.
+    ///
+    /// # Errors
+    /// If the drive refuses it; the detail says why.
+    pub fn download_program_with(
+        &mut self,
+        index: u16,
+        object: &[u8],
+        options: LoadOptions,
+    ) -> DriveResult<()> {
         let total = u32::try_from(object.len())
             .map_err(|_| DriveError::TooMuch(format!("a program of {} bytes", object.len())))?;
         if object.is_empty() {
@@ -85,13 +100,8 @@ impl<T: Submit> Drive<T> {
         // Pieces are whole dwords, but for the last.
         for piece in object.chunks(self.geometry.transfer_bytes_max as usize) {
             let kind = program_type::EBPF;
-            let entry = self.of_programs(commands::load_program(
-                index,
-                kind,
-                total,
-                offset,
-                piece.len() as u32,
-            ));
+            let load = commands::load_program(index, kind, total, offset, piece.len() as u32);
+            let entry = self.of_programs(options.apply(load));
             let data = Data::ToDrive(piece.to_vec());
             let sent = self.run(LOAD, Lane::Admin, entry, data);
             self.with_detail(sent)?;
@@ -243,6 +253,7 @@ impl<T: Submit> Drive<T> {
             param1: invocation.param1,
             param2: invocation.param2,
             group: invocation.group,
+            run_time: invocation.run_time,
         }
         .entry();
         // The kernel's passthrough has no place for dword 4: this drive takes dword 14, too.

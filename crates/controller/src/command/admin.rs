@@ -3,8 +3,8 @@
 use nvme_spec::command::{
     AbortCdw10, ActivationCdw10, CreateCqCdw11, CreateSqCdw11, FeaturesCdw10, FormatCdw10,
     GetLogCdw10, GetLogCdw14, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11,
-    LoadProgramCdw10, NamespaceCdw10, NamespaceManagementCdw11, QueueCdw10, RangeSetCdw10,
-    RangeSetCdw11, SanitizeCdw10, SelfTestCdw10,
+    LoadProgramCdw2, LoadProgramCdw10, NamespaceCdw10, NamespaceManagementCdw11, QueueCdw10,
+    RangeSetCdw10, RangeSetCdw11, RunTime, SanitizeCdw10, SelfTestCdw10,
 };
 use nvme_spec::{
     AdminOpcode, Cid, CommandSet, CqId, Nsid, PAGE_SIZE, SqId, Status, SubmissionEntry,
@@ -94,8 +94,10 @@ pub(crate) struct LoadProgram {
     pub(crate) program_bytes: u32,
     pub(crate) offset: u32,
     pub(crate) len: u32,
-    /// Vendor: declared run time, from dword 3.
-    pub(crate) declared_ns: u32,
+    /// Vendor: how the run time of its executions is found, from dwords 2 and 3.
+    pub(crate) run_time: RunTime,
+    /// Vendor: factor of measured times in tenths, from dword 2; 0 = the drive's.
+    pub(crate) scale_tenths: u16,
 }
 
 /// What a Job Group Management command does.
@@ -255,7 +257,7 @@ impl AdminCommand {
                 };
                 Ok(Self::SelfTest { nsid, test })
             }
-            AdminOpcode::LOAD_PROGRAM => Ok(Self::Programs { nsid, action: decode_load(entry) }),
+            AdminOpcode::LOAD_PROGRAM => Ok(Self::Programs { nsid, action: decode_load(entry)? }),
             AdminOpcode::PROGRAM_ACTIVATION
             | AdminOpcode::MEMORY_RANGE_SET
             | AdminOpcode::JOB_GROUP => {
@@ -346,12 +348,14 @@ fn decode_get_log(entry: &SubmissionEntry) -> Result<AdminCommand, Status> {
     }))
 }
 
-fn decode_load(entry: &SubmissionEntry) -> ProgramAction {
+fn decode_load(entry: &SubmissionEntry) -> Result<ProgramAction, Status> {
     let cdw10 = LoadProgramCdw10::from_bits(entry.cdw10.get());
     if cdw10.sel() {
-        return ProgramAction::Unload { program_index: cdw10.pind() };
+        return Ok(ProgramAction::Unload { program_index: cdw10.pind() });
     }
-    ProgramAction::Load(LoadProgram {
+    let cdw2 = LoadProgramCdw2::from_bits(entry.cdw2.get());
+    let run_time = RunTime::of_model(cdw2.model(), entry.cdw3.get());
+    Ok(ProgramAction::Load(LoadProgram {
         program_index: cdw10.pind(),
         program_type: cdw10.ptype(),
         identifier_type: cdw10.pit(),
@@ -359,8 +363,9 @@ fn decode_load(entry: &SubmissionEntry) -> ProgramAction {
         program_bytes: entry.cdw11.get(),
         offset: entry.cdw15.get(),
         len: entry.cdw14.get(),
-        declared_ns: entry.cdw3.get(),
-    })
+        run_time: run_time.ok_or(Status::INVALID_FIELD.with_dnr())?,
+        scale_tenths: cdw2.scale_tenths(),
+    }))
 }
 
 fn decode_program_action(entry: &SubmissionEntry) -> Result<ProgramAction, Status> {

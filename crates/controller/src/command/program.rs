@@ -1,6 +1,6 @@
 //! Computational Programs I/O commands.
 
-use nvme_spec::command::{ExecuteCdw2, ExecuteCdw14, MemoryRangeDescriptor};
+use nvme_spec::command::{ExecuteCdw2, ExecuteCdw14, MemoryRangeDescriptor, RunTime};
 use nvme_spec::{ProgramOpcode, Status, SubmissionEntry};
 
 use crate::limits::RANGES_PER_SET_MAX;
@@ -19,8 +19,8 @@ pub(crate) struct ExecuteProgram {
     pub(crate) param2: u64,
     /// Vendor: job group, from dword 14; 0 = none.
     pub(crate) group: u8,
-    /// Vendor: declared run time, from dword 15.
-    pub(crate) declared_ns: u32,
+    /// Vendor: how its run time is found, from dword 15.
+    pub(crate) run_time: RunTime,
 }
 
 /// A command of the Computational Programs command set.
@@ -61,7 +61,8 @@ impl ProgramCommand {
             param1: entry.cdw10_11(),
             param2: entry.cdw12_13(),
             group: cdw14.group(),
-            declared_ns: entry.cdw15.get(),
+            run_time: RunTime::of_execute(entry.cdw15.get())
+                .ok_or(Status::INVALID_FIELD.with_dnr())?,
         }))
     }
 }

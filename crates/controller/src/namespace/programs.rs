@@ -5,15 +5,17 @@
 
 pub(crate) mod execute;
 pub(crate) mod manage;
+pub(crate) mod run_time;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use compute::GroupId;
-use ebpf::{Program, Range};
+use compute::{GroupId, Work};
+use ebpf::{CpuTime, Program, Range};
 use nvme_spec::command::program_type;
 use nvme_spec::{Nsid, Status};
+use run_time::{CostSource, ProgramRunTime};
 use simtime::Duration;
 
 use crate::command::{ExecuteProgram, LoadProgram};
@@ -33,7 +35,7 @@ pub(crate) enum LoadedProgram {
 #[derive(Clone, Debug)]
 pub(crate) struct ProgramLease {
     pub(super) program: LoadedProgram,
-    pub(super) declared: Option<Duration>,
+    pub(super) run_time: ProgramRunTime,
     #[expect(dead_code, reason = "counted, not read")]
     in_use: Arc<()>,
 }
@@ -45,7 +47,7 @@ pub(crate) struct ProgramSlot {
     pub(crate) identifier_type: u8,
     pub(crate) identifier: u64,
     pub(crate) active: bool,
-    declared: Option<Duration>,
+    run_time: ProgramRunTime,
     total: u32,
     bytes: Vec<u8>,
     program: Option<LoadedProgram>,
@@ -79,8 +81,11 @@ pub(crate) struct RunningJob {
     pub(crate) group: GroupId,
     /// The program's index.
     pub(crate) program: u16,
-    /// Declared run time of a program that also runs.
-    pub(crate) declared: Option<Duration>,
+    pub(crate) cost: CostSource,
+    /// What it did, once it ran.
+    pub(crate) work: Work,
+    /// The processor time of that, if it is measured.
+    pub(crate) cpu_time: CpuTime,
     /// What the program did, once it ran.
     pub(crate) outcome: Option<ebpf::Outcome>,
     /// Stops the program, wherever it runs, when nobody waits for it any more.
@@ -169,7 +174,7 @@ impl ProgramsNamespace {
             identifier_type: load.identifier_type,
             identifier: load.identifier,
             active: false,
-            declared: declared(load.declared_ns),
+            run_time: ProgramRunTime { run_time: load.run_time, scale_tenths: load.scale_tenths },
             total: load.program_bytes,
             bytes: Vec::new(),
             program: None,
@@ -265,7 +270,7 @@ impl ProgramsNamespace {
         match &slot.program {
             Some(program) if slot.active => Ok(ProgramLease {
                 program: program.clone(),
-                declared: slot.declared,
+                run_time: slot.run_time,
                 in_use: Arc::clone(&slot.in_use),
             }),
             _ => Err(Status::PROGRAM_NOT_ACTIVATED.with_dnr()),
@@ -290,9 +295,4 @@ impl ProgramsNamespace {
         self.sets.remove(&id);
         Ok(())
     }
-}
-
-/// A declared time of the wire: 0 = none.
-pub(super) fn declared(ns: u32) -> Option<Duration> {
-    (ns != 0).then(|| Duration::from_ns(ns.into()))
 }

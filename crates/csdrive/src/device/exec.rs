@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use client::{Drive, DriveResult, Invocation};
+use client::{Drive, DriveResult, Invocation, RunTime};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Target;
-use crate::input::{Parameters, parse_range};
+use crate::input::{Parameters, parse_range, parse_run_time};
 use crate::report::{say, tell};
 use crate::{Outcome, usage};
 
@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Job group
     #[arg(short, long, value_name = "ID", default_value_t = 0)]
     group: u8,
+    /// Where its run time comes from: instructions, measured, declared, or a time to declare, as 50us
+    #[arg(long, value_name = "HOW", value_parser = parse_run_time)]
+    run_time: Option<RunTime>,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -57,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         param2: arguments.parameters.param2,
         data,
         group: arguments.group,
+        run_time: arguments.run_time.unwrap_or_default(),
     };
     let Arguments { count, depth, .. } = *arguments;
     target.perform(

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use client::{ProgramInfo, ProgramState};
+use client::{LoadOptions, ProgramInfo, ProgramState, RunTime};
 use serde_json::{Value, json};
 
 use super::Target;
+use crate::input::parse_run_time;
 use crate::report::say;
 use crate::{Outcome, compile, usage};
 
@@ -22,6 +23,12 @@ pub(crate) enum Command {
         /// Entry function, if the object has several
         #[arg(long, value_name = "NAME")]
         function: Option<String>,
+        /// Where the run time of its executions comes from: instructions, measured, declared, or a time to declare, as 50us
+        #[arg(long, value_name = "HOW", value_parser = parse_run_time)]
+        run_time: Option<RunTime>,
+        /// Measured times are multiplied by this, in tenths: 3 or 2.5
+        #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
+        scale: Option<u16>,
         /// Do not activate it
         #[arg(long)]
         inactive: bool,
@@ -52,12 +59,16 @@ pub(crate) struct At {
 
 pub(crate) fn run(command: &Command) -> Result<Outcome> {
     match command {
-        Command::Load { program, index, function, inactive, target } => {
+        Command::Load { program, index, function, run_time, scale, inactive, target } => {
+            let options = LoadOptions {
+                run_time: run_time.unwrap_or_default(),
+                scale_tenths: scale.unwrap_or_default(),
+            };
             let object = usage(compile::program(program, function.as_deref()))?;
             target.perform(
-                |drive| match inactive {
-                    true => drive.download_program(*index, &object),
-                    false => drive.load_program(*index, &object),
+                |drive| {
+                    drive.download_program_with(*index, &object, options)?;
+                    if *inactive { Ok(()) } else { drive.activate_program(*index, true) }
                 },
                 |()| json!({ "index": index, "bytes": object.len(), "active": !inactive }),
                 |()| {
@@ -111,4 +122,13 @@ fn kind(info: &ProgramInfo) -> String {
 
 fn document(info: &ProgramInfo) -> Value {
     json!({ "index": info.index, "from": from(info), "active": info.is_active, "type": info.kind })
+}
+
+/// A factor in tenths.
+fn parse_scale(text: &str) -> Result<u16, String> {
+    let tenths = text.parse::<f64>().map(|factor| factor * 10.0).unwrap_or_default();
+    if (1.0..=65_535.0).contains(&tenths) && tenths.fract() == 0.0 {
+        return Ok(tenths as u16);
+    }
+    Err("not a factor from 0.1 to 6553.5 in steps of 0.1".to_owned())
 }

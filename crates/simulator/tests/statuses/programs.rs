@@ -117,12 +117,15 @@ fn load_rows() -> Vec<Row> {
         },
         Row {
             command: LOAD,
-            condition: "no bytes, more than the largest transfer, or identifier type unknown",
+            condition: "no bytes, more than the largest transfer, identifier type or run-time model unknown",
             status: Status::INVALID_FIELD,
             prove: |s| {
                 let mut typed = commands::load_program(0, EBPF, 8, 0, 8);
                 typed.cdw10.set(typed.cdw10.get() | 2 << 25);
-                for entry in [typed, commands::load_program(0, EBPF, 4 << 20, 0, 2 << 20)] {
+                let mut modelled = commands::load_program(0, EBPF, 8, 0, 8);
+                modelled.cdw2.set(9);
+                let large = commands::load_program(0, EBPF, 4 << 20, 0, 2 << 20);
+                for entry in [typed, modelled, large] {
                     let status = s.admin(entry, &[0; 8]);
                     assert!(status.same_code(Status::INVALID_FIELD), "{entry:?}: {status}");
                 }
@@ -355,7 +358,7 @@ fn execute_rows() -> Vec<Row> {
     vec![
         Row {
             command: EXECUTE,
-            condition: "a range set and inline ranges; data shorter than the ranges, or over the largest transfer",
+            condition: "a range set and inline ranges; data shorter than the ranges, or over the largest transfer; run-time model unknown",
             status: Status::INVALID_FIELD,
             prove: |s| {
                 activated(s, 0);
@@ -368,7 +371,9 @@ fn execute_rows() -> Vec<Row> {
                     let status = s.io(command.entry(), &[0; 64]);
                     assert!(status.same_code(Status::INVALID_FIELD), "{command:?}: {status}");
                 }
-                Status::INVALID_FIELD
+                let mut entry = command.entry();
+                entry.cdw15.set(0xFFFF_FFF9);
+                s.io(entry, &[0; 64])
             },
         },
         Row {

@@ -4,29 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use compute::{Finished, GroupId, JobId, Work};
-use ebpf::{FaultKind, Invocation};
+use ebpf::{CpuTime, FaultKind, Invocation};
 use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::{Nsid, Status, SubmissionEntry};
 use records::JobRecord;
-use simtime::Duration;
 
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
-use super::{
-    LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, declared,
-};
+use super::run_time::{CostSource, declared};
+use super::{LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop};
 use crate::command::{ExecuteProgram, ProgramCommand};
-use crate::config::RunTimeModel;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 use crate::work::{WorkDone, WorkItem};
-
-/// When a job's run time becomes known, and what it is if it is declared.
-enum RunTime {
-    Known(Duration),
-    WhenRun(Option<Duration>),
-}
 
 /// Begins a command of the Computational Programs command set.
 pub(crate) fn begin(
@@ -99,14 +90,15 @@ fn queue_job(
         None => inline.ranges,
     };
     let config = &turn.subsystem.config;
-    let given = declared(command.declared_ns).or(lease.declared);
-    let cost = match (&lease.program, config.run_time) {
-        (LoadedProgram::Declared(time), _) => RunTime::Known(given.unwrap_or(*time)),
-        (_, RunTimeModel::Declared) => {
-            RunTime::WhenRun(Some(given.unwrap_or(config.declared_time)))
+    let cost = match &lease.program {
+        LoadedProgram::Ebpf(_) => CostSource::choose(config, lease.run_time, command.run_time),
+        LoadedProgram::Declared(time) => {
+            let said = declared(command.run_time).or(declared(lease.run_time.run_time));
+            CostSource::Declared(said.unwrap_or(*time))
         }
-        (_, RunTimeModel::Instructions) => RunTime::WhenRun(None),
     };
+    let samples =
+        if matches!(cost, CostSource::Measured { .. }) { config.run_time_samples } else { 0 };
     let stop = Arc::new(AtomicBool::new(false));
     if let LoadedProgram::Ebpf(program) = &lease.program {
         let bytes: u64 = ranges.iter().map(|r| r.len).sum();
@@ -120,17 +112,30 @@ fn queue_job(
             budget: config.instruction_budget.saturating_add(per_byte),
         };
         let (program, lease) = (program.clone(), lease.clone());
-        turn.subsystem.outbox.work.push(WorkItem { job: tag.0, program, invocation, lease });
+        turn.subsystem.outbox.work.push(WorkItem {
+            job: tag.0,
+            program,
+            invocation,
+            samples,
+            lease,
+        });
     }
     // A job whose program runs has no cost until it ran: it cannot end without its result.
-    let (known, declared) = match cost {
-        RunTime::Known(time) => (Some(time), None),
-        RunTime::WhenRun(declared) => (None, declared),
+    let known = match (&lease.program, cost) {
+        (LoadedProgram::Declared(_), CostSource::Declared(time)) => Some(time),
+        _ => None,
     };
     turn.subsystem.engine.submit(turn.now, JobId(tag.0), group, known);
-    let program = command.program_index;
-    let (outcome, stop) = (None, StopOnDrop(stop));
-    let job = RunningJob { _in_use: (lease, set), group, program, declared, outcome, stop };
+    let job = RunningJob {
+        _in_use: (lease, set),
+        group,
+        program: command.program_index,
+        cost,
+        work: Work::default(),
+        cpu_time: CpuTime::default(),
+        outcome: None,
+        stop: StopOnDrop(stop),
+    };
     turn.wait(tag, Waiting::Job(Box::new(job)));
     Ok(())
 }
@@ -142,14 +147,11 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
     let Waiting::Job(job) = &mut command.waiting else { return };
     let counts = &done.outcome.counts;
     let bytes = counts.bytes_loaded + counts.bytes_stored;
-    let work = Work { instructions: counts.instructions, bytes };
-    if let Some(timeline) = &mut command.timeline {
-        timeline.work = work;
-    }
+    job.work = Work { instructions: counts.instructions, bytes };
+    job.cpu_time = done.cpu_time;
     job.outcome = Some(done.outcome);
-    let subsystem = &mut *turn.subsystem;
-    let cost = job.declared.unwrap_or_else(|| subsystem.config.cost.time_for(&work));
-    subsystem.engine.set_cost(turn.now, JobId(tag.0), cost);
+    let cost = job.cost.cost(&turn.subsystem.config, &job.work, &job.cpu_time);
+    turn.subsystem.engine.set_cost(turn.now, JobId(tag.0), cost);
 }
 
 /// A job's modelled run time is over.
@@ -164,19 +166,9 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
         timeline.job_ended(finished.at, finished.waited, finished.ran);
     }
     let nsid = command.kind.nsid;
-    if let Some(timeline) = &command.timeline {
-        let Finished { at, waited, ran, .. } = finished;
-        turn.subsystem.records.jobs.push(JobRecord {
-            command: tag.0,
-            submitted_ns: at.as_ns() - (waited + ran).as_ns(),
-            ended_ns: at.as_ns(),
-            waited_ns: waited.as_ns(),
-            ran_ns: ran.as_ns(),
-            instructions: timeline.work.instructions,
-            bytes: timeline.work.bytes,
-            group: job.group.0.into(),
-            program: job.program.into(),
-        });
+    if command.timeline.is_some() {
+        let record = record_of(&job, tag, &finished);
+        turn.subsystem.records.jobs.push(record);
     }
     let Some(outcome) = job.outcome else {
         // A declared-time program: nothing ran.
@@ -199,6 +191,28 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
             };
             turn.complete_at(finished.at, tag, status.with_dnr(), 0);
         }
+    }
+}
+
+/// What is reported of a finished job.
+fn record_of(job: &RunningJob, tag: Tag, finished: &Finished) -> JobRecord {
+    let Finished { at, waited, ran, .. } = *finished;
+    let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    JobRecord {
+        command: tag.0,
+        submitted_ns: at.as_ns() - (waited + ran).as_ns(),
+        ended_ns: at.as_ns(),
+        waited_ns: waited.as_ns(),
+        ran_ns: ran.as_ns(),
+        instructions: job.work.instructions,
+        bytes: job.work.bytes,
+        cpu_ns: ns(job.cpu_time.median),
+        cpu_least_ns: ns(job.cpu_time.least),
+        cpu_most_ns: ns(job.cpu_time.most),
+        group: job.group.0.into(),
+        program: job.program.into(),
+        model: job.cost.model() as u32,
+        samples: job.cpu_time.samples,
     }
 }
 

@@ -1,0 +1,118 @@
+//! How long a job holds its compute unit: who says it, and what it comes to.
+
+use compute::{RunTimeModel, Work};
+use ebpf::CpuTime;
+use nvme_spec::command::RunTime;
+use simtime::Duration;
+
+use crate::config::Config;
+
+/// What was said when a program was loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProgramRunTime {
+    pub(crate) run_time: RunTime,
+    /// Factor of measured times in tenths, 0 = the drive's.
+    pub(crate) scale_tenths: u16,
+}
+
+/// Where a job's cost comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CostSource {
+    Declared(Duration),
+    Instructions,
+    Measured {
+        /// In thousandths.
+        scale: u64,
+    },
+}
+
+impl CostSource {
+    /// The execution's word counts most, then the program's, then the drive's.
+    pub(crate) fn choose(config: &Config, program: ProgramRunTime, execution: RunTime) -> Self {
+        let said = declared(execution).or(declared(program.run_time));
+        let as_declared = Self::Declared(said.unwrap_or(config.declared_time));
+        let measured = Self::Measured {
+            scale: match program.scale_tenths {
+                0 => config.run_time_scale_permille.into(),
+                tenths => u64::from(tenths) * 100,
+            },
+        };
+        let said = if execution == RunTime::Unsaid { program.run_time } else { execution };
+        match (said, config.run_time) {
+            (RunTime::Declared(_), _) | (RunTime::Unsaid, RunTimeModel::Declared) => as_declared,
+            (RunTime::Measured, _) | (RunTime::Unsaid, RunTimeModel::Measured) => measured,
+            (RunTime::Instructions, _) | (RunTime::Unsaid, RunTimeModel::Instructions) => {
+                Self::Instructions
+            }
+        }
+    }
+
+    /// The model's name.
+    pub(crate) fn model(self) -> RunTimeModel {
+        match self {
+            Self::Declared(_) => RunTimeModel::Declared,
+            Self::Instructions => RunTimeModel::Instructions,
+            Self::Measured { .. } => RunTimeModel::Measured,
+        }
+    }
+
+    /// The cost of a job that did this work, in that processor time.
+    pub(crate) fn cost(self, config: &Config, work: &Work, cpu_time: &CpuTime) -> Duration {
+        match self {
+            Self::Declared(time) => time,
+            Self::Instructions => config.cost.time_for(work),
+            Self::Measured { scale } => {
+                let ns = cpu_time.median.as_nanos().saturating_mul(scale.into()).div_ceil(1000);
+                Duration::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+/// The time that is declared, if one is.
+pub(super) fn declared(run_time: RunTime) -> Option<Duration> {
+    match run_time {
+        RunTime::Declared(ns @ 1..) => Some(Duration::from_ns(ns.into())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_special_word_counts() {
+        use RunTime::{Declared, Instructions, Measured, Unsaid};
+        let config = |run_time| Config { run_time, ..Config::default() };
+        let declared = |ns| CostSource::Declared(Duration::from_ns(ns));
+        let measured = |scale| CostSource::Measured { scale };
+        for (drive, program, tenths, execution, expected) in [
+            (RunTimeModel::Instructions, Unsaid, 0, Unsaid, CostSource::Instructions),
+            (RunTimeModel::Declared, Unsaid, 0, Unsaid, declared(100_000)),
+            (RunTimeModel::Measured, Unsaid, 0, Unsaid, measured(3000)),
+            (RunTimeModel::Measured, Unsaid, 15, Unsaid, measured(1500)),
+            (RunTimeModel::Instructions, Declared(7), 0, Unsaid, declared(7)),
+            (RunTimeModel::Instructions, Declared(7), 0, Declared(5), declared(5)),
+            (RunTimeModel::Instructions, Declared(7), 0, Declared(0), declared(7)),
+            (RunTimeModel::Measured, Declared(7), 0, Instructions, CostSource::Instructions),
+            (RunTimeModel::Declared, Instructions, 0, Unsaid, CostSource::Instructions),
+            (RunTimeModel::Declared, Instructions, 0, Measured, measured(3000)),
+        ] {
+            let program = ProgramRunTime { run_time: program, scale_tenths: tenths };
+            let chosen = CostSource::choose(&config(drive), program, execution);
+            assert_eq!(chosen, expected, "{drive:?} {program:?} {execution:?}");
+        }
+    }
+
+    #[test]
+    fn a_measured_cost_is_the_median_times_the_scale() {
+        let median = std::time::Duration::from_nanos(1001);
+        let cpu_time = CpuTime { samples: 1, median, least: median, most: median };
+        let cost = |scale| {
+            let source = CostSource::Measured { scale };
+            source.cost(&Config::default(), &Work::default(), &cpu_time).as_ns()
+        };
+        assert_eq!((cost(3000), cost(2500), cost(1)), (3003, 2503, 2));
+    }
+}
