@@ -84,8 +84,8 @@ echo "executed with range set $SET in group $GROUP"
 log() { nvme get-log "$CTRL" --log-id="$1" --log-len="$2" --namespace-id=3 --raw-binary | od -An -v -tu1 -w1 -j "$3" -N 1 | tr -d ' '; }
 test "$(log 0x82 192 128)" = 5                     # of program 1: downloaded, active
 test "$(log 0x84 16 0)" = 1                        # one set
-test "$(log 0xc2 112 0)" = 2                       # jobs of no group, and this one
-test "$(log 0xc2 112 72)" = 1                      # one of its jobs has finished
+test "$(log 0xc2 160 0)" = 2                       # jobs of no group, and this one
+test "$(log 0xc2 160 96)" = 1                      # one of its jobs has finished
 # Delete group and set; deactivate and unload the program.
 nvme admin-passthru $CTRL --opcode=0xc0 --namespace-id=3 --cdw10=$((1 | GROUP << 16))
 nvme admin-passthru $CTRL --opcode=0x89 --namespace-id=3 --cdw10=$((1 | SET << 16))

@@ -42,7 +42,11 @@ const LAYERS: &[Layer] = &[
     layer("pacer", &[], &[]),
     layer("client", &["nvme_spec", "bpf_clang"], &[]),
     layer("client_linux", &["client", "nvme_spec", "vfio_user", "pacer"], &[]),
-    layer("simulator", &["nvme_spec", "simtime", "ssd", "controller", "client"], &["records"]),
+    layer(
+        "simulator",
+        &["nvme_spec", "simtime", "ssd", "controller", "client"],
+        &["records", "compute"],
+    ),
     // Its tests are hosts of the drive.
     layer(
         "emulator",

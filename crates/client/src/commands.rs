@@ -304,7 +304,7 @@ pub fn delete_range_set(rsid: u16) -> SubmissionEntry {
     e
 }
 
-/// What the jobs of a group may claim; the drive's scheduler looks at some of it.
+/// What the jobs of a group may claim, of which the drive's scheduler looks at some, and what limits them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GroupOptions {
     /// 1 to 1000: the share of unit time is in proportion to it.
@@ -313,12 +313,25 @@ pub struct GroupOptions {
     pub priority: u8,
     /// Jobs are to be finished so many microseconds after they were submitted; 0 = no deadline.
     pub deadline_us: u32,
+    /// Its jobs load and store so many kilobytes (1000 bytes) per second at most; 0 = no limit.
+    pub bandwidth_kbps: u32,
+    /// So many of its jobs are on units at a time at most, up to 4095; 0 = no limit.
+    pub units_max: u16,
+    /// Units that its jobs may use, a bit for each of the first 64; 0 = any.
+    pub unit_mask: u64,
 }
 
 impl Default for GroupOptions {
-    /// Those of the jobs of no group: weight 100, priority 5, no deadline.
+    /// Those of the jobs of no group: weight 100, priority 5, no deadline, no limits.
     fn default() -> Self {
-        Self { weight: 100, priority: 5, deadline_us: 0 }
+        Self {
+            weight: 100,
+            priority: 5,
+            deadline_us: 0,
+            bandwidth_kbps: 0,
+            units_max: 0,
+            unit_mask: 0,
+        }
     }
 }
 
@@ -340,11 +353,17 @@ pub fn change_group(group: u16, options: &GroupOptions) -> SubmissionEntry {
 fn job_group(cdw10: JobGroupCdw10, options: &GroupOptions) -> SubmissionEntry {
     let mut e = entry(AdminOpcode::JOB_GROUP.0, COMPUTE_NSID);
     e.cdw10.set(cdw10.into_bits());
-    let GroupOptions { weight, priority, deadline_us } = *options;
-    // A priority that has no bits is one that the drive refuses.
-    let priority = priority.min(15);
-    e.cdw11.set(JobGroupCdw11::new().with_weight(weight).with_priority(priority).into_bits());
-    e.cdw12.set(deadline_us);
+    let GroupOptions { weight, priority, .. } = *options;
+    let cdw11 = JobGroupCdw11::new()
+        .with_weight(weight)
+        // A priority that has no bits is one that the drive refuses; more units than bits is no limit.
+        .with_priority(priority.min(15))
+        .with_units_max(options.units_max.min(4095));
+    e.cdw11.set(cdw11.into_bits());
+    e.cdw12.set(options.deadline_us);
+    e.cdw13.set(options.bandwidth_kbps);
+    e.cdw14.set(options.unit_mask as u32);
+    e.cdw15.set((options.unit_mask >> 32) as u32);
     e
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant, Prng};
 
-use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, UnitId};
+use crate::policy::{
+    Affinity, GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, UnitId,
+};
 
 /// Groups of the suite's jobs.
 const GROUPS: u64 = 3;
@@ -19,7 +21,7 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
         for group in 0..GROUPS {
             let weight = 1 + prng.below(1000) as u16;
             let priority = 1 + prng.below(PRIORITY_MAX.into()) as u8;
-            let settings = GroupSettings { weight, priority, deadline: None };
+            let settings = GroupSettings { weight, priority, ..GroupSettings::default() };
             policy.set_group(GroupId(group as u8), &settings);
         }
         let (mut waiting, mut running) = (BTreeMap::<JobId, JobInfo>::new(), Vec::new());
@@ -32,6 +34,9 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
                         job: JobId(next),
                         group: GroupId(prng.below(GROUPS) as u8),
                         priority: 1 + prng.below(PRIORITY_MAX.into()) as u8,
+                        affinity: Affinity::of_bits(
+                            [0, 0, 0b1, 0b10, 0b1100][prng.below(5) as usize],
+                        ),
                         submitted: now,
                         deadline: prng
                             .below(2)
@@ -44,14 +49,21 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
                     next += 1;
                 }
                 2 | 3 => {
-                    let picked = policy.pick(now, UnitId(prng.below(4) as u32));
-                    assert_eq!(picked.is_some(), !waiting.is_empty(), "a job waits: one is picked");
+                    let unit = UnitId(prng.below(4) as u32);
+                    let picked = policy.pick(now, unit);
+                    let allowed = || waiting.values().filter(|job| job.affinity.allows(unit));
+                    assert_eq!(
+                        picked.is_some(),
+                        allowed().count() > 0,
+                        "a job waits: one is picked"
+                    );
                     if let Some(job) = picked {
-                        let least = waiting.values().filter_map(|job| policy.rank(job)).min();
+                        let least = allowed().filter_map(|job| policy.rank(job)).min();
                         let job = waiting.remove(&job);
                         let job = job.unwrap_or_else(|| {
                             panic!("{picked:?} was picked but did not wait");
                         });
+                        assert!(job.affinity.allows(unit), "the unit may have the job");
                         assert_eq!(policy.rank(&job), least, "the most urgent job is picked");
                         assert_ne!(
                             policy.time_slice(&job),
@@ -76,7 +88,7 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
                 _ => {
                     let job = JobId(prng.below(next + 1));
                     let info = waiting.remove(&job);
-                    let was = policy.remove(job, info.map_or(GroupId::NONE, |info| info.group));
+                    let was = policy.remove(job);
                     assert_eq!(was, info.is_some(), "remove says whether the job waited");
                 }
             }

@@ -5,82 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use records::UnitRecord;
 use simtime::{Duration, Instant};
 
+use crate::config::Config;
 use crate::groups::{GroupError, GroupRecord, Groups};
 use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, Rank, UnitId};
-use crate::ranked::Ranked;
-use crate::shares::Shares;
-use crate::turns::Turns;
+use crate::queues::{QueueId, Queues};
+use crate::sharing::{Level, Progress, Speed, demand};
 
-/// Scheduling policies by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PolicyKind {
-    /// First in, first out, to completion; groups share the units by weight.
-    Fifo,
-    /// Round robin with a time slice; groups share the units by weight.
-    RoundRobin,
-    /// Groups in turn, one job each; first in, first out within a group.
-    GroupedFifo,
-    /// Groups in turn, and the jobs of each in turn, with a time slice.
-    GroupedRoundRobin,
-    /// The highest priority first, with ageing; preempts.
-    Priority,
-    /// Earliest deadline first; preempts.
-    EarliestDeadline,
+/// What a job costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cost {
+    /// Unit time that it needs, at full speed.
+    pub time: Duration,
+    /// Bytes that it loads and stores: they count for its group's bandwidth.
+    pub bytes: u64,
+    /// They also take their part of [`Config::memory_bandwidth`] while it runs.
+    pub shares_memory: bool,
 }
 
-impl PolicyKind {
-    /// All of them, with their names in configurations and documents.
-    pub const NAMES: [(&str, Self); 6] = [
-        ("fifo", Self::Fifo),
-        ("round-robin", Self::RoundRobin),
-        ("grouped-fifo", Self::GroupedFifo),
-        ("grouped-round-robin", Self::GroupedRoundRobin),
-        ("priority", Self::Priority),
-        ("earliest-deadline", Self::EarliestDeadline),
-    ];
-
-    /// A policy of this kind.
-    fn build(self, config: &Config) -> Box<dyn Policy> {
-        let (slice, by_priority) = (config.time_slice, config.slice_by_priority);
-        match self {
-            Self::Fifo => Box::new(Shares::fifo()),
-            Self::RoundRobin => Box::new(Shares::round_robin(slice)),
-            Self::GroupedFifo => Box::new(Turns::fifo(by_priority.then_some(slice))),
-            Self::GroupedRoundRobin => Box::new(Turns::round_robin(slice, by_priority)),
-            Self::Priority => Box::new(Ranked::priority(config.ageing)),
-            Self::EarliestDeadline => Box::new(Ranked::earliest_deadline()),
-        }
-    }
-}
-
-/// What the engine consists of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Config {
-    /// Number of compute units.
-    pub units: u32,
-    /// Scheduling policy.
-    pub policy: PolicyKind,
-    /// Time slice of the policies that have one.
-    pub time_slice: Duration,
-    /// For the grouped policies: a slice is multiplied by the priority of the group; grouped FIFO has slices only then.
-    pub slice_by_priority: bool,
-    /// For the priority policy: a job that has waited so long counts as one priority higher. Zero: never.
-    pub ageing: Duration,
-    /// Time a unit needs to take up a job after it interrupted another.
-    pub context_switch_time: Duration,
-}
-
-impl Default for Config {
-    /// Four units, first in first out; slice and switch are CEMU's defaults.
-    fn default() -> Self {
-        Self {
-            units: 4,
-            policy: PolicyKind::Fifo,
-            time_slice: Duration::from_us(200),
-            slice_by_priority: false,
-            ageing: Duration::from_us(10_000),
-            context_switch_time: Duration::from_ns(200),
-        }
+impl From<Duration> for Cost {
+    /// Of a job that touches no memory.
+    fn from(time: Duration) -> Self {
+        Self { time, ..Self::default() }
     }
 }
 
@@ -101,25 +46,39 @@ pub struct Finished {
     pub late: Duration,
 }
 
+/// Where a job is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// Kept from the scheduler by its group's limits.
+    Held(u64),
+    Waiting(QueueId),
+    On(UnitId, QueueId),
+}
+
 #[derive(Debug)]
 struct Job {
     info: JobInfo,
-    /// Total unit time needed; unknown until the functional run says.
-    cost: Option<Duration>,
-    unit: Option<UnitId>,
+    /// Unknown until the functional run says.
+    cost: Option<Cost>,
+    place: Place,
+    /// What is done of it.
+    done: Progress,
     /// It began so long after its modelled time.
     behind: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Unit {
     job: Option<JobId>,
     /// When the current stay began (after the context switch).
     since: Instant,
+    /// Until when the progress of its job is counted, and how fast it goes from there.
+    counted: Instant,
+    speed: Speed,
     /// End of the current time slice.
     slice_end: Option<Instant>,
-    /// The unit's last job was interrupted: the next one pays the context switch.
-    switch_due: bool,
+    /// Its last job, if that was interrupted: another one pays the context switch.
+    interrupted: Option<JobId>,
     /// Its last job left so long after its modelled time.
     behind: Duration,
     /// When its job finishes, if that is known.
@@ -128,49 +87,109 @@ struct Unit {
     rank: Option<Rank>,
 }
 
+/// What is due.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    /// A job finishes or used up its slice.
+    Unit(UnitId),
+    /// A group's bandwidth lets a job pass.
+    Gate(GroupId),
+}
+
 /// Compute units with a scheduler: a pure state machine over virtual time. What happens to a job costs time that grows with
-/// the logarithm of the units and jobs there are.
+/// the logarithm of the units and jobs there are, and, while jobs need more than [`Config::memory_bandwidth`], with the jobs
+/// on units.
 #[derive(Debug)]
 pub struct Engine {
     units: Vec<Unit>,
     jobs: BTreeMap<JobId, Job>,
-    policy: Box<dyn Policy>,
+    queues: Queues,
     groups: Groups,
+    /// The jobs of some group may not use every unit.
+    has_affinity: bool,
     context_switch_time: Duration,
     /// Units without a job.
     idle: BTreeSet<UnitId>,
     /// When the jobs on units finish, as far as it is known.
     ends: BTreeSet<(Instant, UnitId)>,
-    /// When the time slices of jobs on units end. They matter only while other jobs wait.
+    /// When the time slices of jobs on units end. They matter only while other jobs wait: with a queue for each unit
+    /// only those are here.
     slices: BTreeSet<(Instant, UnitId)>,
     /// How urgent the jobs on units are, if the policy preempts.
     ranks: BTreeSet<(Rank, UnitId)>,
+    memory: MemoryShares,
     context_switches: u64,
     now: Instant,
-    /// The earliest of both.
+    /// The earliest of what is due.
     next: Instant,
     records: Option<Vec<UnitRecord>>,
+}
+
+/// What the jobs on units need of the memory bandwidth.
+#[derive(Debug)]
+struct MemoryShares {
+    /// 0 = there is enough.
+    bandwidth: u64,
+    /// Bytes per second.
+    demands: BTreeMap<UnitId, u64>,
+    sum: u128,
+    /// They changed since the speeds were found.
+    has_changed: bool,
+    /// Some do not go at full speed.
+    is_short: bool,
+}
+
+impl MemoryShares {
+    fn set(&mut self, unit: UnitId, demand: u64) {
+        if self.bandwidth == 0 {
+            return;
+        }
+        let before = match demand {
+            0 => self.demands.remove(&unit),
+            _ => self.demands.insert(unit, demand),
+        };
+        self.sum = self.sum + u128::from(demand) - u128::from(before.unwrap_or(0));
+        self.has_changed |= before.unwrap_or(0) != demand;
+    }
 }
 
 impl Engine {
     /// An idle engine.
     pub fn new(config: &Config) -> Self {
-        Self::with_policy(config, config.policy.build(config))
+        Self::with_policy(config, &|| config.policy.build(config))
     }
 
-    /// An idle engine with a policy of the caller's.
-    pub fn with_policy(config: &Config, mut policy: Box<dyn Policy>) -> Self {
-        policy.set_group(GroupId::NONE, &GroupSettings::default());
+    /// An idle engine with a policy of the caller's, made for each queue.
+    pub fn with_policy(config: &Config, new: &dyn Fn() -> Box<dyn Policy>) -> Self {
+        let unit = || Unit {
+            job: None,
+            since: Instant::ZERO,
+            counted: Instant::ZERO,
+            speed: Speed::FULL,
+            slice_end: None,
+            interrupted: None,
+            behind: Duration::ZERO,
+            ends: None,
+            rank: None,
+        };
         Self {
-            units: (0..config.units).map(|_| Unit::default()).collect(),
+            units: (0..config.units).map(|_| unit()).collect(),
             jobs: BTreeMap::new(),
-            policy,
+            queues: Queues::new(config.queues, config.units, new),
             groups: Groups::default(),
+            has_affinity: false,
             context_switch_time: config.context_switch_time,
             idle: (0..config.units).map(UnitId).collect(),
             ends: BTreeSet::new(),
             slices: BTreeSet::new(),
             ranks: BTreeSet::new(),
+            memory: MemoryShares {
+                bandwidth: config.memory_bandwidth.bytes_per_s(),
+                demands: BTreeMap::new(),
+                sum: 0,
+                has_changed: false,
+                is_short: false,
+            },
             context_switches: 0,
             now: Instant::ZERO,
             next: Instant::NEVER,
@@ -182,28 +201,76 @@ impl Engine {
     ///
     /// # Panics
     /// If the engine already has a job of that name, or has no such group; if time goes back.
-    pub fn submit(&mut self, now: Instant, job: JobId, group: GroupId, cost: Option<Duration>) {
+    pub fn submit(&mut self, now: Instant, job: JobId, group: GroupId, cost: Option<Cost>) {
         self.pass(now);
-        let GroupSettings { priority, deadline, .. } = self.groups.job_came(group);
+        let settings = self.groups.job_came(group);
+        let GroupSettings { priority, deadline, affinity, .. } = settings;
         let deadline = deadline.map(|after| now + after);
         let consumed = Duration::ZERO;
-        let info = JobInfo { job, group, priority, submitted: now, deadline, consumed };
-        let state = Job { info, cost, unit: None, behind: Duration::ZERO };
+        let info = JobInfo { job, group, priority, submitted: now, affinity, deadline, consumed };
+        let is_held = settings.is_limited();
+        let place = match is_held {
+            true => Place::Held(self.groups.hold(group, job, cost.map(|cost| cost.bytes))),
+            false => Place::Waiting(self.queues.choose(affinity)),
+        };
+        let state = Job { info, cost, place, done: Progress::default(), behind: Duration::ZERO };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
-        self.policy.enqueue(now, &info);
-        if self.idle.is_empty()
-            && let Some(rank) = self.policy.rank(&info)
-            && let Some(&(least, unit)) = self.ranks.last()
+        match is_held {
+            true => self.open(now, group),
+            false => self.enqueue_new(now, job),
+        }
+        self.refresh(now);
+    }
+
+    /// Jobs of a group that its limits let pass go to the scheduler.
+    fn open(&mut self, now: Instant, group: GroupId) {
+        while let Some(job) = self.groups.pass(now, group) {
+            let state = self.jobs.get_mut(&job).expect("gates hold jobs the engine knows");
+            state.place = Place::Waiting(self.queues.choose(state.info.affinity));
+            self.groups.job_passed(group, now.since(state.info.submitted));
+            self.enqueue_new(now, job);
+        }
+    }
+
+    /// A job that has its queue joins it, and may take the unit of a less urgent one.
+    fn enqueue_new(&mut self, now: Instant, job: JobId) {
+        let Job { info, place: Place::Waiting(queue), .. } = self.jobs[&job] else {
+            unreachable!("a new job waits");
+        };
+        self.enqueue(now, queue, &info);
+        let only = self.queues.unit_of(queue);
+        let may_have = |unit: UnitId| match only {
+            Some(only) => only == unit,
+            None => info.affinity.allows(unit),
+        };
+        let has_room = match only {
+            Some(only) => self.idle.contains(&only),
+            None if !self.has_affinity => !self.idle.is_empty(),
+            None => self.idle.iter().any(|unit| may_have(*unit)),
+        };
+        if !has_room
+            && let Some(rank) = self.queues.policy(queue).rank(&info)
+            && let Some(&(least, unit)) = self.ranks.iter().rev().find(|(_, unit)| may_have(*unit))
             && rank.urgency < least.urgency
         {
             self.interrupt(now, unit);
         }
-        self.dispatch(now);
-        self.refresh();
+        self.dispatch(now, queue);
     }
 
-    fn refresh(&mut self) {
-        self.next = self.next_look().map_or(Instant::NEVER, |(at, _)| at);
+    fn enqueue(&mut self, now: Instant, queue: QueueId, info: &JobInfo) {
+        self.queues.policy_mut(queue).enqueue(now, info);
+        // From now on the slice of the queue's unit matters.
+        if let Some(unit) = self.queues.unit_of(queue)
+            && let Some(slice_end) = self.units[unit.0 as usize].slice_end
+        {
+            self.slices.insert((slice_end, unit));
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        self.share_memory(now);
+        self.next = self.next_due().map_or(Instant::NEVER, |(at, _)| at);
     }
 
     fn pass(&mut self, now: Instant) {
@@ -211,50 +278,89 @@ impl Engine {
         self.now = now;
     }
 
-    /// Says how much unit time a job needs in all. If it already had that much, it finishes now.
-    pub fn set_cost(&mut self, now: Instant, job: JobId, cost: Duration) {
+    /// Says what a job costs in all. If it already had that much, it finishes now.
+    pub fn set_cost(&mut self, now: Instant, job: JobId, cost: impl Into<Cost>) {
+        let cost = cost.into();
         self.pass(now);
         let Some(state) = self.jobs.get_mut(&job) else { return };
         state.cost = Some(cost);
-        if let Some(unit) = state.unit {
-            self.plan(now, unit);
-            self.refresh();
+        let group = state.info.group;
+        match state.place {
+            Place::Held(place) => {
+                self.groups.set_bytes(group, place, cost.bytes);
+                self.open(now, group);
+            }
+            Place::Waiting(_) => {}
+            Place::On(unit, _) => {
+                self.memory.set(unit, demand_of(&cost));
+                self.plan(now, unit);
+            }
         }
+        self.refresh(now);
     }
 
     /// Takes a job away; its unit is free at once. False if there is no such job.
     pub fn cancel(&mut self, now: Instant, job: JobId) -> bool {
         self.pass(now);
         let Some(state) = self.jobs.remove(&job) else { return false };
-        match state.unit {
-            Some(unit) => {
-                self.leave(now, unit, state.info.group);
-                self.dispatch(now);
+        let group = state.info.group;
+        match state.place {
+            Place::Held(place) => self.groups.cancel_held(group, place),
+            Place::Waiting(queue) => {
+                let was = self.queues.policy_mut(queue).remove(job);
+                assert!(was, "a job neither runs nor waits");
+                self.queues.job_gone(queue);
+                self.forget_slice(queue);
             }
-            None => {
-                assert!(self.policy.remove(job, state.info.group), "a job neither runs nor waits");
+            Place::On(unit, queue) => {
+                self.leave(now, unit, group);
+                self.queues.job_gone(queue);
+                self.dispatch(now, queue);
             }
         }
-        self.groups.job_canceled(state.info.group);
-        self.refresh();
+        self.groups.job_canceled(group);
+        self.open(now, group);
+        self.refresh(now);
         true
     }
 
-    /// Makes a group; `None` if there are as many as there can be.
-    pub fn create_group(&mut self, settings: GroupSettings) -> Option<GroupId> {
-        let group = self.groups.create(settings)?;
-        self.policy.set_group(group, &settings);
-        Some(group)
+    fn check_settings(&self, settings: &GroupSettings) -> Result<(), GroupError> {
+        let exists =
+            (0..self.units.len() as u32).any(|unit| settings.affinity.allows(UnitId(unit)));
+        if exists { Ok(()) } else { Err(GroupError::NoUnit) }
     }
 
-    /// Gives a group, also the one of jobs of no group, other settings. Priority and deadline count for jobs that are submitted
-    /// from now on.
+    /// Makes a group.
     ///
     /// # Errors
-    /// If there is no such group.
-    pub fn set_group(&mut self, group: GroupId, to: GroupSettings) -> Result<(), GroupError> {
+    /// If there are as many as there can be, or its jobs could use no unit.
+    pub fn create_group(&mut self, settings: GroupSettings) -> Result<GroupId, GroupError> {
+        self.check_settings(&settings)?;
+        let group = self.groups.create(settings).ok_or(GroupError::Full)?;
+        self.queues.set_group(group, &settings);
+        self.has_affinity |= self.groups.have_affinity();
+        Ok(group)
+    }
+
+    /// Gives a group, also the one of jobs of no group, other settings. What its jobs may claim, and the units that they may
+    /// use, count for jobs that are submitted from now on, the other limits also for those that are held back.
+    ///
+    /// # Errors
+    /// If there is no such group, or its jobs could use no unit.
+    pub fn set_group(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        to: GroupSettings,
+    ) -> Result<(), GroupError> {
+        self.pass(now);
+        self.check_settings(&to)?;
         self.groups.set(group, to)?;
-        self.policy.set_group(group, &to);
+        self.queues.set_group(group, &to);
+        // Jobs that were submitted before keep what they had.
+        self.has_affinity |= self.groups.have_affinity();
+        self.open(now, group);
+        self.refresh(now);
         Ok(())
     }
 
@@ -264,7 +370,7 @@ impl Engine {
     /// If there is no such group, or it has jobs.
     pub fn delete_group(&mut self, group: GroupId) -> Result<(), GroupError> {
         self.groups.delete(group)?;
-        self.policy.remove_group(group);
+        self.queues.remove_group(group);
         Ok(())
     }
 
@@ -280,24 +386,34 @@ impl Engine {
 
     /// Runs every event due at or before `now`, appending finished jobs.
     pub fn advance(&mut self, now: Instant, finished: &mut Vec<Finished>) {
-        while let Some((at, unit)) = self.next_look().filter(|(at, _)| *at <= now) {
+        while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
             self.pass(at);
-            self.check(at, unit, finished);
+            match due {
+                Due::Unit(unit) => self.check(at, unit, finished),
+                Due::Gate(group) => self.open(at, group),
+            }
+            self.share_memory(at);
         }
         self.pass(now);
-        self.refresh();
+        self.refresh(now);
     }
 
-    /// The unit whose job is the next to finish or to use up its slice, and when: of several the lowest.
+    /// What is due next, and when: at one time units by their number, then groups.
     #[inline]
-    fn next_look(&self) -> Option<(Instant, UnitId)> {
-        let end = self.ends.first().copied();
-        if self.slices.is_empty() || self.policy.waiting() == 0 {
-            return end;
+    fn next_due(&self) -> Option<(Instant, Due)> {
+        let opening = self.groups.next_opening().map(|(at, group)| (at, Due::Gate(group)));
+        let end = self.ends.first().map(|(at, unit)| (*at, Due::Unit(*unit)));
+        let first = end.into_iter().chain(opening).min();
+        let queue = self.queues.of_unit(UnitId(0));
+        if self.slices.is_empty()
+            || self.queues.is_shared() && self.queues.policy(queue).waiting() == 0
+        {
+            return first;
         }
         // A slice may have ended while nothing waited.
-        let slice = self.slices.first().map(|(at, unit)| (self.now.max(*at), *unit));
-        end.into_iter().chain(slice).min()
+        let slice = self.slices.first();
+        let slice = slice.map(|(at, unit)| (self.now.max(*at), Due::Unit(*unit)));
+        first.into_iter().chain(slice).min()
     }
 
     /// When to call [`Self::advance`] again.
@@ -331,32 +447,67 @@ impl Engine {
         self.records.as_mut()
     }
 
-    /// Idle units take waiting jobs, lowest unit first.
-    fn dispatch(&mut self, now: Instant) {
-        while let Some(&id) = self.idle.first() {
-            let Some(job) = self.policy.pick(now, id) else { return };
-            let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
-            self.idle.remove(&id);
-            let unit = &mut self.units[id.0 as usize];
-            let is_switch = core::mem::take(&mut unit.switch_due);
-            self.context_switches += u64::from(is_switch);
-            let switch = if is_switch { self.context_switch_time } else { Duration::ZERO };
-            unit.job = Some(job);
-            unit.since = now + switch;
-            unit.slice_end = self.policy.time_slice(&state.info).map(|slice| unit.since + slice);
-            if let Some(slice_end) = unit.slice_end {
-                self.slices.insert((slice_end, id));
+    /// Idle units take waiting jobs of a queue, lowest unit first.
+    fn dispatch(&mut self, now: Instant, queue: QueueId) {
+        if let Some(unit) = self.queues.unit_of(queue) {
+            if self.idle.contains(&unit)
+                && let Some(job) = self.queues.policy_mut(queue).pick(now, unit)
+            {
+                self.start(now, unit, job);
+                self.forget_slice(queue);
             }
-            unit.rank = self.policy.rank(&state.info);
-            if let Some(rank) = unit.rank {
-                self.ranks.insert((rank, id));
-            }
-            state.unit = Some(id);
-            // Only a job that already waited would have begun earlier.
-            state.behind = state.behind.max(unit.behind.min(now.since(state.info.submitted)));
-            unit.behind = Duration::ZERO;
-            self.plan(now, id);
+            return;
         }
+        let mut from = UnitId(0);
+        while let Some(&unit) = self.idle.range(from..).next() {
+            match self.queues.policy_mut(queue).pick(now, unit) {
+                Some(job) => self.start(now, unit, job),
+                // What waits may be for other units.
+                None if self.has_affinity => from = UnitId(unit.0 + 1),
+                None => return,
+            }
+        }
+    }
+
+    /// With a queue for each unit: a slice does not matter while nothing waits.
+    fn forget_slice(&mut self, queue: QueueId) {
+        if let Some(unit) = self.queues.unit_of(queue)
+            && self.queues.policy(queue).waiting() == 0
+            && let Some(slice_end) = self.units[unit.0 as usize].slice_end
+        {
+            self.slices.remove(&(slice_end, unit));
+        }
+    }
+
+    fn start(&mut self, now: Instant, id: UnitId, job: JobId) {
+        let queue = self.queues.of_unit(id);
+        let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
+        self.idle.remove(&id);
+        let unit = &mut self.units[id.0 as usize];
+        // A job that goes on where it was interrupted needs no switch.
+        let is_switch = unit.interrupted.take().is_some_and(|before| before != job);
+        self.context_switches += u64::from(is_switch);
+        let switch = if is_switch { self.context_switch_time } else { Duration::ZERO };
+        unit.job = Some(job);
+        unit.since = now + switch;
+        (unit.counted, unit.speed) = (unit.since, Speed::FULL);
+        let policy = self.queues.policy(queue);
+        unit.slice_end = policy.time_slice(&state.info).map(|slice| unit.since + slice);
+        if let Some(slice_end) = unit.slice_end {
+            self.slices.insert((slice_end, id));
+        }
+        unit.rank = policy.rank(&state.info);
+        if let Some(rank) = unit.rank {
+            self.ranks.insert((rank, id));
+        }
+        state.place = Place::On(id, queue);
+        // Only a job that already waited would have begun earlier.
+        state.behind = state.behind.max(unit.behind.min(now.since(state.info.submitted)));
+        unit.behind = Duration::ZERO;
+        if let Some(cost) = &state.cost {
+            self.memory.set(id, demand_of(cost));
+        }
+        self.plan(now, id);
     }
 
     /// Notes when a unit's job finishes, once its cost is known.
@@ -364,7 +515,10 @@ impl Engine {
         let unit = &mut self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
         let state = &self.jobs[&job];
-        let ends = state.cost.map(|cost| (unit.since + (cost - state.info.consumed)).max(now));
+        let ends = state.cost.map(|cost| {
+            let left = state.done.until(Progress::of(cost.time));
+            (unit.counted + unit.speed.time_for(left)).max(now)
+        });
         if let Some(before) = core::mem::replace(&mut unit.ends, ends) {
             self.ends.remove(&(before, id));
         }
@@ -373,49 +527,92 @@ impl Engine {
         }
     }
 
+    /// Counts what the unit's job has done until now.
+    fn count(&mut self, now: Instant, id: UnitId) {
+        let unit = &mut self.units[id.0 as usize];
+        if let Some(job) = unit.job.filter(|_| unit.counted < now) {
+            let done = unit.speed.work_in(now.since(unit.counted));
+            self.jobs.get_mut(&job).expect("a unit runs a job the engine knows").done.advance(done);
+            unit.counted = now;
+        }
+    }
+
+    /// Finds how fast each job goes, if jobs came to units or left them.
+    fn share_memory(&mut self, now: Instant) {
+        if !core::mem::take(&mut self.memory.has_changed) {
+            return;
+        }
+        let was_short = self.memory.is_short;
+        self.memory.is_short = self.memory.sum > self.memory.bandwidth.into();
+        if !was_short && !self.memory.is_short {
+            return;
+        }
+        let demands: Vec<(UnitId, u64)> =
+            self.memory.demands.iter().map(|(unit, demand)| (*unit, *demand)).collect();
+        let level = Level::of(self.memory.bandwidth, demands.iter().map(|(_, demand)| *demand));
+        for (id, demand) in demands {
+            let speed = level.speed(demand);
+            if self.units[id.0 as usize].speed != speed {
+                self.count(now, id);
+                self.units[id.0 as usize].speed = speed;
+                self.plan(now, id);
+            }
+        }
+    }
+
     /// Looks at a unit whose job finished or used up its slice.
     fn check(&mut self, now: Instant, id: UnitId, finished: &mut Vec<Finished>) {
+        let queue = self.queues.of_unit(id);
         let unit = &self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
-        let state = &self.jobs[&job];
-        let stay = now.since(unit.since);
-        let consumed = state.info.consumed + stay;
         if unit.ends.is_some_and(|ends| ends <= now) {
-            let ran = state.cost.unwrap_or(consumed);
-            let waited = now.since(state.info.submitted) - ran;
-            let late = state.behind + (consumed - ran);
+            let stay = now.since(unit.since);
+            self.count(now, id);
+            let state = self.jobs.remove(&job).expect("a unit runs a job the engine knows");
+            let JobInfo { group, deadline, submitted, consumed, .. } = state.info;
+            // What it had beyond its cost, because that became known too late.
+            let cost = state.cost.map_or(state.done, |cost| Progress::of(cost.time));
+            let over = cost.until(state.done).time();
+            let ran = consumed + stay - over;
+            let waited = now.since(submitted) - ran;
+            let late = state.behind + over;
             finished.push(Finished { job, at: now, ran, waited, late });
-            let JobInfo { group, deadline, .. } = state.info;
-            self.jobs.remove(&job);
             self.leave(now, id, group);
             self.units[id.0 as usize].behind = late;
-            self.groups.job_finished(group, deadline.is_some_and(|deadline| deadline < now));
+            self.queues.job_gone(queue);
+            self.groups.job_finished(group, deadline.map(|deadline| deadline < now));
+            self.dispatch(now, queue);
+            self.open(now, group);
         } else {
             // Its slice ended, and others wait.
             self.interrupt(now, id);
+            self.dispatch(now, queue);
         }
-        self.dispatch(now);
     }
 
     /// A job gives its unit to another, and waits again.
     fn interrupt(&mut self, now: Instant, id: UnitId) {
+        self.count(now, id);
+        let queue = self.queues.of_unit(id);
         let unit = &self.units[id.0 as usize];
         let job = unit.job.expect("only a job that runs is interrupted");
         let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
         state.info.consumed += now.since(unit.since);
-        state.unit = None;
+        state.place = Place::Waiting(queue);
         let info = state.info;
-        self.policy.enqueue(now, &info);
+        self.queues.policy_mut(queue).enqueue(now, &info);
         self.leave(now, id, info.group);
-        self.units[id.0 as usize].switch_due = true;
+        self.units[id.0 as usize].interrupted = Some(job);
     }
 
     fn leave(&mut self, now: Instant, id: UnitId, group: GroupId) {
+        let queue = self.queues.of_unit(id);
         let unit = &mut self.units[id.0 as usize];
         let job = unit.job.take().expect("only a job that runs can leave");
         let ran = now.since(unit.since);
-        self.policy.left(group, ran);
+        self.queues.policy_mut(queue).left(group, ran);
         self.groups.job_ran(group, ran);
+        self.memory.set(id, 0);
         // A job that leaves during the context switch has not run.
         if let Some(records) = self.records.as_mut().filter(|_| unit.since <= now) {
             records.push(UnitRecord {
@@ -437,4 +634,9 @@ impl Engine {
         }
         self.idle.insert(id);
     }
+}
+
+/// Bytes per second that a job needs of the shared memory bandwidth.
+fn demand_of(cost: &Cost) -> u64 {
+    if cost.shares_memory { demand(cost.bytes, cost.time) } else { 0 }
 }

@@ -15,19 +15,27 @@
 
 pub mod conformance;
 
+mod config;
+mod cores;
 mod engine;
+mod gate;
 mod groups;
 mod policy;
+mod queue;
+mod queues;
 mod ranked;
 mod runtime;
 mod shares;
+mod sharing;
 mod turns;
 
-pub use engine::{Config, Engine, Finished, PolicyKind};
+pub use config::{Config, PolicyKind, QueueKind};
+pub use cores::Core;
+pub use engine::{Cost, Engine, Finished};
 pub use groups::{GroupError, GroupRecord};
 pub use policy::{
-    DEFAULT_PRIORITY, DEFAULT_WEIGHT, GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy,
-    Rank, UnitId,
+    Affinity, DEFAULT_PRIORITY, DEFAULT_WEIGHT, GroupId, GroupSettings, JobId, JobInfo,
+    PRIORITY_MAX, Policy, Rank, UnitId,
 };
 pub use ranked::Ranked;
 pub use runtime::{CostTable, RunTimeModel, Work, WorkClass};

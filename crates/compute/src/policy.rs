@@ -1,6 +1,8 @@
 //! Scheduling policies: which waiting job a unit takes, how long it may keep the unit, and who may interrupt it.
 
-use simtime::{Duration, Instant};
+use core::num::NonZeroU16;
+
+use simtime::{Bandwidth, Duration, Instant};
 
 /// A job known to the engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,7 +30,32 @@ pub const PRIORITY_MAX: u8 = 9;
 /// Priority of a group unless one is given.
 pub const DEFAULT_PRIORITY: u8 = 5;
 
-/// What the jobs of a group may claim. Each policy looks at some of it.
+/// The units that a job may use: all, or those of the first 64 whose bit is set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Affinity(u64);
+
+impl Affinity {
+    /// Any unit.
+    pub const ANY: Self = Self(0);
+
+    /// The units whose bits are set; no bit means any unit (CEMU's form).
+    pub const fn of_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// As [`Self::of_bits`] takes it.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// True if a job may use the unit.
+    pub const fn allows(self, unit: UnitId) -> bool {
+        self.0 == 0 || unit.0 < 64 && self.0 >> unit.0 & 1 == 1
+    }
+}
+
+/// What the jobs of a group may claim, and what limits them. Each policy looks at some of what they may claim; limits hold
+/// under every policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GroupSettings {
     /// Its share of unit time is in proportion to this; not 0.
@@ -37,11 +64,35 @@ pub struct GroupSettings {
     pub priority: u8,
     /// Its jobs are to be finished so long after they were submitted.
     pub deadline: Option<Duration>,
+    /// Limit: what its jobs load and store; 0 = no limit.
+    pub bandwidth: Bandwidth,
+    /// Limit: the most of its jobs that are with the scheduler, and so on units, at a time.
+    pub units_max: Option<NonZeroU16>,
+    /// Limit: the units that its jobs may use.
+    pub affinity: Affinity,
 }
 
 impl Default for GroupSettings {
     fn default() -> Self {
-        Self { weight: DEFAULT_WEIGHT, priority: DEFAULT_PRIORITY, deadline: None }
+        Self {
+            weight: DEFAULT_WEIGHT,
+            priority: DEFAULT_PRIORITY,
+            deadline: None,
+            bandwidth: Bandwidth::from_bytes_per_s(0),
+            units_max: None,
+            affinity: Affinity::ANY,
+        }
+    }
+}
+
+impl GroupSettings {
+    pub(crate) fn has_bandwidth(&self) -> bool {
+        self.bandwidth.bytes_per_s() > 0
+    }
+
+    /// True if jobs may be held back from the scheduler.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.has_bandwidth() || self.units_max.is_some()
     }
 }
 
@@ -56,6 +107,8 @@ pub struct JobInfo {
     pub priority: u8,
     /// When it was submitted.
     pub submitted: Instant,
+    /// The units that it may use: those that its group had when the job was submitted.
+    pub affinity: Affinity,
     /// When it is to be finished, if its group has a deadline.
     pub deadline: Option<Instant>,
     /// Unit time that it has had; its cost is not known to policies.
@@ -74,7 +127,7 @@ pub struct Rank {
 /// Decides the order of jobs. The engine calls it.
 ///
 /// Contract: every job given to `enqueue` comes out of `pick` exactly once per `enqueue`, unless
-/// `remove` took it back; `pick` returns a job whenever one waits. For every `pick` there is one
+/// `remove` took it back; `pick` returns a job whenever one waits whose [`Affinity`] allows the unit, and no other. For every `pick` there is one
 /// `left`, when the job leaves its unit; a job that is to go on later is enqueued before that.
 /// Groups, that of [`GroupId::NONE`] too, are made known by `set_group`. `crate::conformance` checks it.
 pub trait Policy: core::fmt::Debug + Send {
@@ -88,7 +141,7 @@ pub trait Policy: core::fmt::Debug + Send {
     fn left(&mut self, group: GroupId, ran: Duration);
 
     /// Forgets a waiting job; false if it does not wait here.
-    fn remove(&mut self, job: JobId, group: GroupId) -> bool;
+    fn remove(&mut self, job: JobId) -> bool;
 
     /// Number of waiting jobs.
     fn waiting(&self) -> usize;

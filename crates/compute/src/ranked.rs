@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant};
 
-use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, Rank, UnitId};
+use crate::policy::{
+    Affinity, GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, Rank, UnitId,
+};
+use crate::queue::JobQueue;
 
 /// What makes a job urgent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,8 +22,9 @@ enum Order {
 pub struct Ranked {
     order: Order,
     /// By rank, then by the order in which they were enqueued.
-    waiting: BTreeMap<(Rank, u64), JobId>,
-    ranks: BTreeMap<JobId, (Rank, u64)>,
+    waiting: JobQueue<(Rank, u64)>,
+    /// Where each job is.
+    places: BTreeMap<JobId, ((Rank, u64), Affinity)>,
     enqueued: u64,
 }
 
@@ -39,7 +43,7 @@ impl Ranked {
     }
 
     fn new(order: Order) -> Self {
-        Self { order, waiting: BTreeMap::new(), ranks: BTreeMap::new(), enqueued: 0 }
+        Self { order, waiting: JobQueue::default(), places: BTreeMap::new(), enqueued: 0 }
     }
 
     fn rank_of(&self, job: &JobInfo) -> Rank {
@@ -61,24 +65,25 @@ impl Policy for Ranked {
     fn enqueue(&mut self, _now: Instant, job: &JobInfo) {
         self.enqueued += 1;
         let key = (self.rank_of(job), self.enqueued);
-        self.waiting.insert(key, job.job);
-        self.ranks.insert(job.job, key);
+        self.waiting.insert(key, job.job, job.affinity);
+        self.places.insert(job.job, (key, job.affinity));
     }
 
-    fn pick(&mut self, _now: Instant, _unit: UnitId) -> Option<JobId> {
-        let (_, job) = self.waiting.pop_first()?;
-        self.ranks.remove(&job);
+    fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
+        let job = self.waiting.pop_first(unit)?;
+        self.places.remove(&job);
         Some(job)
     }
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
-    fn remove(&mut self, job: JobId, _group: GroupId) -> bool {
-        self.ranks.remove(&job).is_some_and(|key| self.waiting.remove(&key).is_some())
+    fn remove(&mut self, job: JobId) -> bool {
+        let Some((key, affinity)) = self.places.remove(&job) else { return false };
+        self.waiting.remove(key, affinity).is_some()
     }
 
     fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.places.len()
     }
 
     fn time_slice(&self, _job: &JobInfo) -> Option<Duration> {

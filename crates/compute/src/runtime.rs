@@ -2,6 +2,8 @@
 
 use simtime::{Bandwidth, Duration, Frequency};
 
+use crate::cores::Core;
+
 /// Where the time that a job holds its unit comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -82,14 +84,9 @@ pub struct CostTable {
 }
 
 impl Default for CostTable {
-    /// A two-issue in-order embedded core at 1.5 GHz (throughputs of the order given in the Arm
-    /// Cortex-A53 software optimisation guide) whose data streams from memory at 8 GB/s.
+    /// That of [`Core::CortexA53`].
     fn default() -> Self {
-        Self {
-            millicycles: [500, 1000, 8000, 1000, 1000, 10_000, 1000, 2000, 20_000],
-            clock: Frequency::from_hz(1_500_000_000).expect("not zero"),
-            memory_bandwidth: Bandwidth::from_bytes_per_s(8_000_000_000),
-        }
+        Core::CortexA53.cost_table()
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant};
 
-use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+use crate::policy::{Affinity, GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+use crate::queue::JobQueue;
 
 /// Virtual nanoseconds of a nanosecond at weight 1: used time divided by the weight keeps its precision.
 const SCALE: u128 = 1 << 16;
@@ -16,8 +17,8 @@ const SCALE: u128 = 1 << 16;
 pub struct Shares {
     slice: Option<Duration>,
     groups: BTreeMap<GroupId, Group>,
-    /// Jobs that wait, with the place of each in its group.
-    waiting: BTreeMap<JobId, u64>,
+    /// Jobs that wait, with where each is.
+    waiting: BTreeMap<JobId, (u64, GroupId, Affinity)>,
     /// Places given so far.
     places: u64,
     /// What the group that was picked last had used.
@@ -28,7 +29,7 @@ pub struct Shares {
 struct Group {
     weight: u128,
     /// By place, which is the order in which they came.
-    waiting: BTreeMap<u64, JobId>,
+    waiting: JobQueue<u64>,
     running: u128,
     /// Unit time used, divided by the weight.
     used: u128,
@@ -63,22 +64,22 @@ impl Shares {
 
 impl Policy for Shares {
     fn enqueue(&mut self, _now: Instant, info: &JobInfo) {
-        let JobInfo { job, group, .. } = *info;
+        let JobInfo { job, group, affinity, .. } = *info;
         self.places += 1;
         let (used, place) = (self.used, self.places);
-        self.waiting.insert(job, place);
+        self.waiting.insert(job, (place, group, affinity));
         let group = self.group(group);
         if group.waiting.is_empty() && group.running == 0 {
             // A group that had no jobs for a while does not keep the time that it did not use.
             group.used = group.used.max(used);
         }
-        group.waiting.insert(place, job);
+        group.waiting.insert(place, job, affinity);
     }
 
-    fn pick(&mut self, _now: Instant, _unit: UnitId) -> Option<JobId> {
-        let waiting = self.groups.values_mut().filter(|group| !group.waiting.is_empty());
+    fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
+        let waiting = self.groups.values_mut().filter(|group| group.waiting.has_job_for(unit));
         let group = waiting.min_by_key(|group| group.rank())?;
-        let (_, job) = group.waiting.pop_first()?;
+        let job = group.waiting.pop_first(unit)?;
         group.running += 1;
         self.used = group.used;
         self.waiting.remove(&job);
@@ -91,9 +92,9 @@ impl Policy for Shares {
         group.used += u128::from(ran.as_ns()) * SCALE / group.weight;
     }
 
-    fn remove(&mut self, job: JobId, group: GroupId) -> bool {
-        let Some(place) = self.waiting.remove(&job) else { return false };
-        self.group(group).waiting.remove(&place).is_some()
+    fn remove(&mut self, job: JobId) -> bool {
+        let Some((place, group, affinity)) = self.waiting.remove(&job) else { return false };
+        self.group(group).waiting.remove(place, affinity).is_some()
     }
 
     fn waiting(&self) -> usize {
@@ -105,7 +106,7 @@ impl Policy for Shares {
     }
 
     fn set_group(&mut self, group: GroupId, settings: &GroupSettings) {
-        let new = Group { weight: 1, waiting: BTreeMap::new(), running: 0, used: self.used };
+        let new = Group { weight: 1, waiting: JobQueue::default(), running: 0, used: self.used };
         self.groups.entry(group).or_insert(new).weight = settings.weight.into();
     }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use simtime::{Duration, Instant};
 
-use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+use crate::policy::{Affinity, GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+use crate::queue::JobQueue;
 
 /// Where a job whose slice ended goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,8 +26,8 @@ pub struct Turns {
     groups: BTreeMap<GroupId, Group>,
     /// Groups that have jobs waiting.
     ready: BTreeSet<GroupId>,
-    /// Jobs that wait, with the place of each in its group.
-    waiting: BTreeMap<JobId, i64>,
+    /// Jobs that wait, with where each is.
+    waiting: BTreeMap<JobId, (i64, GroupId, Affinity)>,
     /// Places given so far at the end, and at the front.
     places: (i64, i64),
     /// The group whose turn was last.
@@ -36,7 +37,7 @@ pub struct Turns {
 #[derive(Debug)]
 struct Group {
     priority: u8,
-    waiting: BTreeMap<i64, JobId>,
+    waiting: JobQueue<i64>,
 }
 
 impl Turns {
@@ -74,17 +75,21 @@ impl Policy for Turns {
             self.places.0 += 1;
             self.places.0
         };
-        self.waiting.insert(info.job, place);
-        self.ready.insert(info.group);
-        let group = self.groups.get_mut(&info.group);
-        group.expect("the engine names groups that it made known").waiting.insert(place, info.job);
+        let JobInfo { job, group, affinity, .. } = *info;
+        self.waiting.insert(job, (place, group, affinity));
+        self.ready.insert(group);
+        let group = self.groups.get_mut(&group);
+        let group = group.expect("the engine names groups that it made known");
+        group.waiting.insert(place, job, affinity);
     }
 
-    fn pick(&mut self, _now: Instant, _unit: UnitId) -> Option<JobId> {
+    fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
         let after = (core::ops::Bound::Excluded(self.last), core::ops::Bound::Unbounded);
-        let &id = self.ready.range(after).next().or(self.ready.first())?;
+        let mut in_turn = self.ready.range(after).chain(self.ready.range(..=self.last));
+        let groups = &self.groups;
+        let &id = in_turn.find(|id| groups[id].waiting.has_job_for(unit))?;
         let group = self.groups.get_mut(&id).expect("a group that has jobs stays");
-        let (_, job) = group.waiting.pop_first()?;
+        let job = group.waiting.pop_first(unit)?;
         if group.waiting.is_empty() {
             self.ready.remove(&id);
         }
@@ -95,10 +100,10 @@ impl Policy for Turns {
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
-    fn remove(&mut self, job: JobId, id: GroupId) -> bool {
-        let Some(place) = self.waiting.remove(&job) else { return false };
+    fn remove(&mut self, job: JobId) -> bool {
+        let Some((place, id, affinity)) = self.waiting.remove(&job) else { return false };
         let group = self.groups.get_mut(&id).expect("a group that has jobs stays");
-        let was = group.waiting.remove(&place).is_some();
+        let was = group.waiting.remove(place, affinity).is_some();
         if group.waiting.is_empty() {
             self.ready.remove(&id);
         }
@@ -118,7 +123,7 @@ impl Policy for Turns {
     }
 
     fn set_group(&mut self, group: GroupId, settings: &GroupSettings) {
-        let new = Group { priority: 1, waiting: BTreeMap::new() };
+        let new = Group { priority: 1, waiting: JobQueue::default() };
         self.groups.entry(group).or_insert(new).priority = settings.priority;
     }
 

@@ -1,11 +1,13 @@
 //! Schedules that arithmetic predicts, and invariants of random ones.
 
+use std::num::NonZeroU16;
+
 use compute::{
-    Config, Engine, Finished, GroupError, GroupId, GroupSettings, JobId, PolicyKind, Ranked,
-    Shares, Turns, conformance,
+    Affinity, Config, Cost, Engine, Finished, GroupError, GroupId, GroupSettings, JobId,
+    PolicyKind, QueueKind, Ranked, Shares, Turns, UnitId, conformance,
 };
 use proptest::prelude::*;
-use simtime::{Duration, Instant};
+use simtime::{Bandwidth, Duration, Instant};
 
 fn us(n: u64) -> Duration {
     Duration::from_us(n)
@@ -30,7 +32,7 @@ fn drain(engine: &mut Engine) -> Vec<Finished> {
 fn ends(config: &Config, costs_us: &[u64]) -> Vec<(u64, u64)> {
     let mut engine = Engine::new(config);
     for (n, &cost) in costs_us.iter().enumerate() {
-        engine.submit(Instant::ZERO, JobId(n as u64), GroupId::NONE, Some(us(cost)));
+        engine.submit(Instant::ZERO, JobId(n as u64), GroupId::NONE, Some(us(cost).into()));
     }
     drain(&mut engine).iter().map(|f| (f.job.0, f.at.as_ns())).collect()
 }
@@ -92,7 +94,7 @@ fn ends_of(config: &Config, groups: &[GroupSettings], jobs: &[(u64, u8, u64)]) -
     for (n, &(at, group, cost)) in jobs.iter().enumerate() {
         let at = Instant::ZERO + us(at);
         engine.advance(at, &mut finished);
-        engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost)));
+        engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost).into()));
     }
     finished.extend(drain(&mut engine));
     let records = engine.records().expect("they are made");
@@ -205,13 +207,14 @@ fn earliest_deadline_first_meets_every_deadline_of_a_feasible_set() {
             });
             for &(period, _) in &tasks {
                 let deadline = Some(us(period));
-                engine.create_group(GroupSettings { deadline, ..GroupSettings::default() });
+                let settings = GroupSettings { deadline, ..GroupSettings::default() };
+                engine.create_group(settings).unwrap();
             }
             let mut finished = Vec::new();
             for (n, &(at, group, cost)) in jobs.iter().enumerate() {
                 engine.advance(Instant::ZERO + us(at), &mut finished);
                 let at = Instant::ZERO + us(at);
-                engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost)));
+                engine.submit(at, JobId(n as u64), GroupId(group), Some(us(cost).into()));
             }
             drain(&mut engine);
             let missed: u64 = engine.groups().map(|group| group.missed).sum();
@@ -228,7 +231,7 @@ fn earliest_deadline_first_meets_every_deadline_of_a_feasible_set() {
 fn unit_waits_for_a_cost_that_comes_late() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
     engine.submit(Instant::ZERO, JobId(1), GroupId::NONE, None);
-    engine.submit(Instant::ZERO, JobId(2), GroupId::NONE, Some(us(5)));
+    engine.submit(Instant::ZERO, JobId(2), GroupId::NONE, Some(us(5).into()));
     assert_eq!(engine.next_event(), None);
     engine.set_cost(Instant::from_ns(30_000), JobId(1), us(10));
     let finished = drain(&mut engine);
@@ -240,7 +243,7 @@ fn unit_waits_for_a_cost_that_comes_late() {
 fn cancel_frees_the_unit_and_forgets_waiting_jobs() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
     for job in 0..3 {
-        engine.submit(Instant::ZERO, JobId(job), GroupId::NONE, Some(us(100)));
+        engine.submit(Instant::ZERO, JobId(job), GroupId::NONE, Some(us(100).into()));
     }
     assert!(engine.cancel(Instant::from_ns(1_000), JobId(0)));
     assert!(engine.cancel(Instant::from_ns(1_000), JobId(2)));
@@ -260,7 +263,12 @@ fn shares_of(policy: PolicyKind, units: u32, weights: &[u16]) -> Vec<f64> {
         for (n, group) in groups.iter().enumerate() {
             let jobs = |e: &Engine| e.groups().find(|g| g.group == *group).unwrap().jobs;
             while jobs(engine) < 2 * units {
-                engine.submit(now, JobId(next), *group, Some(us(if n == 0 { 700 } else { 70 })));
+                engine.submit(
+                    now,
+                    JobId(next),
+                    *group,
+                    Some(us(if n == 0 { 700 } else { 70 }).into()),
+                );
                 next += 1;
             }
         }
@@ -304,7 +312,7 @@ fn a_group_of_one_job_has_its_share_whatever_its_name() {
         let mut engine = Engine::new(&config);
         for (n, weight) in weights.into_iter().enumerate() {
             let group = engine.create_group(weighing(weight)).unwrap();
-            engine.submit(Instant::ZERO, JobId(n as u64), group, Some(us(30_000)));
+            engine.submit(Instant::ZERO, JobId(n as u64), group, Some(us(30_000).into()));
         }
         let finished = drain(&mut engine);
         // The heavy one has a unit to itself, the others share the second.
@@ -319,7 +327,7 @@ fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
     let mut engine = Engine::new(&Config { units: 1, ..Config::default() });
     let [busy, idle] = [100, 100].map(|weight| engine.create_group(weighing(weight)).unwrap());
     for job in 0..20 {
-        engine.submit(Instant::ZERO, JobId(job), busy, Some(us(10)));
+        engine.submit(Instant::ZERO, JobId(job), busy, Some(us(10).into()));
     }
     let mut finished = Vec::new();
     // Half of them are done, one after the other: the other group's time was theirs.
@@ -327,7 +335,7 @@ fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
     assert_eq!(finished.len(), 10);
     // From now on they take turns; the newcomer has no more than its share.
     for job in 20..30 {
-        engine.submit(Instant::from_ns(100_000), JobId(job), idle, Some(us(10)));
+        engine.submit(Instant::from_ns(100_000), JobId(job), idle, Some(us(10).into()));
     }
     let order: Vec<bool> = drain(&mut engine).iter().map(|f| f.job.0 < 20).collect();
     assert!(order[1..].windows(2).take(17).all(|pair| pair[0] != pair[1]), "{order:?}");
@@ -337,18 +345,21 @@ fn an_idle_group_saves_nothing_and_leaves_its_share_to_others() {
 fn groups_come_and_go() {
     let mut engine = Engine::new(&Config::default());
     let all: Vec<_> =
-        (1..=255).map(|n| (engine.create_group(weighing(n)), Some(GroupId(n as u8)))).collect();
+        (1..=255).map(|n| (engine.create_group(weighing(n)), Ok(GroupId(n as u8)))).collect();
     assert!(all.iter().all(|(given, expected)| given == expected));
-    assert_eq!(engine.create_group(weighing(1)), None);
-    engine.submit(Instant::ZERO, JobId(1), GroupId(7), Some(us(1)));
+    assert_eq!(engine.create_group(weighing(1)), Err(GroupError::Full));
+    engine.submit(Instant::ZERO, JobId(1), GroupId(7), Some(us(1).into()));
     assert_eq!(engine.delete_group(GroupId(7)), Err(GroupError::InUse));
     assert!(engine.cancel(Instant::ZERO, JobId(1)));
     assert_eq!(engine.delete_group(GroupId(7)), Ok(()));
     assert_eq!(engine.delete_group(GroupId(7)), Err(GroupError::Unknown));
-    assert_eq!(engine.set_group(GroupId(7), weighing(5)), Err(GroupError::Unknown));
+    let now = Instant::ZERO;
+    assert_eq!(engine.set_group(now, GroupId(7), weighing(5)), Err(GroupError::Unknown));
     assert_eq!(engine.delete_group(GroupId::NONE), Err(GroupError::Unknown));
-    assert_eq!(engine.set_group(GroupId::NONE, weighing(5)), Ok(()));
-    assert_eq!(engine.create_group(weighing(9)), Some(GroupId(7)), "the lowest free name");
+    assert_eq!(engine.set_group(now, GroupId::NONE, weighing(5)), Ok(()));
+    let nowhere = GroupSettings { affinity: Affinity::of_bits(1 << 9), ..weighing(1) };
+    assert_eq!(engine.create_group(nowhere), Err(GroupError::NoUnit));
+    assert_eq!(engine.create_group(weighing(9)), Ok(GroupId(7)), "the lowest free name");
 }
 
 proptest! {
@@ -358,6 +369,8 @@ proptest! {
     fn random_schedules_keep_the_invariants(
         units in 1u32..5,
         kind in 0usize..6,
+        queues in 0usize..2,
+        is_limited in any::<bool>(),
         by_priority in any::<bool>(),
         slice_us in 1u64..50,
         switch_ns in 0u64..3000,
@@ -366,7 +379,7 @@ proptest! {
     ) {
         let (_, policy) = PolicyKind::NAMES[kind];
         let config = Config {
-            units, policy, time_slice: us(slice_us), slice_by_priority: by_priority, ageing: us(slice_us),
+            units, policy, queues: QueueKind::NAMES[queues].1, memory_bandwidth: Config::default().memory_bandwidth, time_slice: us(slice_us), slice_by_priority: by_priority, ageing: us(slice_us),
             context_switch_time: Duration::from_ns(switch_ns),
         };
         let mut engine = Engine::new(&config);
@@ -374,7 +387,12 @@ proptest! {
         for weight in &weights {
             let deadline = (weight % 2 == 0).then(|| us(u64::from(*weight)));
             let priority = 1 + (weight % 9) as u8;
-            let settings = GroupSettings { weight: *weight, priority, deadline };
+            let mut settings = GroupSettings { weight: *weight, priority, deadline, ..Default::default() };
+            if is_limited {
+                settings.units_max = NonZeroU16::new(weight % 3);
+                settings.affinity = Affinity::of_bits(u64::from(*weight) & ((1 << units) - 1));
+                settings.bandwidth = Bandwidth::from_bytes_per_s(u64::from(*weight % 4) * 1_000_000);
+            }
             engine.create_group(settings).expect("there can be 255");
         }
         let mut arrivals = jobs;
@@ -383,7 +401,8 @@ proptest! {
         for (n, &(at, cost)) in arrivals.iter().enumerate() {
             engine.advance(Instant::from_ns(at), &mut finished);
             let group = GroupId((n % (weights.len() + 1)) as u8);
-            engine.submit(Instant::from_ns(at), JobId(n as u64), group, Some(Duration::from_ns(cost)));
+            let cost = Cost { bytes: cost / 100, ..Duration::from_ns(cost).into() };
+            engine.submit(Instant::from_ns(at), JobId(n as u64), group, Some(cost));
         }
         finished.extend(drain(&mut engine));
         let records = engine.records().expect("they are made").clone();
@@ -405,7 +424,19 @@ proptest! {
             stays.sort_by_key(|r| r.start_ns);
             prop_assert!(stays.windows(2).all(|w| w[0].end_ns <= w[1].start_ns));
         }
-        if switch_ns == 0 || policy == PolicyKind::Fifo {
+        // A limit that a group has now held for all its jobs.
+        let of_job = |job: u64| engine.groups().nth((job % (weights.len() as u64 + 1)) as usize).unwrap().settings;
+        prop_assert!(records.iter().all(|stay| of_job(stay.job).affinity.allows(UnitId(stay.unit))));
+        for stay in &records {
+            let Some(most) = of_job(stay.job).units_max else { continue };
+            let group = stay.job % (weights.len() as u64 + 1);
+            let beside = records.iter().filter(|other| {
+                other.job % (weights.len() as u64 + 1) == group
+                    && other.start_ns <= stay.start_ns && stay.start_ns < other.end_ns
+            });
+            prop_assert!(beside.count() <= usize::from(most.get()));
+        }
+        if queues == 0 && !is_limited && (switch_ns == 0 || policy == PolicyKind::Fifo) {
             // Work conserving: while a job waits, every unit is busy.
             for f in &finished {
                 let first = records.iter().filter(|r| r.job == f.job.0).map(|r| r.start_ns).min().unwrap();

@@ -1,6 +1,6 @@
 //! The table of all keys: name, meaning, and the place in the configuration.
 
-use compute::{PolicyKind, WorkClass};
+use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
 use controller::{Config, Engine, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
@@ -52,6 +52,22 @@ fn choose<T: Copy>(choices: &[(&'static str, T)], text: &str) -> Result<T, Strin
     let found = choices.iter().find(|(name, _)| *name == text.trim());
     let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     found.map(|(_, value)| *value).ok_or_else(|| format!("choose one of: {}", names()))
+}
+
+/// Name of a cost table that is no core's.
+const CUSTOM: &str = "custom";
+
+fn core_of(cost: &CostTable) -> Value {
+    let found = Core::NAMES.iter().find(|(_, core)| core.cost_table() == *cost);
+    Value::Choice(found.map_or(CUSTOM, |(name, _)| name))
+}
+
+fn set_core(config: &mut Config, text: &str) -> Result<(), String> {
+    if text.trim() != CUSTOM {
+        let core = choose(&Core::NAMES, text).map_err(|names| format!("{names}, {CUSTOM}"))?;
+        config.cost = core.cost_table();
+    }
+    Ok(())
 }
 
 macro_rules! key {
@@ -201,9 +217,17 @@ pub static KEYS: &[Key] = &[
     key!(@ "flash.keep_data", "false = simulate times alone: reads return nothing useful.", "true or false",
         |c| Value::Bool(c.flash.keep_data), |c, t| parse_bool(t).map(|v| c.flash.keep_data = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),
+    key!(
+        "memory.bandwidth",
+        "Rate at which all units together load and store, run_time = instructions; jobs share it fairly.",
+        bandwidth,
+        compute.memory_bandwidth
+    ),
     key!("compute.units", "Compute units.", count(u32, 1..=1024), compute.units),
     key!(@ "compute.policy", "Scheduler: which waiting job a free unit takes, and who may interrupt whom.", "fifo, round-robin, grouped-fifo, grouped-round-robin, priority, earliest-deadline",
         |c| name_of(&PolicyKind::NAMES, &c.compute.policy), |c, t| choose(&PolicyKind::NAMES, t).map(|v| c.compute.policy = v)),
+    key!(@ "compute.queues", "Where jobs wait: in one queue for all units, or in one of each unit, where they stay.", "shared, per-unit",
+        |c| name_of(&QueueKind::NAMES, &c.compute.queues), |c, t| choose(&QueueKind::NAMES, t).map(|v| c.compute.queues = v)),
     key!(
         "compute.time_slice",
         "Round robin, grouped or not: time a job keeps its unit while others wait.",
@@ -241,6 +265,9 @@ pub static KEYS: &[Key] = &[
         time,
         declared_time
     ),
+    key!(@ "compute.core", "Core of a unit: sets clock, memory bandwidth and the cycles below to its cost table, unless they are given, too; custom = leave them.",
+        "cortex-a53, cortex-a72, cortex-r82, neoverse-n1, riscv-rocket, host, custom",
+        |c| core_of(&c.cost), set_core),
     key!(@ "compute.clock", "Clock of a unit.", "frequency", |c| Value::Frequency(c.cost.clock.hz()),
         |c, t| parse_frequency(t).and_then(|v| Frequency::from_hz(v).ok_or_else(|| "0 Hz".into())).map(|v| c.cost.clock = v)),
     key!(

@@ -13,7 +13,7 @@ use controller::{Config, NamespaceKind};
 
 pub use keys::{KEYS, Key};
 pub use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
-pub use value::{parse_duration, parse_integer, parse_size};
+pub use value::{parse_bandwidth, parse_duration, parse_integer, parse_size};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -228,7 +228,10 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
         let toml::Value::Table(entries) = entries else {
             return Err(unknown(section));
         };
-        for (name, value) in entries {
+        // Keys that set others come first: those may be given, too.
+        let is_first = |name: &str| FIRST.contains(&&*format!("{section}.{name}"));
+        let (first, others) = entries.iter().partition::<Vec<_>, _>(|(name, _)| is_first(name));
+        for (name, value) in first.into_iter().chain(others) {
             let text = match value {
                 toml::Value::String(text) => text.clone(),
                 toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
@@ -247,6 +250,9 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Keys that set other keys.
+const FIRST: [&str; 1] = ["compute.core"];
 
 /// The key of the size of the flash.
 const CAPACITY: &str = "drive.capacity";

@@ -158,7 +158,8 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
     Ok(value)
 }
 
-pub(crate) fn parse_bandwidth(text: &str) -> Result<u64, String> {
+/// Bytes per second of a rate with a unit, for example 100MB/s; `unlimited` is 0.
+pub fn parse_bandwidth(text: &str) -> Result<u64, String> {
     if text.trim() == "unlimited" {
         return Ok(0);
     }

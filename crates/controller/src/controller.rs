@@ -12,6 +12,7 @@ use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
 use crate::namespace::programs::execute;
+use crate::parts::Parts;
 use crate::queues::Queues;
 use crate::session::Session;
 use crate::statistics::{Lateness, Statistics, TraceHash};
@@ -49,22 +50,20 @@ impl Controller {
     /// # Errors
     /// If the configuration contradicts itself or the host cannot provide what it asks for.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let ssd = Ssd::new(&config.flash)?;
-        Self::assemble(config, ssd)
+        Self::with_parts(config, Parts::default())
     }
 
-    /// A drive fresh from the factory, not enabled, that keeps its pages in an empty store.
+    /// A drive fresh from the factory, not enabled, with parts of the caller's.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_store(config: Config, store: Box<dyn ssd::Store>) -> Result<Self, ConfigError> {
-        let ssd = Ssd::with_store(&config.flash, store)?;
-        Self::assemble(config, ssd)
-    }
-
-    fn assemble(config: Config, ssd: Ssd) -> Result<Self, ConfigError> {
+    pub fn with_parts(config: Config, parts: Parts) -> Result<Self, ConfigError> {
+        let ssd = match parts.store {
+            Some(store) => Ssd::with_store(&config.flash, store)?,
+            None => Ssd::new(&config.flash)?,
+        };
         config.check()?;
-        let subsystem = Subsystem::new(config, ssd)?;
+        let subsystem = Subsystem::new(config, ssd, parts.policy)?;
         let config = &subsystem.config;
         Ok(Self {
             queues: Queues::new(config.queue_pairs_max),

@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::logs::Logs;
 use crate::namespace::Namespaces;
+use crate::parts::NewPolicy;
 use crate::work::Outbox;
 
 /// Everything that is not one controller's.
@@ -19,6 +20,8 @@ pub(crate) struct Subsystem {
     pub(crate) namespaces: Namespaces,
     pub(crate) ssd: Ssd,
     pub(crate) engine: compute::Engine,
+    /// Makes schedulers that are not the configuration's.
+    policy: Option<NewPolicy>,
     /// Link between flash and device memory.
     pub(crate) internal: Link,
     pub(crate) background: Background,
@@ -34,7 +37,11 @@ pub(crate) struct Subsystem {
 }
 
 impl Subsystem {
-    pub(crate) fn new(config: Config, mut ssd: Ssd) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        config: Config,
+        mut ssd: Ssd,
+        policy: Option<NewPolicy>,
+    ) -> Result<Self, ConfigError> {
         let namespaces = Namespaces::new(&config, ssd.geometry())?;
         // A flash that is filled from the beginning is so for its namespaces: those to come are empty.
         for (lpn, count) in namespaces.space.free_runs() {
@@ -44,7 +51,8 @@ impl Subsystem {
             namespaces,
             page_bits: ssd.geometry().page_bytes.trailing_zeros(),
             ssd,
-            engine: compute::Engine::new(&config.compute),
+            engine: new_engine(&config.compute, policy),
+            policy,
             internal: Link::new(config.internal_link),
             background: Background::default(),
             logs: Logs::default(),
@@ -67,8 +75,15 @@ impl Subsystem {
         // Nothing is due any more: what reminds of something must know it.
         self.events = EventQueue::new();
         self.internal = Link::new(self.config.internal_link);
-        self.engine = compute::Engine::new(&self.config.compute);
+        self.engine = new_engine(&self.config.compute, self.policy);
         self.engine.set_recording(is_recording);
         self.namespaces.power_lost();
+    }
+}
+
+fn new_engine(config: &compute::Config, policy: Option<NewPolicy>) -> compute::Engine {
+    match policy {
+        Some(new) => compute::Engine::with_policy(config, &|| new(config)),
+        None => compute::Engine::new(config),
     }
 }

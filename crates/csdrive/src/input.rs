@@ -40,6 +40,17 @@ pub(crate) fn deadline_us(text: &str) -> Result<u32, String> {
     parse_duration(text).map(|ns| ns.div_ceil(1000) as u32)
 }
 
+/// Kilobytes per second of a group's bandwidth, a rate with a unit, rounded up.
+pub(crate) fn bandwidth_kbps(text: &str) -> Result<u32, String> {
+    let rate = config::parse_bandwidth(text)?;
+    u32::try_from(rate.div_ceil(1000)).map_err(|_| "choose at most 4294GB/s".to_owned())
+}
+
+/// Units that jobs may use, as the bits of a number.
+pub(crate) fn unit_mask(text: &str) -> Result<u64, String> {
+    parse_integer(text).map(|bits| bits as u64)
+}
+
 /// Where a run time comes from: a model by name, or a time to declare.
 pub(crate) fn parse_run_time(text: &str) -> Result<RunTime, String> {
     match text {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use simtime::{Duration, Instant};
 use simulator::Session;
 
-use crate::input::deadline_us;
+use crate::input::{bandwidth_kbps, deadline_us, unit_mask};
 use crate::report;
 
 /// Jobs of one run: all may be in flight at once, and a queue holds one less than it has entries.
@@ -70,7 +70,20 @@ fn group(text: &str) -> Result<Group, String> {
                 options.deadline_us =
                     deadline_us(value).map_err(|e| format!("deadline = {value}: {e}"))?;
             }
-            _ => return Err(format!("{key}: unknown; a group has weight, priority, deadline")),
+            "bandwidth" => {
+                options.bandwidth_kbps =
+                    bandwidth_kbps(value).map_err(|e| format!("bandwidth = {value}: {e}"))?;
+            }
+            "units-max" => options.units_max = number(0, 4095)? as u16,
+            "unit-mask" => {
+                options.unit_mask =
+                    unit_mask(value).map_err(|e| format!("unit-mask = {value}: {e}"))?;
+            }
+            _ => {
+                return Err(format!(
+                    "{key}: unknown; a group has weight, priority, deadline, bandwidth, units-max, unit-mask"
+                ));
+            }
         }
     }
     Ok(Group { name, options })
@@ -135,10 +148,18 @@ struct Job {
 pub(crate) struct Ended {
     names: Vec<String>,
     jobs: Vec<Job>,
-    missed: Vec<u64>,
+    /// What the drive counted for each group.
+    counted: Vec<Counted>,
     units: u32,
     /// From the first submission to the last completion.
     pub(crate) makespan: Duration,
+}
+
+/// What the drive counts for a group.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    missed: u64,
+    throttled_ns: u64,
 }
 
 /// Entries of the queue that the jobs need.
@@ -193,16 +214,22 @@ pub(crate) fn run(
     list.sort_by_key(|job| job.number);
     records.append(&mut run);
     let infos = session.groups()?;
-    let missed = |id: &u8| infos.iter().find(|info| info.id == *id).map_or(0, |info| info.missed);
-    let (names, missed) = match jobs.groups.len() {
-        0 => (vec!["-".to_owned()], vec![missed(&0)]),
+    let counted = |id: &u8| {
+        let info = infos.iter().find(|info| info.id == *id);
+        info.map_or(Counted::default(), |info| Counted {
+            missed: info.missed,
+            throttled_ns: info.throttled_ns,
+        })
+    };
+    let (names, counted) = match jobs.groups.len() {
+        0 => (vec!["-".to_owned()], vec![counted(&0)]),
         _ => (
             jobs.groups.iter().map(|group| group.name.clone()).collect(),
-            groups.iter().map(missed).collect(),
+            groups.iter().map(counted).collect(),
         ),
     };
     let units = session.transport.driver.port.drive.config().compute.units;
-    Ok(Ended { names, jobs: list, missed, units, makespan })
+    Ok(Ended { names, jobs: list, counted, units, makespan })
 }
 
 /// Lets the drive work until then, event by event: nothing is late.
@@ -255,6 +282,28 @@ impl Job {
     }
 }
 
+/// Jobs of a line of the table.
+struct Row<'a> {
+    name: &'a str,
+    jobs: Vec<&'a Job>,
+    counted: Counted,
+}
+
+impl Row<'_> {
+    /// What the programs loaded and stored.
+    fn bytes(&self) -> u64 {
+        self.jobs.iter().filter_map(|job| job.job).map(|job| job.bytes).sum()
+    }
+
+    /// The same for each second from the first submission to the last completion.
+    fn bytes_per_s(&self) -> u64 {
+        let first = self.jobs.iter().map(|job| job.command.fetched_ns).min().unwrap_or(0);
+        let last = self.jobs.iter().map(|job| job.command.completed_ns).max().unwrap_or(0);
+        let bytes = u128::from(self.bytes()) * 1_000_000_000;
+        (bytes / u128::from(last - first).max(1)) as u64
+    }
+}
+
 impl Ended {
     /// The first failure, and how many there were.
     pub(crate) fn failure(&self) -> Option<(u16, String)> {
@@ -280,13 +329,18 @@ impl Ended {
     }
 
     /// Every group, and one more for all jobs if there are several.
-    fn rows(&self) -> Vec<(&str, Vec<&Job>, u64)> {
+    fn rows(&self) -> Vec<Row<'_>> {
         let of = |n| self.jobs.iter().filter(|job| job.group == n).collect();
-        let groups = self.names.iter().zip(&self.missed).enumerate();
-        let mut rows: Vec<(&str, Vec<&Job>, u64)> =
-            groups.map(|(n, (name, missed))| (name.as_str(), of(n), *missed)).collect();
+        let groups = self.names.iter().zip(&self.counted).enumerate();
+        let mut rows: Vec<Row<'_>> = groups
+            .map(|(n, (name, counted))| Row { name, jobs: of(n), counted: *counted })
+            .collect();
         if rows.len() > 1 {
-            rows.push(("all", self.jobs.iter().collect(), self.missed.iter().sum()));
+            let counted = self.counted.iter().fold(Counted::default(), |sum, of| Counted {
+                missed: sum.missed + of.missed,
+                throttled_ns: sum.throttled_ns + of.throttled_ns,
+            });
+            rows.push(Row { name: "all", jobs: self.jobs.iter().collect(), counted });
         }
         rows
     }
@@ -295,12 +349,14 @@ impl Ended {
         let groups: Vec<Value> = self
             .rows()
             .into_iter()
-            .map(|(name, jobs, missed)| {
+            .map(|row| {
                 json!({
-                    "name": name, "jobs": jobs.len(), "missed": missed,
-                    "waited_ns": Times::of(&jobs, Job::waited).to_json(),
-                    "ran_ns": Times::of(&jobs, Job::ran).to_json(),
-                    "turnaround_ns": Times::of(&jobs, Job::turnaround).to_json(),
+                    "name": row.name, "jobs": row.jobs.len(), "missed": row.counted.missed,
+                    "throttled_ns": row.counted.throttled_ns,
+                    "bytes": row.bytes(), "bytes_per_s": row.bytes_per_s(),
+                    "waited_ns": Times::of(&row.jobs, Job::waited).to_json(),
+                    "ran_ns": Times::of(&row.jobs, Job::ran).to_json(),
+                    "turnaround_ns": Times::of(&row.jobs, Job::turnaround).to_json(),
                 })
             })
             .collect();
@@ -348,7 +404,7 @@ impl Ended {
     /// For people.
     pub(crate) fn render(&self) -> String {
         let mut text = format!(
-            "{} jobs on {} units in {}: units busy {:.1} %\n\n{:<12} {:>7} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>7}",
+            "{} jobs on {} units in {}: units busy {:.1} %\n\n{:<12} {:>7} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>7} {:>14}",
             report::grouped(self.jobs.len() as u64),
             self.units,
             report::time(self.makespan.as_ns()),
@@ -361,14 +417,16 @@ impl Ended {
             "p50",
             "p99",
             "max",
-            "missed"
+            "missed",
+            "memory"
         );
-        for (name, jobs, missed) in self.rows() {
-            let (waited, ran) = (Times::of(&jobs, Job::waited), Times::of(&jobs, Job::ran));
-            let turnaround = Times::of(&jobs, Job::turnaround);
+        for row in self.rows() {
+            let Row { name, jobs, counted: Counted { missed, .. } } = &row;
+            let (waited, ran) = (Times::of(jobs, Job::waited), Times::of(jobs, Job::ran));
+            let turnaround = Times::of(jobs, Job::turnaround);
             let _ = write!(
                 text,
-                "\n{name:<12} {:>7} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {missed:>7}",
+                "\n{name:<12} {:>7} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {missed:>7} {:>9.1} MB/s",
                 jobs.len(),
                 report::time(waited.mean()),
                 report::time(ran.mean()),
@@ -376,6 +434,7 @@ impl Ended {
                 report::time(turnaround.percentile(500)),
                 report::time(turnaround.percentile(990)),
                 report::time(turnaround.percentile(1000)),
+                row.bytes_per_s() as f64 / 1e6,
             );
         }
         text

@@ -630,3 +630,65 @@ fn run_times_come_from_where_they_are_said_to() {
         compared["runs"].as_array().unwrap().iter().map(|run| &run["run_time"]["model"]).collect();
     assert_eq!(models, ["instructions", "measured", "declared"]);
 }
+
+/// What limits compute moves its number, by our names and by FEMU's.
+#[test]
+fn limits_of_compute_move_the_numbers_that_they_should() {
+    let files = Files::new();
+    let input = files.put("in", &[1; 200_000]);
+    let jobs = |arguments: &[&str]| {
+        let common = ["--input", &input, "--output-size", "200000", "--jobs", "100"];
+        run("double.bpf.o", &[&common[..], arguments].concat())["jobs"].clone()
+    };
+    let makespan = |arguments: &[&str]| jobs(arguments)["makespan_ns"].as_f64().unwrap();
+    let rate = |jobs: &Value, group: usize| jobs["groups"][group]["bytes_per_s"].as_f64().unwrap();
+
+    // A tenant limited to 100 MB/s has 100 MB/s; the other is not held back.
+    let tenants = jobs(&["--group", "a:bandwidth=100MB/s,b"]);
+    assert!((rate(&tenants, 0) / 100e6 - 1.0).abs() < 0.02, "{}", tenants["groups"][0]);
+    assert!(rate(&tenants, 1) > 1e9, "{}", tenants["groups"][1]);
+    assert!(tenants["groups"][0]["throttled_ns"].as_u64().unwrap() > 1_000_000_000);
+    assert_eq!(tenants["groups"][1]["throttled_ns"], 0);
+
+    // Units: 1, 2 and 4 of them, by configuration, by a group's limit and by its mask.
+    let all = makespan(&[]);
+    for (arguments, slower) in [
+        (&["--set", "compute.units=2"][..], 2.0),
+        (&["--femu", "nr_cu=1"], 4.0),
+        (&["--group", "a:units-max=2"], 2.0),
+        (&["--group", "a:unit-mask=0x8"], 4.0),
+        (&["--set", "compute.queues=per-unit"], 1.0),
+    ] {
+        let ratio = makespan(arguments) / all;
+        assert!((ratio / slower - 1.0).abs() < 0.02, "{arguments:?}: {ratio}");
+    }
+    // What four units need of the memory together is less than 4 x 8 GB/s; at 1 GB/s it is what limits.
+    assert_eq!(makespan(&["--set", "memory.bandwidth=32GB/s"]), all);
+    let short = jobs(&["--set", "memory.bandwidth=1GB/s"]);
+    assert!((rate(&short, 0) / 1e9 - 1.0).abs() < 0.01, "{}", short["groups"][0]);
+
+    // Cores: a faster one is faster, its numbers can be changed, and it is shown by its name.
+    let core = |name: &str| {
+        let set = format!("compute.core={name}");
+        run("double.bpf.o", &["--input", &input, "--set", &set])["time_ns"]["compute"].as_u64()
+    };
+    let times = ["riscv-rocket", "cortex-a53", "cortex-a72", "neoverse-n1"].map(core);
+    assert!(times.windows(2).all(|pair| pair[0] > pair[1]), "{times:?}");
+    let shown = |sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        csdrive(&[&["config", "show", "--json"], &sets[..]].concat()).json()["config"].clone()
+    };
+    assert_eq!(shown(&[])["compute.core"], "cortex-a53");
+    let own = shown(&["compute.core=neoverse-n1", "compute.cycles_alu=0.5"]);
+    assert_eq!(
+        (&own["compute.core"], &own["compute.clock"]),
+        (&"custom".into(), &2_600_000_000u64.into())
+    );
+    // In a file the core comes first, wherever it stands.
+    let file = files.put("core.toml", b"[compute]\nclock = \"1GHz\"\ncore = \"cortex-a72\"\n");
+    let own = csdrive(&["config", "show", "--json", "--config", &file]).json()["config"].clone();
+    assert_eq!(
+        (&own["compute.clock"], &own["compute.cycles_multiply"]),
+        (&1_000_000_000.into(), &3.0.into())
+    );
+}

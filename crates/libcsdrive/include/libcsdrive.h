@@ -133,6 +133,10 @@ int csdrive_group_change(csdrive *drive, uint8_t id, uint16_t weight);
  * were submitted (0 = no deadline). Priority and deadline count for executions that come later, and for the schedulers that look at
  * them: compute.policy of the drive. */
 int csdrive_group_configure(csdrive *drive, uint8_t id, uint16_t weight, uint8_t priority, uint32_t deadline_us);
+
+/* Limits, under every scheduler: kilobytes (1000 bytes) per second that its executions load and store; most of its executions on
+ * units at a time; units that they may use, a bit for each of the first 64. 0 = no limit. */
+int csdrive_group_limit(csdrive *drive, uint8_t id, uint32_t bandwidth_kbps, uint16_t units_max, uint64_t unit_mask);
 int csdrive_group_delete(csdrive *drive, uint8_t id);
 
 /* Executes a program and waits for its end. The result is the program's long long: cast it to int64_t for its sign. */

@@ -401,10 +401,7 @@ pub unsafe extern "C" fn csdrive_group_change(drive: *const csdrive, id: u8, wei
     // SAFETY: as above.
     unsafe {
         with(drive, |drive| {
-            let groups = drive.groups()?;
-            let options = groups.iter().find(|group| group.id == id).map(|group| group.options);
-            // The drive refuses a group that there is not.
-            let options = GroupOptions { weight, ..options.unwrap_or_default() };
+            let options = GroupOptions { weight, ..group_options(drive, id)? };
             Ok(drive.change_group(id, &options)?)
         })
     }
@@ -422,9 +419,49 @@ pub unsafe extern "C" fn csdrive_group_configure(
     priority: u8,
     deadline_us: u32,
 ) -> c_int {
-    let options = GroupOptions { weight, priority, deadline_us };
+    let claims = GroupOptions { weight, priority, deadline_us, ..GroupOptions::default() };
     // SAFETY: as above.
-    unsafe { with(drive, |drive| Ok(drive.change_group(id, &options)?)) }
+    unsafe {
+        with(drive, |drive| {
+            let limits = group_options(drive, id)?;
+            let options = GroupOptions {
+                bandwidth_kbps: limits.bandwidth_kbps,
+                units_max: limits.units_max,
+                unit_mask: limits.unit_mask,
+                ..claims
+            };
+            Ok(drive.change_group(id, &options)?)
+        })
+    }
+}
+
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_group_limit(
+    drive: *const csdrive,
+    id: u8,
+    bandwidth_kbps: u32,
+    units_max: u16,
+    unit_mask: u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        with(drive, |drive| {
+            let claims = group_options(drive, id)?;
+            let options = GroupOptions { bandwidth_kbps, units_max, unit_mask, ..claims };
+            Ok(drive.change_group(id, &options)?)
+        })
+    }
+}
+
+/// What a group has now; the drive refuses a group that there is not.
+fn group_options(drive: &mut Drive, id: u8) -> Result<GroupOptions, Failure> {
+    let groups = drive.groups()?;
+    let found = groups.iter().find(|group| group.id == id);
+    Ok(found.map(|group| group.options).unwrap_or_default())
 }
 
 /// See the header.

@@ -210,7 +210,14 @@ fn identify_memory_and_programs() {
 fn log_of_job_groups() {
     let mut session = session();
     session.load_program(0, DOUBLE).unwrap();
-    let options = GroupOptions { weight: 700, priority: 9, deadline_us: 1 };
+    let options = GroupOptions {
+        weight: 700,
+        priority: 9,
+        deadline_us: 1,
+        bandwidth_kbps: 5_000_000,
+        units_max: 2,
+        unit_mask: 0b1100,
+    };
     let group = session.create_group(&options).unwrap();
     assert_eq!(group, 1);
     let ranges = vec![(0, 4096), (4096, 4096)];
@@ -218,15 +225,20 @@ fn log_of_job_groups() {
         let ranges = ranges.clone();
         session.execute(&client::Invocation { group, ranges, ..Default::default() }).unwrap();
     }
-    let page = log(&mut session, 0xC2, 3, 0, 128);
-    assert_eq!(page[..8], [2, 0, 0, 0, 48, 0, 0, 0], "two groups of 48 bytes");
+    let page = log(&mut session, 0xC2, 3, 0, 176);
+    assert_eq!(page[..8], [2, 0, 0, 0, 72, 0, 0, 0], "two groups of 72 bytes");
     assert_eq!(page[16..24], [0, 0, 100, 0, 0, 0, 0, 0], "jobs of no group");
     assert!(page[24..52].iter().all(|byte| *byte == 0), "there were none");
-    assert_eq!(page[52..64], [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "priority 5");
-    assert_eq!(page[64..80], [1, 0, 0xBC, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
-    assert!(page[80..88].iter().any(|byte| *byte != 0), "they took time");
-    assert_eq!(page[88..101], [3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9], "all missed a microsecond");
-    assert!(page[101..].iter().all(|byte| *byte == 0));
+    assert_eq!(page[52..64], [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "priority 5, no limits");
+    assert!(page[64..88].iter().all(|byte| *byte == 0), "any unit, never throttled");
+    let group = &page[88..160];
+    assert_eq!(group[..16], [1, 0, 0xBC, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(group[16..24].iter().any(|byte| *byte != 0), "they took time");
+    assert_eq!(group[24..37], [3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9], "all missed a microsecond");
+    assert_eq!(group[38..44], [2, 0, 0x40, 0x4B, 0x4C, 0], "two units, 5 GB/s");
+    assert_eq!(group[48..56], [0b1100, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(group[64..].iter().all(|byte| *byte == 0), "none met its deadline");
+    assert!(page[160..].iter().all(|byte| *byte == 0));
 }
 
 /// Base 2.1, Figures 204 to 208.

@@ -22,6 +22,10 @@ pub struct GroupInfo {
     pub ran_ns: u64,
     /// Jobs that finished after their deadline.
     pub missed: u64,
+    /// Jobs that finished within it.
+    pub met: u64,
+    /// Time that its limits kept its jobs from the scheduler, of all jobs together, in nanoseconds.
+    pub throttled_ns: u64,
 }
 
 const NAME: &str = "Job Group Management";
@@ -42,7 +46,8 @@ impl<T: Submit> Drive<T> {
         Ok(done.result as u8)
     }
 
-    /// Gives a group other options; 0 names the jobs of no group. Priority and deadline count for jobs that come later.
+    /// Gives a group other options; 0 names the jobs of no group. What its jobs may claim, and the units that they may use, count for
+    /// jobs that come later.
     ///
     /// # Errors
     /// If the drive refuses.
@@ -81,11 +86,16 @@ impl<T: Submit> Drive<T> {
                     weight: entry.weight.get(),
                     priority: entry.priority,
                     deadline_us: entry.deadline_us.get(),
+                    bandwidth_kbps: entry.bandwidth_kbps.get(),
+                    units_max: entry.units_max.get(),
+                    unit_mask: entry.unit_mask.get(),
                 },
                 jobs: entry.jobs.get(),
                 finished: entry.finished.get(),
                 ran_ns: entry.ran_ns.get(),
                 missed: entry.missed.get(),
+                met: entry.met.get(),
+                throttled_ns: entry.throttled_ns.get(),
             }
         };
         Ok(entries.iter().map(info).collect())

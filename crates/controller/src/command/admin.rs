@@ -116,6 +116,12 @@ pub(crate) struct GroupFields {
     pub(crate) priority: u8,
     /// 0 = none.
     pub(crate) deadline_us: u32,
+    /// 0 = no limit.
+    pub(crate) units_max: u16,
+    /// 0 = no limit.
+    pub(crate) bandwidth_kbps: u32,
+    /// 0 = any.
+    pub(crate) unit_mask: u64,
 }
 
 /// Create I/O Submission Queue.
@@ -399,6 +405,9 @@ fn decode_program_action(entry: &SubmissionEntry) -> Result<ProgramAction, Statu
                 weight: cdw11.weight(),
                 priority: cdw11.priority(),
                 deadline_us: entry.cdw12.get(),
+                units_max: cdw11.units_max(),
+                bandwidth_kbps: entry.cdw13.get(),
+                unit_mask: u64::from(entry.cdw15.get()) << 32 | u64::from(entry.cdw14.get()),
             };
             Ok(ProgramAction::Group(match fields.sel() {
                 0 => GroupAction::Create(to),

@@ -38,7 +38,12 @@ fn job_ns(units: u32) -> f64 {
     let mut engine = Engine::new(&config);
     let (mut next, mut now, mut finished) = (0, Instant::ZERO, Vec::new());
     let mut submit = |engine: &mut Engine, now| {
-        engine.submit(now, JobId(next), GroupId::NONE, Some(Duration::from_ns(1000 + next % 977)));
+        engine.submit(
+            now,
+            JobId(next),
+            GroupId::NONE,
+            Some(Duration::from_ns(1000 + next % 977).into()),
+        );
         next += 1;
     };
     (0..2 * units).for_each(|_| submit(&mut engine, now));

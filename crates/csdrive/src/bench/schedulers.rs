@@ -56,6 +56,7 @@ fn workloads() -> [Workload; 3] {
         weight,
         priority,
         deadline: Some(us(deadline)),
+        ..GroupSettings::default()
     };
     [
         Workload { name: "batch", groups: vec![default], jobs: batch },
@@ -100,7 +101,7 @@ fn measure(workload: &Workload, scheduler: &'static str, policy: PolicyKind) -> 
     for (n, job) in workload.jobs.iter().enumerate() {
         let at = Instant::ZERO + job.at;
         engine.advance(at, &mut finished);
-        engine.submit(at, JobId(n as u64), groups[job.group], Some(job.cost));
+        engine.submit(at, JobId(n as u64), groups[job.group], Some(job.cost.into()));
     }
     while let Some(at) = engine.next_event() {
         engine.advance(at, &mut finished);

@@ -168,7 +168,14 @@ fn many<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
 
 fn groups<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
     prepare(drive, 1000)?;
-    let options = GroupOptions { weight: 300, priority: 7, deadline_us: 1_000_000 };
+    let options = GroupOptions {
+        weight: 300,
+        priority: 7,
+        deadline_us: 1_000_000,
+        bandwidth_kbps: 4_000_000,
+        units_max: 3,
+        unit_mask: 1,
+    };
     let group = drive.create_group(&options)?;
     let ranges = vec![(0, 4000), (1 << 20, 4000)];
     let invocation = Invocation { program: INDEX, ranges, group, ..Default::default() };

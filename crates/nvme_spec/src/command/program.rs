@@ -92,8 +92,9 @@ pub struct JobGroupCdw11 {
     /// Priority (create, change): 1 to 9, the most urgent; 0 = 5.
     #[bits(4)]
     pub priority: u8,
+    /// Most of its jobs on units at a time (create, change); 0 = no limit.
     #[bits(12)]
-    __: u16,
+    pub units_max: u16,
 }
 
 /// Program types (PTYPE); the eBPF value is provisional, see `docs/conformance.md`.

@@ -110,7 +110,7 @@ pub struct JobGroupsHeader {
 
 const _: () = assert!(size_of::<JobGroupsHeader>() == 16);
 
-/// A job group, 48 bytes.
+/// A job group, 72 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct JobGroupEntry {
@@ -131,7 +131,19 @@ pub struct JobGroupEntry {
     /// Priority, 1 to 9.
     pub priority: u8,
     /// Reserved.
-    pub reserved37: [u8; 11],
+    pub reserved37: u8,
+    /// Most of its jobs on units at a time; 0 = no limit.
+    pub units_max: U16,
+    /// Kilobytes (1000 bytes) per second that its jobs may load and store; 0 = no limit.
+    pub bandwidth_kbps: U32,
+    /// Reserved.
+    pub reserved44: [u8; 4],
+    /// Units that its jobs may use, a bit for each; 0 = any.
+    pub unit_mask: U64,
+    /// Time that its limits kept its jobs from the scheduler, of all jobs together, in nanoseconds.
+    pub throttled_ns: U64,
+    /// Jobs that finished within their deadline.
+    pub met: U64,
 }
 
-const _: () = assert!(size_of::<JobGroupEntry>() == 48);
+const _: () = assert!(size_of::<JobGroupEntry>() == 72);

@@ -921,7 +921,7 @@ impl Reference {
             lid::PROGRAM_LIST => Some(64 + 64 * 1024),
             lid::PROGRAM_TYPES => Some(96),
             // These hosts make no groups: there is the one of jobs of none.
-            lid::JOB_GROUPS => Some(16 + 48),
+            lid::JOB_GROUPS => Some(16 + 72),
             lid::RANGE_SETS => Some(16 + 16 * self.sets.len() + 32 * ranges),
             _ => None,
         };

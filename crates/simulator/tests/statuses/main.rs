@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use client::{DmaMemory, QueueId, commands::with_data};
-use controller::{Config, Controller};
+use controller::{Config, Controller, Parts};
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::Session;
 use ssd::Geometry;
@@ -58,8 +58,8 @@ impl Scene {
     fn break_flash(&mut self, plan: Plan) {
         let geometry = Geometry::new(&config().flash).expect("a sound configuration");
         let store = FaultyStore::new(&geometry, Arc::new(Mutex::new(plan)));
-        let drive =
-            Controller::with_store(config(), Box::new(store)).expect("a sound configuration");
+        let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
+        let drive = Controller::with_parts(config(), parts).expect("a sound configuration");
         self.session = simulator::open_drive(drive, 0, 64).expect("a sound drive");
     }
 

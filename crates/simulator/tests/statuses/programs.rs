@@ -405,17 +405,20 @@ fn execute_rows() -> Vec<Row> {
         },
         Row {
             command: GROUPS,
-            condition: "weight of 0 or over 1000; priority over 9; unknown select",
+            condition: "weight of 0 or over 1000; priority over 9; only units that there are not; unknown select",
             status: Status::INVALID_FIELD,
             prove: |s| {
                 let weighing = |weight| GroupOptions { weight, ..GroupOptions::default() };
                 let priority = GroupOptions { priority: 10, ..GroupOptions::default() };
+                let nowhere = GroupOptions { unit_mask: 1 << 63, ..GroupOptions::default() };
                 let mut select = commands::create_group(&weighing(1));
                 select.cdw10.set(3);
                 for entry in [
                     select,
                     commands::create_group(&weighing(1001)),
                     commands::create_group(&priority),
+                    commands::create_group(&nowhere),
+                    commands::change_group(0, &nowhere),
                     commands::change_group(0, &weighing(0)),
                 ] {
                     let status = s.admin(entry, &[]);

@@ -1,5 +1,7 @@
 //! Log pages of a programs namespace: programs, program types, memory range sets, job groups.
 
+use std::num::NonZeroU16;
+
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{
     JobGroupEntry, JobGroupsHeader, ProgramDescriptor, ProgramListHeader, ProgramTypeDescriptor,
@@ -85,7 +87,13 @@ pub(super) fn groups(engine: &compute::Engine) -> Vec<u8> {
                 .map_or(0, |deadline| (deadline.as_ns() / 1000) as u32)
                 .into(),
             priority: group.settings.priority,
-            reserved37: [0; 11],
+            reserved37: 0,
+            units_max: group.settings.units_max.map_or(0, NonZeroU16::get).into(),
+            bandwidth_kbps: ((group.settings.bandwidth.bytes_per_s() / 1000) as u32).into(),
+            reserved44: [0; 4],
+            unit_mask: group.settings.affinity.bits().into(),
+            throttled_ns: group.throttled.as_ns().into(),
+            met: group.met.into(),
         })
         .collect();
     let mut header = JobGroupsHeader::new_zeroed();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use compute::{Finished, GroupId, JobId, Work};
+use compute::{Cost, Finished, GroupId, JobId, Work};
 use ebpf::{CpuTime, FaultKind, Invocation};
 use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::{Nsid, Status, SubmissionEntry};
@@ -125,6 +125,7 @@ fn queue_job(
         (LoadedProgram::Declared(_), CostSource::Declared(time)) => Some(time),
         _ => None,
     };
+    let known = known.map(Cost::from);
     turn.subsystem.engine.submit(turn.now, JobId(tag.0), group, known);
     let job = RunningJob {
         _in_use: (lease, set),
@@ -150,7 +151,12 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
     job.work = Work { instructions: counts.instructions, bytes };
     job.cpu_time = done.cpu_time;
     job.outcome = Some(done.outcome);
-    let cost = job.cost.cost(&turn.subsystem.config, &job.work, &job.cpu_time);
+    let cost = Cost {
+        time: job.cost.cost(&turn.subsystem.config, &job.work, &job.cpu_time),
+        bytes,
+        // A time that was declared or measured has its memory traffic in it.
+        shares_memory: job.cost == CostSource::Instructions,
+    };
     turn.subsystem.engine.set_cost(turn.now, JobId(tag.0), cost);
 }
 

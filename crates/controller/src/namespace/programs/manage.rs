@@ -1,10 +1,12 @@
 //! Admin commands of the Computational Programs command set: programs, memory range sets, job groups.
 
-use compute::{DEFAULT_PRIORITY, GroupError, GroupId, GroupSettings, PRIORITY_MAX};
+use std::num::NonZeroU16;
+
+use compute::{Affinity, DEFAULT_PRIORITY, GroupError, GroupId, GroupSettings, PRIORITY_MAX};
 use ebpf::Range;
 use nvme_spec::command::{MemoryRangeDescriptor, program_type};
 use nvme_spec::{Nsid, Status};
-use simtime::Duration;
+use simtime::{Bandwidth, Duration};
 use zerocopy::FromBytes;
 
 use super::{ProgramsArrival, ProgramsNamespace, RangeSet};
@@ -67,6 +69,9 @@ fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status
             priority: if priority == 0 { DEFAULT_PRIORITY } else { priority },
             deadline: (fields.deadline_us > 0)
                 .then(|| Duration::from_us(fields.deadline_us.into())),
+            bandwidth: Bandwidth::from_bytes_per_s(u64::from(fields.bandwidth_kbps) * 1000),
+            units_max: NonZeroU16::new(fields.units_max),
+            affinity: Affinity::of_bits(fields.unit_mask),
         }),
         _ => Err(Status::INVALID_FIELD.with_dnr()),
     };
@@ -76,15 +81,17 @@ fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status
     };
     let done = match action {
         GroupAction::Create(fields) => {
-            let group = engine.create_group(checked(fields)?);
-            let group = group.ok_or(Status::MAXIMUM_JOB_GROUPS_EXCEEDED)?;
-            return Ok(group.0.into());
+            engine.create_group(checked(fields)?).map(|group| group.0.into())
         }
-        GroupAction::Delete { group } => engine.delete_group(named(group)?),
-        GroupAction::Change(group, fields) => engine.set_group(named(group)?, checked(fields)?),
+        GroupAction::Delete { group } => engine.delete_group(named(group)?).map(|()| 0),
+        GroupAction::Change(group, fields) => {
+            engine.set_group(turn.now, named(group)?, checked(fields)?).map(|()| 0)
+        }
     };
     match done {
-        Ok(()) => Ok(0),
+        Ok(result) => Ok(result),
+        Err(GroupError::Full) => Err(Status::MAXIMUM_JOB_GROUPS_EXCEEDED),
+        Err(GroupError::NoUnit) => Err(Status::INVALID_FIELD.with_dnr()),
         Err(GroupError::Unknown) => Err(Status::INVALID_JOB_GROUP.with_dnr()),
         Err(GroupError::InUse) => Err(Status::JOB_GROUP_IN_USE),
     }

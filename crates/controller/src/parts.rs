@@ -1,0 +1,13 @@
+//! Parts of a drive that a caller brings.
+
+/// Parts of a drive that are not chosen by name in its [`Config`](crate::Config).
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Keeps the pages of the flash; it is empty. Otherwise they are in memory.
+    pub store: Option<Box<dyn ssd::Store>>,
+    /// Makes the scheduler of a queue of jobs, in place of the one that the configuration names.
+    pub policy: Option<NewPolicy>,
+}
+
+/// Makes a scheduler.
+pub type NewPolicy = fn(&compute::Config) -> Box<dyn compute::Policy>;
