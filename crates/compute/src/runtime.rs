@@ -14,14 +14,17 @@ pub enum RunTimeModel {
     Declared,
     /// The processor time that this machine took, times a factor.
     Measured,
+    /// The processor time that a runtime server took.
+    Remote,
 }
 
 impl RunTimeModel {
     /// All of them, with their names in configurations and documents, by value.
-    pub const NAMES: [(&str, Self); 3] = [
+    pub const NAMES: [(&str, Self); 4] = [
         ("instructions", Self::Instructions),
         ("declared", Self::Declared),
         ("measured", Self::Measured),
+        ("remote", Self::Remote),
     ];
 
     /// Its name.

@@ -42,7 +42,6 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("nr_thread", Key("compute.workers", "")),
     ("cq_poller_enabled", NoEffect(None, "")),
     ("pmem_file", NoEffect(None, "data is kept in memory")),
-    ("arm_server_url", NoEffect(None, "run time is modelled here, not measured remotely")),
     ("csd_program_dir", NoEffect(None, "programs are downloaded, not named as host files")),
     ("id", NoEffect(None, "")),
 ];
@@ -200,6 +199,10 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             let pages = 1u64 << if power == 0 { MOST } else { power.min(MOST) };
             return loaded.set("drive.max_transfer", &format!("{}B", pages * 4096));
         }
+        "arm_server_url" => {
+            loaded.set("compute.runtime_server", value)?;
+            return loaded.set("compute.run_time", "remote");
+        }
         // Both spellings are in CEMU's documentation.
         "csf_runtime_scale" | "csf_runtim_scale" => {
             loaded.set("compute.run_time_scale", value)?;
@@ -243,6 +246,7 @@ fn names() -> Vec<&'static str> {
         "gc_thres_pcent_high",
         "mdts",
         "csf_runtime_scale",
+        "arm_server_url",
         "csf_sched_option",
         "grouped_csf",
         "grouped_csf_prio",

@@ -1,7 +1,7 @@
 //! The table of all keys: name, meaning, and the place in the configuration.
 
 use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
-use controller::{Config, Engine, RunTimeModel};
+use controller::{Config, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
 
@@ -52,6 +52,23 @@ fn choose<T: Copy>(choices: &[(&'static str, T)], text: &str) -> Result<T, Strin
     let found = choices.iter().find(|(name, _)| *name == text.trim());
     let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     found.map(|(_, value)| *value).ok_or_else(|| format!("choose one of: {}", names()))
+}
+
+/// How addresses of runtime servers begin, as CEMU has it.
+const URL: &str = "tcp://";
+
+fn url_of(address: &str) -> String {
+    if address.is_empty() { String::new() } else { format!("{URL}{address}") }
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    let address = text.trim().strip_prefix(URL).unwrap_or(text.trim());
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(1..)) => Ok(address.to_owned()),
+        _ if address.is_empty() => Ok(String::new()),
+        _ => Err("not an address; write it as tcp://HOST:4231".to_owned()),
+    }
 }
 
 /// Name of a cost table that is no core's.
@@ -249,8 +266,8 @@ pub static KEYS: &[Key] = &[
         time,
         compute.context_switch_time
     ),
-    key!(@ "compute.run_time", "Where the run time of a job comes from: executed instructions (the cost table below), a declared time, or this machine's processor time. A program and an execution may say otherwise.", "instructions, declared, measured",
-        |c| name_of(&RunTimeModel::NAMES, &c.run_time), |c, t| choose(&RunTimeModel::NAMES, t).map(|v| c.run_time = v)),
+    key!(@ "compute.run_time", "Where the run time of a job comes from: executed instructions (the cost table below), a declared time, or this machine's processor time. A program and an execution may say otherwise.", "instructions, declared, measured, remote",
+        |c| name_of(&RunTimeModel::NAMES, &c.run_time), |c, t| choose(&RunTimeModel::NAMES, t).map(|v| c.run_time = v), "run_time"),
     key!(@ "compute.run_time_scale", "run_time = measured: a unit takes so many times this machine's processor time.", "factor",
         |c| Value::Factor(c.run_time_scale_permille), |c, t| parse_factor(t).map(|v| c.run_time_scale_permille = v), "run_time_scale_permille"),
     key!(
@@ -259,6 +276,18 @@ pub static KEYS: &[Key] = &[
         count(u32, 1..=1000),
         run_time_samples
     ),
+    key!(@ "compute.runtime_server", "run_time = remote: the machine that runs programs to see how long they take there (csdrive runtime-server).", "tcp://host:port",
+        |c| Value::Text(url_of(&c.runtime_server.address)), |c, t| parse_url(t).map(|v| c.runtime_server.address = v), "runtime_server.address"),
+    key!(@ "compute.runtime_server_secret", "File with the secret that the server knows, too; none = the server asks for none.", "path",
+        |c| Value::Text(c.runtime_server.secret.clone()), |c, t| { c.runtime_server.secret = t.to_owned(); Ok(()) }),
+    key!(
+        "compute.runtime_server_timeout",
+        "The server's answer must be there by then.",
+        time,
+        runtime_server.timeout
+    ),
+    key!(@ "compute.runtime_server_fallback", "If it is not, or the server's run came to something else: fail, or another model.", "fail, instructions, declared, measured",
+        |c| name_of(&RemoteFallback::NAMES, &c.runtime_server.fallback), |c, t| choose(&RemoteFallback::NAMES, t).map(|v| c.runtime_server.fallback = v)),
     key!(
         "compute.declared_time",
         "run_time = declared: run time of a job for which neither host nor program declares one.",

@@ -73,7 +73,14 @@ pub enum Error {
     },
     /// The values do not fit together.
     #[error("{}", in_words_of_keys(.0))]
-    Contradiction(#[from] controller::ConfigError),
+    Contradiction(controller::ConfigError),
+}
+
+// Not as its source: the text is in other words, and whoever prints causes would print it twice.
+impl From<controller::ConfigError> for Error {
+    fn from(error: controller::ConfigError) -> Self {
+        Self::Contradiction(error)
+    }
 }
 
 /// The key that sets a field; the field itself if there is none.

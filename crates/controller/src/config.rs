@@ -16,6 +16,53 @@ pub struct LinkConfig {
     pub latency: Duration,
 }
 
+/// A machine that says how long programs take there. A shell of the drive speaks with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuntimeServerConfig {
+    /// `host:port`; empty = there is none.
+    pub address: String,
+    /// Path of the file with the secret that both know; empty = there is none.
+    pub secret: String,
+    /// An answer must be there by then.
+    pub timeout: Duration,
+    /// What happens if it is not, or if the server's run came to something else.
+    pub fallback: RemoteFallback,
+}
+
+impl Default for RuntimeServerConfig {
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            secret: String::new(),
+            timeout: Duration::from_us(10_000_000),
+            fallback: RemoteFallback::Fail,
+        }
+    }
+}
+
+/// What happens to an execution whose run time a runtime server did not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RemoteFallback {
+    /// It fails.
+    Fail,
+    /// Its run time comes from executed instructions.
+    Instructions,
+    /// It is declared.
+    Declared,
+    /// It is measured on this machine.
+    Measured,
+}
+
+impl RemoteFallback {
+    /// All of them, with their names in configurations.
+    pub const NAMES: [(&str, Self); 4] = [
+        ("fail", Self::Fail),
+        ("instructions", Self::Instructions),
+        ("declared", Self::Declared),
+        ("measured", Self::Measured),
+    ];
+}
+
 /// What a namespace is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NamespaceKind {
@@ -63,6 +110,8 @@ pub struct Config {
     pub run_time_scale_permille: u32,
     /// Under [`RunTimeModel::Measured`], runs of which the median counts; all but the last on copies of the ranges.
     pub run_time_samples: u32,
+    /// The machine that is asked under [`RunTimeModel::Remote`].
+    pub runtime_server: RuntimeServerConfig,
     /// Cost of instructions and memory on a unit.
     pub cost: CostTable,
     /// Run time of programs that declare none, under [`RunTimeModel::Declared`].
@@ -103,6 +152,7 @@ impl Default for Config {
             run_time: RunTimeModel::Instructions,
             run_time_scale_permille: 3000,
             run_time_samples: 1,
+            runtime_server: RuntimeServerConfig::default(),
             cost: CostTable::default(),
             declared_time: Duration::from_us(100),
             instruction_budget: 500_000_000,
@@ -231,6 +281,10 @@ impl Config {
         }
         if !(1..=1000).contains(&self.run_time_samples) {
             return refuse("run_time_samples", &self.run_time_samples, "choose 1 to 1000");
+        }
+        if self.run_time == RunTimeModel::Remote && self.runtime_server.address.is_empty() {
+            let reason = "give `runtime_server.address`, as tcp://HOST:4231; `csdrive runtime-server` serves there";
+            return refuse("run_time", &"remote", reason);
         }
         let max = self.transfer_bytes_max;
         if !max.is_power_of_two() || !(4096..=64 << 20).contains(&max) {

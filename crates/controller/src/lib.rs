@@ -65,11 +65,14 @@ pub mod limits;
 pub use admin::PCI_VENDOR;
 pub use command::check_entry;
 pub use compute::RunTimeModel;
-pub use config::{Config, ConfigError, LinkConfig, NamespaceConfig, NamespaceKind};
+pub use config::{
+    Config, ConfigError, LinkConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
+    RuntimeServerConfig,
+};
 pub use controller::Controller;
-pub use ebpf::{Engine, Worker};
+pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 pub use parts::{NewPolicy, Parts};
 pub use statistics::{Lateness, Statistics};
-pub use work::{Outbox, WorkDone, WorkItem};
+pub use work::{NewRemoteRuntime, Outbox, RemoteRuntime, WorkDone, WorkItem};

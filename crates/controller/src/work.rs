@@ -1,5 +1,8 @@
 //! What the controller asks of its shell: interrupts to raise and programs to run.
 
+use std::fmt;
+use std::sync::Arc;
+
 use ebpf::{CpuTime, Invocation, Outcome, Program, Worker};
 
 use crate::namespace::programs::ProgramLease;
@@ -11,6 +14,8 @@ pub struct Outbox {
     pub interrupts: Vec<u16>,
     /// Programs to run.
     pub work: Vec<WorkItem>,
+    /// What the drive's user should know.
+    pub notes: Vec<String>,
 }
 
 impl Outbox {
@@ -27,9 +32,57 @@ pub struct WorkItem {
     pub(crate) job: u64,
     pub(crate) program: Program,
     pub(crate) invocation: Invocation,
-    /// Runs that are measured, 0 = none.
-    pub(crate) samples: u32,
+    pub(crate) timing: Timing,
     pub(crate) lease: ProgramLease,
+}
+
+/// What is to be found out of a run besides what it does.
+#[derive(Clone, Debug)]
+pub(crate) enum Timing {
+    /// Nothing.
+    None,
+    /// The processor time of so many runs here.
+    Here { samples: u32 },
+    /// The processor time of so many runs on a runtime server, and, if that says nothing, here.
+    There { samples: u32, object: Arc<[u8]>, or_here: bool },
+}
+
+/// A machine that says how long programs take there. A worker has its own.
+pub trait RemoteRuntime: fmt::Debug + Send {
+    /// Begins a run there, with ranges as they are now.
+    ///
+    /// # Errors
+    /// Why there is none, for the drive's user.
+    fn begin(&mut self, object: &[u8], invocation: &Invocation, samples: u32)
+    -> Result<(), String>;
+
+    /// The processor time of that run, if it came to the same as the run here.
+    ///
+    /// # Errors
+    /// Why it is not known, for the drive's user.
+    fn end(&mut self, here: &Outcome, invocation: &Invocation) -> Result<CpuTime, String>;
+}
+
+/// Makes the connection of a worker.
+#[derive(Clone)]
+pub struct NewRemoteRuntime(Arc<dyn Fn() -> Box<dyn RemoteRuntime> + Send + Sync>);
+
+impl NewRemoteRuntime {
+    /// Connections are made by this.
+    pub fn new(new: impl Fn() -> Box<dyn RemoteRuntime> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(new))
+    }
+
+    /// A connection.
+    pub fn make(&self) -> Box<dyn RemoteRuntime> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for NewRemoteRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewRemoteRuntime(..)")
+    }
 }
 
 /// The result of a [`WorkItem`].
@@ -37,18 +90,48 @@ pub struct WorkItem {
 pub struct WorkDone {
     pub(crate) job: u64,
     pub(crate) outcome: Outcome,
-    pub(crate) cpu_time: CpuTime,
+    /// What was to be found out, or why it was not.
+    pub(crate) cpu_time: Result<CpuTime, NoAnswer>,
     #[expect(dead_code, reason = "keeps the program in use until the controller has the result")]
     pub(crate) lease: ProgramLease,
 }
 
+/// A runtime server said nothing.
+#[derive(Debug)]
+pub(crate) struct NoAnswer {
+    pub(crate) why: String,
+    /// What the run took here, if that was to be found out then.
+    pub(crate) here: CpuTime,
+}
+
 impl WorkItem {
-    /// Runs the program to its end, or to the end of its instruction budget.
+    /// Runs the program to its end, or to the end of its instruction budget, where there is no runtime server.
     pub fn run(self, worker: &mut Worker) -> WorkDone {
+        self.run_with(worker, None)
+    }
+
+    /// As [`Self::run`]; a runtime server may be asked how long the program takes.
+    pub fn run_with(self, worker: &mut Worker, remote: Option<&mut dyn RemoteRuntime>) -> WorkDone {
         let Self { program, invocation, .. } = &self;
-        let (outcome, cpu_time) = match self.samples {
-            0 => (program.execute(worker, invocation), CpuTime::default()),
-            samples => program.measure(worker, invocation, samples),
+        let (outcome, cpu_time) = match &self.timing {
+            Timing::None => (program.execute(worker, invocation), Ok(CpuTime::default())),
+            Timing::Here { samples } => {
+                let (outcome, time) = program.measure(worker, invocation, *samples);
+                (outcome, Ok(time))
+            }
+            Timing::There { samples, object, or_here } => {
+                let begun = match remote {
+                    Some(remote) => remote.begin(object, invocation, *samples).map(|()| remote),
+                    None => Err("this drive has no connection to a runtime server".to_owned()),
+                };
+                // It runs there meanwhile.
+                let (outcome, here) = match or_here {
+                    true => program.measure(worker, invocation, *samples),
+                    false => (program.execute(worker, invocation), CpuTime::default()),
+                };
+                let answer = begun.and_then(|remote| remote.end(&outcome, invocation));
+                (outcome, answer.map_err(|why| NoAnswer { why, here }))
+            }
         };
         WorkDone { job: self.job, outcome, cpu_time, lease: self.lease }
     }

@@ -57,9 +57,10 @@ pub(crate) fn parse_run_time(text: &str) -> Result<RunTime, String> {
         "declared" => Ok(RunTime::Declared(0)),
         "instructions" => Ok(RunTime::Instructions),
         "measured" => Ok(RunTime::Measured),
+        "remote" => Ok(RunTime::Remote),
         time => {
             let ns = parse_duration(time).map_err(|_| {
-                "choose instructions, measured, declared, or a time with a unit, as 50us".to_owned()
+                "choose instructions, measured, remote, declared, or a time with a unit, as 50us".to_owned()
             })?;
             let ns = u32::try_from(ns)
                 .ok()

@@ -16,6 +16,7 @@ mod manual;
 mod report;
 mod run;
 mod run_times;
+mod runtime_server;
 mod serve;
 mod timeline;
 mod vm;
@@ -64,6 +65,7 @@ enum Command {
     Group(device::group::Command),
     Exec(device::exec::Arguments),
     Check(device::check::Arguments),
+    RuntimeServer(runtime_server::Arguments),
     /// A drive as a file system: device memory, programs, storage
     #[command(subcommand)]
     Fs(device::fs::Command),
@@ -184,6 +186,7 @@ fn main() -> ExitCode {
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
+        Command::RuntimeServer(arguments) => runtime_server::run(arguments),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),
         Command::Completion(arguments) => usage(manual::completion(arguments, Cli::command())),

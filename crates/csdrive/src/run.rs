@@ -19,7 +19,7 @@ use crate::jobs::{self, Jobs};
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::timeline::Timeline;
-use crate::{Outcome, compile, report, usage};
+use crate::{Outcome, compile, report, runtime_server, usage};
 use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     output_size: Option<u64>,
     #[command(flatten)]
     parameters: Parameters,
-    /// Where the run time comes from: instructions, measured, declared, or a time to declare, as 50us; several, separated by
+    /// Where the run time comes from: instructions, measured, remote, declared, or a time to declare, as 50us; several, separated by
     /// commas, are compared
     #[arg(long, value_name = "HOW,...", value_delimiter = ',', value_parser = parse_run_time)]
     run_time: Vec<RunTime>,
@@ -145,6 +145,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 
 /// Runs the program on a fresh drive for each of several models.
 fn compare(arguments: &Arguments, config: &Config, prepared: &Prepared) -> Result<Outcome> {
+    let mut config = config.clone();
+    // Without a server to ask there is one of this process's own, so that all models can be compared.
+    let mut own = None;
+    if arguments.run_time.contains(&RunTime::Remote) && config.runtime_server.address.is_empty() {
+        let server = runtime_server::Own::new()?;
+        config.runtime_server.address = server.address.to_string();
+        own = Some(server);
+    }
     let mut compared = Vec::new();
     for &said in &arguments.run_time {
         let (report, _) = execute(arguments, config.clone(), prepared, said)?;
@@ -159,6 +167,7 @@ fn compare(arguments: &Arguments, config: &Config, prepared: &Prepared) -> Resul
     } else {
         say!("{}", run_times::render(&compared));
     }
+    drop(own);
     let is_success = compared.iter().all(|run| run.status.is_success());
     Ok(if is_success { Outcome::Success } else { Outcome::ErrorStatus })
 }
@@ -319,7 +328,11 @@ fn execute(
     run_time: RunTime,
 ) -> Result<(Report, Files)> {
     let entries = jobs::queue_entries(prepared.jobs.as_ref());
+    let remote = usage(runtime_server::connections(&config))?;
     let mut session = usage(simulator::open(config, 0, entries).map_err(Into::into))?;
+    if let Some(remote) = remote {
+        session.transport.driver.port.set_remote(remote.make());
+    }
     session.transport.driver.port.drive.set_recording(true);
     let mut records = Records::default();
     let set = match set_up(&mut session, prepared) {
@@ -379,6 +392,7 @@ fn execute(
         }
         Err(other) => return Err(other.into()),
     }
+    report::notes(&session.transport.driver.port.notes);
     let csv = report.jobs.as_ref().map(jobs::Ended::to_csv);
     Ok((report, Files { output, records, csv }))
 }

@@ -25,7 +25,7 @@ impl RunTimeReport {
 
     /// The same on every machine, idle or loaded.
     fn is_deterministic(&self) -> bool {
-        self.model != RunTimeModel::Measured
+        !matches!(self.model, RunTimeModel::Measured | RunTimeModel::Remote)
     }
 
     pub(crate) fn to_json(self) -> Value {
@@ -52,12 +52,15 @@ impl RunTimeReport {
         }
         let [median, least, most] =
             [self.job.cpu_ns, self.job.cpu_least_ns, self.job.cpu_most_ns].map(report::time);
-        match self.job.samples {
-            1 => format!("{median} of this machine's processor time"),
-            samples => format!(
-                "{median} of this machine's processor time ({samples} samples, {least} to {most})"
-            ),
-        }
+        let whose = match self.model {
+            RunTimeModel::Remote => "the runtime server's",
+            _ => "this machine's",
+        };
+        let samples = match self.job.samples {
+            1 => String::new(),
+            samples => format!(" ({samples} samples, {least} to {most})"),
+        };
+        format!("{median} of {whose} processor time{samples}")
     }
 }
 
@@ -77,6 +80,7 @@ impl Compared {
             RunTime::Declared(_) => RunTimeModel::Declared.name(),
             RunTime::Instructions => RunTimeModel::Instructions.name(),
             RunTime::Measured => RunTimeModel::Measured.name(),
+            RunTime::Remote => RunTimeModel::Remote.name(),
         }
     }
 }

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 use crate::input::{check_standard_input, is_standard};
 use crate::report::{self, say, tell};
-use crate::{Outcome, usage};
+use crate::{Outcome, runtime_server, usage};
 use config::Sources;
 
 /// Serve drives to QEMU, Cloud Hypervisor or a user-space driver, in real time, until SIGTERM
@@ -157,7 +157,9 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         let socket = numbered(request.socket, n);
         config.workers = request.workers.unwrap_or(config.workers);
         let name = config.serial.clone();
-        let options = Options { config, socket: socket.clone(), doorbells: request.doorbells };
+        let remote = usage(runtime_server::connections(&config))?;
+        let doorbells = request.doorbells;
+        let options = Options { config, socket: socket.clone(), doorbells, remote };
         servers.push((socket, name, usage(Server::new(options).map_err(Into::into))?));
     }
     let spawn = |(socket, name, server): (PathBuf, String, Server)| {

@@ -692,3 +692,65 @@ fn limits_of_compute_move_the_numbers_that_they_should() {
         (&1_000_000_000.into(), &3.0.into())
     );
 }
+
+#[test]
+fn a_contradiction_is_told_once() {
+    let ran = csdrive(&["config", "check", "--set", "compute.time_slice=0"]);
+    let expected = "csdrive: compute.time_slice = 0: choose at least 1ns";
+    assert_eq!((ran.code, ran.stderr.trim()), (2, expected));
+}
+
+/// A server as another process, and what becomes of executions when it goes.
+#[test]
+fn run_times_come_from_a_runtime_server() {
+    use std::io::BufRead as _;
+    let files = Files::new();
+    let input = files.put("in", &[3; 100_000]);
+    let secret = files.put("secret", b"known to both sides, and to nobody else");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["runtime-server", "--listen", "tcp://127.0.0.1:0", "--json", "--secret", &secret])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let server_set = format!("compute.runtime_server={}", ready["address"].as_str().unwrap());
+    let secret_set = format!("compute.runtime_server_secret={secret}");
+    let of = |arguments: &[&str]| {
+        let double = example("histogram.bpf.o");
+        let common = ["run", &double, "--input", &input, "--output-size", "2048", "--json"];
+        csdrive(&[&common[..], arguments].concat())
+    };
+    let known = ["--set", &server_set, "--set", &secret_set, "--set", "compute.run_time=remote"];
+    let ran = of(&known);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let (doc, local) = (ran.json(), of(&[]).json());
+    assert_eq!(doc["run_time"]["model"], "remote");
+    let median = &doc["run_time"]["processor_time"]["median_ns"];
+    assert!(median.as_u64().unwrap() > 0);
+    assert_eq!(&doc["run_time"]["ns"], median, "the time there, as it is");
+    assert_eq!((&doc["result"], &doc["instructions"]), (&local["result"], &local["instructions"]));
+    // CEMU's name; the wrong secret.
+    let femu = format!("arm_server_url={}", ready["address"].as_str().unwrap());
+    let ran = of(&["--femu", &femu]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("does not know the secret"), "{ran:?}");
+    // Killed: the execution fails and says why, or has another model.
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let ran = of(&known);
+    assert_eq!((ran.code, &ran.json()["status"]["name"]), (1, &"Internal Error".into()));
+    assert!(ran.stderr.contains("runtime server 127.0.0.1:"), "{ran:?}");
+    let instead = ["--set", "compute.runtime_server_fallback=instructions"];
+    let ran = of(&[&known[..], &instead].concat());
+    assert_eq!((ran.code, &ran.json()["run_time"]), (0, &local["run_time"]), "{ran:?}");
+    assert!(ran.stderr.contains("the run time is instructions instead"), "{ran:?}");
+    let measured = ["--set", "compute.runtime_server_fallback=measured"];
+    let ran = of(&[&known[..], &measured].concat());
+    assert_eq!(ran.json()["run_time"]["model"], "measured", "{ran:?}");
+    // All models by one command.
+    let ran = of(&["--run-time", "instructions,measured,50us,remote"]);
+    assert_eq!(ran.json()["runs"][3]["run_time"]["model"], "remote", "{ran:?}");
+}

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use controller::{Config, ConfigError, Controller, Lateness};
+use controller::{Config, ConfigError, Controller, Lateness, NewRemoteRuntime};
 use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
@@ -74,7 +74,11 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    pub(crate) fn new(config: Config, doorbells: Doorbells) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        config: Config,
+        doorbells: Doorbells,
+        remote: Option<&NewRemoteRuntime>,
+    ) -> Result<Self, StartError> {
         let vectors = config.queue_pairs_max + 1;
         let engine = config.engine;
         let workers = if config.workers == 0 { config.compute.units } else { config.workers };
@@ -90,7 +94,7 @@ impl Drive {
             memory: GuestMemory::default(),
             config_space: ConfigSpace::new(vectors),
             clock: Clock::start(),
-            workers: Workers::start(workers as usize, engine, &waker)?,
+            workers: Workers::start(workers as usize, engine, remote, &waker)?,
             waker,
             doorbells,
             lines: InterruptLines::new(vectors)?,
@@ -161,6 +165,9 @@ impl Drive {
         for item in std::mem::take(&mut self.controller.outbox().work) {
             self.workers.run(item);
             is_busy = true;
+        }
+        for note in self.controller.outbox().notes.drain(..) {
+            tracing::warn!("{note}");
         }
         if self.has_journal {
             journal::write(&mut self.controller);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use controller::Config;
+use controller::{Config, NewRemoteRuntime};
 use pacer::{Limits, Pacer, Wait};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
@@ -65,6 +65,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// How clients ring doorbells.
     pub doorbells: Doorbells,
+    /// Connections to a runtime server, for programs whose run time is to come from there.
+    pub remote: Option<NewRemoteRuntime>,
 }
 
 /// Why a drive cannot be served.
@@ -130,8 +132,8 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, doorbells } = options;
-        let drive = Drive::new(config, doorbells)?;
+        let Options { config, socket, doorbells, remote } = options;
+        let drive = Drive::new(config, doorbells, remote.as_ref())?;
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {

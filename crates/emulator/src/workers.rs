@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use controller::{Engine, WorkDone, WorkItem, Worker};
+use controller::{Engine, NewRemoteRuntime, RemoteRuntime, WorkDone, WorkItem, Worker};
 use pacer::{Limits, Pacer, Wait};
 use rustix::event::EventfdFlags;
 
@@ -147,15 +147,23 @@ impl Shared {
 
 impl Workers {
     /// Starts threads; they wake the drive's thread when a program has run.
-    pub(crate) fn start(count: usize, engine: Engine, waker: &Arc<Waker>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        count: usize,
+        engine: Engine,
+        remote: Option<&NewRemoteRuntime>,
+        waker: &Arc<Waker>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut workers = Self { shared, under_way: 0, threads: Vec::new() };
         for n in 0..count {
             let (shared, waker) = (Arc::clone(&workers.shared), Arc::clone(waker));
+            let mut remote = remote.map(NewRemoteRuntime::make);
             let thread = std::thread::Builder::new().name(format!("csf-{n}")).spawn(move || {
                 let (mut worker, mut pacer) = (Worker::new(engine), Pacer::new(SPIN));
                 while let Some(item) = shared.next(&mut pacer) {
-                    let done = item.run(&mut worker);
+                    let remote =
+                        remote.as_mut().map(|remote| &mut **remote as &mut dyn RemoteRuntime);
+                    let done = item.run_with(&mut worker, remote);
                     shared.results().push_back(done);
                     // With the waker's flag: one of the two threads sees what the other wrote.
                     shared.result_count.fetch_add(1, Ordering::SeqCst);

@@ -188,6 +188,7 @@ fn a_socket_in_use_is_not_taken_away() {
         config: immediate(),
         socket: socket.to_owned(),
         doorbells: Doorbells::Messages,
+        remote: None,
     };
     let error = emulator::Server::new(options(&served.socket)).unwrap_err().to_string();
     assert!(error.contains("another csdrive serves there"), "{error}");

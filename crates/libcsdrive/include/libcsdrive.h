@@ -44,7 +44,8 @@ enum {
     CSDRIVE_RUN_TIME_DEFAULT = 0,      /* as the program or else the drive says */
     CSDRIVE_RUN_TIME_DECLARED = 1,     /* run_time_ns */
     CSDRIVE_RUN_TIME_INSTRUCTIONS = 2, /* from executed instructions and bytes touched */
-    CSDRIVE_RUN_TIME_MEASURED = 3      /* processor time of the drive's host, times a factor */
+    CSDRIVE_RUN_TIME_MEASURED = 3,     /* processor time of the drive's host, times a factor */
+    CSDRIVE_RUN_TIME_REMOTE = 4        /* processor time of the drive's runtime server */
 };
 
 /* One execution of a program. All zeroes, but for what is needed. */

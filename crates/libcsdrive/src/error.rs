@@ -64,7 +64,7 @@ impl Failure {
             Self::Null(what) => format!("{what} is NULL"),
             Self::Flags(flags) => format!("flags {flags:#x}: there is CSDRIVE_POLLED (1)"),
             Self::RunTime(value) => {
-                format!("execution.run_time {value}: give one of CSDRIVE_RUN_TIME_... (0 to 3)")
+                format!("execution.run_time {value}: give one of CSDRIVE_RUN_TIME_... (0 to 4)")
             }
             Self::Drive(error) => error.to_string(),
         }

@@ -71,7 +71,7 @@ struct csdrive_job_record {
     uint64_t instructions[9];
     /* Bytes loaded and stored. */
     uint64_t bytes;
-    /* Processor time of this machine, the median of the samples; 0 unless it was measured. */
+    /* Processor time of this machine or the runtime server, the median of the samples; 0 unless it was measured. */
     uint64_t cpu_ns;
     /* The shortest sample. */
     uint64_t cpu_least_ns;
@@ -81,7 +81,7 @@ struct csdrive_job_record {
     uint32_t group;
     /* Program index. */
     uint32_t program;
-    /* Where the run time comes from: 0 instructions, 1 declared, 2 measured. */
+    /* Where the run time comes from: 0 instructions, 1 declared, 2 measured, 3 remote. */
     uint32_t model;
     /* Runs that were measured. */
     uint32_t samples;

@@ -71,7 +71,7 @@ class JobRecord(ctypes.LittleEndianStructure):
         ("instructions", ctypes.c_uint64 * 9),
         # Bytes loaded and stored.
         ("bytes", ctypes.c_uint64),
-        # Processor time of this machine, the median of the samples; 0 unless it was measured.
+        # Processor time of this machine or the runtime server, the median of the samples; 0 unless it was measured.
         ("cpu_ns", ctypes.c_uint64),
         # The shortest sample.
         ("cpu_least_ns", ctypes.c_uint64),
@@ -81,7 +81,7 @@ class JobRecord(ctypes.LittleEndianStructure):
         ("group", ctypes.c_uint32),
         # Program index.
         ("program", ctypes.c_uint32),
-        # Where the run time comes from: 0 instructions, 1 declared, 2 measured.
+        # Where the run time comes from: 0 instructions, 1 declared, 2 measured, 3 remote.
         ("model", ctypes.c_uint32),
         # Runs that were measured.
         ("samples", ctypes.c_uint32),

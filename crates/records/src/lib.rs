@@ -83,7 +83,7 @@ records! {
         instructions: [u64; INSTRUCTION_CLASSES],
         /// Bytes loaded and stored.
         bytes: u64,
-        /// Processor time of this machine, the median of the samples; 0 unless it was measured.
+        /// Processor time of this machine or the runtime server, the median of the samples; 0 unless it was measured.
         cpu_ns: u64,
         /// The shortest sample.
         cpu_least_ns: u64,
@@ -93,7 +93,7 @@ records! {
         group: u32,
         /// Program index.
         program: u32,
-        /// Where the run time comes from: 0 instructions, 1 declared, 2 measured.
+        /// Where the run time comes from: 0 instructions, 1 declared, 2 measured, 3 remote.
         model: u32,
         /// Runs that were measured.
         samples: u32,

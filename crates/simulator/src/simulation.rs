@@ -1,7 +1,7 @@
 //! The drive, host memory and the clock.
 
 use client::Port;
-use controller::{Config, ConfigError, Controller, Worker};
+use controller::{Config, ConfigError, Controller, RemoteRuntime, Worker};
 use simtime::Instant;
 use ssd::Recovery;
 
@@ -25,6 +25,9 @@ pub struct Simulation {
     pub ram: HostRam,
     now: Instant,
     worker: Worker,
+    remote: Option<Box<dyn RemoteRuntime>>,
+    /// What the drive's user should know, once each.
+    pub notes: Vec<String>,
 }
 
 impl Simulation {
@@ -39,7 +42,19 @@ impl Simulation {
     /// A simulation of a drive at time zero.
     pub fn of(drive: Controller) -> Self {
         let worker = Worker::new(drive.config().engine);
-        Self { drive, ram: HostRam::default(), now: Instant::ZERO, worker }
+        Self {
+            drive,
+            ram: HostRam::default(),
+            now: Instant::ZERO,
+            worker,
+            remote: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Programs whose run time is to come from a runtime server are asked of this one.
+    pub fn set_remote(&mut self, remote: Box<dyn RemoteRuntime>) {
+        self.remote = Some(remote);
     }
 
     /// The virtual time.
@@ -51,10 +66,17 @@ impl Simulation {
     fn serve(&mut self) {
         while !self.drive.outbox().work.is_empty() {
             for item in std::mem::take(&mut self.drive.outbox().work) {
-                let done = item.run(&mut self.worker);
+                let remote =
+                    self.remote.as_mut().map(|remote| &mut **remote as &mut dyn RemoteRuntime);
+                let done = item.run_with(&mut self.worker, remote);
                 self.drive.work_done(done);
             }
             self.drive.advance(self.now, &mut self.ram);
+            for note in std::mem::take(&mut self.drive.outbox().notes) {
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
+            }
         }
     }
 

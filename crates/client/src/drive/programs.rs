@@ -291,7 +291,10 @@ impl<T: Submit> Drive<T> {
     }
 
     fn diagnostics(&mut self, status: Status) -> DriveResult<Option<String>> {
-        if !status.is_program_fault() && !status.same_code(Status::INVALID_PROGRAM_DATA) {
+        let has_text = status.is_program_fault()
+            || status.same_code(Status::INVALID_PROGRAM_DATA)
+            || status.same_code(Status::INTERNAL_ERROR);
+        if !has_text {
             return Ok(None);
         }
         let page = self.log(lid::PROGRAM_DIAGNOSTICS, self.geometry.namespaces.programs, 4096)?;

@@ -26,7 +26,11 @@ use crate::limits::{
 /// What a slot holds once all pieces of it have arrived.
 #[derive(Clone, Debug)]
 pub(crate) enum LoadedProgram {
-    Ebpf(Program),
+    Ebpf {
+        program: Program,
+        /// What it was loaded from, for a runtime server.
+        object: Arc<[u8]>,
+    },
     /// Runs nothing and takes a declared time.
     Declared(Duration),
 }
@@ -88,6 +92,8 @@ pub(crate) struct RunningJob {
     pub(crate) cpu_time: CpuTime,
     /// What the program did, once it ran.
     pub(crate) outcome: Option<ebpf::Outcome>,
+    /// Why it fails whatever the program did.
+    pub(crate) failure: Option<String>,
     /// Stops the program, wherever it runs, when nobody waits for it any more.
     #[expect(dead_code, reason = "acts when it is dropped")]
     pub(crate) stop: StopOnDrop,
@@ -207,7 +213,9 @@ impl ProgramsNamespace {
                     bytes.len()
                 )),
             },
-            _ => Program::load(&bytes, None).map(LoadedProgram::Ebpf).map_err(|e| e.to_string()),
+            _ => Program::load(&bytes, None)
+                .map(|program| LoadedProgram::Ebpf { program, object: bytes.into() })
+                .map_err(|e| e.to_string()),
         };
         match program {
             Ok(program) => slot.program = Some(program),

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// Job group
     #[arg(short, long, value_name = "ID", default_value_t = 0)]
     group: u8,
-    /// Where its run time comes from: instructions, measured, declared, or a time to declare, as 50us
+    /// Where its run time comes from: instructions, measured, remote, declared, or a time to declare, as 50us
     #[arg(long, value_name = "HOW", value_parser = parse_run_time)]
     run_time: Option<RunTime>,
     /// Execute it so many times

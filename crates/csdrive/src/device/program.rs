@@ -23,7 +23,7 @@ pub(crate) enum Command {
         /// Entry function, if the object has several
         #[arg(long, value_name = "NAME")]
         function: Option<String>,
-        /// Where the run time of its executions comes from: instructions, measured, declared, or a time to declare, as 50us
+        /// Where the run time of its executions comes from: instructions, measured, remote, declared, or a time to declare, as 50us
         #[arg(long, value_name = "HOW", value_parser = parse_run_time)]
         run_time: Option<RunTime>,
         /// Measured times are multiplied by this, in tenths: 3 or 2.5

@@ -26,6 +26,8 @@ pub enum RunTime {
     Instructions,
     /// The processor time that the host of the drive took, times a factor.
     Measured,
+    /// The processor time that a runtime server took.
+    Remote,
 }
 
 /// Execute dword 15 from here on is no time but a model.
@@ -51,6 +53,7 @@ impl RunTime {
             Self::Declared(ns) => ns.min(MODELS - 1),
             Self::Instructions => MODELS + 2,
             Self::Measured => MODELS + 3,
+            Self::Remote => MODELS + 4,
         }
     }
 
@@ -61,6 +64,7 @@ impl RunTime {
             0 | 1 => Some(Self::Declared(declared_ns)),
             2 => Some(Self::Instructions),
             3 => Some(Self::Measured),
+            4 => Some(Self::Remote),
             _ => None,
         }
     }
@@ -72,6 +76,7 @@ impl RunTime {
             Self::Declared(ns) => (1, ns),
             Self::Instructions => (2, 0),
             Self::Measured => (3, 0),
+            Self::Remote => (4, 0),
         }
     }
 }
@@ -82,10 +87,16 @@ mod tests {
 
     #[test]
     fn run_times_survive_both_forms() {
-        use RunTime::{Declared, Instructions, Measured, Unsaid};
-        for time in
-            [Unsaid, Declared(0), Declared(1), Declared(4_000_000_000), Instructions, Measured]
-        {
+        use RunTime::{Declared, Instructions, Measured, Remote, Unsaid};
+        for time in [
+            Unsaid,
+            Declared(0),
+            Declared(1),
+            Declared(4_000_000_000),
+            Instructions,
+            Measured,
+            Remote,
+        ] {
             assert_eq!(RunTime::of_execute(time.to_execute()), Some(time));
             let (model, ns) = time.to_model();
             assert_eq!(RunTime::of_model(model, ns), Some(time));

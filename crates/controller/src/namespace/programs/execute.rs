@@ -17,7 +17,7 @@ use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
-use crate::work::{WorkDone, WorkItem};
+use crate::work::{NoAnswer, WorkDone, WorkItem};
 
 /// Begins a command of the Computational Programs command set.
 pub(crate) fn begin(
@@ -91,16 +91,14 @@ fn queue_job(
     };
     let config = &turn.subsystem.config;
     let cost = match &lease.program {
-        LoadedProgram::Ebpf(_) => CostSource::choose(config, lease.run_time, command.run_time),
+        LoadedProgram::Ebpf { .. } => CostSource::choose(config, lease.run_time, command.run_time),
         LoadedProgram::Declared(time) => {
             let said = declared(command.run_time).or(declared(lease.run_time.run_time));
             CostSource::Declared(said.unwrap_or(*time))
         }
     };
-    let samples =
-        if matches!(cost, CostSource::Measured { .. }) { config.run_time_samples } else { 0 };
     let stop = Arc::new(AtomicBool::new(false));
-    if let LoadedProgram::Ebpf(program) = &lease.program {
+    if let LoadedProgram::Ebpf { program, object } = &lease.program {
         let bytes: u64 = ranges.iter().map(|r| r.len).sum();
         let per_byte = config.instruction_budget_per_byte.saturating_mul(bytes);
         let invocation = Invocation {
@@ -111,12 +109,13 @@ fn queue_job(
             stop: Some(Arc::clone(&stop)),
             budget: config.instruction_budget.saturating_add(per_byte),
         };
+        let timing = cost.timing(config, object);
         let (program, lease) = (program.clone(), lease.clone());
         turn.subsystem.outbox.work.push(WorkItem {
             job: tag.0,
             program,
             invocation,
-            samples,
+            timing,
             lease,
         });
     }
@@ -135,6 +134,7 @@ fn queue_job(
         work: Work::default(),
         cpu_time: CpuTime::default(),
         outcome: None,
+        failure: None,
         stop: StopOnDrop(stop),
     };
     turn.wait(tag, Waiting::Job(Box::new(job)));
@@ -149,10 +149,30 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
     let counts = &done.outcome.counts;
     let bytes = counts.bytes_loaded + counts.bytes_stored;
     job.work = Work { instructions: counts.instructions, bytes };
-    job.cpu_time = done.cpu_time;
+    let config = &turn.subsystem.config;
+    job.cpu_time = match done.cpu_time {
+        Ok(time) => time,
+        Err(NoAnswer { why, here }) => {
+            let fallback = CostSource::fallback(config, job._in_use.0.run_time);
+            let instead = match fallback {
+                None => "the execution fails".to_owned(),
+                Some(cost) => format!("the run time is {} instead", cost.model().name()),
+            };
+            let note = format!("{why}; {instead}");
+            if fallback.is_none() {
+                job.failure = Some(note.clone());
+            }
+            if turn.subsystem.outbox.notes.last() != Some(&note) {
+                turn.subsystem.outbox.notes.push(note);
+            }
+            // One that fails ends when one would that does not.
+            job.cost = fallback.unwrap_or(CostSource::Instructions);
+            here
+        }
+    };
     job.outcome = Some(done.outcome);
     let cost = Cost {
-        time: job.cost.cost(&turn.subsystem.config, &job.work, &job.cpu_time),
+        time: job.cost.cost(config, &job.work, &job.cpu_time),
         bytes,
         // A time that was declared or measured has its memory traffic in it.
         shares_memory: job.cost == CostSource::Instructions,
@@ -183,6 +203,10 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
     let namespace = turn.subsystem.namespaces.programs_mut(nsid);
     let text = &mut namespace.expect("a namespace outlives its commands").text;
     text.append_trace(&outcome.trace);
+    if let Some(failure) = job.failure {
+        text.set_diagnostics(u16::MAX, &failure);
+        return turn.complete_at(finished.at, tag, Status::INTERNAL_ERROR, 0);
+    }
     match outcome.result {
         Ok(result) => turn.complete_at(finished.at, tag, Status::SUCCESS, result),
         Err(fault) => {

@@ -1,11 +1,14 @@
 //! How long a job holds its compute unit: who says it, and what it comes to.
 
+use std::sync::Arc;
+
 use compute::{RunTimeModel, Work};
 use ebpf::CpuTime;
 use nvme_spec::command::RunTime;
 use simtime::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, RemoteFallback};
+use crate::work::Timing;
 
 /// What was said when a program was loaded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +27,7 @@ pub(crate) enum CostSource {
         /// In thousandths.
         scale: u64,
     },
+    Remote,
 }
 
 impl CostSource {
@@ -31,19 +35,50 @@ impl CostSource {
     pub(crate) fn choose(config: &Config, program: ProgramRunTime, execution: RunTime) -> Self {
         let said = declared(execution).or(declared(program.run_time));
         let as_declared = Self::Declared(said.unwrap_or(config.declared_time));
-        let measured = Self::Measured {
-            scale: match program.scale_tenths {
-                0 => config.run_time_scale_permille.into(),
-                tenths => u64::from(tenths) * 100,
-            },
-        };
+        let measured = Self::measured(config, program);
         let said = if execution == RunTime::Unsaid { program.run_time } else { execution };
         match (said, config.run_time) {
             (RunTime::Declared(_), _) | (RunTime::Unsaid, RunTimeModel::Declared) => as_declared,
             (RunTime::Measured, _) | (RunTime::Unsaid, RunTimeModel::Measured) => measured,
+            (RunTime::Remote, _) | (RunTime::Unsaid, RunTimeModel::Remote) => Self::Remote,
             (RunTime::Instructions, _) | (RunTime::Unsaid, RunTimeModel::Instructions) => {
                 Self::Instructions
             }
+        }
+    }
+
+    fn measured(config: &Config, program: ProgramRunTime) -> Self {
+        Self::Measured {
+            scale: match program.scale_tenths {
+                0 => config.run_time_scale_permille.into(),
+                tenths => u64::from(tenths) * 100,
+            },
+        }
+    }
+
+    /// In place of a runtime server that says nothing; `None` if the execution is to fail then.
+    pub(crate) fn fallback(config: &Config, program: ProgramRunTime) -> Option<Self> {
+        Some(match config.runtime_server.fallback {
+            RemoteFallback::Fail => return None,
+            RemoteFallback::Instructions => Self::Instructions,
+            RemoteFallback::Declared => {
+                Self::Declared(declared(program.run_time).unwrap_or(config.declared_time))
+            }
+            RemoteFallback::Measured => Self::measured(config, program),
+        })
+    }
+
+    /// What is to be found out for it of a run of the program in `object`.
+    pub(crate) fn timing(self, config: &Config, object: &Arc<[u8]>) -> Timing {
+        let samples = config.run_time_samples;
+        match self {
+            Self::Declared(_) | Self::Instructions => Timing::None,
+            Self::Measured { .. } => Timing::Here { samples },
+            Self::Remote => Timing::There {
+                samples,
+                object: Arc::clone(object),
+                or_here: config.runtime_server.fallback == RemoteFallback::Measured,
+            },
         }
     }
 
@@ -53,18 +88,21 @@ impl CostSource {
             Self::Declared(_) => RunTimeModel::Declared,
             Self::Instructions => RunTimeModel::Instructions,
             Self::Measured { .. } => RunTimeModel::Measured,
+            Self::Remote => RunTimeModel::Remote,
         }
     }
 
     /// The cost of a job that did this work, in that processor time.
     pub(crate) fn cost(self, config: &Config, work: &Work, cpu_time: &CpuTime) -> Duration {
+        let scaled = |scale: u64| {
+            let ns = cpu_time.median.as_nanos().saturating_mul(scale.into()).div_ceil(1000);
+            Duration::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
+        };
         match self {
             Self::Declared(time) => time,
             Self::Instructions => config.cost.time_for(work),
-            Self::Measured { scale } => {
-                let ns = cpu_time.median.as_nanos().saturating_mul(scale.into()).div_ceil(1000);
-                Duration::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
-            }
+            Self::Measured { scale } => scaled(scale),
+            Self::Remote => scaled(1000),
         }
     }
 }
