@@ -1,4 +1,4 @@
-//! Builds the engine and its tests for aarch64, and runs them there: in QEMU's user mode, with a compiler
+//! Builds the engine and the runtime server with their tests for aarch64, and runs them there: in QEMU's user mode, with a compiler
 //! and a standard library from Debian packages, which may be newer than the machine's own.
 
 use std::fs;
@@ -15,9 +15,10 @@ use crate::root;
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 
-/// The Debian release whose backports have a Rust as new as the workspace asks for.
-const BACKPORTS: &str = "trixie-backports";
-const RELEASE: &str = "trixie";
+/// Debian suites with a Rust as new as the workspace asks for, and what they stand on. While a new version is being built, one
+/// architecture has it before the other, and the two do not go together: then the next suite is tried.
+const SUITES: [(&str, &[&str]); 2] =
+    [("trixie-backports", &["trixie", "trixie-backports"]), ("forky", &["forky"])];
 
 /// What rustc needs, and of which architecture; packages not listed are not unpacked.
 const COMPILER: [&str; 14] = [
@@ -29,7 +30,7 @@ const COMPILER: [&str; 14] = [
     "libstdc++6_",
     "zlib1g_",
     "libzstd1_",
-    "libxml2_",
+    "libxml2",
     "libz3-4_",
     "libedit2_",
     "libffi8_",
@@ -59,6 +60,8 @@ pub(crate) fn test() -> Result<()> {
             "test",
             "--package",
             "ebpf",
+            "--package",
+            "runtime_server",
             "--lib",
             "--tests",
             "--profile",
@@ -90,14 +93,8 @@ fn parts(folder: &Path) -> Result<Parts> {
     let rustc = folder.join("rustc");
     let qemu = emulator.path("usr/bin/qemu-aarch64");
     if !rustc.exists() {
-        let archive =
-            Archive::open(&folder.join("apt"), &[RELEASE, BACKPORTS], &["amd64", "arm64"])?;
-        let packages = ["rustc", "libstd-rust-dev:arm64"];
-        for package in archive.download(
-            (BACKPORTS, &packages),
-            &folder.join("debs/compiler"),
-            &mut progress,
-        )? {
+        let (suite, archive, packages) = compiler_packages(folder)?;
+        for package in packages {
             let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let needed = COMPILER.iter().any(|prefix| name.starts_with(prefix));
             if needed && (name.ends_with(NATIVE) || name.starts_with("libstd-rust-")) {
@@ -105,7 +102,7 @@ fn parts(folder: &Path) -> Result<Parts> {
             }
         }
         for package in archive.download(
-            (BACKPORTS, &["qemu-user"]),
+            (suite, &["qemu-user"]),
             &folder.join("debs/emulator"),
             &mut progress,
         )? {
@@ -130,6 +127,22 @@ fn parts(folder: &Path) -> Result<Parts> {
         fs::rename(&unfinished, &rustc).context("rustc")?;
     }
     Ok(Parts { rustc, qemu })
+}
+
+/// The packages of a compiler, and the suite and archive that they are from.
+fn compiler_packages(folder: &Path) -> Result<(&'static str, Archive, Vec<PathBuf>)> {
+    let mut failures = Vec::new();
+    for (suite, suites) in SUITES {
+        let archive = Archive::open(&folder.join("apt"), suites, &["amd64", "arm64"])?;
+        let packages = ["rustc", "libstd-rust-dev:arm64"];
+        // Packages of one suite alone: a compiler has the standard library of its own version.
+        let into = folder.join("debs").join(suite);
+        match archive.download((suite, &packages), &into, &mut progress) {
+            Ok(packages) => return Ok((suite, archive, packages)),
+            Err(error) => failures.push(format!("{suite}: {error}")),
+        }
+    }
+    anyhow::bail!("no suite has a compiler for aarch64 now: {}", failures.join("; "))
 }
 
 fn progress(done: u64, total: u64) {

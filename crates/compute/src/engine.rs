@@ -60,6 +60,8 @@ struct Job {
     info: JobInfo,
     /// Unknown until the functional run says.
     cost: Option<Cost>,
+    /// It costs at least that.
+    least: Duration,
     place: Place,
     /// What is done of it.
     done: Progress,
@@ -83,6 +85,8 @@ struct Unit {
     behind: Duration,
     /// When its job finishes, if that is known.
     ends: Option<Instant>,
+    /// When its job may finish, if its cost is not known.
+    may_end: Option<Instant>,
     /// How urgent its job is, if the policy preempts.
     rank: Option<Rank>,
 }
@@ -112,6 +116,8 @@ pub struct Engine {
     idle: BTreeSet<UnitId>,
     /// When the jobs on units finish, as far as it is known.
     ends: BTreeSet<(Instant, UnitId)>,
+    /// When the others may.
+    may_end: BTreeSet<(Instant, UnitId)>,
     /// When the time slices of jobs on units end. They matter only while other jobs wait: with a queue for each unit
     /// only those are here.
     slices: BTreeSet<(Instant, UnitId)>,
@@ -170,6 +176,7 @@ impl Engine {
             interrupted: None,
             behind: Duration::ZERO,
             ends: None,
+            may_end: None,
             rank: None,
         };
         Self {
@@ -181,6 +188,7 @@ impl Engine {
             context_switch_time: config.context_switch_time,
             idle: (0..config.units).map(UnitId).collect(),
             ends: BTreeSet::new(),
+            may_end: BTreeSet::new(),
             slices: BTreeSet::new(),
             ranks: BTreeSet::new(),
             memory: MemoryShares {
@@ -213,7 +221,8 @@ impl Engine {
             true => Place::Held(self.groups.hold(group, job, cost.map(|cost| cost.bytes))),
             false => Place::Waiting(self.queues.choose(affinity)),
         };
-        let state = Job { info, cost, place, done: Progress::default(), behind: Duration::ZERO };
+        let (done, least, behind) = (Progress::default(), Duration::ZERO, Duration::ZERO);
+        let state = Job { info, cost, least, place, done, behind };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
         match is_held {
             true => self.open(now, group),
@@ -297,6 +306,21 @@ impl Engine {
             }
         }
         self.refresh(now);
+    }
+
+    /// Says what a job costs at least, while its cost is not known.
+    pub fn set_least_cost(&mut self, now: Instant, job: JobId, least: Duration) {
+        self.pass(now);
+        let Some(state) = self.jobs.get_mut(&job) else { return };
+        state.least = least;
+        if let Place::On(unit, _) = state.place {
+            self.plan(now, unit);
+        }
+    }
+
+    /// When the first job may finish whose cost is not known: from then on it is late, unless time stands still.
+    pub fn cost_needed_at(&self) -> Option<Instant> {
+        self.may_end.first().map(|(at, _)| *at)
     }
 
     /// Takes a job away; its unit is free at once. False if there is no such job.
@@ -519,12 +543,18 @@ impl Engine {
             let left = state.done.until(Progress::of(cost.time));
             (unit.counted + unit.speed.time_for(left)).max(now)
         });
-        if let Some(before) = core::mem::replace(&mut unit.ends, ends) {
-            self.ends.remove(&(before, id));
-        }
-        if let Some(ends) = ends {
-            self.ends.insert((ends, id));
-        }
+        let may_end = state.cost.is_none().then(|| {
+            let left = state.done.until(Progress::of(state.least));
+            unit.counted + unit.speed.time_for(left)
+        });
+        let put = |times: &mut BTreeSet<_>, place: &mut Option<Instant>, time: Option<Instant>| {
+            if let Some(before) = core::mem::replace(place, time) {
+                times.remove(&(before, id));
+            }
+            times.extend(time.map(|time| (time, id)));
+        };
+        put(&mut self.ends, &mut unit.ends, ends);
+        put(&mut self.may_end, &mut unit.may_end, may_end);
     }
 
     /// Counts what the unit's job has done until now.
@@ -625,6 +655,9 @@ impl Engine {
         }
         if let Some(ends) = unit.ends.take() {
             self.ends.remove(&(ends, id));
+        }
+        if let Some(may_end) = unit.may_end.take() {
+            self.may_end.remove(&(may_end, id));
         }
         if let Some(rank) = unit.rank.take() {
             self.ranks.remove(&(rank, id));

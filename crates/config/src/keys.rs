@@ -294,6 +294,10 @@ pub static KEYS: &[Key] = &[
         time,
         declared_time
     ),
+    key!(@ "compute.freeze", "A guest's clock stands still while a program runs longer on this machine than on the drive (csdrive vm --freeze).", "true or false",
+        |c| Value::Bool(c.freeze.is_on), |c, t| parse_bool(t).map(|v| c.freeze.is_on = v)),
+    key!(@ "compute.freeze_qmp", "With freeze: QMP socket of the guest's QEMU (-qmp unix:PATH,server=on,wait=off).", "path",
+        |c| Value::Text(c.freeze.qmp.clone()), |c, t| { c.freeze.qmp = t.to_owned(); Ok(()) }),
     key!(@ "compute.core", "Core of a unit: sets clock, memory bandwidth and the cycles below to its cost table, unless they are given, too; custom = leave them.",
         "cortex-a53, cortex-a72, cortex-r82, neoverse-n1, riscv-rocket, host, custom",
         |c| core_of(&c.cost), set_core),

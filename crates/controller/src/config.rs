@@ -40,6 +40,15 @@ impl Default for RuntimeServerConfig {
     }
 }
 
+/// Freezing of the guest: a matter of the shell that serves the drive.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FreezeConfig {
+    /// It is asked for.
+    pub is_on: bool,
+    /// Path of the QMP socket of the guest's QEMU.
+    pub qmp: String,
+}
+
 /// What happens to an execution whose run time a runtime server did not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RemoteFallback {
@@ -112,6 +121,8 @@ pub struct Config {
     pub run_time_samples: u32,
     /// The machine that is asked under [`RunTimeModel::Remote`].
     pub runtime_server: RuntimeServerConfig,
+    /// Whether a guest's clock stands still while a program runs longer here than on the drive.
+    pub freeze: FreezeConfig,
     /// Cost of instructions and memory on a unit.
     pub cost: CostTable,
     /// Run time of programs that declare none, under [`RunTimeModel::Declared`].
@@ -153,6 +164,7 @@ impl Default for Config {
             run_time_scale_permille: 3000,
             run_time_samples: 1,
             runtime_server: RuntimeServerConfig::default(),
+            freeze: FreezeConfig::default(),
             cost: CostTable::default(),
             declared_time: Duration::from_us(100),
             instruction_budget: 500_000_000,

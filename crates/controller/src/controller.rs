@@ -250,6 +250,12 @@ impl Controller {
         self.subsystem.engine.set_recording(on);
     }
 
+    /// When the first job may be due whose program has not run to its end here: later than that it is late, unless the shell
+    /// lets time stand still.
+    pub fn result_needed_at(&self) -> Option<Instant> {
+        self.subsystem.engine.cost_needed_at()
+    }
+
     /// Takes what was recorded since the last time.
     pub fn take_records(&mut self) -> Records {
         let mut records = std::mem::take(&mut self.subsystem.records);

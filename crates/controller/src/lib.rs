@@ -66,7 +66,7 @@ pub use admin::PCI_VENDOR;
 pub use command::check_entry;
 pub use compute::RunTimeModel;
 pub use config::{
-    Config, ConfigError, LinkConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
+    Config, ConfigError, FreezeConfig, LinkConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
     RuntimeServerConfig,
 };
 pub use controller::Controller;

@@ -207,6 +207,11 @@ impl Arguments {
 }
 
 fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
+    if config.freeze.is_on {
+        anyhow::bail!(
+            "compute.freeze = true: freezing stops the clock of a guest, and there is none here, only virtual time; use csdrive vm --freeze"
+        );
+    }
     if arguments.run_time.len() > 1
         && (arguments.many.jobs.is_some() || arguments.output_files().next().is_some())
     {

@@ -6,7 +6,9 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use controller::Lateness;
-use emulator::{Doorbells, Event, Options, RealTimeStatistics, Server, Stopper};
+use emulator::{
+    Doorbells, Event, FreezeStatistics, Freezer, Options, RealTimeStatistics, Server, Stopper,
+};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -64,6 +66,7 @@ pub(crate) struct Serving {
     /// Serial number.
     pub(crate) name: String,
     stopper: Stopper,
+    freezer: Option<Freezer>,
     thread: JoinHandle<std::io::Result<RealTimeStatistics>>,
 }
 
@@ -73,10 +76,14 @@ impl Serving {
         self.stopper.stop();
     }
 
-    /// Waits until it has stopped.
-    pub(crate) fn join(self) -> Result<RealTimeStatistics> {
+    /// Waits until it has stopped; what it counted, and what became of its guest's clock, if that is frozen.
+    pub(crate) fn join(self) -> Result<(RealTimeStatistics, Option<FreezeStatistics>)> {
         let ended = self.thread.join().map_err(|_| anyhow!("{}: a bug", self.socket.display()))?;
-        ended.with_context(|| self.socket.display().to_string())
+        if let Some(freezer) = &self.freezer {
+            freezer.end();
+        }
+        let statistics = ended.with_context(|| self.socket.display().to_string())?;
+        Ok((statistics, self.freezer.map(|freezer| freezer.statistics())))
     }
 }
 
@@ -103,11 +110,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut results = Vec::new();
     for drive in drives {
         let socket = drive.socket.clone();
-        let statistics = drive.join()?;
+        let (statistics, frozen) = drive.join()?;
         if !arguments.json {
             say!("{}: {}", socket.display(), lateness(&statistics.lateness));
+            frozen.iter().for_each(|frozen| say!("{}: {}", socket.display(), freezes(frozen)));
         }
-        let mut document = statistics_of(&statistics);
+        let mut document = statistics_of(&statistics, frozen.as_ref());
         document["socket"] = json!(socket);
         results.push(document);
     }
@@ -143,6 +151,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
     usage(check_standard_input(request.configs.iter().map(|path| &**path)))?;
     let mut servers = Vec::new();
     let mut serials = Vec::new();
+    let mut freezers = Vec::new();
     for (n, config) in configs.into_iter().enumerate() {
         let sources = Sources { config, set: request.set.to_vec(), femu: request.femu.to_vec() };
         let loaded = usage(sources.load().map_err(Into::into))?;
@@ -158,11 +167,14 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         config.workers = request.workers.unwrap_or(config.workers);
         let name = config.serial.clone();
         let remote = usage(runtime_server::connections(&config))?;
+        let freezer = usage(freezer_of(&config, &mut freezers))?;
         let doorbells = request.doorbells;
-        let options = Options { config, socket: socket.clone(), doorbells, remote };
-        servers.push((socket, name, usage(Server::new(options).map_err(Into::into))?));
+        let options =
+            Options { config, socket: socket.clone(), doorbells, remote, freezer: freezer.clone() };
+        let server = usage(Server::new(options).map_err(Into::into))?;
+        servers.push((socket, name, freezer, server));
     }
-    let spawn = |(socket, name, server): (PathBuf, String, Server)| {
+    let spawn = |(socket, name, freezer, server): (PathBuf, String, Option<Freezer>, Server)| {
         let (stopper, place) = (server.stopper(), socket.display().to_string());
         let is_quiet = request.is_quiet;
         let thread = std::thread::Builder::new()
@@ -175,9 +187,31 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
                 })
             })
             .context("a thread for the drive")?;
-        Ok(Serving { socket, name, stopper, thread })
+        Ok(Serving { socket, name, stopper, freezer, thread })
     };
     servers.into_iter().map(spawn).collect()
+}
+
+/// The freezer of a drive's guest; drives of one guest have the same.
+fn freezer_of(
+    config: &controller::Config,
+    freezers: &mut Vec<(String, Freezer)>,
+) -> Result<Option<Freezer>> {
+    let controller::FreezeConfig { is_on, qmp } = &config.freeze;
+    if !is_on {
+        return Ok(None);
+    }
+    if qmp.is_empty() {
+        return Err(anyhow!(
+            "compute.freeze = true: give compute.freeze_qmp, the QMP socket of the guest's QEMU (-qmp unix:PATH,server=on,wait=off); csdrive vm --freeze does both"
+        ));
+    }
+    if let Some((_, freezer)) = freezers.iter().find(|(path, _)| path == qmp) {
+        return Ok(Some(freezer.clone()));
+    }
+    let freezer = Freezer::new(Path::new(qmp)).context("a thread for QMP")?;
+    freezers.push((qmp.clone(), freezer.clone()));
+    Ok(Some(freezer))
 }
 
 fn numbered(socket: &Path, n: usize) -> PathBuf {
@@ -251,14 +285,30 @@ pub(crate) fn lateness(lateness: &Lateness) -> String {
     )
 }
 
-pub(crate) fn statistics_of(statistics: &RealTimeStatistics) -> Value {
+/// How often a guest was frozen, in a sentence.
+pub(crate) fn freezes(frozen: &FreezeStatistics) -> String {
+    let FreezeStatistics { count, frozen, cost } = frozen;
+    format!("the guest was frozen {count} times, {frozen:.1?} in all; QEMU took {cost:.1?} for it")
+}
+
+pub(crate) fn statistics_of(
+    statistics: &RealTimeStatistics,
+    frozen: Option<&FreezeStatistics>,
+) -> Value {
     let lateness = &statistics.lateness;
-    json!({
+    let mut document = json!({
         "completions": lateness.completions,
         "late": lateness.late,
         "late_mean_ns": lateness.late_mean().as_ns(),
         "late_max_ns": lateness.late_max.as_ns(),
         "interrupts": statistics.interrupts,
         "sleeps": statistics.sleeps,
-    })
+        "programs_max": statistics.programs_max,
+    });
+    if let Some(FreezeStatistics { count, frozen, cost }) = frozen {
+        document["frozen"] = json!({
+            "count": count, "ns": frozen.as_nanos() as u64, "cost_ns": cost.as_nanos() as u64,
+        });
+    }
+    document
 }

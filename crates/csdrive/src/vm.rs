@@ -81,6 +81,9 @@ struct Options {
     /// One more argument for QEMU, as it is; repeatable
     #[arg(long, global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
     qemu: Vec<String>,
+    /// Stop the guest's clock while a program runs longer on this machine than on the drive
+    #[arg(long, global = true)]
+    freeze: bool,
     /// Run on emulated processors even if KVM works
     #[arg(long, global = true)]
     no_kvm: bool,
@@ -137,10 +140,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     for number in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
     }
+    let qmp = folder.path().join("qmp");
+    let mut set = options.set.clone();
+    if options.freeze {
+        set.push("compute.freeze=true".to_owned());
+        set.push(format!("compute.freeze_qmp={}", qmp.display()));
+    }
     let drives = serve::start(&serve::Request {
         configs: &options.drive,
         socket: &folder.path().join("drive"),
-        set: &options.set,
+        set: &set,
         femu: &options.femu,
         workers: None,
         doorbells: emulator::Doorbells::Messages,
@@ -184,6 +193,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         machine.share(&share.socket);
     }
     machine.arguments(&options.qemu);
+    if options.freeze {
+        machine.qmp(&qmp);
+    }
     let output = folder.path().join("output");
     if options.json {
         machine.console_file(&output);
@@ -215,7 +227,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     drives.iter().for_each(Serving::stop);
     let joined = drives.into_iter().map(|drive| {
         let name = drive.name.clone();
-        drive.join().map(|statistics| (name, statistics))
+        drive.join().map(|(statistics, frozen)| (name, statistics, frozen))
     });
     let statistics = joined.collect::<Result<Vec<_>>>()?;
     let ended = match (ended?, signal.load(Ordering::Relaxed)) {
@@ -228,8 +240,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         let made = parts.made.map(
             |made| json!({ "seconds": made.time.as_secs_f64(), "bytes_fetched": made.fetched }),
         );
-        let document = |(name, statistics): &(String, _)| {
-            let mut document = serve::statistics_of(statistics);
+        let document = |(name, statistics, frozen): &(String, _, Option<_>)| {
+            let mut document = serve::statistics_of(statistics, frozen.as_ref());
             document["drive"] = name.as_str().into();
             document
         };
@@ -247,8 +259,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             })
         );
     } else {
-        for (name, statistics) in &statistics {
+        for (name, statistics, frozen) in &statistics {
             tell!("csdrive: drive {name}: {}", serve::lateness(&statistics.lateness));
+            frozen
+                .iter()
+                .for_each(|frozen| tell!("csdrive: drive {name}: {}", serve::freezes(frozen)));
         }
     }
     outcome(ended, &machine, options, is_terminal)

@@ -15,6 +15,15 @@ impl Served {
         Command::new(CSDRIVE).args(arguments).arg(self.socket()).output().unwrap()
     }
 
+    /// Ends the server in order; what it says then.
+    fn stop(mut self) -> Value {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let mut output = String::new();
+        std::io::Read::read_to_string(&mut self.rest(), &mut output).unwrap();
+        serde_json::from_str(output.trim()).unwrap_or_else(|error| panic!("{error}: {output}"))
+    }
+
     fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);
@@ -167,4 +176,119 @@ fn a_served_drive_logs_what_is_asked_for() {
     most.run(&["check"]);
     let log = most.log();
     assert!(log.contains("more than 100 messages of emulator::command in a second"), "{log}");
+}
+
+/// What QEMU is to a drive that freezes its guest: it writes down what it is told, and may hang up.
+struct FakeQemu {
+    log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl FakeQemu {
+    fn new(path: &std::path::Path, commands: usize) -> Self {
+        use std::io::{BufRead as _, Write as _};
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let kept = std::sync::Arc::clone(&log);
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n").unwrap();
+            let lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+            for line in lines.map_while(Result::ok).take(commands) {
+                let command: Value = serde_json::from_str(&line).unwrap();
+                kept.lock().unwrap().push(command["execute"].as_str().unwrap().to_owned());
+                // An event comes between, as from QEMU.
+                stream.write_all(b"{\"event\": \"STOP\"}\r\n{\"return\": {}}\r\n").unwrap();
+            }
+        });
+        Self { log }
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+/// A drive whose programs take longer on this machine than the millisecond that they declare.
+fn slow_here(folder: &std::path::Path) -> Vec<String> {
+    let qmp = format!("compute.freeze_qmp={}", folder.join("qmp").display());
+    [
+        "compute.freeze=true",
+        &qmp,
+        "compute.engine=interpreter",
+        "compute.run_time=declared",
+        "compute.declared_time=1ms",
+        "compute.units=2",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+#[test]
+fn a_guest_is_stopped_while_programs_take_longer_here_than_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let qemu = FakeQemu::new(&folder.path().join("qmp"), usize::MAX);
+    let settings = slow_here(folder.path());
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let served = Served::new(&settings);
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    served.json(&["program", "load", program]);
+    let long = ["exec", "-r", "0:4MiB", "-r", "8MiB:4MiB"];
+    // One after the other, and two at once: stopped once for both that overlap.
+    served.json(&[&long[..], &["--count", "3"]].concat());
+    assert_eq!(qemu.log()[0], "qmp_capabilities");
+    let one_by_one = qemu.log().len();
+    assert_eq!(one_by_one, 1 + 2 * 3, "{:?}", qemu.log());
+    served.json(&[&long[..], &["--count", "2", "--depth", "2"]].concat());
+    let log = qemu.log();
+    assert!(log[1..].chunks(2).all(|pair| pair == ["stop", "cont"]), "{log:?}");
+    assert!(log.len() <= one_by_one + 4, "{log:?}");
+    // A program that is quick enough: nothing is stopped.
+    served.json(&["exec", "-r", "0:4", "-r", "8MiB:4"]);
+    assert_eq!(qemu.log().len(), log.len());
+    // It says how long the guest was stopped.
+    let stopped = served.stop();
+    let frozen = &stopped["drives"][0]["frozen"];
+    assert_eq!(frozen["count"].as_u64().unwrap() as usize, (log.len() - 1) / 2, "{stopped}");
+    assert!(frozen["ns"].as_u64().unwrap() > 5_000_000, "{stopped}");
+}
+
+#[test]
+fn a_qemu_that_is_gone_or_not_there_makes_completions_late_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    // It hangs up after it has stopped the guest.
+    let qemu = FakeQemu::new(&folder.path().join("qmp"), 2);
+    let settings = slow_here(folder.path());
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let served = Served::new(&settings);
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    served.json(&["program", "load", program]);
+    let long = ["exec", "-r", "0:4MiB", "-r", "8MiB:4MiB", "--count", "3"];
+    assert_eq!(served.json(&long)["count"], 3);
+    assert_eq!(qemu.log(), ["qmp_capabilities", "stop"]);
+    assert!(served.log().contains("the guest is not frozen"), "{}", served.log());
+    // Without a socket's path, and without a guest, it is refused.
+    for (command, words) in [
+        (&["serve"][..], "compute.freeze_qmp"),
+        (&["run", program], "only virtual time; use csdrive vm --freeze"),
+    ] {
+        let freeze = ["--set", "compute.freeze=true"];
+        let ran = Command::new(CSDRIVE).args(command).args(freeze).output().unwrap();
+        refused(&ran, 2, words);
+    }
+}
+
+#[test]
+fn as_many_programs_run_at_a_time_as_there_are_threads() {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    let most = |threads: &str| {
+        let settings = [threads, "compute.engine=interpreter", "compute.units=8"];
+        let served = Served::new(&settings);
+        served.json(&["program", "load", program]);
+        let exec = ["exec", "-r", "0:4MiB", "-r", "8MiB:4MiB", "--count", "8", "--depth", "8"];
+        served.json(&exec);
+        served.stop()["drives"][0]["programs_max"].as_u64().unwrap()
+    };
+    assert_eq!(most("compute.workers=1"), 1);
+    let several = most("compute.workers=3");
+    assert!((2..=3).contains(&several), "{several}");
 }

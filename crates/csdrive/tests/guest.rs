@@ -359,6 +359,47 @@ fn resets_and_kills_while_a_program_runs() -> Result<(), Failed> {
     expect(&vm(&machine, &["sh", "-c", INTERRUPTED]), 0)
 }
 
+/// Five executions, one after the other, of a program that takes a tenth of a second and more of this machine's time.
+const SLOW: &str = "
+set -e
+csdrive program load double.bpf.o /dev/nvme0
+csdrive exec --range 0:24MiB --range 32MiB:24MiB --count 5 --json /dev/nvme0
+";
+
+/// What the guest's own clock says of executions that are declared to take 5 ms.
+fn a_frozen_guest_sees_the_modelled_time() -> Result<(), Failed> {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    let seconds = |freeze: &[&str]| -> Result<(f64, serde_json::Value), Failed> {
+        let settings = ["compute.engine=interpreter", "compute.run_time=declared"];
+        let settings = [settings[0], settings[1], "compute.declared_time=5ms", "compute.units=1"];
+        let settings = settings.map(|setting| ["--set", setting]).concat();
+        let machine = [&settings[..], &["--file", object, "--json"], freeze].concat();
+        let output = vm(&machine, &["sh", "-c", SLOW]);
+        expect(&output, 0)?;
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let said = document["output"].as_str().ok_or("the command says something")?;
+        let start = said.find('{').ok_or("it is a document")?;
+        let said: serde_json::Value = serde_json::from_str(&said[start..])?;
+        let seconds = said["seconds"].as_f64().ok_or("it has a time")?;
+        Ok((seconds / 5.0, document["drives"][0]["frozen"].clone()))
+    };
+    let (late, _) = seconds(&[])?;
+    let (frozen, statistics) = seconds(&["--freeze"])?;
+    let of = |key: &str| statistics[key].as_f64().unwrap_or_default();
+    // What QEMU took to stop and to go on: the guest runs meanwhile.
+    let cost = of("cost_ns") / of("count").max(1.0) / 1e9;
+    if !(0.1..10.0).contains(&late) {
+        return Err(
+            format!("{late} s without freezing; it should be as late as this machine").into()
+        );
+    }
+    // The way there and back in an emulated guest is some milliseconds, more beside other work.
+    if !(0.005..0.005 + cost + 0.03).contains(&frozen) || of("count") < 5.0 {
+        return Err(format!("{frozen} s, QEMU's part {cost} s: {statistics}").into());
+    }
+    Ok(())
+}
+
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Failed> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -506,7 +547,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each takes what processors there are.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -519,6 +560,7 @@ fn main() {
         ),
         ("device_commands", device_commands),
         ("resets_and_kills_while_a_program_runs", resets_and_kills_while_a_program_runs),
+        ("a_frozen_guest_sees_the_modelled_time", a_frozen_guest_sees_the_modelled_time),
         ("examples_in_c_rust_and_shell", examples_in_c_rust_and_shell),
         ("the_drive_as_a_file_system", the_drive_as_a_file_system),
         ("copies_within_the_drive", copies_within_the_drive),

@@ -10,6 +10,7 @@ use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 
 use crate::clock::Clock;
+use crate::freezer::{Freezer, Hold};
 use crate::guest_memory::GuestMemory;
 use crate::interrupt_lines::InterruptLines;
 use crate::journal;
@@ -40,6 +41,8 @@ pub struct RealTimeStatistics {
     pub interrupts: u64,
     /// Times the drive's thread slept.
     pub sleeps: u64,
+    /// Most programs that ran on this machine at a time.
+    pub programs_max: usize,
 }
 
 /// Why a drive cannot be started.
@@ -59,6 +62,8 @@ pub(crate) struct Drive {
     memory: GuestMemory,
     config_space: ConfigSpace,
     clock: Clock,
+    /// Stops the guest while a program takes longer here than it may.
+    freezing: Option<Hold>,
     workers: Workers,
     waker: Arc<Waker>,
     doorbells: Option<(Mapping, OwnedFd)>,
@@ -78,6 +83,7 @@ impl Drive {
         config: Config,
         doorbells: Doorbells,
         remote: Option<&NewRemoteRuntime>,
+        freezer: Option<&Freezer>,
     ) -> Result<Self, StartError> {
         let vectors = config.queue_pairs_max + 1;
         let engine = config.engine;
@@ -94,6 +100,7 @@ impl Drive {
             memory: GuestMemory::default(),
             config_space: ConfigSpace::new(vectors),
             clock: Clock::start(),
+            freezing: freezer.map(|freezer| freezer.join(&waker)),
             workers: Workers::start(workers as usize, engine, remote, &waker)?,
             waker,
             doorbells,
@@ -130,7 +137,11 @@ impl Drive {
 
     /// Counters since the start.
     pub(crate) fn statistics(&self) -> RealTimeStatistics {
-        RealTimeStatistics { lateness: self.controller.lateness(), ..self.statistics }
+        RealTimeStatistics {
+            lateness: self.controller.lateness(),
+            programs_max: self.workers.running_max(),
+            ..self.statistics
+        }
     }
 
     /// True if the client has enabled the controller.
@@ -156,6 +167,7 @@ impl Drive {
             self.controller.work_done(done);
             is_busy = true;
         }
+        self.freeze(now);
         let due = self.controller.next_event();
         self.controller.advance(now, &mut self.memory);
         let posted = self.controller.outbox().interrupts.len() as u64;
@@ -175,10 +187,27 @@ impl Drive {
         is_busy || posted > 0 || due.is_some_and(|due| due <= now)
     }
 
+    /// Sees to it that the guest's clock stands still while a job is due whose program still runs here.
+    #[inline]
+    fn freeze(&mut self, now: Instant) {
+        let Some(freezing) = &mut self.freezing else { return };
+        freezing.set(self.controller.result_needed_at().is_some_and(|needed| needed <= now));
+        self.clock.set_frozen(freezing.is_stopped());
+    }
+
     /// When something will be due.
     #[inline]
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.controller.next_event()
+        let freeze = self.freezing.as_ref().filter(|freezing| !freezing.is_held());
+        let needed = freeze.and_then(|_| self.controller.result_needed_at());
+        self.controller.next_event().into_iter().chain(needed).min()
+    }
+
+    /// A client has come.
+    pub(crate) fn connected(&self) {
+        if let Some(freezing) = &self.freezing {
+            freezing.prepare();
+        }
     }
 
     /// Promises to sleep; false if there is something to do instead.
@@ -241,6 +270,9 @@ impl Drive {
 
     /// The client is gone, and its memory with it.
     pub(crate) fn disconnected(&mut self) {
+        if let Some(freezing) = &mut self.freezing {
+            freezing.set(false);
+        }
         self.reset_function();
         self.config_space.reset();
         self.memory.clear();
@@ -253,6 +285,9 @@ impl Drive {
 
     /// Lets what is under way in the flash end, as a normal shutdown does; gives up after a while.
     pub(crate) fn shut_down(&mut self, patience: Duration) {
+        // Its end is waited for on a clock that goes.
+        self.freezing = None;
+        self.clock.set_frozen(false);
         self.turn();
         let cc = Cc::from_bits(self.controller.register_read(offset::CC, 4) as u32);
         let cc = cc.with_shn(shutdown::NORMAL);

@@ -19,6 +19,7 @@
 
 mod clock;
 mod drive;
+mod freezer;
 mod guest_memory;
 mod interrupt_lines;
 mod journal;
@@ -27,5 +28,6 @@ mod server;
 mod workers;
 
 pub use drive::{Doorbells, RealTimeStatistics, StartError};
+pub use freezer::{FreezeStatistics, Freezer};
 pub use pci::{DEVICE, VENDOR};
 pub use server::{Event, Options, ServeError, Server, Stopper};

@@ -18,6 +18,7 @@ use simtime::{Duration, Instant};
 use vfio_user::{Closed, Connection};
 
 use crate::drive::{Doorbells, Drive, RealTimeStatistics, StartError};
+use crate::freezer::Freezer;
 use crate::workers::Waker;
 
 /// Messages that are answered before the drive has its turn.
@@ -67,6 +68,8 @@ pub struct Options {
     pub doorbells: Doorbells,
     /// Connections to a runtime server, for programs whose run time is to come from there.
     pub remote: Option<NewRemoteRuntime>,
+    /// Stops the guest that the drive is attached to while a program runs longer here than on the drive.
+    pub freezer: Option<Freezer>,
 }
 
 /// Why a drive cannot be served.
@@ -132,8 +135,8 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, doorbells, remote } = options;
-        let drive = Drive::new(config, doorbells, remote.as_ref())?;
+        let Options { config, socket, doorbells, remote, freezer } = options;
+        let drive = Drive::new(config, doorbells, remote.as_ref(), freezer.as_ref())?;
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
@@ -225,6 +228,7 @@ impl Server {
             && let Some((connection, _)) = self.waiting.pop_front()
         {
             self.connection = Some(connection);
+            self.drive.connected();
             tell(Event::Connected);
         }
         let Some(connection) = &mut self.connection else { return Ok(false) };

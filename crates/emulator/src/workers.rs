@@ -66,6 +66,9 @@ struct Shared {
     is_spinning: AtomicBool,
     /// There is work, or the end.
     is_wanted: Condvar,
+    /// Programs that run, and the most that ran at a time.
+    running: AtomicUsize,
+    running_max: AtomicUsize,
     results: Mutex<VecDeque<WorkDone>>,
     /// Results in the queue, so that who looks for one need not lock.
     result_count: AtomicUsize,
@@ -163,7 +166,10 @@ impl Workers {
                 while let Some(item) = shared.next(&mut pacer) {
                     let remote =
                         remote.as_mut().map(|remote| &mut **remote as &mut dyn RemoteRuntime);
+                    let running = 1 + shared.running.fetch_add(1, Ordering::Relaxed);
+                    shared.running_max.fetch_max(running, Ordering::Relaxed);
                     let done = item.run_with(&mut worker, remote);
+                    shared.running.fetch_sub(1, Ordering::Relaxed);
                     shared.results().push_back(done);
                     // With the waker's flag: one of the two threads sees what the other wrote.
                     shared.result_count.fetch_add(1, Ordering::SeqCst);
@@ -197,6 +203,11 @@ impl Workers {
         self.shared.result_count.fetch_sub(1, Ordering::Relaxed);
         self.under_way -= 1;
         Some(done)
+    }
+
+    /// The most programs that ran at a time.
+    pub(crate) fn running_max(&self) -> usize {
+        self.shared.running_max.load(Ordering::Relaxed)
     }
 
     /// Programs that run or wait for a thread.

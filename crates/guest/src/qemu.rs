@@ -152,6 +152,11 @@ impl Machine {
         self.command.args(["-device", "vhost-user-fs-pci,chardev=share,tag=share"]);
     }
 
+    /// QEMU's control socket.
+    pub fn qmp(&mut self, socket: &Path) {
+        self.command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+    }
+
     /// Arguments of its user's.
     pub fn arguments(&mut self, arguments: &[String]) {
         self.command.args(arguments);

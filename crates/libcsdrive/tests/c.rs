@@ -39,8 +39,13 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("drive");
     let config = Config { memory_bytes: 4 << 20, ..Config::default() };
-    let options =
-        Options { config, socket: socket.clone(), doorbells: Doorbells::Messages, remote: None };
+    let options = Options {
+        config,
+        socket: socket.clone(),
+        doorbells: Doorbells::Messages,
+        remote: None,
+        freezer: None,
+    };
     let server = Server::new(options).expect("a drive");
     let stopper = server.stopper();
     let thread = std::thread::spawn(move || server.run(|_| {}));

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 /// It is served as long as this is there.
 pub(crate) struct Served {
     pub(crate) process: Child,
+    output: BufReader<std::process::ChildStdout>,
     folder: tempfile::TempDir,
 }
 
@@ -28,12 +29,19 @@ impl Served {
         }
         command.arg("--socket").arg(folder.path().join("drive"));
         let process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("csdrive runs");
-        let mut served = Self { process, folder };
+        let mut process = process;
+        let output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut served = Self { process, output, folder };
         let mut line = String::new();
-        let output = served.process.stdout.take().expect("it is piped");
-        BufReader::new(output).read_line(&mut line).expect("it says that it is ready");
+        served.output.read_line(&mut line).expect("it says that it is ready");
         assert!(line.contains("ready"), "{line}\n{}", served.log());
         served
+    }
+
+    /// What it prints after that.
+    #[allow(dead_code, reason = "not every test waits for its end")]
+    pub(crate) fn rest(&mut self) -> &mut impl std::io::Read {
+        &mut self.output
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -126,6 +126,9 @@ fn queue_job(
     };
     let known = known.map(Cost::from);
     turn.subsystem.engine.submit(turn.now, JobId(tag.0), group, known);
+    if let (LoadedProgram::Ebpf { .. }, CostSource::Declared(time)) = (&lease.program, cost) {
+        turn.subsystem.engine.set_least_cost(turn.now, JobId(tag.0), time);
+    }
     let job = RunningJob {
         _in_use: (lease, set),
         group,
