@@ -10,6 +10,7 @@ use crate::groups::{GroupError, GroupRecord, Groups};
 use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, Rank, UnitId};
 use crate::queues::{QueueId, Queues};
 use crate::sharing::{Level, Progress, Speed, demand};
+use crate::table::JobTable;
 
 /// What a job costs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -106,7 +107,7 @@ enum Due {
 #[derive(Debug)]
 pub struct Engine {
     units: Vec<Unit>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: JobTable<Job>,
     queues: Queues,
     groups: Groups,
     /// The jobs of some group may not use every unit.
@@ -181,7 +182,7 @@ impl Engine {
         };
         Self {
             units: (0..config.units).map(|_| unit()).collect(),
-            jobs: BTreeMap::new(),
+            jobs: JobTable::default(),
             queues: Queues::new(config.queues, config.units, new),
             groups: Groups::default(),
             has_affinity: false,
@@ -234,7 +235,7 @@ impl Engine {
     /// Jobs of a group that its limits let pass go to the scheduler.
     fn open(&mut self, now: Instant, group: GroupId) {
         while let Some(job) = self.groups.pass(now, group) {
-            let state = self.jobs.get_mut(&job).expect("gates hold jobs the engine knows");
+            let state = self.jobs.get_mut(job).expect("gates hold jobs the engine knows");
             state.place = Place::Waiting(self.queues.choose(state.info.affinity));
             self.groups.job_passed(group, now.since(state.info.submitted));
             self.enqueue_new(now, job);
@@ -243,7 +244,7 @@ impl Engine {
 
     /// A job that has its queue joins it, and may take the unit of a less urgent one.
     fn enqueue_new(&mut self, now: Instant, job: JobId) {
-        let Job { info, place: Place::Waiting(queue), .. } = self.jobs[&job] else {
+        let Some(&Job { info, place: Place::Waiting(queue), .. }) = self.jobs.get(job) else {
             unreachable!("a new job waits");
         };
         self.enqueue(now, queue, &info);
@@ -291,7 +292,7 @@ impl Engine {
     pub fn set_cost(&mut self, now: Instant, job: JobId, cost: impl Into<Cost>) {
         let cost = cost.into();
         self.pass(now);
-        let Some(state) = self.jobs.get_mut(&job) else { return };
+        let Some(state) = self.jobs.get_mut(job) else { return };
         state.cost = Some(cost);
         let group = state.info.group;
         match state.place {
@@ -311,7 +312,7 @@ impl Engine {
     /// Says what a job costs at least, while its cost is not known.
     pub fn set_least_cost(&mut self, now: Instant, job: JobId, least: Duration) {
         self.pass(now);
-        let Some(state) = self.jobs.get_mut(&job) else { return };
+        let Some(state) = self.jobs.get_mut(job) else { return };
         state.least = least;
         if let Place::On(unit, _) = state.place {
             self.plan(now, unit);
@@ -326,7 +327,7 @@ impl Engine {
     /// Takes a job away; its unit is free at once. False if there is no such job.
     pub fn cancel(&mut self, now: Instant, job: JobId) -> bool {
         self.pass(now);
-        let Some(state) = self.jobs.remove(&job) else { return false };
+        let Some(state) = self.jobs.remove(job) else { return false };
         let group = state.info.group;
         match state.place {
             Place::Held(place) => self.groups.cancel_held(group, place),
@@ -505,7 +506,7 @@ impl Engine {
 
     fn start(&mut self, now: Instant, id: UnitId, job: JobId) {
         let queue = self.queues.of_unit(id);
-        let state = self.jobs.get_mut(&job).expect("policies return jobs they were given");
+        let state = self.jobs.get_mut(job).expect("policies return jobs they were given");
         self.idle.remove(&id);
         let unit = &mut self.units[id.0 as usize];
         // A job that goes on where it was interrupted needs no switch.
@@ -538,7 +539,7 @@ impl Engine {
     fn plan(&mut self, now: Instant, id: UnitId) {
         let unit = &mut self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
-        let state = &self.jobs[&job];
+        let state = self.jobs.get(job).expect("a unit runs a job the engine knows");
         let ends = state.cost.map(|cost| {
             let left = state.done.until(Progress::of(cost.time));
             (unit.counted + unit.speed.time_for(left)).max(now)
@@ -562,7 +563,7 @@ impl Engine {
         let unit = &mut self.units[id.0 as usize];
         if let Some(job) = unit.job.filter(|_| unit.counted < now) {
             let done = unit.speed.work_in(now.since(unit.counted));
-            self.jobs.get_mut(&job).expect("a unit runs a job the engine knows").done.advance(done);
+            self.jobs.get_mut(job).expect("a unit runs a job the engine knows").done.advance(done);
             unit.counted = now;
         }
     }
@@ -598,7 +599,7 @@ impl Engine {
         if unit.ends.is_some_and(|ends| ends <= now) {
             let stay = now.since(unit.since);
             self.count(now, id);
-            let state = self.jobs.remove(&job).expect("a unit runs a job the engine knows");
+            let state = self.jobs.remove(job).expect("a unit runs a job the engine knows");
             let JobInfo { group, deadline, submitted, consumed, .. } = state.info;
             // What it had beyond its cost, because that became known too late.
             let cost = state.cost.map_or(state.done, |cost| Progress::of(cost.time));
@@ -626,7 +627,7 @@ impl Engine {
         let queue = self.queues.of_unit(id);
         let unit = &self.units[id.0 as usize];
         let job = unit.job.expect("only a job that runs is interrupted");
-        let state = self.jobs.get_mut(&job).expect("a unit runs a job the engine knows");
+        let state = self.jobs.get_mut(job).expect("a unit runs a job the engine knows");
         state.info.consumed += now.since(unit.since);
         state.place = Place::Waiting(queue);
         let info = state.info;

@@ -27,6 +27,7 @@ mod ranked;
 mod runtime;
 mod shares;
 mod sharing;
+mod table;
 mod turns;
 
 pub use config::{Config, PolicyKind, QueueKind};

@@ -1,13 +1,10 @@
 //! The most urgent job first: by priority with ageing, or by deadline. A job that arrives interrupts a less urgent one.
 
-use std::collections::BTreeMap;
-
-use simtime::{Duration, Instant};
-
 use crate::policy::{
     Affinity, GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, Rank, UnitId,
 };
 use crate::queue::JobQueue;
+use crate::table::JobTable;
 
 /// What makes a job urgent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +21,7 @@ pub struct Ranked {
     /// By rank, then by the order in which they were enqueued.
     waiting: JobQueue<(Rank, u64)>,
     /// Where each job is.
-    places: BTreeMap<JobId, ((Rank, u64), Affinity)>,
+    places: JobTable<((Rank, u64), Affinity)>,
     enqueued: u64,
 }
 
@@ -43,7 +40,7 @@ impl Ranked {
     }
 
     fn new(order: Order) -> Self {
-        Self { order, waiting: JobQueue::default(), places: BTreeMap::new(), enqueued: 0 }
+        Self { order, waiting: JobQueue::default(), places: JobTable::default(), enqueued: 0 }
     }
 
     fn rank_of(&self, job: &JobInfo) -> Rank {
@@ -71,14 +68,14 @@ impl Policy for Ranked {
 
     fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
         let job = self.waiting.pop_first(unit)?;
-        self.places.remove(&job);
+        self.places.remove(job);
         Some(job)
     }
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
     fn remove(&mut self, job: JobId) -> bool {
-        let Some((key, affinity)) = self.places.remove(&job) else { return false };
+        let Some((key, affinity)) = self.places.remove(job) else { return false };
         self.waiting.remove(key, affinity).is_some()
     }
 

@@ -6,6 +6,7 @@ use simtime::{Duration, Instant};
 
 use crate::policy::{Affinity, GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
 use crate::queue::JobQueue;
+use crate::table::JobTable;
 
 /// Virtual nanoseconds of a nanosecond at weight 1: used time divided by the weight keeps its precision.
 const SCALE: u128 = 1 << 16;
@@ -18,7 +19,7 @@ pub struct Shares {
     slice: Option<Duration>,
     groups: BTreeMap<GroupId, Group>,
     /// Jobs that wait, with where each is.
-    waiting: BTreeMap<JobId, (u64, GroupId, Affinity)>,
+    waiting: JobTable<(u64, GroupId, Affinity)>,
     /// Places given so far.
     places: u64,
     /// What the group that was picked last had used.
@@ -54,7 +55,7 @@ impl Shares {
     }
 
     fn new(slice: Option<Duration>) -> Self {
-        Self { slice, groups: BTreeMap::new(), waiting: BTreeMap::new(), places: 0, used: 0 }
+        Self { slice, groups: BTreeMap::new(), waiting: JobTable::default(), places: 0, used: 0 }
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
@@ -82,7 +83,7 @@ impl Policy for Shares {
         let job = group.waiting.pop_first(unit)?;
         group.running += 1;
         self.used = group.used;
-        self.waiting.remove(&job);
+        self.waiting.remove(job);
         Some(job)
     }
 
@@ -93,7 +94,7 @@ impl Policy for Shares {
     }
 
     fn remove(&mut self, job: JobId) -> bool {
-        let Some((place, group, affinity)) = self.waiting.remove(&job) else { return false };
+        let Some((place, group, affinity)) = self.waiting.remove(job) else { return false };
         self.group(group).waiting.remove(place, affinity).is_some()
     }
 

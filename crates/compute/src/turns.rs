@@ -6,6 +6,7 @@ use simtime::{Duration, Instant};
 
 use crate::policy::{Affinity, GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
 use crate::queue::JobQueue;
+use crate::table::JobTable;
 
 /// Where a job whose slice ended goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +28,7 @@ pub struct Turns {
     /// Groups that have jobs waiting.
     ready: BTreeSet<GroupId>,
     /// Jobs that wait, with where each is.
-    waiting: BTreeMap<JobId, (i64, GroupId, Affinity)>,
+    waiting: JobTable<(i64, GroupId, Affinity)>,
     /// Places given so far at the end, and at the front.
     places: (i64, i64),
     /// The group whose turn was last.
@@ -59,7 +60,7 @@ impl Turns {
             back,
             groups: BTreeMap::new(),
             ready: BTreeSet::new(),
-            waiting: BTreeMap::new(),
+            waiting: JobTable::default(),
             places: (0, 0),
             last: GroupId(u8::MAX),
         }
@@ -94,14 +95,14 @@ impl Policy for Turns {
             self.ready.remove(&id);
         }
         self.last = id;
-        self.waiting.remove(&job);
+        self.waiting.remove(job);
         Some(job)
     }
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
     fn remove(&mut self, job: JobId) -> bool {
-        let Some((place, id, affinity)) = self.waiting.remove(&job) else { return false };
+        let Some((place, id, affinity)) = self.waiting.remove(job) else { return false };
         let group = self.groups.get_mut(&id).expect("a group that has jobs stays");
         let was = group.waiting.remove(place, affinity).is_some();
         if group.waiting.is_empty() {

@@ -33,7 +33,7 @@ fn fastest(mut round: impl FnMut() -> u64) -> f64 {
 }
 
 /// A job is submitted, runs and finishes while all units are busy and as many jobs wait.
-fn job_ns(units: u32) -> f64 {
+fn job_ns(units: u32, waiting: u32) -> f64 {
     let config = compute::Config { units, ..compute::Config::default() };
     let mut engine = Engine::new(&config);
     let (mut next, mut now, mut finished) = (0, Instant::ZERO, Vec::new());
@@ -46,7 +46,7 @@ fn job_ns(units: u32) -> f64 {
         );
         next += 1;
     };
-    (0..2 * units).for_each(|_| submit(&mut engine, now));
+    (0..units + waiting).for_each(|_| submit(&mut engine, now));
     fastest(|| {
         for _ in 0..20_000 {
             now = engine.next_or_never();
@@ -107,7 +107,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut rows: Vec<(&str, u64, f64)> = Vec::new();
     for units in [4, 64, 1024] {
         tell!("measuring {units} units");
-        rows.push(("job, by compute units", units.into(), job_ns(units)));
+        rows.push(("job, by compute units", units.into(), job_ns(units, units)));
+    }
+    for (what, units, waiting) in [
+        ("job on 4 units, by waiting jobs", 4, 10),
+        ("job on 256 units, by waiting jobs", 256, 100_000),
+    ] {
+        tell!("measuring {waiting} jobs on {units} units");
+        rows.push((what, waiting.into(), job_ns(units, waiting)));
     }
     for jobs in [10, 1_000, 100_000] {
         tell!("measuring {jobs} jobs");
@@ -138,9 +145,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         say!("{:#}", json!({ "format_version": 1, "rows": rows }));
         return Ok(Outcome::Success);
     }
-    say!("{:<30} {:>9} {:>9}", "operation", "count", "ns");
+    say!("{:<36} {:>9} {:>9}", "operation", "count", "ns");
     for (what, count, ns) in rows {
-        say!("{what:<30} {count:>9} {ns:>9.0}");
+        say!("{what:<36} {count:>9} {ns:>9.0}");
     }
     Ok(Outcome::Success)
 }
