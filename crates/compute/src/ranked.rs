@@ -5,6 +5,7 @@ use crate::policy::{
 };
 use crate::queue::JobQueue;
 use crate::table::JobTable;
+use simtime::{Duration, Instant};
 
 /// What makes a job urgent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
