@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod calibrate;
 mod compile;
 mod demo;
 mod device;
@@ -66,6 +67,7 @@ enum Command {
     Exec(device::exec::Arguments),
     Check(device::check::Arguments),
     RuntimeServer(runtime_server::Arguments),
+    Calibrate(calibrate::Arguments),
     /// A drive as a file system: device memory, programs, storage
     #[command(subcommand)]
     Fs(device::fs::Command),
@@ -186,6 +188,7 @@ fn main() -> ExitCode {
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(arguments),
         Command::RuntimeServer(arguments) => runtime_server::run(arguments),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),

@@ -754,3 +754,23 @@ fn run_times_come_from_a_runtime_server() {
     let ran = of(&["--run-time", "instructions,measured,50us,remote"]);
     assert_eq!(ran.json()["runs"][3]["run_time"]["model"], "remote", "{ran:?}");
 }
+
+#[test]
+fn a_calibrated_table_is_a_configuration() {
+    let files = Files::new();
+    let table = files.path("table.toml");
+    let ran = csdrive(&["calibrate", "--output", &table, "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let doc = ran.json();
+    let predictions = doc["left_out"].as_array().unwrap();
+    assert_eq!(predictions.len(), 6);
+    for prediction in predictions {
+        let [measured, predicted] =
+            ["measured_ns", "predicted_ns"].map(|key| prediction[key].as_f64().unwrap());
+        assert!(measured > 0.0 && predicted > 0.0, "{prediction}");
+    }
+    let shown = csdrive(&["config", "show", "--json", "--config", &table]);
+    let config = &shown.json()["config"];
+    assert_eq!(config["compute.cycles_branch"], doc["cycles"]["branch"]);
+    assert_eq!(config["compute.memory_bandwidth"], doc["memory_bandwidth"]);
+}

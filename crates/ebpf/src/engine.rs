@@ -207,7 +207,10 @@ impl Worker {
     ) -> (Result<u64, (usize, FaultKind)>, Tally, Engine) {
         // Compiles first, if it must.
         let chosen = self.choose(code, compiled, run);
-        let start = self.cpu_time.map(|_| measure::thread_time());
+        let start = self.cpu_time.map(|_| {
+            run.window.populate(measure::POPULATED_MAX);
+            measure::thread_time()
+        });
         let ended = self.run_chosen(chosen, (code, compiled), run, state);
         self.cpu_time = start.map(|start| measure::thread_time().saturating_sub(start));
         ended

@@ -10,6 +10,10 @@ use crate::engine::Worker;
 use crate::memory::{PAGE, SharedMemory};
 use crate::program::{Invocation, Outcome, Program, Range};
 
+/// Ranges of so many bytes together are backed by memory before the clock starts: a drive has no page faults. Larger ones
+/// may have holes that the program does not touch.
+pub(crate) const POPULATED_MAX: u64 = 256 << 20;
+
 /// Processor time of the runs of one execution, without compiling and without making the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CpuTime {

@@ -4,6 +4,8 @@
 //! All run in turns within one process, and the fastest of many rounds counts: other work on the
 //! machine only ever slows a round down.
 
+pub mod calibrate;
+
 mod host;
 mod kernels;
 

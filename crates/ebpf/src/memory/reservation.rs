@@ -129,6 +129,19 @@ impl Reservation {
         Ok(())
     }
 
+    /// Has pages that are mapped backed by memory now rather than at their first access; where the kernel cannot
+    /// (before Linux 5.14), nothing happens.
+    pub(super) fn populate(&self, at: u64, len: u64, writable: bool) {
+        let advice = if writable {
+            rustix::mm::Advice::LinuxPopulateWrite
+        } else {
+            rustix::mm::Advice::LinuxPopulateRead
+        };
+        let (place, len) = self.place(at, len);
+        // SAFETY: the pages are of this reservation, and populating them changes no bytes.
+        let _ = unsafe { rustix::mm::madvise(place, len, advice) };
+    }
+
     /// Makes pages inaccessible again and forgets their contents.
     pub(super) fn unmap(&mut self, offset: u64, len: u64) -> io::Result<()> {
         let (at, len) = self.place(offset, len);

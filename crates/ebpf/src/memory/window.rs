@@ -355,6 +355,19 @@ impl Window {
         Ok(self.push(segment))
     }
 
+    /// Has the pages of all ranges backed by memory now, so that no run pays for that, unless they are more than so many bytes.
+    pub(crate) fn populate(&self, most: u64) {
+        let ranges =
+            self.segments.iter().filter(|s| matches!(s.source, Source::Shared(..)) && s.len > 0);
+        if ranges.clone().map(|segment| segment.pages().1).sum::<u64>() > most {
+            return;
+        }
+        for segment in ranges {
+            let (first, len) = segment.pages();
+            self.reservation.populate(first, len, segment.writable);
+        }
+    }
+
     /// True if the segment is still mapped from the run before. What else is in its place is
     /// unmapped.
     fn take_stale(&mut self, new: &Segment) -> io::Result<bool> {
