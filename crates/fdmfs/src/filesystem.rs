@@ -107,6 +107,8 @@ impl<T: Submit> Fdmfs<T> {
             _ if fixed::is_run(ino) => {
                 return Ok(self.own(ino, file, 0o600, state.answer.len() as u64));
             }
+            // How long it is shows as one reads it.
+            fixed::GROUPS => return Ok(self.own(ino, file, 0o600, 0)),
             fixed::STATISTICS => {
                 return Ok(self.own(ino, file, 0o444, state.statistics().len() as u64));
             }
@@ -159,6 +161,7 @@ impl<T: Submit> Fdmfs<T> {
             (fixed::ROOT, Some("storage")) if state.storage.is_some() => fixed::STORAGE,
             (fixed::ROOT, Some("run")) => state.new_run(),
             (fixed::ROOT, Some("statistics")) => fixed::STATISTICS,
+            (fixed::ROOT, Some("groups")) => fixed::GROUPS,
             (fixed::ROOT, _) => return Err(Errno::ENOENT),
             _ if state.nodes.names(parent).is_none() => {
                 return self.find_storage(&mut state, parent, name);
@@ -251,7 +254,8 @@ impl<T: Submit> Fdmfs<T> {
         if let Some(node) = state.nodes.get_mut(ino) {
             node.opened += 1;
         }
-        let handle = if fixed::is_run(ino) { Handle::Run(None) } else { Handle::Own };
+        let has_answer = fixed::is_run(ino) || ino == fixed::GROUPS;
+        let handle = if has_answer { Handle::Run(None) } else { Handle::Own };
         Ok(state.open_handle(handle))
     }
 
@@ -269,6 +273,10 @@ impl<T: Submit> Fdmfs<T> {
                 _ => state.answer.clone(),
             },
             fixed::STATISTICS => state.statistics(),
+            fixed::GROUPS => match state.handles.get(&handle) {
+                Some(Handle::Run(Some(own))) => own.clone(),
+                _ => state.list_groups()?,
+            },
             _ => match state.nodes.get(ino).map(|node| &node.kind) {
                 Some(Kind::Memory(id)) => {
                     let id = *id;
@@ -292,6 +300,10 @@ impl<T: Submit> Fdmfs<T> {
             _ if fixed::is_run(ino) => {
                 drop(state);
                 self.run(handle, std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?)
+            }
+            (fixed::GROUPS, _) => {
+                let request = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+                state.change_groups(handle, request)
             }
             (_, Some(Kind::Memory(id))) => {
                 let id = *id;
@@ -372,7 +384,7 @@ impl<T: Submit> Fdmfs<T> {
                 }
             }
             Some(Kind::Program(_)) => return Err(Errno::EINVAL),
-            _ if fixed::is_run(ino) => {}
+            _ if fixed::is_run(ino) || ino == fixed::GROUPS => {}
             _ => return Err(Errno::EPERM),
         }
         Ok(())
@@ -396,6 +408,7 @@ impl<T: Submit> Fdmfs<T> {
                 (fixed::PROGRAMS, folder, "programs"),
                 (fixed::RUN, file, "run"),
                 (fixed::STATISTICS, file, "statistics"),
+                (fixed::GROUPS, file, "groups"),
             ] {
                 list.push((ino, kind, name.into()));
             }

@@ -6,6 +6,7 @@
 //!              have loaded, or this before it was mounted again, are there too: `program-INDEX`
 //! storage/     the files of a file system on the drive's blocks
 //! run          write "PROGRAM FILE... [param1=N] [param2=N] [data=TEXT]", read what came out
+//! groups       the drive's job groups; write "create|change|delete ..." to change them
 //! statistics   bytes copied within the drive and through the host, as JSON
 //! ```
 //!
@@ -19,6 +20,7 @@ mod caller;
 mod copy;
 mod filesystem;
 mod fuse;
+mod groups;
 mod memory;
 mod nodes;
 mod run;

@@ -15,6 +15,7 @@ pub(crate) mod fixed {
     pub(crate) const STORAGE: u64 = 4;
     pub(crate) const RUN: u64 = 5;
     pub(crate) const STATISTICS: u64 = 6;
+    pub(crate) const GROUPS: u64 = 7;
     /// Beyond: other numbers of RUN.
     pub(crate) const RUNS: u64 = 1 << 63;
     /// True for all numbers of `run`.

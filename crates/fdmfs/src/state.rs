@@ -10,6 +10,7 @@ use client::{Done as Completed, DriveError, DriveResult, Invocation, Submit, Tic
 use fuser::{Errno, FileType};
 
 use crate::filesystem::check_name;
+use crate::groups;
 use crate::memory::{FileError, FileId, MemoryFiles};
 use crate::nodes::{Kind, Node, Nodes, ProgramFile, fixed};
 use crate::run;
@@ -119,6 +120,28 @@ impl<T: Submit> State<T> {
     pub(crate) fn new_run(&mut self) -> u64 {
         self.next_run += 1;
         fixed::RUNS + self.next_run
+    }
+
+    /// The job groups as text.
+    pub(crate) fn list_groups(&mut self) -> Done<String> {
+        groups::list(&mut self.files.drive).map_err(|_| Errno::EIO)
+    }
+
+    /// Does what is asked for with the job groups; who asked reads what came of it.
+    pub(crate) fn change_groups(&mut self, handle: u64, request: &str) -> Done<()> {
+        let done = match groups::Request::parse(request) {
+            Ok(request) => request.perform(&mut self.files.drive).map_err(|e| e.to_string()),
+            Err(why) => Err(why),
+        };
+        let (answer, done) = match done {
+            Ok(Some(id)) => (format!("{id}\n"), Ok(())),
+            Ok(None) => ("done\n".to_owned(), Ok(())),
+            Err(why) => (format!("error {why}\n"), Err(Errno::EINVAL)),
+        };
+        if let Some(Handle::Run(own)) = self.handles.get_mut(&handle) {
+            *own = Some(answer);
+        }
+        done
     }
 
     /// The statistics as text.

@@ -39,6 +39,19 @@ truncate -s 4000 memory/out
 echo "double out in" > run
 grep 'result 1000' run
 python3 -c 'import struct; d = open("memory/out", "rb").read(); assert struct.unpack("<1000I", d) == tuple(range(0, 2000, 2))'
+# Job groups: made, changed, used and deleted by text.
+ID=$(python3 -c '
+import os
+groups = os.open("groups", os.O_RDWR)
+os.write(groups, b"create weight=300 bandwidth_kbps=100000")
+print(os.pread(groups, 100, 0).decode().strip())')
+echo "change $ID priority=7 units_max=2" > groups
+echo "double out in group=$ID" > run
+grep "^$ID weight=300 priority=7 .* bandwidth_kbps=100000 units_max=2 .* finished=1 " groups
+refused sh -c 'echo "change 99 weight=1" > groups'
+refused sh -c 'echo "create colour=red" > groups'
+echo "delete $ID" > groups
+refused grep "^$ID " groups
 refused sh -c 'echo "double out nothing" > run'
 grep 'no memory/nothing' run
 refused cp /etc/passwd programs/bad
