@@ -25,7 +25,7 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
             policy.set_group(GroupId(group as u8), &settings);
         }
         let (mut waiting, mut running) = (BTreeMap::<JobId, JobInfo>::new(), Vec::new());
-        let (mut next, mut now) = (0, Instant::ZERO);
+        let (mut next, mut now, mut enqueued) = (0, Instant::ZERO, 0);
         for _ in 0..2000 {
             now += Duration::from_ns(prng.below(1000));
             match prng.below(7) {
@@ -43,7 +43,9 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
                             .eq(&0)
                             .then(|| now + Duration::from_ns(prng.below(5000))),
                         consumed: Duration::ZERO,
+                        order: enqueued,
                     };
+                    enqueued += 1;
                     policy.enqueue(now, &job);
                     waiting.insert(job.job, job);
                     next += 1;
@@ -80,16 +82,22 @@ pub fn check(mut new: impl FnMut() -> Box<dyn Policy>) {
                         let rank = policy.rank(&job);
                         job.consumed += ran;
                         assert_eq!(policy.rank(&job), rank, "a job's rank does not change");
+                        job.order = enqueued;
+                        enqueued += 1;
                         policy.enqueue(now, &job);
                         waiting.insert(job.job, job);
                     }
                     policy.left(job.group, ran);
                 }
                 _ => {
+                    // One that waits, or one that does not.
                     let job = JobId(prng.below(next + 1));
-                    let info = waiting.remove(&job);
-                    let was = policy.remove(job);
-                    assert_eq!(was, info.is_some(), "remove says whether the job waited");
+                    if let Some(info) = waiting.remove(&job) {
+                        assert!(policy.remove(&info), "a job that waits is forgotten");
+                        assert!(!policy.remove(&info), "and then it waits no more");
+                    } else if let Some(info) = running.iter().find(|info| info.job == job) {
+                        assert!(!policy.remove(info), "a job that runs does not wait");
+                    }
                 }
             }
             assert_eq!(policy.waiting(), waiting.len(), "waiting() counts the jobs that wait");

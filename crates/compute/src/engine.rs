@@ -109,6 +109,8 @@ pub struct Engine {
     units: Vec<Unit>,
     jobs: JobTable<Job>,
     queues: Queues,
+    /// How often a job joined a queue.
+    enqueued: u64,
     groups: Groups,
     /// The jobs of some group may not use every unit.
     has_affinity: bool,
@@ -184,6 +186,7 @@ impl Engine {
             units: (0..config.units).map(|_| unit()).collect(),
             jobs: JobTable::default(),
             queues: Queues::new(config.queues, config.units, new),
+            enqueued: 0,
             groups: Groups::default(),
             has_affinity: false,
             context_switch_time: config.context_switch_time,
@@ -216,7 +219,8 @@ impl Engine {
         let GroupSettings { priority, deadline, affinity, .. } = settings;
         let deadline = deadline.map(|after| now + after);
         let consumed = Duration::ZERO;
-        let info = JobInfo { job, group, priority, submitted: now, affinity, deadline, consumed };
+        let (submitted, order) = (now, 0);
+        let info = JobInfo { job, group, priority, submitted, affinity, deadline, consumed, order };
         let is_held = settings.is_limited();
         let place = match is_held {
             true => Place::Held(self.groups.hold(group, job, cost.map(|cost| cost.bytes))),
@@ -244,10 +248,7 @@ impl Engine {
 
     /// A job that has its queue joins it, and may take the unit of a less urgent one.
     fn enqueue_new(&mut self, now: Instant, job: JobId) {
-        let Some(&Job { info, place: Place::Waiting(queue), .. }) = self.jobs.get(job) else {
-            unreachable!("a new job waits");
-        };
-        self.enqueue(now, queue, &info);
+        let (queue, info) = self.enqueue(now, job);
         let only = self.queues.unit_of(queue);
         let may_have = |unit: UnitId| match only {
             Some(only) => only == unit,
@@ -268,14 +269,21 @@ impl Engine {
         self.dispatch(now, queue);
     }
 
-    fn enqueue(&mut self, now: Instant, queue: QueueId, info: &JobInfo) {
-        self.queues.policy_mut(queue).enqueue(now, info);
+    /// A job joins its queue.
+    fn enqueue(&mut self, now: Instant, job: JobId) -> (QueueId, JobInfo) {
+        let state = self.jobs.get_mut(job).expect("a job that waits is known");
+        let Place::Waiting(queue) = state.place else { unreachable!("a job that waits") };
+        self.enqueued += 1;
+        state.info.order = self.enqueued;
+        let info = state.info;
+        self.queues.policy_mut(queue).enqueue(now, &info);
         // From now on the slice of the queue's unit matters.
         if let Some(unit) = self.queues.unit_of(queue)
             && let Some(slice_end) = self.units[unit.0 as usize].slice_end
         {
             self.slices.insert((slice_end, unit));
         }
+        (queue, info)
     }
 
     fn refresh(&mut self, now: Instant) {
@@ -332,7 +340,7 @@ impl Engine {
         match state.place {
             Place::Held(place) => self.groups.cancel_held(group, place),
             Place::Waiting(queue) => {
-                let was = self.queues.policy_mut(queue).remove(job);
+                let was = self.queues.policy_mut(queue).remove(&state.info);
                 assert!(was, "a job neither runs nor waits");
                 self.queues.job_gone(queue);
                 self.forget_slice(queue);
@@ -630,8 +638,7 @@ impl Engine {
         let state = self.jobs.get_mut(job).expect("a unit runs a job the engine knows");
         state.info.consumed += now.since(unit.since);
         state.place = Place::Waiting(queue);
-        let info = state.info;
-        self.queues.policy_mut(queue).enqueue(now, &info);
+        let (_, info) = self.enqueue(now, job);
         self.leave(now, id, info.group);
         self.units[id.0 as usize].interrupted = Some(job);
     }

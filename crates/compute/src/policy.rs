@@ -113,6 +113,8 @@ pub struct JobInfo {
     pub deadline: Option<Instant>,
     /// Unit time that it has had; its cost is not known to policies.
     pub consumed: Duration,
+    /// Counts what was given to `enqueue`: no two jobs that wait have the same, and what came later has more.
+    pub order: u64,
 }
 
 /// How urgent a job is: the lesser the more, among equals the one that came first.
@@ -140,8 +142,8 @@ pub trait Policy: core::fmt::Debug + Send {
     /// A job of this group left its unit, which it had for so long.
     fn left(&mut self, group: GroupId, ran: Duration);
 
-    /// Forgets a waiting job; false if it does not wait here.
-    fn remove(&mut self, job: JobId) -> bool;
+    /// Forgets a waiting job, which is as it was when it was given to `enqueue`; false if it does not wait here.
+    fn remove(&mut self, job: &JobInfo) -> bool;
 
     /// Number of waiting jobs.
     fn waiting(&self) -> usize;

@@ -1,11 +1,9 @@
 //! The most urgent job first: by priority with ageing, or by deadline. A job that arrives interrupts a less urgent one.
 
-use crate::policy::{
-    Affinity, GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, Rank, UnitId,
-};
-use crate::queue::JobQueue;
-use crate::table::JobTable;
 use simtime::{Duration, Instant};
+
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, PRIORITY_MAX, Policy, Rank, UnitId};
+use crate::queue::JobQueue;
 
 /// What makes a job urgent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +19,7 @@ pub struct Ranked {
     order: Order,
     /// By rank, then by the order in which they were enqueued.
     waiting: JobQueue<(Rank, u64)>,
-    /// Where each job is.
-    places: JobTable<((Rank, u64), Affinity)>,
-    enqueued: u64,
+    count: usize,
 }
 
 impl Ranked {
@@ -41,7 +37,7 @@ impl Ranked {
     }
 
     fn new(order: Order) -> Self {
-        Self { order, waiting: JobQueue::default(), places: JobTable::default(), enqueued: 0 }
+        Self { order, waiting: JobQueue::default(), count: 0 }
     }
 
     fn rank_of(&self, job: &JobInfo) -> Rank {
@@ -61,27 +57,26 @@ impl Ranked {
 
 impl Policy for Ranked {
     fn enqueue(&mut self, _now: Instant, job: &JobInfo) {
-        self.enqueued += 1;
-        let key = (self.rank_of(job), self.enqueued);
-        self.waiting.insert(key, job.job, job.affinity);
-        self.places.insert(job.job, (key, job.affinity));
+        self.count += 1;
+        self.waiting.insert((self.rank_of(job), job.order), job.job, job.affinity);
     }
 
     fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
         let job = self.waiting.pop_first(unit)?;
-        self.places.remove(job);
+        self.count -= 1;
         Some(job)
     }
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
-    fn remove(&mut self, job: JobId) -> bool {
-        let Some((key, affinity)) = self.places.remove(job) else { return false };
-        self.waiting.remove(key, affinity).is_some()
+    fn remove(&mut self, job: &JobInfo) -> bool {
+        let was = self.waiting.remove((self.rank_of(job), job.order), job.affinity).is_some();
+        self.count -= usize::from(was);
+        was
     }
 
     fn waiting(&self) -> usize {
-        self.places.len()
+        self.count
     }
 
     fn time_slice(&self, _job: &JobInfo) -> Option<Duration> {

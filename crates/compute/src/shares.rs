@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant};
 
-use crate::policy::{Affinity, GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
 use crate::queue::JobQueue;
-use crate::table::JobTable;
 
 /// Virtual nanoseconds of a nanosecond at weight 1: used time divided by the weight keeps its precision.
 const SCALE: u128 = 1 << 16;
@@ -18,10 +17,8 @@ const SCALE: u128 = 1 << 16;
 pub struct Shares {
     slice: Option<Duration>,
     groups: BTreeMap<GroupId, Group>,
-    /// Jobs that wait, with where each is.
-    waiting: JobTable<(u64, GroupId, Affinity)>,
-    /// Places given so far.
-    places: u64,
+    /// Jobs that wait.
+    waiting: usize,
     /// What the group that was picked last had used.
     used: u128,
 }
@@ -29,7 +26,7 @@ pub struct Shares {
 #[derive(Debug)]
 struct Group {
     weight: u128,
-    /// By place, which is the order in which they came.
+    /// In the order in which they came.
     waiting: JobQueue<u64>,
     running: u128,
     /// Unit time used, divided by the weight.
@@ -55,7 +52,7 @@ impl Shares {
     }
 
     fn new(slice: Option<Duration>) -> Self {
-        Self { slice, groups: BTreeMap::new(), waiting: JobTable::default(), places: 0, used: 0 }
+        Self { slice, groups: BTreeMap::new(), waiting: 0, used: 0 }
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
@@ -65,16 +62,15 @@ impl Shares {
 
 impl Policy for Shares {
     fn enqueue(&mut self, _now: Instant, info: &JobInfo) {
-        let JobInfo { job, group, affinity, .. } = *info;
-        self.places += 1;
-        let (used, place) = (self.used, self.places);
-        self.waiting.insert(job, (place, group, affinity));
+        let JobInfo { job, group, affinity, order, .. } = *info;
+        self.waiting += 1;
+        let used = self.used;
         let group = self.group(group);
         if group.waiting.is_empty() && group.running == 0 {
             // A group that had no jobs for a while does not keep the time that it did not use.
             group.used = group.used.max(used);
         }
-        group.waiting.insert(place, job, affinity);
+        group.waiting.insert(order, job, affinity);
     }
 
     fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
@@ -83,7 +79,7 @@ impl Policy for Shares {
         let job = group.waiting.pop_first(unit)?;
         group.running += 1;
         self.used = group.used;
-        self.waiting.remove(job);
+        self.waiting -= 1;
         Some(job)
     }
 
@@ -93,13 +89,14 @@ impl Policy for Shares {
         group.used += u128::from(ran.as_ns()) * SCALE / group.weight;
     }
 
-    fn remove(&mut self, job: JobId) -> bool {
-        let Some((place, group, affinity)) = self.waiting.remove(job) else { return false };
-        self.group(group).waiting.remove(place, affinity).is_some()
+    fn remove(&mut self, job: &JobInfo) -> bool {
+        let was = self.group(job.group).waiting.remove(job.order, job.affinity).is_some();
+        self.waiting -= usize::from(was);
+        was
     }
 
     fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting
     }
 
     fn time_slice(&self, _job: &JobInfo) -> Option<Duration> {

@@ -27,42 +27,58 @@ impl Hasher for Multiply {
     clippy::disallowed_types,
     reason = "its order is never seen: there is no way to iterate, and the hash is fixed"
 )]
-type Map<T> = std::collections::HashMap<JobId, T, BuildHasherDefault<Multiply>>;
+type Places = std::collections::HashMap<JobId, u32, BuildHasherDefault<Multiply>>;
 
-/// A table whose steps cost the same however many jobs there are.
-pub(crate) struct JobTable<T>(Map<T>);
+/// A table whose steps cost the same however many jobs there are. Jobs that come one after the other lie side by side: those
+/// that wait longest are in no cache, but the processor sees which comes next.
+pub(crate) struct JobTable<T> {
+    places: Places,
+    slots: Vec<Option<T>>,
+    free: Vec<u32>,
+}
 
 impl<T> Default for JobTable<T> {
     fn default() -> Self {
-        Self(Map::default())
+        Self { places: Places::default(), slots: Vec::new(), free: Vec::new() }
     }
 }
 
 impl<T> core::fmt::Debug for JobTable<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "JobTable({} jobs)", self.0.len())
+        write!(f, "JobTable({} jobs)", self.len())
     }
 }
 
 impl<T> JobTable<T> {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     /// What was there before.
     pub(crate) fn insert(&mut self, job: JobId, value: T) -> Option<T> {
-        self.0.insert(job, value)
+        if let Some(&place) = self.places.get(&job) {
+            return self.slots[place as usize].replace(value);
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("fewer than 4 Gi jobs at a time")
+        });
+        self.slots[place as usize] = Some(value);
+        self.places.insert(job, place);
+        None
     }
 
     pub(crate) fn get(&self, job: JobId) -> Option<&T> {
-        self.0.get(&job)
+        self.slots[*self.places.get(&job)? as usize].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, job: JobId) -> Option<&mut T> {
-        self.0.get_mut(&job)
+        self.slots[*self.places.get(&job)? as usize].as_mut()
     }
 
     pub(crate) fn remove(&mut self, job: JobId) -> Option<T> {
-        self.0.remove(&job)
+        let place = self.places.remove(&job)?;
+        self.free.push(place);
+        self.slots[place as usize].take()
     }
 }

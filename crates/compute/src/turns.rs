@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use simtime::{Duration, Instant};
 
-use crate::policy::{Affinity, GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
+use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
 use crate::queue::JobQueue;
-use crate::table::JobTable;
 
 /// Where a job whose slice ended goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,10 +26,8 @@ pub struct Turns {
     groups: BTreeMap<GroupId, Group>,
     /// Groups that have jobs waiting.
     ready: BTreeSet<GroupId>,
-    /// Jobs that wait, with where each is.
-    waiting: JobTable<(i64, GroupId, Affinity)>,
-    /// Places given so far at the end, and at the front.
-    places: (i64, i64),
+    /// Jobs that wait.
+    waiting: usize,
     /// The group whose turn was last.
     last: GroupId,
 }
@@ -60,24 +57,26 @@ impl Turns {
             back,
             groups: BTreeMap::new(),
             ready: BTreeSet::new(),
-            waiting: JobTable::default(),
-            places: (0, 0),
+            waiting: 0,
             last: GroupId(u8::MAX),
         }
     }
 }
 
+impl Turns {
+    /// Where a job is in its group.
+    fn place(&self, job: &JobInfo) -> i64 {
+        let order = i64::try_from(job.order).unwrap_or(i64::MAX);
+        let is_back = self.back == Back::Front && job.consumed > Duration::ZERO;
+        if is_back { -order } else { order }
+    }
+}
+
 impl Policy for Turns {
     fn enqueue(&mut self, _now: Instant, info: &JobInfo) {
-        let place = if self.back == Back::Front && info.consumed > Duration::ZERO {
-            self.places.1 -= 1;
-            self.places.1
-        } else {
-            self.places.0 += 1;
-            self.places.0
-        };
         let JobInfo { job, group, affinity, .. } = *info;
-        self.waiting.insert(job, (place, group, affinity));
+        let place = self.place(info);
+        self.waiting += 1;
         self.ready.insert(group);
         let group = self.groups.get_mut(&group);
         let group = group.expect("the engine names groups that it made known");
@@ -95,24 +94,25 @@ impl Policy for Turns {
             self.ready.remove(&id);
         }
         self.last = id;
-        self.waiting.remove(job);
+        self.waiting -= 1;
         Some(job)
     }
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
-    fn remove(&mut self, job: JobId) -> bool {
-        let Some((place, id, affinity)) = self.waiting.remove(job) else { return false };
-        let group = self.groups.get_mut(&id).expect("a group that has jobs stays");
-        let was = group.waiting.remove(place, affinity).is_some();
+    fn remove(&mut self, job: &JobInfo) -> bool {
+        let place = self.place(job);
+        let Some(group) = self.groups.get_mut(&job.group) else { return false };
+        let was = group.waiting.remove(place, job.affinity).is_some();
         if group.waiting.is_empty() {
-            self.ready.remove(&id);
+            self.ready.remove(&job.group);
         }
+        self.waiting -= usize::from(was);
         was
     }
 
     fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting
     }
 
     fn time_slice(&self, job: &JobInfo) -> Option<Duration> {

@@ -14,13 +14,11 @@ use simtime::{Duration, Instant};
 struct LastFirst {
     /// By the order in which they came.
     waiting: BTreeMap<u64, (JobId, Affinity)>,
-    came: u64,
 }
 
 impl Policy for LastFirst {
     fn enqueue(&mut self, _now: Instant, job: &JobInfo) {
-        self.came += 1;
-        self.waiting.insert(self.came, (job.job, job.affinity));
+        self.waiting.insert(job.order, (job.job, job.affinity));
     }
 
     fn pick(&mut self, _now: Instant, unit: UnitId) -> Option<JobId> {
@@ -32,10 +30,8 @@ impl Policy for LastFirst {
 
     fn left(&mut self, _group: GroupId, _ran: Duration) {}
 
-    fn remove(&mut self, job: JobId) -> bool {
-        let before = self.waiting.len();
-        self.waiting.retain(|_, (waiting, _)| *waiting != job);
-        self.waiting.len() < before
+    fn remove(&mut self, job: &JobInfo) -> bool {
+        self.waiting.remove(&job.order).is_some()
     }
 
     fn waiting(&self) -> usize {
