@@ -94,7 +94,9 @@ fn here(page: &str) -> Result<(), Failed> {
     }
     fs::create_dir_all(folder.path().join("target/release"))?;
     link(Path::new(env!("CARGO_BIN_EXE_csdrive")), "target/release/csdrive")?;
-    let script = format!("set -exo pipefail\n{}", of(page, Place::Here)?);
+    // The README says how csdrive comes to be on the path; other pages take it from there.
+    let path = "export PATH=\"$PWD/target/release:$PATH\"";
+    let script = format!("set -exo pipefail\n{path}\n{}", of(page, Place::Here)?);
     expect(
         &Command::new("bash")
             .args(["-c", &script])
