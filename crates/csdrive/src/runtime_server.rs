@@ -69,9 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended> {
     std::thread::spawn(move || signals.forever().for_each(|_| stopper.stop()));
     server.run(|event| match event {
         Event::Connected(peer) => tell!("csdrive: {peer}: connected"),
-        Event::Disconnected(peer, why) | Event::Refused(peer, why) => {
-            tell!("csdrive: {peer}: {why}");
-        }
+        Event::Disconnected(peer, why) => tell!("csdrive: {peer}: {why}"),
+        // Strangers can make as many of these as they like: these are limited.
+        Event::Refused(peer, why) => tracing::warn!("{peer}: {why}"),
         Event::Ran(peer, time) => tracing::debug!("{peer}: a program ran, in {time:?}"),
     })?;
     Ok(Ended::Success)

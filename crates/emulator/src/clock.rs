@@ -17,10 +17,17 @@ impl Clock {
         Self { start: std::time::Instant::now(), frozen: None }
     }
 
-    /// A time of the models as this machine's clock has it, if it is not frozen before.
+    /// A time of the models as this machine's clock has it; while it is frozen, the time now.
     #[inline]
     pub(crate) fn wall(&self, now: Instant) -> std::time::Instant {
-        self.start + Duration::from_nanos(now.as_ns())
+        match self.frozen {
+            None => self.start + Duration::from_nanos(now.as_ns()),
+            Some(_) => std::time::Instant::now(),
+        }
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
     }
 
     #[inline]

@@ -49,9 +49,11 @@ struct Shared {
 struct State {
     /// Drives that need the guest stopped.
     holders: u32,
-    /// A drive has a client: QEMU may be connected to.
+    /// A drive has a new client: its QEMU is to be connected to.
     is_wanted: bool,
     is_over: bool,
+    /// The thread has ended, and left no guest stopped that it could reach.
+    is_done: bool,
     /// Woken when the guest stops or goes on.
     wakers: Vec<Arc<Waker>>,
     statistics: FreezeStatistics,
@@ -91,16 +93,13 @@ impl Freezer {
         lock(&self.0.state).statistics
     }
 
-    /// No drive is served any more: the guest, if it is stopped, goes on.
+    /// No drive is served any more: the guest, if it is stopped, goes on before this returns, unless QEMU does not answer.
     pub fn end(&self) {
         let mut state = lock(&self.0.state);
-        (state.holders, state.is_over) = (0, true);
+        state.is_over = true;
         self.0.has_changed.notify_all();
-        drop(state);
-        let start = Instant::now();
-        while self.0.is_stopped.load(Ordering::SeqCst) && start.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let wait = self.0.has_changed.wait_timeout_while(state, 2 * PATIENCE, |s| !s.is_done);
+        drop(wait);
     }
 
     pub(crate) fn join(&self, waker: &Arc<Waker>) -> Hold {
@@ -146,64 +145,148 @@ impl Drop for Hold {
 
 impl Shared {
     fn run(&self) {
-        let mut qmp = None;
-        let mut since = None;
+        let mut guest = Guest { qmp: None, may_be_stopped: false, since: None };
         loop {
-            let is_stopped = since.is_some();
             let mut state = lock(&self.state);
-            while !state.is_over
-                && (state.holders > 0) == is_stopped
-                && (qmp.is_some() || !state.is_wanted)
+            while !state.is_over && (state.holders > 0) == guest.may_be_stopped && !state.is_wanted
             {
                 state = self.has_changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let (must_stop, is_over) = (state.holders > 0, state.is_over);
-            state.is_wanted = false;
-            drop(state);
-            if is_over && !is_stopped {
+            let is_over = state.is_over;
+            let must_stop = state.holders > 0 && !is_over;
+            let is_wanted = std::mem::take(&mut state.is_wanted);
+            if is_over && !guest.may_be_stopped {
+                state.is_done = true;
+                self.has_changed.notify_all();
                 return;
             }
-            if qmp.is_none() {
-                qmp = match Qmp::connect(&self.path) {
-                    Ok(qmp) => Some(qmp),
-                    Err(error) => {
-                        self.lost(&error);
-                        None
-                    }
-                };
-            }
-            if must_stop == is_stopped {
-                continue;
-            }
-            let start = Instant::now();
-            let command = if must_stop { "stop" } else { "cont" };
-            let done = match &mut qmp {
-                Some(qmp) => qmp.execute(command),
-                // It has been said why.
-                None => Err(io::Error::other("no connection")),
-            };
-            let end = Instant::now();
-            if let Err(error) = done {
-                if qmp.take().is_some() {
-                    self.lost(&error);
-                }
-                // The guest may be gone. If it is not, it runs: its drive is late, as without freezing.
-                since = None;
-                self.tell(false);
-                lock(&self.state).holders = 0;
-                continue;
-            }
-            let mut state = lock(&self.state);
-            state.statistics.cost += end - start;
-            match since.take() {
-                None => {
-                    since = Some(end);
-                    state.statistics.count += 1;
-                }
-                Some(since) => state.statistics.frozen += end - since,
-            }
             drop(state);
-            self.tell(since.is_some());
+            if is_wanted && !guest.may_be_stopped {
+                // Another QEMU may serve there since the last client. One QEMU serves one at a time.
+                guest.qmp = None;
+                guest.qmp = self.connect().inspect_err(|error| self.lost(error)).ok();
+            }
+            match (must_stop, guest.may_be_stopped) {
+                (true, false) => self.stop(&mut guest),
+                (false, true) => self.go_on(&mut guest),
+                _ => {}
+            }
+        }
+    }
+
+    fn stop(&self, guest: &mut Guest) {
+        let start = Instant::now();
+        match self.try_stop(guest) {
+            Ok(true) => {
+                guest.since = Some(Instant::now());
+                let mut state = lock(&self.state);
+                state.statistics.cost += start.elapsed();
+                state.statistics.count += 1;
+                drop(state);
+                self.tell(true);
+            }
+            // Its user has paused it.
+            Ok(false) => lock(&self.state).holders = 0,
+            Err(error) => {
+                self.lost(&error);
+                // The drive is late, as without freezing. If QEMU was only slow, the guest goes on next.
+                lock(&self.state).holders = 0;
+            }
+        }
+    }
+
+    /// Stops the guest; false if it does not run.
+    fn try_stop(&self, guest: &mut Guest) -> io::Result<bool> {
+        let is_running = |qmp: &mut Qmp| -> io::Result<bool> {
+            Ok(qmp.execute("query-status")?["running"] == true)
+        };
+        // A connection that was lost meanwhile shows here, before anything is stopped.
+        let known = guest.qmp.as_mut().map(is_running);
+        let runs = match known {
+            Some(Ok(runs)) => runs,
+            _ => {
+                guest.qmp = None;
+                is_running(guest.qmp.insert(self.connect()?))?
+            }
+        };
+        if runs && let Some(qmp) = &mut guest.qmp {
+            guest.may_be_stopped = true;
+            qmp.execute("stop").inspect_err(|_| guest.qmp = None)?;
+        }
+        Ok(runs)
+    }
+
+    /// Lets the guest go on, however often that takes, as long as there is a QEMU.
+    fn go_on(&self, guest: &mut Guest) {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let connected = match guest.qmp.take() {
+                Some(qmp) => Ok(qmp),
+                None => Qmp::connect(&self.path),
+            };
+            let mut qmp = match connected {
+                Ok(qmp) => qmp,
+                // There is no QEMU any more, and so no guest.
+                Err(error) if is_gone(&error) => break,
+                Err(error) => {
+                    self.lost(&error);
+                    if self.must_give_up(start, &mut pause) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            match qmp.execute("cont") {
+                Ok(_) => {
+                    guest.qmp = Some(qmp);
+                    break;
+                }
+                Err(error) => {
+                    self.lost(&error);
+                    let path = self.path.display();
+                    tracing::warn!(
+                        "QMP socket {path}: the guest may be stopped; csdrive goes on trying; by hand: {{\"execute\":\"cont\"}}"
+                    );
+                    // The drive does not wait for it.
+                    self.tell(false);
+                    if self.must_give_up(start, &mut pause) {
+                        break;
+                    }
+                }
+            }
+        }
+        guest.may_be_stopped = false;
+        let mut state = lock(&self.state);
+        state.statistics.cost += start.elapsed();
+        if let Some(since) = guest.since.take() {
+            state.statistics.frozen += since.elapsed();
+        }
+        drop(state);
+        self.tell(false);
+    }
+
+    /// Waits a little before the next attempt; true if nobody waits for it any more.
+    fn must_give_up(&self, start: Instant, pause: &mut Duration) -> bool {
+        std::thread::sleep(*pause);
+        *pause = (*pause * 2).min(Duration::from_secs(2));
+        lock(&self.state).is_over && start.elapsed() > PATIENCE
+    }
+
+    /// Connects to a QEMU that may be about to make its socket.
+    fn connect(&self) -> io::Result<Qmp> {
+        let start = Instant::now();
+        loop {
+            match Qmp::connect(&self.path) {
+                Err(error)
+                    if is_gone(&error)
+                        && start.elapsed() < CONNECT
+                        && !lock(&self.state).is_over =>
+                {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                other => return other,
+            }
         }
     }
 
@@ -220,6 +303,20 @@ impl Shared {
     }
 }
 
+/// Nothing serves at a socket.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// What the thread knows of the guest.
+struct Guest {
+    qmp: Option<Qmp>,
+    /// It was told to stop, and has not said that it goes on.
+    may_be_stopped: bool,
+    /// Since when it is stopped.
+    since: Option<Instant>,
+}
+
 /// A connection to QEMU.
 #[derive(Debug)]
 struct Qmp {
@@ -229,14 +326,7 @@ struct Qmp {
 
 impl Qmp {
     fn connect(path: &Path) -> io::Result<Self> {
-        let start = Instant::now();
-        let to = loop {
-            match UnixStream::connect(path) {
-                Ok(stream) => break stream,
-                Err(error) if start.elapsed() > CONNECT => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
-            }
-        };
+        let to = UnixStream::connect(path)?;
         to.set_read_timeout(Some(PATIENCE))?;
         to.set_write_timeout(Some(PATIENCE))?;
         let mut qmp = Self { from: BufReader::new(to.try_clone()?), to };
@@ -258,14 +348,15 @@ impl Qmp {
         serde_json::from_str(&line).map_err(io::Error::other)
     }
 
-    fn execute(&mut self, command: &str) -> io::Result<()> {
+    /// Executes a command; what it returns.
+    fn execute(&mut self, command: &str) -> io::Result<Value> {
         let text = format!("{{\"execute\":\"{command}\"}}\r\n");
         self.to.write_all(text.as_bytes())?;
         // Events come between.
         loop {
-            let line = self.line()?;
-            if line.get("return").is_some() {
-                return Ok(());
+            let mut line = self.line()?;
+            if let Some(value) = line.get_mut("return") {
+                return Ok(value.take());
             }
             if let Some(error) = line.get("error") {
                 return Err(io::Error::other(format!("QEMU refuses {command}: {error}")));

@@ -13,6 +13,9 @@ use crate::wire::{HEADER, Kind, MAC, MAGIC, Nonce, VERSION};
 /// Bytes per second at which a message must come, beyond the deadline of its first byte.
 const SLOWEST: u64 = 1 << 20;
 
+/// How long the answer to somebody who is turned away may take: it fits into a socket's buffer.
+const REFUSAL: Duration = Duration::from_millis(50);
+
 /// Bytes of a secret at least.
 const SECRET_LEAST: usize = 16;
 
@@ -109,7 +112,9 @@ impl Side {
 pub(crate) enum ChannelError {
     #[error("the peer closed the connection")]
     Closed,
-    #[error("the peer did not send a whole message in time")]
+    #[error("the server refuses: {0}")]
+    Refused(String),
+    #[error("the peer did not send or take a whole message in time")]
     Slow,
     #[error("what came is no message of a runtime server")]
     Magic,
@@ -141,6 +146,8 @@ pub(crate) struct Channel {
     key: [u8; MAC],
     sent: u64,
     received: u64,
+    /// What is sent must be gone by then.
+    deadline: Instant,
 }
 
 impl Channel {
@@ -152,9 +159,8 @@ impl Channel {
         patience: Duration,
     ) -> Result<Self, ChannelError> {
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(patience))?;
-        let mut channel = Self { stream, side, key: [0; MAC], sent: 0, received: 0 };
         let deadline = Instant::now() + patience;
+        let mut channel = Self { stream, side, key: [0; MAC], sent: 0, received: 0, deadline };
         let mut own: Nonce = [0; 32];
         getrandom::fill(&mut own).map_err(ChannelError::Random)?;
         let proof = |by: Side, client: &Nonce, server: &Nonce| {
@@ -180,7 +186,8 @@ impl Channel {
             Side::Client => {
                 let (kind, hello) = channel.take(&[Kind::Hello, Kind::Refused], deadline, false)?;
                 if kind == Kind::Refused {
-                    return Err(ChannelError::Closed);
+                    let why = String::from_utf8_lossy(&hello).into_owned();
+                    return Err(ChannelError::Refused(why));
                 }
                 let server = Nonce::try_from(&*hello).map_err(|_| ChannelError::Malformed)?;
                 let mine = proof(Side::Client, &own, &server).finalize().into_bytes();
@@ -214,9 +221,18 @@ impl Channel {
         self.take(kinds, deadline, true)
     }
 
-    /// How long a send may take from now on.
-    pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(patience))
+    /// What is sent from now on must be gone by then.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// Turns a peer away that has not greeted yet, and says why.
+    pub(crate) fn refuse(stream: TcpStream, why: &str) {
+        let deadline = Instant::now() + REFUSAL;
+        let side = Side::Server;
+        let mut channel = Self { stream, side, key: [0; MAC], sent: 0, received: 0, deadline };
+        // It may be gone already.
+        let _ = channel.put(Kind::Refused, why.as_bytes(), None);
     }
 
     fn tag(&self, by: Side, count: u64, header: &[u8], bytes: &[u8]) -> Hmac<Sha256> {
@@ -235,10 +251,22 @@ impl Channel {
         if let Some(count) = count {
             message.extend(self.tag(self.side, count, &header, bytes).finalize().into_bytes());
         }
-        match self.stream.write_all(&message) {
-            Err(error) if is_timeout(&error) => Err(ChannelError::Slow),
-            other => Ok(other?),
+        let mut rest = &message[..];
+        while !rest.is_empty() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ChannelError::Slow);
+            }
+            self.stream.set_write_timeout(Some(left))?;
+            match self.stream.write(rest) {
+                Ok(0) => return Err(ChannelError::Closed),
+                Ok(count) => rest = &rest[count..],
+                Err(error) if is_timeout(&error) => return Err(ChannelError::Slow),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     fn take(

@@ -102,7 +102,7 @@ impl Client {
             Some(channel) => channel,
             none => none.insert(connect(&self.server, &self.secret, deadline)?),
         };
-        channel.set_patience(self.patience).map_err(ChannelError::from)?;
+        channel.set_deadline(deadline);
         let mut pieces: Vec<Piece<'_>> = Vec::new();
         pieces.extend(object.chunks(CHUNK).map(Piece::Bytes));
         pieces.extend(invocation.data.chunks(CHUNK).map(Piece::Bytes));
@@ -156,6 +156,7 @@ impl Client {
     pub fn end(&mut self, here: &Outcome, ranges: &[Range]) -> Result<Answer, ClientError> {
         let ended = self.try_end().and_then(|ran| {
             agree(&ran, here, ranges).map_err(Failed::Run)?;
+            is_plausible(&ran, self.patience).map_err(Failed::Run)?;
             let time = Duration::from_nanos;
             Ok(Answer {
                 cpu_time: CpuTime {
@@ -214,6 +215,18 @@ fn connect(server: &str, secret: &Secret, deadline: Instant) -> Result<Channel, 
         }
     }
     Err(last.into())
+}
+
+/// Whether times can be what a run took.
+fn is_plausible(ran: &Ran, patience: Duration) -> Result<(), String> {
+    let Ran { samples, median_ns, least_ns, most_ns, .. } = *ran;
+    let most = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+    if samples == 0 || least_ns > median_ns || median_ns > most_ns || most_ns > most {
+        return Err(format!(
+            "it says that {samples} runs took {least_ns} to {most_ns} ns, {median_ns} in the middle, which cannot be"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether both runs came to the same.

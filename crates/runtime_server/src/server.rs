@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,8 +22,15 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A client that has nothing to run is let go after this.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// Clients at a time.
+/// Clients at a time that know the secret.
 const CLIENTS_MAX: usize = 256;
+
+/// Peers at a time that have not proved it yet: in all, and of one address, so that one does not keep out all others.
+const STRANGERS_MAX: usize = 512;
+const STRANGERS_OF_ONE_MAX: usize = 128;
+
+/// Ranges of a run: as many as a drive has in a set.
+const RANGES_MAX: usize = 128;
 
 /// Programs kept ready.
 const PROGRAMS_MAX: usize = 64;
@@ -124,6 +131,8 @@ struct Shared {
     /// Connections of clients, so that they can be ended.
     streams: Mutex<HashMap<SocketAddr, TcpStream>>,
     clients: AtomicUsize,
+    /// Peers that have not proved yet that they know the secret.
+    strangers: Mutex<HashMap<IpAddr, usize>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -149,6 +158,7 @@ impl Server {
             runs: Pool::new(options.runs.max(1)),
             streams: Mutex::new(HashMap::new()),
             clients: AtomicUsize::new(0),
+            strangers: Mutex::new(HashMap::new()),
             stop: Arc::new(AtomicBool::new(false)),
             options,
         };
@@ -189,9 +199,9 @@ impl Server {
                 }
             };
             stream.set_nonblocking(false)?;
-            if self.shared.clients.fetch_add(1, Ordering::SeqCst) >= CLIENTS_MAX {
-                self.shared.clients.fetch_sub(1, Ordering::SeqCst);
-                tell(Event::Refused(peer, format!("{CLIENTS_MAX} clients are connected")));
+            if let Err(why) = self.shared.let_in(peer.ip()) {
+                Channel::refuse(stream, &why);
+                tell(Event::Refused(peer, why));
                 continue;
             }
             let (shared, tell_it) = (Arc::clone(&self.shared), Arc::clone(&tell));
@@ -202,10 +212,9 @@ impl Server {
                 }
                 shared.serve(stream, peer, &*tell_it);
                 lock(&shared.streams).remove(&peer);
-                shared.clients.fetch_sub(1, Ordering::SeqCst);
             });
             if let Err(error) = spawned {
-                self.shared.clients.fetch_sub(1, Ordering::SeqCst);
+                self.shared.is_known(peer.ip());
                 tell(Event::Refused(peer, format!("no thread for it: {error}")));
             }
         }
@@ -221,12 +230,39 @@ impl Server {
 struct Refusal(String);
 
 impl Shared {
+    /// Counts a peer that has come, if there is room for it.
+    fn let_in(&self, address: IpAddr) -> Result<(), String> {
+        let mut strangers = lock(&self.strangers);
+        let all: usize = strangers.values().sum();
+        let of_one = strangers.entry(address).or_default();
+        if *of_one >= STRANGERS_OF_ONE_MAX || all >= STRANGERS_MAX {
+            return Err(format!("{all} peers are connected that have not greeted: try again"));
+        }
+        *of_one += 1;
+        Ok(())
+    }
+
+    /// A peer has greeted, or is gone.
+    fn is_known(&self, address: IpAddr) {
+        let mut strangers = lock(&self.strangers);
+        let of_one = strangers.entry(address).or_default();
+        *of_one = of_one.saturating_sub(1);
+        if *of_one == 0 {
+            strangers.remove(&address);
+        }
+    }
+
     fn serve(&self, stream: TcpStream, peer: SocketAddr, tell: &(impl Fn(Event) + ?Sized)) {
         let opened = Channel::open(stream, Side::Server, &self.options.secret, GREETING);
+        self.is_known(peer.ip());
         let mut channel = match opened {
             Ok(channel) => channel,
             Err(error) => return tell(Event::Refused(peer, error.to_string())),
         };
+        if self.clients.fetch_add(1, Ordering::SeqCst) >= CLIENTS_MAX {
+            self.clients.fetch_sub(1, Ordering::SeqCst);
+            return tell(Event::Refused(peer, format!("{CLIENTS_MAX} clients are connected")));
+        }
         tell(Event::Connected(peer));
         let mut worker = Worker::new(Engine::Auto);
         let ended = loop {
@@ -235,6 +271,7 @@ impl Shared {
                 Err(error) => break error,
             }
         };
+        self.clients.fetch_sub(1, Ordering::SeqCst);
         tell(Event::Disconnected(peer, ended.to_string()));
     }
 
@@ -251,6 +288,7 @@ impl Shared {
         if !rest.is_empty() || hashes.len() > CHUNKS_MAX {
             return Err(ChannelError::Malformed);
         }
+        channel.set_deadline(Instant::now() + ANSWER + self.options.run_limit);
         let bytes = hashes.len() * CHUNK;
         if bytes > self.options.memory_bytes {
             let why = format!(
@@ -292,7 +330,9 @@ impl Shared {
             return channel.send(Kind::Refused, b"the server is busy");
         };
         let start = Instant::now();
-        match self.run(&run, &held, hashes, worker) {
+        let ran = self.run(&run, &held, hashes, worker);
+        channel.set_deadline(Instant::now() + ANSWER);
+        match ran {
             Ok(ran) => {
                 let bytes = postcard::to_allocvec(&ran).map_err(|_| ChannelError::Malformed)?;
                 tell(Event::Ran(peer, start.elapsed()));
@@ -313,6 +353,9 @@ impl Shared {
         worker: &mut Worker,
     ) -> Result<Ran, Refusal> {
         let refuse = |why: &str| Refusal(why.to_owned());
+        if run.ranges.len() > RANGES_MAX {
+            return Err(refuse("more than 128 ranges"));
+        }
         // What was asked for is what is paid for.
         if run.chunks.len() > needed.len() {
             return Err(refuse("more chunks than were announced"));

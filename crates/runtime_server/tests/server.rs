@@ -275,7 +275,7 @@ fn a_client_that_drips_is_let_go() {
         std::thread::sleep(Duration::from_millis(300));
     }
     assert!(is_gone, "after {:?}", start.elapsed());
-    server.tells("did not send a whole message in time");
+    server.tells("did not send or take a whole message in time");
 }
 
 /// Passes bytes on between a client and the server, and keeps those of the client; `change` may do something to each piece.
@@ -335,6 +335,35 @@ fn messages_that_are_replayed_or_changed_are_found_out() {
     let mut client = Client::new(&address.to_string(), shared(), Duration::from_secs(5));
     assert!(case.run(&mut client).is_err());
     server.tells("changed or replayed");
+}
+
+#[test]
+fn strangers_do_not_keep_out_who_knows_the_secret_for_long() {
+    let server = Running::new(shared());
+    let strangers: Vec<TcpStream> =
+        (0..200).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    server.tells("have not greeted: try again");
+    let error = Case::new(4).run(&mut server.client(shared())).unwrap_err();
+    assert!(error.contains("the server refuses"), "{error}");
+    drop(strangers);
+    let start = Instant::now();
+    while Case::new(4).run(&mut server.client(shared())).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A server that reads slowly: the time for an answer is the time for sending, too.
+#[test]
+fn a_server_that_takes_its_time_to_read_is_slow() {
+    let server = Running::new(shared());
+    let (address, _) = relay(server.address, |_, _| std::thread::sleep(Duration::from_millis(100)));
+    let case = Case::new(16_000_000);
+    let start = Instant::now();
+    let mut client = Client::new(&address.to_string(), shared(), Duration::from_secs(1));
+    let error = case.run(&mut client).unwrap_err();
+    assert!(error.contains("in time"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
 #[test]
