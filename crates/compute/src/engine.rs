@@ -223,7 +223,7 @@ impl Engine {
         let info = JobInfo { job, group, priority, submitted, affinity, deadline, consumed, order };
         let is_held = settings.is_limited();
         let place = match is_held {
-            true => Place::Held(self.groups.hold(group, job, cost.map(|cost| cost.bytes))),
+            true => Place::Held(self.groups.hold(now, group, job, cost.map(|cost| cost.bytes))),
             false => Place::Waiting(self.queues.choose(affinity)),
         };
         let (done, least, behind) = (Progress::default(), Duration::ZERO, Duration::ZERO);
@@ -238,10 +238,11 @@ impl Engine {
 
     /// Jobs of a group that its limits let pass go to the scheduler.
     fn open(&mut self, now: Instant, group: GroupId) {
-        while let Some(job) = self.groups.pass(now, group) {
+        while let Some((job, late)) = self.groups.pass(now, group) {
             let state = self.jobs.get_mut(job).expect("gates hold jobs the engine knows");
             state.place = Place::Waiting(self.queues.choose(state.info.affinity));
-            self.groups.job_passed(group, now.since(state.info.submitted));
+            state.behind = late;
+            self.groups.job_passed(group, now.since(state.info.submitted) - late);
             self.enqueue_new(now, job);
         }
     }
@@ -305,7 +306,7 @@ impl Engine {
         let group = state.info.group;
         match state.place {
             Place::Held(place) => {
-                self.groups.set_bytes(group, place, cost.bytes);
+                self.groups.set_bytes(now, group, place, cost.bytes);
                 self.open(now, group);
             }
             Place::Waiting(_) => {}
@@ -329,7 +330,8 @@ impl Engine {
 
     /// When the first job may finish whose cost is not known: from then on it is late, unless time stands still.
     pub fn cost_needed_at(&self) -> Option<Instant> {
-        self.may_end.first().map(|(at, _)| *at)
+        let may_end = self.may_end.first().map(|(at, _)| *at);
+        may_end.into_iter().chain(self.groups.needed_at()).min()
     }
 
     /// Takes a job away; its unit is free at once. False if there is no such job.

@@ -48,6 +48,8 @@ struct Group {
     gate: Gate,
     /// When it opens, as it is noted.
     noted: Option<Instant>,
+    /// Since when it needs the bytes of its first job, as it is noted.
+    needs: Option<Instant>,
 }
 
 /// All of them.
@@ -56,11 +58,14 @@ pub(crate) struct Groups {
     groups: BTreeMap<GroupId, Group>,
     /// When gates open.
     opening: BTreeSet<(Instant, GroupId)>,
+    /// Since when gates need to know the bytes of a job.
+    needed: BTreeSet<(Instant, GroupId)>,
 }
 
 impl Default for Groups {
     fn default() -> Self {
-        let mut groups = Self { groups: BTreeMap::new(), opening: BTreeSet::new() };
+        let mut groups =
+            Self { groups: BTreeMap::new(), opening: BTreeSet::new(), needed: BTreeSet::new() };
         groups.insert(GroupId::NONE, GroupSettings::default());
         groups
     }
@@ -72,7 +77,8 @@ impl Groups {
         let (ran, throttled) = (Duration::ZERO, Duration::ZERO);
         let record =
             GroupRecord { group, settings, jobs: 0, finished, ran, missed, met, throttled };
-        self.groups.insert(group, Group { record, gate: Gate::default(), noted: None });
+        self.groups
+            .insert(group, Group { record, gate: Gate::default(), noted: None, needs: None });
     }
 
     /// Makes a group with the lowest free name.
@@ -85,7 +91,6 @@ impl Groups {
     pub(crate) fn set(&mut self, group: GroupId, to: GroupSettings) -> Result<(), GroupError> {
         let group = self.groups.get_mut(&group).ok_or(GroupError::Unknown)?;
         group.record.settings = to;
-        group.gate.limits_changed();
         Ok(())
     }
 
@@ -142,13 +147,19 @@ impl Groups {
 /// Gates.
 impl Groups {
     /// Holds a job back; returns its place.
-    pub(crate) fn hold(&mut self, group: GroupId, job: JobId, bytes: Option<u64>) -> u64 {
-        self.of_job(group).gate.hold(job, bytes)
+    pub(crate) fn hold(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        job: JobId,
+        bytes: Option<u64>,
+    ) -> u64 {
+        self.of_job(group).gate.hold(now, job, bytes)
     }
 
     /// What a job that is held loads and stores.
-    pub(crate) fn set_bytes(&mut self, group: GroupId, place: u64, bytes: u64) {
-        self.of_job(group).gate.set_bytes(place, bytes);
+    pub(crate) fn set_bytes(&mut self, now: Instant, group: GroupId, place: u64, bytes: u64) {
+        self.of_job(group).gate.set_bytes(now, place, bytes);
     }
 
     /// Forgets a job that is held.
@@ -156,15 +167,23 @@ impl Groups {
         self.of_job(group).gate.cancel(place);
     }
 
-    /// A job of the group that goes to the scheduler now, if one may.
-    pub(crate) fn pass(&mut self, now: Instant, id: GroupId) -> Option<JobId> {
+    /// A job of the group that goes to the scheduler now, if one may, and how late it is because its bytes became known late.
+    pub(crate) fn pass(&mut self, now: Instant, id: GroupId) -> Option<(JobId, Duration)> {
         let group = self.groups.get_mut(&id)?;
         if let Some(at) = group.noted.take() {
             self.opening.remove(&(at, id));
         }
+        if let Some(at) = group.needs.take() {
+            self.needed.remove(&(at, id));
+        }
         let active = group.record.jobs - group.gate.len();
         match group.gate.look(now, &group.record.settings, active) {
-            Look::Passed(job) => Some(job),
+            Look::Passed(job, late) => Some((job, late)),
+            Look::Needs(at) => {
+                self.needed.insert((at, id));
+                group.needs = Some(at);
+                None
+            }
             Look::Opens(at) => {
                 self.opening.insert((at, id));
                 group.noted = Some(at);
@@ -177,6 +196,11 @@ impl Groups {
     /// Counts the time that a job was held back.
     pub(crate) fn job_passed(&mut self, group: GroupId, held: Duration) {
         self.of_job(group).record.throttled += held;
+    }
+
+    /// Since when the first gate needs to know the bytes of a job.
+    pub(crate) fn needed_at(&self) -> Option<Instant> {
+        self.needed.first().map(|(at, _)| *at)
     }
 
     /// When the next gate opens, and whose it is.

@@ -217,3 +217,27 @@ fn slices_count_within_each_queue() {
     assert_eq!(ends(&mut engine), [(1, 100_000), (0, 152_000), (2, 202_000)]);
     assert_eq!(engine.context_switches(), 2);
 }
+
+/// Real time: a result that comes late makes a job late, whether it waits for a unit or for its group's bandwidth.
+#[test]
+fn a_job_that_is_held_for_its_bytes_is_late() {
+    let cost = Cost { time: us(100), bytes: 200_000, shares_memory: false };
+    let mut engine = Engine::new(&Config::default());
+    let tenant = engine.create_group(limited(100)).unwrap();
+    engine.submit(at(10_000), JobId(0), tenant, None);
+    // They are needed at once; 200 kB take 2 ms, of which the group has a millisecond to its credit.
+    assert_eq!(engine.cost_needed_at(), Some(at(10_000)));
+    engine.set_cost(at(10_500), JobId(0), cost);
+    assert_eq!(engine.cost_needed_at(), None);
+    // Half a millisecond changed nothing: it starts when it would have.
+    let ended = drain(&mut engine);
+    assert_eq!((ended[0].at, ended[0].late), (at(11_100), Duration::ZERO));
+    // The next one would have started at 13 ms, and is known at 20 ms.
+    engine.submit(at(11_100), JobId(1), tenant, None);
+    assert_eq!(engine.cost_needed_at(), Some(at(11_100)));
+    engine.set_cost(at(20_000), JobId(1), cost);
+    let ended = drain(&mut engine);
+    assert_eq!((ended[0].at, ended[0].late), (at(20_100), us(7000)));
+    let record = engine.groups().find(|record| record.group == tenant).unwrap();
+    assert_eq!(record.throttled, us(1000 + 1900));
+}

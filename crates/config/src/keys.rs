@@ -272,7 +272,7 @@ pub static KEYS: &[Key] = &[
         |c| Value::Factor(c.run_time_scale_permille), |c, t| parse_factor(t).map(|v| c.run_time_scale_permille = v), "run_time_scale_permille"),
     key!(
         "compute.run_time_samples",
-        "run_time = measured: runs of which the median counts; all but the last on copies of the ranges.",
+        "run_time = measured or remote: runs of which the median counts; all but the last on copies of the ranges.",
         count(u32, 1..=1000),
         run_time_samples
     ),
@@ -298,7 +298,7 @@ pub static KEYS: &[Key] = &[
         |c| Value::Bool(c.freeze.is_on), |c, t| parse_bool(t).map(|v| c.freeze.is_on = v)),
     key!(@ "compute.freeze_qmp", "With freeze: QMP socket of the guest's QEMU (-qmp unix:PATH,server=on,wait=off).", "path",
         |c| Value::Text(c.freeze.qmp.clone()), |c, t| { c.freeze.qmp = t.to_owned(); Ok(()) }),
-    key!(@ "compute.core", "Core of a unit: sets clock, memory bandwidth and the cycles below to its cost table, unless they are given, too; custom = leave them.",
+    key!(@ "compute.core", "Core of a unit: sets clock, memory bandwidth and the cycles below to its cost table; those given in the same file, or later, count more. custom = leave them.",
         "cortex-a53, cortex-a72, cortex-r82, neoverse-n1, riscv-rocket, host, custom",
         |c| core_of(&c.cost), set_core),
     key!(@ "compute.clock", "Clock of a unit.", "frequency", |c| Value::Frequency(c.cost.clock.hz()),

@@ -122,7 +122,7 @@ impl WorkItem {
             Timing::There { samples, object, or_here } => {
                 let begun = match remote {
                     Some(remote) => remote.begin(object, invocation, *samples).map(|()| remote),
-                    None => Err("this drive has no connection to a runtime server".to_owned()),
+                    None => Err("this drive has no runtime server: give compute.runtime_server, as tcp://HOST:4231".to_owned()),
                 };
                 // It runs there meanwhile.
                 let (outcome, here) = match or_here {

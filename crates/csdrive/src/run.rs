@@ -123,6 +123,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     config.engine = arguments.engine.unwrap_or(config.engine);
     let prepared = usage(prepare(arguments, &config))?;
+    // Without a server to ask there is one of this process's own.
+    let mut _own = None;
+    if arguments.run_time.contains(&RunTime::Remote) && config.runtime_server.address.is_empty() {
+        let server = runtime_server::Own::new()?;
+        config.runtime_server.address = server.address.to_string();
+        _own = Some(server);
+    }
     if arguments.run_time.len() > 1 {
         return compare(arguments, &config, &prepared);
     }
@@ -145,14 +152,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 
 /// Runs the program on a fresh drive for each of several models.
 fn compare(arguments: &Arguments, config: &Config, prepared: &Prepared) -> Result<Outcome> {
-    let mut config = config.clone();
-    // Without a server to ask there is one of this process's own, so that all models can be compared.
-    let mut own = None;
-    if arguments.run_time.contains(&RunTime::Remote) && config.runtime_server.address.is_empty() {
-        let server = runtime_server::Own::new()?;
-        config.runtime_server.address = server.address.to_string();
-        own = Some(server);
-    }
     let mut compared = Vec::new();
     for &said in &arguments.run_time {
         let (report, _) = execute(arguments, config.clone(), prepared, said)?;
@@ -167,7 +166,6 @@ fn compare(arguments: &Arguments, config: &Config, prepared: &Prepared) -> Resul
     } else {
         say!("{}", run_times::render(&compared));
     }
-    drop(own);
     let is_success = compared.iter().all(|run| run.status.is_success());
     Ok(if is_success { Outcome::Success } else { Outcome::ErrorStatus })
 }

@@ -199,6 +199,11 @@ fn freezer_of(
 ) -> Result<Option<Freezer>> {
     let controller::FreezeConfig { is_on, qmp } = &config.freeze;
     if !is_on {
+        if !qmp.is_empty() {
+            tell!(
+                "csdrive: note: compute.freeze_qmp = {qmp} has no effect without compute.freeze = true"
+            );
+        }
         return Ok(None);
     }
     if qmp.is_empty() {
