@@ -15,6 +15,15 @@ impl Served {
         Command::new(CSDRIVE).args(arguments).arg(self.socket()).output().unwrap()
     }
 
+    /// Waits until it has said something: that comes after the client has its completion.
+    fn says(&self, what: &str) {
+        let start = std::time::Instant::now();
+        while !self.log().contains(what) {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     /// Ends the server in order; what it says then.
     fn stop(mut self) -> Value {
         let pid = rustix::process::Pid::from_child(&self.process);
@@ -166,16 +175,15 @@ fn a_served_drive_logs_what_is_asked_for() {
     let more = Served::with(&["-v"], &[]);
     more.run(&["exec", "--program", "9"]);
     more.run(&["memory", "fill", "-s", "0", "-l", "4"]);
-    assert!(more.log().contains(failed), "{}", more.log());
+    more.says(failed);
     assert!(!more.log().contains("Memory Fill"), "{}", more.log());
 
     // The exercises take more than a hundred commands: not all are shown, and a line says so.
     let most = Served::with(&["-vv"], &[]);
     most.run(&["memory", "fill", "-s", "0", "-l", "4"]);
-    assert!(most.log().contains("Memory Fill"), "{}", most.log());
+    most.says("Memory Fill");
     most.run(&["check"]);
-    let log = most.log();
-    assert!(log.contains("more than 100 messages of emulator::command in a second"), "{log}");
+    most.says("more than 100 messages of emulator::command in a second");
 }
 
 /// What QEMU is to a drive that freezes its guest: it writes down what it is told to do with the guest.
@@ -303,7 +311,7 @@ fn a_qemu_that_is_gone_or_not_there_makes_completions_late_and_no_more() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert_eq!(qemu.log()[..3], ["stop", "cont", "cont"], "{:?}", qemu.log());
-    assert!(served.log().contains("the guest is not frozen"), "{}", served.log());
+    served.says("the guest is not frozen");
     // Without a socket's path, and without a guest, it is refused.
     for (command, words) in [
         (&["serve"][..], "compute.freeze_qmp"),
