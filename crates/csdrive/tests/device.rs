@@ -279,7 +279,7 @@ fn a_guest_is_stopped_while_programs_take_longer_here_than_there() {
     assert!(log.chunks(2).all(|pair| pair == ["stop", "cont"]), "{log:?}");
     assert!(log.len() <= one_by_one + 4, "{log:?}");
     // A program that is quick enough: nothing is stopped.
-    served.json(&["exec", "-r", "0:4", "-r", "8MiB:4"]);
+    served.json(&["exec", "-r", "0:4", "-r", "8MiB:4", "--run-time", "500ms"]);
     assert_eq!(qemu.log().len(), log.len());
     // It says how long the guest was stopped.
     let stopped = served.stop();
