@@ -234,21 +234,20 @@ impl Shared {
     fn let_in(&self, address: IpAddr) -> Result<(), String> {
         let mut strangers = lock(&self.strangers);
         let all: usize = strangers.values().sum();
-        let of_one = strangers.entry(address).or_default();
-        if *of_one >= STRANGERS_OF_ONE_MAX || all >= STRANGERS_MAX {
+        let of_one = strangers.get(&address).copied().unwrap_or(0);
+        if of_one >= STRANGERS_OF_ONE_MAX || all >= STRANGERS_MAX {
             return Err(format!("{all} peers are connected that have not greeted: try again"));
         }
-        *of_one += 1;
+        strangers.insert(address, of_one + 1);
         Ok(())
     }
 
     /// A peer has greeted, or is gone.
     fn is_known(&self, address: IpAddr) {
         let mut strangers = lock(&self.strangers);
-        let of_one = strangers.entry(address).or_default();
-        *of_one = of_one.saturating_sub(1);
-        if *of_one == 0 {
-            strangers.remove(&address);
+        match strangers.get_mut(&address) {
+            Some(of_one) if *of_one > 1 => *of_one -= 1,
+            _ => drop(strangers.remove(&address)),
         }
     }
 
