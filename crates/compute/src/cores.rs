@@ -2,7 +2,7 @@
 //!
 //! A number is how long an instruction keeps its pipeline busy, divided by the number of such pipelines, and at least one by the
 //! issue width: what a core does when nothing waits for anything else. Programs whose instructions depend on each other are
-//! slower on a real core; a table that is fitted to measurements (`csdrive calibrate`) has that in it.
+//! slower on a real core; a table that is fitted to measurements (`csdrive calibrate`) has the average of that in it.
 //!
 //! Widths, pipelines and occupancies are those of LLVM's scheduling models (`llvm/lib/Target/*/*Sched*.td`), which have them from
 //! the cores' software optimisation guides. Where the models say nothing the table has this crate's assumptions, the same for

@@ -169,32 +169,6 @@ fn fit<'a>(samples: impl Iterator<Item = &'a Sample>) -> [f64; FEATURES] {
     table
 }
 
-/// What a mix is made of.
-#[derive(Clone, Copy)]
-enum Piece {
-    Alu,
-    Multiply,
-    Divide,
-    Load,
-    Store,
-    Atomic,
-    Branch,
-    Call,
-    Helper,
-}
-
-const PIECES: [Piece; 9] = [
-    Piece::Alu,
-    Piece::Multiply,
-    Piece::Divide,
-    Piece::Load,
-    Piece::Store,
-    Piece::Atomic,
-    Piece::Branch,
-    Piece::Call,
-    Piece::Helper,
-];
-
 fn instruction(opcode: u8, dst: u8, src: u8, offset: i16, imm: i32) -> [u8; 8] {
     let [o0, o1] = offset.to_le_bytes();
     let [i0, i1, i2, i3] = imm.to_le_bytes();
@@ -206,6 +180,7 @@ const MEMCMP: i32 = 1003;
 
 /// A program: a loop over a body of pieces; the first programs have mostly one kind of piece, the others any.
 fn mix(n: usize, random: &mut Random) -> Vec<u8> {
+    use InstructionClass as Piece;
     const REGISTER: u8 = 8;
     let add = class::ALU64 | alu::ADD;
     let mov = class::ALU64 | alu::MOV;
@@ -228,8 +203,8 @@ fn mix(n: usize, random: &mut Random) -> Vec<u8> {
     for _ in 0..24 {
         let kind = match n {
             // Three in four are of the kind that this mix is about.
-            0..36 if random.below(4) > 0 => PIECES[n % PIECES.len()],
-            _ => PIECES[random.below(7) as usize],
+            0..36 if random.below(4) > 0 => Piece::ALL[n % Piece::ALL.len()],
+            _ => Piece::ALL[random.below(7) as usize],
         };
         let (a, b) = (random.below(5) as u8, random.below(5) as u8);
         let at = 8 * random.below(8) as i16;
