@@ -36,6 +36,7 @@ const LAYERS: &[Layer] = &[
     layer("ssd", &["simtime", "records"], &[]),
     layer("compute", &["simtime", "records"], &[]),
     layer("controller", &["nvme_spec", "simtime", "records", "ssd", "compute", "ebpf"], &[]),
+    layer("native_programs", &["ebpf", "controller"], &["simtime"]),
     layer("config", &["simtime", "ssd", "compute", "controller"], &[]),
     // Tests compare its list of helpers with the engine's.
     layer("bpf_clang", &[], &["ebpf"]),
@@ -72,6 +73,7 @@ const LAYERS: &[Layer] = &[
             "simtime",
             "records",
             "runtime_server",
+            "native_programs",
             "ssd",
             "compute",
             "ebpf",

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __bpf__
+
 /* The types of stdint.h: the header itself is not there for the BPF target on every machine. */
 typedef __INT8_TYPE__ int8_t;
 typedef __INT16_TYPE__ int16_t;
@@ -48,4 +50,39 @@ static unsigned int (*const csd_crc32c)(unsigned int crc, const void *p, unsigne
                   (unsigned long)(c));                                                             \
     })
 
+#else
+
+/* The same for a program that is compiled to a shared object (a native program). */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define csd_memcpy(to, from, n) memmove((to), (from), (n))
+#define csd_memset(p, byte, n) memset((p), (byte), (n))
+#define csd_memcmp(a, b, n) memcmp((a), (b), (n))
+#define csd_memchr(p, byte, n) ((void *)memchr((p), (byte), (n)))
+
+static inline void *csd_memmem(const void *p, unsigned long n, const void *pattern, unsigned long m)
+{
+    for (unsigned long i = 0; m <= n && i <= n - m; i++)
+        if (!memcmp((const char *)p + i, pattern, m))
+            return (char *)p + i;
+    return 0;
+}
+
+static inline unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned long n)
+{
+    crc = ~crc;
+    for (unsigned long i = 0; i < n; i++) {
+        crc ^= ((const unsigned char *)p)[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+    }
+    return ~crc;
+}
+
+#define csd_trace(format, size, a, b, c) ((void)(size), printf((format), (a), (b), (c)))
+#define csd_print(format, a, b, c) printf((format), (a), (b), (c))
+
+#endif
 #endif

@@ -3,6 +3,11 @@
 #ifndef CSDRIVE_STRING_H
 #define CSDRIVE_STRING_H
 
+#ifndef __bpf__
+/* A native program has the C library's. */
+#include_next <string.h>
+#else
+
 #include "csdrive_helpers.h"
 
 #define memcpy(to, from, n) csd_memcpy((to), (from), (n))
@@ -34,4 +39,5 @@ static inline int csd_strncmp(const char *a, const char *b, size_t n)
 #define strncmp(a, b, n) csd_strncmp((a), (b), (n))
 #define strcmp(a, b) csd_strncmp((a), (b), (size_t)-1)
 
+#endif
 #endif

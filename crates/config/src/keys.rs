@@ -294,6 +294,22 @@ pub static KEYS: &[Key] = &[
         time,
         declared_time
     ),
+    key!(@ "compute.native_upload", "Take native programs (shared objects) that hosts send. Each run is a process of its own, without files, network and other processes.",
+        "true or false", |c| Value::Bool(c.native.upload), |c, t| parse_bool(t).map(|v| c.native.upload = v)),
+    key!(@ "compute.native_directory", "Folder of shared objects that hosts may name to have them loaded; none = no native programs by name.", "path",
+        |c| Value::Text(c.native.directory.clone()), |c, t| { c.native.directory = t.to_owned(); Ok(()) }),
+    key!(
+        "compute.native_time_limit",
+        "A run of a native program that takes longer on this machine is stopped.",
+        time,
+        native.time_limit
+    ),
+    key!(
+        "compute.native_memory",
+        "Memory that a run of a native program may have besides its ranges.",
+        size,
+        native.memory_bytes
+    ),
     key!(@ "compute.freeze", "A guest's clock stands still while a program runs longer on this machine than on the drive (csdrive vm --freeze).", "true or false",
         |c| Value::Bool(c.freeze.is_on), |c, t| parse_bool(t).map(|v| c.freeze.is_on = v)),
     key!(@ "compute.freeze_qmp", "With freeze: QMP socket of the guest's QEMU (-qmp unix:PATH,server=on,wait=off).", "path",

@@ -5,6 +5,7 @@ use ebpf::Engine;
 use simtime::{Bandwidth, Duration};
 
 use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX};
+use crate::native::NativeConfig;
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
 /// A link: transfers queue at its bandwidth, then take its latency.
@@ -121,6 +122,8 @@ pub struct Config {
     pub run_time_samples: u32,
     /// The machine that is asked under [`RunTimeModel::Remote`].
     pub runtime_server: RuntimeServerConfig,
+    /// Native programs.
+    pub native: NativeConfig,
     /// Whether a guest's clock stands still while a program runs longer here than on the drive.
     pub freeze: FreezeConfig,
     /// Cost of instructions and memory on a unit.
@@ -164,6 +167,7 @@ impl Default for Config {
             run_time_scale_permille: 3000,
             run_time_samples: 1,
             runtime_server: RuntimeServerConfig::default(),
+            native: NativeConfig::default(),
             freeze: FreezeConfig::default(),
             cost: CostTable::default(),
             declared_time: Duration::from_us(100),

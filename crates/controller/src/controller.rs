@@ -63,7 +63,7 @@ impl Controller {
             None => Ssd::new(&config.flash)?,
         };
         config.check()?;
-        let subsystem = Subsystem::new(config, ssd, parts.policy)?;
+        let subsystem = Subsystem::new(config, ssd, parts.policy, parts.native)?;
         let config = &subsystem.config;
         Ok(Self {
             queues: Queues::new(config.queue_pairs_max),

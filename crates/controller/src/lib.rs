@@ -47,6 +47,7 @@ mod lifecycle;
 mod link;
 mod logs;
 mod namespace;
+mod native;
 mod parts;
 mod queue;
 mod queues;
@@ -72,7 +73,12 @@ pub use config::{
 pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};
+pub use limits::{PROGRAM_BYTES_MAX, RANGES_PER_SET_MAX};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
+pub use native::{
+    NativeConfig, NativeFault, NativeFaultKind, NativeOutcome, NativeProgram, NativePrograms,
+    NativeSource,
+};
 pub use parts::{NewPolicy, Parts};
 pub use statistics::{Lateness, Statistics};
 pub use work::{NewRemoteRuntime, Outbox, RemoteRuntime, WorkDone, WorkItem};

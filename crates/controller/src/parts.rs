@@ -1,5 +1,9 @@
 //! Parts of a drive that a caller brings.
 
+use std::sync::Arc;
+
+use crate::native::NativePrograms;
+
 /// Parts of a drive that are not chosen by name in its [`Config`](crate::Config).
 #[derive(Debug, Default)]
 pub struct Parts {
@@ -7,6 +11,8 @@ pub struct Parts {
     pub store: Option<Box<dyn ssd::Store>>,
     /// Makes the scheduler of a queue of jobs, in place of the one that the configuration names.
     pub policy: Option<NewPolicy>,
+    /// Loads and runs native programs; without it none can be loaded, whatever the configuration says.
+    pub native: Option<Arc<dyn NativePrograms>>,
 }
 
 /// Makes a scheduler.

@@ -1,5 +1,7 @@
 //! The NVM subsystem: namespaces, and what they share - the models, the clock's events, the logs.
 
+use std::sync::Arc;
+
 use records::Records;
 use simtime::{EventQueue, Instant};
 use ssd::Ssd;
@@ -10,6 +12,7 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::logs::Logs;
 use crate::namespace::Namespaces;
+use crate::native::NativePrograms;
 use crate::parts::NewPolicy;
 use crate::work::Outbox;
 
@@ -22,6 +25,7 @@ pub(crate) struct Subsystem {
     pub(crate) engine: compute::Engine,
     /// Makes schedulers that are not the configuration's.
     policy: Option<NewPolicy>,
+    pub(crate) native: Option<Arc<dyn NativePrograms>>,
     /// Link between flash and device memory.
     pub(crate) internal: Link,
     pub(crate) background: Background,
@@ -41,6 +45,7 @@ impl Subsystem {
         config: Config,
         mut ssd: Ssd,
         policy: Option<NewPolicy>,
+        native: Option<Arc<dyn NativePrograms>>,
     ) -> Result<Self, ConfigError> {
         let namespaces = Namespaces::new(&config, ssd.geometry())?;
         // A flash that is filled from the beginning is so for its namespaces: those to come are empty.
@@ -53,6 +58,7 @@ impl Subsystem {
             ssd,
             engine: new_engine(&config.compute, policy),
             policy,
+            native,
             internal: Link::new(config.internal_link),
             background: Background::default(),
             logs: Logs::default(),

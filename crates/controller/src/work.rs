@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ebpf::{CpuTime, Invocation, Outcome, Program, Worker};
+use ebpf::{Counts, CpuTime, FaultKind, Invocation, Outcome, Program, Worker};
+use nvme_spec::Status;
 
 use crate::namespace::programs::ProgramLease;
+use crate::native::{NativeFault, NativeOutcome, NativeProgram};
 
 /// Requests to the shell, in the order they were made.
 #[derive(Debug, Default)]
@@ -30,10 +32,54 @@ impl Outbox {
 #[derive(Debug)]
 pub struct WorkItem {
     pub(crate) job: u64,
-    pub(crate) program: Program,
+    pub(crate) task: Task,
     pub(crate) invocation: Invocation,
-    pub(crate) timing: Timing,
     pub(crate) lease: ProgramLease,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// A program, by the shell's engine.
+    Ebpf { program: Program, timing: Timing },
+    /// A native program, by a process of its own.
+    Native { program: Arc<dyn NativeProgram>, samples: u32 },
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The program's result, or with which status the execution ends and why.
+    pub(crate) result: Result<u64, (Status, String)>,
+    /// Executed instructions and touched bytes; none are known of a native program.
+    pub(crate) counts: Counts,
+    /// What it printed.
+    pub(crate) output: Vec<u8>,
+}
+
+impl From<Outcome> for Ran {
+    fn from(outcome: Outcome) -> Self {
+        let result = outcome.result.map_err(|fault| {
+            let status = match fault.kind {
+                FaultKind::Memory(_) => Status::PROGRAM_MEMORY_FAULT,
+                FaultKind::Budget(_) => Status::PROGRAM_BUDGET_EXCEEDED,
+                FaultKind::CallDepth => Status::PROGRAM_CALL_DEPTH_EXCEEDED,
+                FaultKind::Helper { .. } => Status::PROGRAM_HELPER_FAULT,
+                // Nobody stops runs whose result is still wanted.
+                FaultKind::Host(_) | FaultKind::Stopped => Status::INTERNAL_ERROR,
+            };
+            (status.with_dnr(), fault.to_string())
+        });
+        Self { result, counts: outcome.counts, output: outcome.trace }
+    }
+}
+
+impl From<NativeOutcome> for Ran {
+    fn from(outcome: NativeOutcome) -> Self {
+        let result =
+            outcome.result.map_err(|NativeFault { kind, text }| (kind.status().with_dnr(), text));
+        Self { result, counts: Counts::default(), output: outcome.output }
+    }
 }
 
 /// What is to be found out of a run besides what it does.
@@ -89,7 +135,7 @@ impl fmt::Debug for NewRemoteRuntime {
 #[derive(Debug)]
 pub struct WorkDone {
     pub(crate) job: u64,
-    pub(crate) outcome: Outcome,
+    pub(crate) ran: Ran,
     /// What was to be found out, or why it was not.
     pub(crate) cpu_time: Result<CpuTime, NoAnswer>,
     #[expect(dead_code, reason = "keeps the program in use until the controller has the result")]
@@ -112,27 +158,48 @@ impl WorkItem {
 
     /// As [`Self::run`]; a runtime server may be asked how long the program takes.
     pub fn run_with(self, worker: &mut Worker, remote: Option<&mut dyn RemoteRuntime>) -> WorkDone {
-        let Self { program, invocation, .. } = &self;
-        let (outcome, cpu_time) = match &self.timing {
-            Timing::None => (program.execute(worker, invocation), Ok(CpuTime::default())),
-            Timing::Here { samples } => {
-                let (outcome, time) = program.measure(worker, invocation, *samples);
-                (outcome, Ok(time))
+        let Self { job, task, invocation, lease } = self;
+        let (ran, cpu_time) = match task {
+            Task::Ebpf { program, timing } => {
+                let (outcome, cpu_time) = run_timed(&program, &timing, &invocation, worker, remote);
+                (outcome.into(), cpu_time)
             }
-            Timing::There { samples, object, or_here } => {
-                let begun = match remote {
+            Task::Native { program, samples } => {
+                let outcome = program.run(&invocation, samples);
+                let cpu_time = outcome.cpu_time;
+                (outcome.into(), Ok(cpu_time))
+            }
+        };
+        WorkDone { job, ran, cpu_time, lease }
+    }
+}
+
+/// Runs a program, and finds out how long it takes.
+fn run_timed(
+    program: &Program,
+    timing: &Timing,
+    invocation: &Invocation,
+    worker: &mut Worker,
+    remote: Option<&mut dyn RemoteRuntime>,
+) -> (Outcome, Result<CpuTime, NoAnswer>) {
+    match timing {
+        Timing::None => (program.execute(worker, invocation), Ok(CpuTime::default())),
+        Timing::Here { samples } => {
+            let (outcome, time) = program.measure(worker, invocation, *samples);
+            (outcome, Ok(time))
+        }
+        Timing::There { samples, object, or_here } => {
+            let begun = match remote {
                     Some(remote) => remote.begin(object, invocation, *samples).map(|()| remote),
                     None => Err("this drive has no runtime server: give compute.runtime_server, as tcp://HOST:4231".to_owned()),
                 };
-                // It runs there meanwhile.
-                let (outcome, here) = match or_here {
-                    true => program.measure(worker, invocation, *samples),
-                    false => (program.execute(worker, invocation), CpuTime::default()),
-                };
-                let answer = begun.and_then(|remote| remote.end(&outcome, invocation));
-                (outcome, answer.map_err(|why| NoAnswer { why, here }))
-            }
-        };
-        WorkDone { job: self.job, outcome, cpu_time, lease: self.lease }
+            // It runs there meanwhile.
+            let (outcome, here) = match or_here {
+                true => program.measure(worker, invocation, *samples),
+                false => (program.execute(worker, invocation), CpuTime::default()),
+            };
+            let answer = begun.and_then(|remote| remote.end(&outcome, invocation));
+            (outcome, answer.map_err(|why| NoAnswer { why, here }))
+        }
     }
 }

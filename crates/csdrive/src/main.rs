@@ -14,6 +14,7 @@ mod jobs;
 mod lineitem;
 mod log;
 mod manual;
+mod native;
 mod report;
 mod run;
 mod run_times;
@@ -168,6 +169,9 @@ fn usage<T>(result: Result<T>) -> Result<T> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == native_programs::WORKER_ARGUMENT) {
+        return native_programs::worker_main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),

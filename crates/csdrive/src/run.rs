@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use client::{CommandFailed, DriveError, Invocation, RunTime};
-use controller::{Config, Statistics};
+use client::{CommandFailed, DriveError, Invocation, LoadOptions, RunTime};
+use controller::{Config, Controller, Parts, Statistics};
 use ebpf::Engine;
 use nvme_spec::Status;
 use records::{CommandRecord, Records, Stages};
@@ -19,7 +19,7 @@ use crate::jobs::{self, Jobs};
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::timeline::Timeline;
-use crate::{Outcome, compile, report, runtime_server, usage};
+use crate::{Outcome, compile, native, report, runtime_server, usage};
 use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
@@ -30,7 +30,8 @@ const INPUTS_MAX: usize = controller::limits::RANGES_PER_SET_MAX as usize - 1;
 /// Run one program on an emulated drive, in virtual time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// BPF object, or C source (.c) if clang is installed; - = either from standard input
+    /// BPF object, C source (.c) if clang is installed, or shared object (native, needs --set compute.native_upload=true); - = from
+    /// standard input
     program: PathBuf,
     /// Entry function, if the object has several
     #[arg(long, value_name = "NAME")]
@@ -83,7 +84,8 @@ struct Layout {
 struct Report {
     status: Status,
     result: Option<u64>,
-    instructions: u64,
+    /// Executed ones; those of native programs are not counted.
+    instructions: Option<u64>,
     /// Parts of the job, setup excluded.
     stages: Stages,
     total_ns: u64,
@@ -172,7 +174,7 @@ fn compare(arguments: &Arguments, config: &Config, prepared: &Prepared) -> Resul
 
 /// Everything the run needs, checked before a drive is built.
 struct Prepared {
-    program: Vec<u8>,
+    program: compile::Program,
     inputs: Vec<Vec<u8>>,
     data: Vec<u8>,
     layout: Layout,
@@ -332,7 +334,9 @@ fn execute(
 ) -> Result<(Report, Files)> {
     let entries = jobs::queue_entries(prepared.jobs.as_ref());
     let remote = usage(runtime_server::connections(&config))?;
-    let mut session = usage(simulator::open(config, 0, entries).map_err(Into::into))?;
+    let parts = Parts { native: usage(native::programs(&config))?, ..Parts::default() };
+    let drive = usage(Controller::with_parts(config, parts).map_err(Into::into))?;
+    let mut session = usage(simulator::open_drive(drive, 0, entries).map_err(Into::into))?;
     if let Some(remote) = remote {
         session.transport.driver.port.set_remote(remote.make());
     }
@@ -370,7 +374,8 @@ fn execute(
     let mut report = Report {
         status: Status::SUCCESS,
         result: None,
-        instructions: records.jobs.iter().flat_map(|job| job.instructions).sum(),
+        instructions: (!prepared.program.is_native())
+            .then(|| records.jobs.iter().flat_map(|job| job.instructions).sum()),
         stages: sum_stages(&records.commands[setup..]),
         total_ns,
         setup_ns: start.as_ns(),
@@ -403,7 +408,8 @@ fn execute(
 /// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges
 /// into a set. Then lets the drive come to rest.
 fn set_up(session: &mut Session, prepared: &Prepared) -> Result<u16, DriveError> {
-    session.load_program(0, &prepared.program)?;
+    session.download_program_with(0, prepared.program.image(), LoadOptions::default())?;
+    session.activate_program(0, true)?;
     for (input, &first) in prepared.inputs.iter().zip(&prepared.layout.blocks) {
         session.write_blocks(first, input)?;
     }
@@ -451,7 +457,7 @@ impl Report {
         Self {
             status: failed.status,
             result: None,
-            instructions: 0,
+            instructions: Some(0),
             stages: Stages::default(),
             total_ns: 0,
             setup_ns: session.transport.driver.port.now().as_ns(),
@@ -508,7 +514,8 @@ impl Report {
         if let Some(result) = self.result {
             line(format!("result        {} (0x{result:x})", result as i64));
         }
-        line(format!("instructions  {}", report::grouped(self.instructions)));
+        let instructions = self.instructions.map(report::grouped);
+        line(format!("instructions  {}", instructions.as_deref().unwrap_or("not counted")));
         let run_time = self.run_time.as_ref().map(RunTimeReport::render).unwrap_or_default();
         if self.jobs.is_none() && !run_time.is_empty() {
             line(format!("run time      from {run_time}; it differs from run to run"));

@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 
 use crate::input::{check_standard_input, is_standard};
 use crate::report::{self, say, tell};
-use crate::{Outcome, runtime_server, usage};
+use crate::{Outcome, native, runtime_server, usage};
 use config::Sources;
 
 /// Serve drives to QEMU, Cloud Hypervisor or a user-space driver, in real time, until SIGTERM
@@ -167,10 +167,17 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         config.workers = request.workers.unwrap_or(config.workers);
         let name = config.serial.clone();
         let remote = usage(runtime_server::connections(&config))?;
+        let native = usage(native::programs(&config))?;
         let freezer = usage(freezer_of(&config, &mut freezers))?;
         let doorbells = request.doorbells;
-        let options =
-            Options { config, socket: socket.clone(), doorbells, remote, freezer: freezer.clone() };
+        let options = Options {
+            config,
+            socket: socket.clone(),
+            doorbells,
+            remote,
+            native,
+            freezer: freezer.clone(),
+        };
         let server = usage(Server::new(options).map_err(Into::into))?;
         servers.push((socket, name, freezer, server));
     }

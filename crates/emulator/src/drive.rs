@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use controller::{Config, ConfigError, Controller, Lateness, NewRemoteRuntime};
+use controller::{
+    Config, ConfigError, Controller, Lateness, NativePrograms, NewRemoteRuntime, Parts,
+};
 use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
@@ -83,6 +85,7 @@ impl Drive {
         config: Config,
         doorbells: Doorbells,
         remote: Option<&NewRemoteRuntime>,
+        native: Option<Arc<dyn NativePrograms>>,
         freezer: Option<&Freezer>,
     ) -> Result<Self, StartError> {
         let vectors = config.queue_pairs_max + 1;
@@ -93,7 +96,8 @@ impl Drive {
             Doorbells::Messages => None,
             Doorbells::Mapped => Some(doorbell_page()?),
         };
-        let mut controller = Controller::new(config)?;
+        let parts = Parts { native, ..Parts::default() };
+        let mut controller = Controller::with_parts(config, parts)?;
         Ok(Self {
             has_journal: journal::open(&mut controller),
             controller,

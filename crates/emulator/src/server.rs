@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use controller::{Config, NewRemoteRuntime};
+use controller::{Config, NativePrograms, NewRemoteRuntime};
 use pacer::{Limits, Pacer, Wait};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
@@ -68,6 +68,8 @@ pub struct Options {
     pub doorbells: Doorbells,
     /// Connections to a runtime server, for programs whose run time is to come from there.
     pub remote: Option<NewRemoteRuntime>,
+    /// Loads and runs native programs; without it there are none.
+    pub native: Option<Arc<dyn NativePrograms>>,
     /// Stops the guest that the drive is attached to while a program runs longer here than on the drive.
     pub freezer: Option<Freezer>,
 }
@@ -135,8 +137,8 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, doorbells, remote, freezer } = options;
-        let drive = Drive::new(config, doorbells, remote.as_ref(), freezer.as_ref())?;
+        let Options { config, socket, doorbells, remote, native, freezer } = options;
+        let drive = Drive::new(config, doorbells, remote.as_ref(), native, freezer.as_ref())?;
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {

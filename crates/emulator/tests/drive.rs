@@ -189,6 +189,7 @@ fn a_socket_in_use_is_not_taken_away() {
         socket: socket.to_owned(),
         doorbells: Doorbells::Messages,
         remote: None,
+        native: None,
         freezer: None,
     };
     let error = emulator::Server::new(options(&served.socket)).unwrap_err().to_string();

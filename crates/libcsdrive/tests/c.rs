@@ -44,6 +44,7 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
         socket: socket.clone(),
         doorbells: Doorbells::Messages,
         remote: None,
+        native: None,
         freezer: None,
     };
     let server = Server::new(options).expect("a drive");

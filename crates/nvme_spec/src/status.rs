@@ -58,7 +58,7 @@ impl Status {
     pub const fn is_program_fault(self) -> bool {
         self.sct() == 1
             && self.sc() >= Self::PROGRAM_MEMORY_FAULT.sc()
-            && self.sc() <= Self::PROGRAM_HELPER_FAULT.sc()
+            && self.sc() <= Self::PROGRAM_SYSTEM_CALL_REFUSED.sc()
     }
 }
 
@@ -173,6 +173,8 @@ statuses! {
     PROGRAM_BUDGET_EXCEEDED = (1, 0xC1), "Program Instruction Budget Exceeded (csdrive)";
     PROGRAM_CALL_DEPTH_EXCEEDED = (1, 0xC2), "Program Call Depth Exceeded (csdrive)";
     PROGRAM_HELPER_FAULT = (1, 0xC3), "Program Helper Fault (csdrive)";
+    PROGRAM_CRASHED = (1, 0xC4), "Program Crashed (csdrive)";
+    PROGRAM_SYSTEM_CALL_REFUSED = (1, 0xC5), "Program System Call Refused (csdrive)";
     INVALID_JOB_GROUP = (1, 0xC8), "Invalid Job Group (csdrive)";
     JOB_GROUP_IN_USE = (1, 0xC9), "Job Group In Use (csdrive)";
     MAXIMUM_JOB_GROUPS_EXCEEDED = (1, 0xCA), "Maximum Job Groups Exceeded (csdrive)";

@@ -1,5 +1,6 @@
 //! Programs, range sets, executions.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use nvme_spec::command::{ExecuteCdw14, MemoryRangeDescriptor, RunTime, program_type};
@@ -21,7 +22,7 @@ pub struct ProgramInfo {
     pub state: ProgramState,
     /// It can be executed.
     pub is_active: bool,
-    /// Its type; 1 = eBPF.
+    /// Its type: 1 = eBPF, C0h = declared time, C1h and C2h = native.
     pub kind: u8,
 }
 
@@ -66,6 +67,54 @@ pub struct Invocation {
     pub run_time: RunTime,
 }
 
+/// What is downloaded as a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProgramImage<'a> {
+    /// A BPF object.
+    Bpf(&'a [u8]),
+    /// A native program: a shared object for the machine that runs the drive, and the function to call; empty = the only one that
+    /// it exports. The drive must be configured to take it.
+    Native {
+        /// The shared object.
+        object: &'a [u8],
+        /// The function.
+        function: &'a str,
+    },
+    /// A native program that the drive has in its folder, by the name of its file.
+    NativeFile {
+        /// The file.
+        name: &'a str,
+        /// The function.
+        function: &'a str,
+    },
+}
+
+impl<'a> ProgramImage<'a> {
+    /// What the bytes of an object file say that it is.
+    pub fn of(object: &'a [u8]) -> Self {
+        if is_native(object) { Self::Native { object, function: "" } } else { Self::Bpf(object) }
+    }
+
+    /// The type of the program, and what is sent.
+    fn payload(self) -> (u8, Cow<'a, [u8]>) {
+        let named = |function: &str, rest| Cow::Owned([function.as_bytes(), b"\0", rest].concat());
+        match self {
+            Self::Bpf(object) => (program_type::EBPF, Cow::Borrowed(object)),
+            Self::Native { object, function } => (program_type::NATIVE, named(function, object)),
+            Self::NativeFile { name, function } => {
+                (program_type::NATIVE_FILE, named(function, name.as_bytes()))
+            }
+        }
+    }
+}
+
+/// True for an ELF file of a machine that is not BPF.
+fn is_native(object: &[u8]) -> bool {
+    const MACHINE: std::ops::Range<usize> = 18..20;
+    const BPF: [u8; 2] = 247u16.to_le_bytes();
+    object.starts_with(b"\x7FELF\x02\x01") && object.get(MACHINE).is_some_and(|m| m != BPF)
+}
+
 /// Bytes of a memory range descriptor in log page 84h.
 const RANGE_BYTES: usize = 32;
 
@@ -78,28 +127,28 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refuses it; the detail says why.
     pub fn download_program(&mut self, index: u16, object: &[u8]) -> DriveResult<()> {
-        self.download_program_with(index, object, LoadOptions::default())
+        self.download_program_with(index, ProgramImage::of(object), LoadOptions::default())
     }
 
-    /// As [`Self::download_program`], and says where the run time of its executions comes from.
+    /// As [`Self::download_program`], of any kind, and says where the run time of its executions comes from.
     ///
     /// # Errors
     /// If the drive refuses it; the detail says why.
     pub fn download_program_with(
         &mut self,
         index: u16,
-        object: &[u8],
+        image: ProgramImage<'_>,
         options: LoadOptions,
     ) -> DriveResult<()> {
-        let total = u32::try_from(object.len())
-            .map_err(|_| DriveError::TooMuch(format!("a program of {} bytes", object.len())))?;
-        if object.is_empty() {
+        let (kind, bytes) = image.payload();
+        let total = u32::try_from(bytes.len())
+            .map_err(|_| DriveError::TooMuch(format!("a program of {} bytes", bytes.len())))?;
+        if bytes.is_empty() {
             return Err(DriveError::Empty("a program"));
         }
         let mut offset = 0;
         // Pieces are whole dwords, but for the last.
-        for piece in object.chunks(self.geometry.transfer_bytes_max as usize) {
-            let kind = program_type::EBPF;
+        for piece in bytes.chunks(self.geometry.transfer_bytes_max as usize) {
             let load = commands::load_program(index, kind, total, offset, piece.len() as u32);
             let entry = self.of_programs(options.apply(load));
             let data = Data::ToDrive(piece.to_vec());
@@ -119,7 +168,8 @@ impl<T: Submit> Drive<T> {
         self.activate_program(index, true)
     }
 
-    /// Downloads a program from a file and activates it: a BPF object, or C source (`.c`), which is compiled by clang.
+    /// Downloads a program from a file and activates it: a BPF object, a shared object (native), or C source (`.c`), which is
+    /// compiled by clang to a BPF object.
     ///
     /// # Errors
     /// If there is no such file, it cannot be compiled, or the drive refuses it; the detail says why.
@@ -293,6 +343,7 @@ impl<T: Submit> Drive<T> {
     fn diagnostics(&mut self, status: Status) -> DriveResult<Option<String>> {
         let has_text = status.is_program_fault()
             || status.same_code(Status::INVALID_PROGRAM_DATA)
+            || status.same_code(Status::INVALID_PROGRAM_TYPE)
             || status.same_code(Status::INTERNAL_ERROR);
         if !has_text {
             return Ok(None);

@@ -20,8 +20,11 @@ use simtime::Duration;
 
 use crate::command::{ExecuteProgram, LoadProgram};
 use crate::limits::{
-    ACTIVATIONS_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, TRACE_LOG_BYTES,
+    ACTIVATIONS_MAX, FUNCTION_BYTES_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX,
+    TRACE_LOG_BYTES,
 };
+use crate::native::{NativeProgram, NativePrograms, NativeSource};
+use crate::work::Ran;
 
 /// What a slot holds once all pieces of it have arrived.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub(crate) enum LoadedProgram {
         /// What it was loaded from, for a runtime server.
         object: Arc<[u8]>,
     },
+    /// Code of this machine, which the shell runs.
+    Native(Arc<dyn NativeProgram>),
     /// Runs nothing and takes a declared time.
     Declared(Duration),
 }
@@ -72,6 +77,27 @@ pub(crate) struct RangeSet {
     pub(crate) nsids: Vec<Nsid>,
 }
 
+/// Loads a native program of what a host sent: the name of a function, a zero byte, then a shared object or a name of one.
+fn load_native(
+    native: Option<&dyn NativePrograms>,
+    kind: u8,
+    bytes: &[u8],
+) -> Result<Arc<dyn NativeProgram>, String> {
+    let native = native.ok_or(
+        "native programs run in processes of csdrive: serve this drive with it, or give Parts::native",
+    )?;
+    let end = bytes.iter().take(FUNCTION_BYTES_MAX + 1).position(|b| *b == 0);
+    let end = end.ok_or("a native program begins with the name of a function and a zero byte")?;
+    let (function, object) = (&bytes[..end], &bytes[end + 1..]);
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "a name is not UTF-8".to_owned());
+    let function = Some(text(function)?).filter(|name| !name.is_empty());
+    let source = match kind {
+        program_type::NATIVE => NativeSource::Uploaded(object),
+        _ => NativeSource::Named(text(object)?),
+    };
+    native.load(source, function)
+}
+
 /// True if an execution or its worker uses a range set.
 pub(crate) fn is_in_use(set: &Arc<RangeSet>) -> bool {
     Arc::strong_count(set) > 1
@@ -90,10 +116,8 @@ pub(crate) struct RunningJob {
     pub(crate) work: Work,
     /// The processor time of that, if it is measured.
     pub(crate) cpu_time: CpuTime,
-    /// What the program did, once it ran.
-    pub(crate) outcome: Option<ebpf::Outcome>,
-    /// Why it fails whatever the program did.
-    pub(crate) failure: Option<String>,
+    /// What the program came to, once it ran.
+    pub(crate) ran: Option<Ran>,
     /// Stops the program, wherever it runs, when nobody waits for it any more.
     #[expect(dead_code, reason = "acts when it is dropped")]
     pub(crate) stop: StopOnDrop,
@@ -202,7 +226,11 @@ impl ProgramsNamespace {
     }
 
     /// All pieces are here: make a program of them. The error is text for the diagnostics log.
-    pub(super) fn finish_load(&mut self, index: u16) -> Result<(), String> {
+    pub(super) fn finish_load(
+        &mut self,
+        index: u16,
+        native: Option<&dyn NativePrograms>,
+    ) -> Result<(), String> {
         let Some(slot) = self.slots.get_mut(&index) else { return Ok(()) };
         let bytes = std::mem::take(&mut slot.bytes);
         let program = match slot.program_type {
@@ -213,6 +241,9 @@ impl ProgramsNamespace {
                     bytes.len()
                 )),
             },
+            kind @ (program_type::NATIVE | program_type::NATIVE_FILE) => {
+                load_native(native, kind, &bytes).map(LoadedProgram::Native)
+            }
             _ => Program::load(&bytes, None)
                 .map(|program| LoadedProgram::Ebpf { program, object: bytes.into() })
                 .map_err(|e| e.to_string()),

@@ -15,8 +15,11 @@ use crate::{Outcome, compile, usage};
 pub(crate) enum Command {
     /// Load a program, and activate it
     Load {
-        /// BPF object, or C source (.c) if clang is installed
+        /// BPF object, C source (.c) if clang is installed, or shared object (native)
         program: PathBuf,
+        /// PROGRAM is the name of a shared object in the drive's compute.native_directory
+        #[arg(long)]
+        in_drive: bool,
         /// Program index
         #[arg(short, long, value_name = "N", default_value_t = 0)]
         index: u16,
@@ -59,21 +62,29 @@ pub(crate) struct At {
 
 pub(crate) fn run(command: &Command) -> Result<Outcome> {
     match command {
-        Command::Load { program, index, function, run_time, scale, inactive, target } => {
+        Command::Load { program, in_drive, index, function, run_time, scale, inactive, target } => {
             let options = LoadOptions {
                 run_time: run_time.unwrap_or_default(),
                 scale_tenths: scale.unwrap_or_default(),
             };
-            let object = usage(compile::program(program, function.as_deref()))?;
+            let loaded = if *in_drive {
+                let function = function.clone().unwrap_or_default();
+                compile::Program::InDrive(program.display().to_string(), function)
+            } else {
+                usage(compile::program(program, function.as_deref()))?
+            };
             target.perform(
                 |drive| {
-                    drive.download_program_with(*index, &object, options)?;
+                    drive.download_program_with(*index, loaded.image(), options)?;
                     if *inactive { Ok(()) } else { drive.activate_program(*index, true) }
                 },
-                |()| json!({ "index": index, "bytes": object.len(), "active": !inactive }),
+                |()| json!({ "index": index, "bytes": loaded.len(), "active": !inactive }),
                 |()| {
                     let active = if *inactive { "loaded" } else { "loaded and activated" };
-                    say!("program {index}: {} bytes {active}", object.len());
+                    match loaded {
+                        compile::Program::InDrive(..) => say!("program {index}: {active}"),
+                        _ => say!("program {index}: {} bytes {active}", loaded.len()),
+                    }
                 },
             )
         }
@@ -116,6 +127,8 @@ fn from(info: &ProgramInfo) -> &'static str {
 fn kind(info: &ProgramInfo) -> String {
     match info.kind {
         1 => "eBPF".to_owned(),
+        0xC0 => "declared time".to_owned(),
+        0xC1 | 0xC2 => "native".to_owned(),
         other => format!("{other:#x}"),
     }
 }

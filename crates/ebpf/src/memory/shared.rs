@@ -104,8 +104,8 @@ impl SharedMemory {
         self.map.as_mut_ptr()
     }
 
-    /// The file whose pages a window maps.
-    pub(super) fn file(&self) -> BorrowedFd<'_> {
+    /// The file whose pages a window, or another process, maps.
+    pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 

@@ -37,8 +37,14 @@ impl Served {
     pub fn new(config: Config, doorbells: Doorbells) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("drive");
-        let options =
-            Options { config, socket: socket.clone(), doorbells, remote: None, freezer: None };
+        let options = Options {
+            config,
+            socket: socket.clone(),
+            doorbells,
+            remote: None,
+            native: None,
+            freezer: None,
+        };
         let server = Server::new(options).unwrap();
         let (send, events) = channel();
         let stopper = server.stopper();

@@ -103,6 +103,11 @@ pub mod program_type {
     pub const EBPF: u8 = 0x01;
     /// Declared-time "phantom" program, vendor range: the load carries an 8-byte run time in ns.
     pub const DECLARED: u8 = 0xC0;
+    /// Native program, vendor range: the load carries the name of a function (may be empty), a zero byte, and a shared object.
+    pub const NATIVE: u8 = 0xC1;
+    /// Native program that the drive has in a folder, vendor range: the load carries the name of a function (may be empty), a
+    /// zero byte, and the name of a file.
+    pub const NATIVE_FILE: u8 = 0xC2;
 }
 
 /// Memory range descriptor, 32 bytes.

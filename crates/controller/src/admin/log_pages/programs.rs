@@ -11,6 +11,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::limits::PROGRAM_SLOTS;
 use crate::namespace::programs::{ProgramsNamespace, is_in_use};
+use crate::native::NativeConfig;
 
 /// Program list: a descriptor for every slot.
 pub(super) fn programs(namespace: &ProgramsNamespace) -> Vec<u8> {
@@ -32,8 +33,14 @@ pub(super) fn programs(namespace: &ProgramsNamespace) -> Vec<u8> {
 }
 
 /// Downloadable program types.
-pub(super) fn types() -> Vec<u8> {
-    let types = [(program_type::EBPF, "eBPF"), (program_type::DECLARED, "declared time")];
+pub(super) fn types(native: &NativeConfig) -> Vec<u8> {
+    let mut types = vec![(program_type::EBPF, "eBPF"), (program_type::DECLARED, "declared time")];
+    if native.upload {
+        types.push((program_type::NATIVE, "native"));
+    }
+    if !native.directory.is_empty() {
+        types.push((program_type::NATIVE_FILE, "native, by name"));
+    }
     let mut header = ProgramTypesHeader::new_zeroed();
     header.numd = (types.len() as u32).into();
     let mut page = header.as_bytes().to_vec();

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use compute::{Cost, Finished, GroupId, JobId, Work};
-use ebpf::{CpuTime, FaultKind, Invocation};
+use ebpf::{CpuTime, Invocation};
 use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::{Nsid, Status, SubmissionEntry};
 use records::JobRecord;
 
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
-use super::run_time::{CostSource, declared};
+use super::run_time::{CostSource, NOT_OF_NATIVE, declared};
 use super::{LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop};
 use crate::command::{ExecuteProgram, ProgramCommand};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
-use crate::work::{NoAnswer, WorkDone, WorkItem};
+use crate::work::{NoAnswer, Task, WorkDone, WorkItem};
 
 /// Begins a command of the Computational Programs command set.
 pub(crate) fn begin(
@@ -61,7 +61,7 @@ pub(crate) fn arrived(
             range_set_arrived(turn, tag, nsid, segments, count)
         }
         ProgramsArrival::Execute { command, lease, set } => {
-            queue_job(turn, tag, segments, command, lease, set)
+            queue_job(turn, tag, nsid, segments, command, lease, set)
         }
     }
 }
@@ -70,6 +70,7 @@ pub(crate) fn arrived(
 fn queue_job(
     turn: &mut Turn<'_>,
     tag: Tag,
+    nsid: Nsid,
     segments: &Segments,
     command: ExecuteProgram,
     lease: ProgramLease,
@@ -90,15 +91,41 @@ fn queue_job(
         None => inline.ranges,
     };
     let config = &turn.subsystem.config;
+    let said = (lease.run_time, command.run_time);
     let cost = match &lease.program {
-        LoadedProgram::Ebpf { .. } => CostSource::choose(config, lease.run_time, command.run_time),
+        LoadedProgram::Ebpf { .. } => CostSource::choose(config, said.0, said.1),
+        LoadedProgram::Native(_) => match CostSource::choose_native(config, said.0, said.1) {
+            Some(cost) => cost,
+            None => {
+                let namespace = turn.subsystem.namespaces.programs_mut(nsid);
+                let namespace = namespace.expect("a namespace outlives its commands");
+                namespace.text.set_diagnostics(command.program_index, NOT_OF_NATIVE);
+                return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
+            }
+        },
         LoadedProgram::Declared(time) => {
-            let said = declared(command.run_time).or(declared(lease.run_time.run_time));
-            CostSource::Declared(said.unwrap_or(*time))
+            CostSource::Declared(declared(said.1).or(declared(said.0.run_time)).unwrap_or(*time))
         }
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    if let LoadedProgram::Ebpf { program, object } = &lease.program {
+    let task = match &lease.program {
+        LoadedProgram::Ebpf { program, object } => {
+            let timing = cost.timing(config, object);
+            Some(Task::Ebpf { program: program.clone(), timing })
+        }
+        LoadedProgram::Native(program) => {
+            Some(Task::Native { program: Arc::clone(program), samples: cost.samples(config) })
+        }
+        LoadedProgram::Declared(_) => None,
+    };
+    let (job, stop) = (JobId(tag.0), Arc::new(AtomicBool::new(false)));
+    let declared = match cost {
+        CostSource::Declared(time) => Some(time),
+        _ => None,
+    };
+    // A job whose program runs has no cost until it ran: it cannot end without its result.
+    let known = if task.is_none() { declared.map(Cost::from) } else { None };
+    let runs = task.is_some();
+    if let Some(task) = task {
         let bytes: u64 = ranges.iter().map(|r| r.len).sum();
         let per_byte = config.instruction_budget_per_byte.saturating_mul(bytes);
         let invocation = Invocation {
@@ -109,25 +136,12 @@ fn queue_job(
             stop: Some(Arc::clone(&stop)),
             budget: config.instruction_budget.saturating_add(per_byte),
         };
-        let timing = cost.timing(config, object);
-        let (program, lease) = (program.clone(), lease.clone());
-        turn.subsystem.outbox.work.push(WorkItem {
-            job: tag.0,
-            program,
-            invocation,
-            timing,
-            lease,
-        });
+        let item = WorkItem { job: tag.0, task, invocation, lease: lease.clone() };
+        turn.subsystem.outbox.work.push(item);
     }
-    // A job whose program runs has no cost until it ran: it cannot end without its result.
-    let known = match (&lease.program, cost) {
-        (LoadedProgram::Declared(_), CostSource::Declared(time)) => Some(time),
-        _ => None,
-    };
-    let known = known.map(Cost::from);
-    turn.subsystem.engine.submit(turn.now, JobId(tag.0), group, known);
-    if let (LoadedProgram::Ebpf { .. }, CostSource::Declared(time)) = (&lease.program, cost) {
-        turn.subsystem.engine.set_least_cost(turn.now, JobId(tag.0), time);
+    turn.subsystem.engine.submit(turn.now, job, group, known);
+    if let (true, Some(time)) = (runs, declared) {
+        turn.subsystem.engine.set_least_cost(turn.now, job, time);
     }
     let job = RunningJob {
         _in_use: (lease, set),
@@ -136,8 +150,7 @@ fn queue_job(
         cost,
         work: Work::default(),
         cpu_time: CpuTime::default(),
-        outcome: None,
-        failure: None,
+        ran: None,
         stop: StopOnDrop(stop),
     };
     turn.wait(tag, Waiting::Job(Box::new(job)));
@@ -149,10 +162,11 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
     let tag = Tag(done.job);
     let Some(command) = turn.session.inflight.get_mut(tag) else { return };
     let Waiting::Job(job) = &mut command.waiting else { return };
-    let counts = &done.outcome.counts;
+    let counts = &done.ran.counts;
     let bytes = counts.bytes_loaded + counts.bytes_stored;
     job.work = Work { instructions: counts.instructions, bytes };
     let config = &turn.subsystem.config;
+    let mut ran = done.ran;
     job.cpu_time = match done.cpu_time {
         Ok(time) => time,
         Err(NoAnswer { why, here }) => {
@@ -163,7 +177,7 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
             };
             let note = format!("{why}; {instead}");
             if fallback.is_none() {
-                job.failure = Some(note.clone());
+                ran.result = Err((Status::INTERNAL_ERROR, note.clone()));
             }
             if turn.subsystem.outbox.notes.last() != Some(&note) {
                 turn.subsystem.outbox.notes.push(note);
@@ -173,7 +187,7 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
             here
         }
     };
-    job.outcome = Some(done.outcome);
+    job.ran = Some(ran);
     let cost = Cost {
         time: job.cost.cost(config, &job.work, &job.cpu_time),
         bytes,
@@ -199,30 +213,18 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
         let record = record_of(&job, tag, &finished);
         turn.subsystem.records.jobs.push(record);
     }
-    let Some(outcome) = job.outcome else {
+    let Some(ran) = job.ran else {
         // A declared-time program: nothing ran.
         return turn.complete_at(finished.at, tag, Status::SUCCESS, 0);
     };
     let namespace = turn.subsystem.namespaces.programs_mut(nsid);
     let text = &mut namespace.expect("a namespace outlives its commands").text;
-    text.append_trace(&outcome.trace);
-    if let Some(failure) = job.failure {
-        text.set_diagnostics(u16::MAX, &failure);
-        return turn.complete_at(finished.at, tag, Status::INTERNAL_ERROR, 0);
-    }
-    match outcome.result {
+    text.append_trace(&ran.output);
+    match ran.result {
         Ok(result) => turn.complete_at(finished.at, tag, Status::SUCCESS, result),
-        Err(fault) => {
-            text.set_diagnostics(u16::MAX, &fault.to_string());
-            let status = match fault.kind {
-                FaultKind::Memory(_) => Status::PROGRAM_MEMORY_FAULT,
-                FaultKind::Budget(_) => Status::PROGRAM_BUDGET_EXCEEDED,
-                FaultKind::CallDepth => Status::PROGRAM_CALL_DEPTH_EXCEEDED,
-                FaultKind::Helper { .. } => Status::PROGRAM_HELPER_FAULT,
-                // Nobody stops runs whose result is still wanted.
-                FaultKind::Host(_) | FaultKind::Stopped => Status::INTERNAL_ERROR,
-            };
-            turn.complete_at(finished.at, tag, status.with_dnr(), 0);
+        Err((status, why)) => {
+            text.set_diagnostics(u16::MAX, &why);
+            turn.complete_at(finished.at, tag, status, 0);
         }
     }
 }

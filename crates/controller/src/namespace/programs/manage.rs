@@ -9,7 +9,7 @@ use nvme_spec::{Nsid, Status};
 use simtime::{Bandwidth, Duration};
 use zerocopy::FromBytes;
 
-use super::{ProgramsArrival, ProgramsNamespace, RangeSet};
+use super::{ProgramsArrival, ProgramsNamespace, RangeSet, run_time};
 use crate::command::{GroupAction, GroupFields, LoadProgram, ProgramAction};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
@@ -40,7 +40,7 @@ pub(crate) fn manage(
     let namespace = named(turn, nsid)?;
     let mut result = 0;
     match action {
-        ProgramAction::Load(load) => return begin_load(turn, tag, load, pointer),
+        ProgramAction::Load(load) => return begin_load(turn, tag, nsid, load, pointer),
         ProgramAction::Unload { program_index } => namespace.unload(program_index)?,
         ProgramAction::Activate { program_index, activate } => {
             namespace.activate(program_index, activate)?;
@@ -101,6 +101,7 @@ fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status
 fn begin_load(
     turn: &mut Turn<'_>,
     tag: Tag,
+    nsid: Nsid,
     load: LoadProgram,
     pointer: DataPointer,
 ) -> Result<(), Status> {
@@ -108,7 +109,8 @@ fn begin_load(
     if load.program_index >= PROGRAM_SLOTS {
         return Err(Status::INVALID_PROGRAM_INDEX.with_dnr());
     }
-    if !matches!(load.program_type, program_type::EBPF | program_type::DECLARED) {
+    if let Err(text) = check_type(turn, &load) {
+        named(turn, nsid)?.text.set_diagnostics(load.program_index, &text);
         return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
     }
     let bytes_max = turn.subsystem.config.transfer_bytes_max;
@@ -119,6 +121,26 @@ fn begin_load(
         return Err(Status::PROGRAM_TOO_BIG.with_dnr());
     }
     turn.fetch_data(tag, pointer, len, Arrival::Programs(ProgramsArrival::Load(load)))
+}
+
+/// Whether the drive takes programs of this type, and with this run time. The error is text for the diagnostics log.
+fn check_type(turn: &Turn<'_>, load: &LoadProgram) -> Result<(), String> {
+    let native = &turn.subsystem.config.native;
+    let (is_on, key) = match load.program_type {
+        program_type::EBPF | program_type::DECLARED => return Ok(()),
+        program_type::NATIVE => (native.upload, "compute.native_upload = true"),
+        program_type::NATIVE_FILE => {
+            (!native.directory.is_empty(), "compute.native_directory = \"FOLDER\"")
+        }
+        other => return Err(format!("there are no programs of type {other:#x}")),
+    };
+    if !is_on {
+        return Err(format!("this drive takes no such native programs: {key} lets it"));
+    }
+    match run_time::is_of_native(load.run_time) {
+        true => Ok(()),
+        false => Err(run_time::NOT_OF_NATIVE.to_owned()),
+    }
 }
 
 /// A piece of a program has arrived.
@@ -144,7 +166,13 @@ pub(super) fn program_arrived(
             return Err(status);
         }
     };
-    if whole && let Err(text) = namespace.finish_load(load.program_index) {
+    if !whole {
+        turn.complete(tag, Status::SUCCESS, 0);
+        return Ok(());
+    }
+    let native = turn.subsystem.native.clone();
+    let namespace = named(turn, nsid)?;
+    if let Err(text) = namespace.finish_load(load.program_index, native.as_deref()) {
         namespace.text.set_diagnostics(load.program_index, &text);
         return Err(Status::INVALID_PROGRAM_DATA.with_dnr());
     }

@@ -47,6 +47,19 @@ impl CostSource {
         }
     }
 
+    /// The same for a native program, whose instructions are not counted and which runs here only: its time is declared or
+    /// measured. `None` if the execution asks for something else.
+    pub(crate) fn choose_native(
+        config: &Config,
+        program: ProgramRunTime,
+        execution: RunTime,
+    ) -> Option<Self> {
+        is_of_native(execution).then(|| match Self::choose(config, program, execution) {
+            Self::Instructions | Self::Remote => Self::measured(config, program),
+            chosen => chosen,
+        })
+    }
+
     fn measured(config: &Config, program: ProgramRunTime) -> Self {
         Self::Measured {
             scale: match program.scale_tenths {
@@ -82,6 +95,11 @@ impl CostSource {
         }
     }
 
+    /// Runs of a native program, whose time is always measured.
+    pub(crate) fn samples(self, config: &Config) -> u32 {
+        if matches!(self, Self::Measured { .. }) { config.run_time_samples } else { 1 }
+    }
+
     /// The model's name.
     pub(crate) fn model(self) -> RunTimeModel {
         match self {
@@ -105,6 +123,14 @@ impl CostSource {
             Self::Remote => scaled(1000),
         }
     }
+}
+
+/// Why a native program is not told to take its run time from elsewhere.
+pub(super) const NOT_OF_NATIVE: &str = "the run time of a native program is declared or measured: its instructions are not counted, and no runtime server runs it";
+
+/// True if a native program can take its run time from there.
+pub(super) fn is_of_native(run_time: RunTime) -> bool {
+    !matches!(run_time, RunTime::Instructions | RunTime::Remote)
 }
 
 /// The time that is declared, if one is.

@@ -1,0 +1,350 @@
+//! Native programs, for a drive.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use controller::{
+    CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind, NativeOutcome, NativeProgram,
+    NativePrograms, NativeSource, PROGRAM_BYTES_MAX,
+};
+use ebpf::{Range, SharedMemory};
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::job::{
+    DATA_AT, Ended, HEADER_AT, Header, PAGE, RANGES_AT, RANGES_MAX, RangeEntry, Report, stage,
+};
+use crate::library::{Library, NAME_BYTES_MAX};
+use crate::process::Process;
+use crate::system_calls;
+
+/// What the refusal of a system call reminds of.
+const MAY: &str = "a program may use its ranges, memory of its own and standard output, no files, processes, threads or network";
+
+/// Loads native programs, each with processes of its own.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// What calls [`crate::worker_main`] if its first argument is [`crate::WORKER_ARGUMENT`].
+    executable: PathBuf,
+    config: NativeConfig,
+}
+
+impl Programs {
+    /// Processes are made of this executable.
+    pub fn new(executable: &Path, config: &NativeConfig) -> Self {
+        Self { executable: executable.to_owned(), config: config.clone() }
+    }
+
+    /// The bytes of a file in the folder.
+    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+        let folder = &self.config.directory;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+            return Err(format!(
+                "{name:?} is not a name: give one of a file in compute.native_directory, of letters, digits and . _ + -"
+            ));
+        }
+        let failed = |error: io::Error| format!("{name} in compute.native_directory: {error}");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(folder, flags, Mode::empty())
+            .map_err(|error| format!("compute.native_directory = {folder:?}: {error}"))?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let file = rustix::fs::openat2(folder, name, flags, Mode::empty(), beneath);
+        let file = File::from(file.map_err(|error| failed(error.into()))?);
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() {
+            return Err(format!("{name} in compute.native_directory is not a file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(PROGRAM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > PROGRAM_BYTES_MAX {
+            return Err(format!("{name}: more than {PROGRAM_BYTES_MAX} bytes"));
+        }
+        Ok(bytes)
+    }
+}
+
+impl NativePrograms for Programs {
+    fn load(
+        &self,
+        source: NativeSource<'_>,
+        function: Option<&str>,
+    ) -> Result<Arc<dyn NativeProgram>, String> {
+        if cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))) {
+            return Err("native programs run on x86-64 and aarch64 machines only".to_owned());
+        }
+        let read;
+        let bytes = match source {
+            NativeSource::Uploaded(bytes) => bytes,
+            NativeSource::Named(name) => {
+                read = self.read(name)?;
+                &read
+            }
+        };
+        let library = Library::inspect(bytes, function)?;
+        let object = seal(bytes).map_err(|error| format!("memory for the program: {error}"))?;
+        let program = Program { programs: self.clone(), library, object, idle: Mutex::default() };
+        // That libraries are missing is known now, and not when the program runs.
+        let first = program.start()?;
+        program.idle().push(first);
+        Ok(Arc::new(program))
+    }
+}
+
+/// The object in memory that nobody can change.
+fn seal(bytes: &[u8]) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("csdrive-native", flags)?);
+    file.write_all(bytes)?;
+    let all = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, all)?;
+    Ok(file)
+}
+
+/// A native program; its workers end with it.
+#[derive(Debug)]
+struct Program {
+    programs: Programs,
+    library: Library,
+    object: File,
+    /// Workers that wait: as many as there were runs at a time.
+    idle: Mutex<Vec<Process>>,
+}
+
+/// What a run is given.
+struct Job {
+    file: SharedMemory,
+    memories: Vec<Arc<SharedMemory>>,
+    /// Ranges that the run has copies of: which, and where in the memory of the copies.
+    copied: Vec<(Range, u64)>,
+    copies: Option<Arc<SharedMemory>>,
+}
+
+impl Program {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self) -> Result<Process, String> {
+        let Library { function, needed, .. } = &self.library;
+        let executable = &self.programs.executable;
+        // Opened anew: where a reader of it is, is not shared with other workers.
+        let own = File::open(format!("/proc/self/fd/{}", self.object.as_raw_fd()));
+        let own = own.map_err(|error| format!("/proc/self/fd: {error}"))?;
+        let started = Process::start(executable, own.as_fd(), function, needed);
+        started.map_err(|error| error.to_string())
+    }
+
+    /// A worker that waits, or else a new one.
+    fn free_process(&self) -> Result<Process, String> {
+        while let Some(mut process) = self.take_idle() {
+            if process.is_there() {
+                return Ok(process);
+            }
+        }
+        self.start()
+    }
+
+    fn take_idle(&self) -> Option<Process> {
+        self.idle().pop()
+    }
+
+    fn run_once(&self, invocation: &Invocation, on_copies: bool) -> (NativeOutcome, bool) {
+        let config = &self.programs.config;
+        let host = |text: String| {
+            let fault = NativeFault { kind: NativeFaultKind::Host, text };
+            NativeOutcome { result: Err(fault), output: Vec::new(), cpu_time: CpuTime::default() }
+        };
+        let job = match Job::new(invocation, config, on_copies) {
+            Ok(job) => job,
+            Err(error) => return (host(format!("memory for a native program: {error}")), false),
+        };
+        let mut process = match self.free_process() {
+            Ok(process) => process,
+            Err(text) => return (host(text), false),
+        };
+        let files: Vec<BorrowedFd<'_>> = [&job.file]
+            .into_iter()
+            .chain(job.memories.iter().map(|m| &**m))
+            .map(SharedMemory::file)
+            .collect();
+        let (mut output, stop) = (Vec::new(), invocation.stop.as_deref());
+        let limit = Duration::from_nanos(config.time_limit.as_ns());
+        let ended = process.run(&files, limit, stop, &mut output);
+        if ended.is_some() {
+            self.idle().push(process);
+        }
+        if !on_copies {
+            job.copy_back();
+        }
+        let report = job.report();
+        let result = match ended {
+            Some(ended) => self.judge(ended, &report),
+            None => Err((NativeFaultKind::Host, "the worker process is gone".to_owned())),
+        };
+        let result = result.map_err(|(kind, text)| {
+            let text = format!("native program {}: {text}", self.library.function);
+            NativeFault { kind, text }
+        });
+        let is_whole = result.is_ok();
+        let times = vec![Duration::from_nanos(report.cpu_ns)];
+        let cpu_time = if is_whole { CpuTime::of(times) } else { CpuTime::default() };
+        (NativeOutcome { result, output, cpu_time }, is_whole)
+    }
+
+    /// What became of a run.
+    fn judge(&self, ended: Ended, report: &Report) -> Result<u64, (NativeFaultKind, String)> {
+        use NativeFaultKind::{Crash, Host, Memory, Stopped, SystemCall, Time};
+        let limit = Duration::from_nanos(self.programs.config.time_limit.as_ns());
+        Err(match ended {
+            Ended::Exited(0) if report.stage == stage::RETURNED => return Ok(report.result),
+            Ended::Exited(_) if report.system_call > 0 => {
+                let call = system_calls::name(report.system_call - 1);
+                (SystemCall, format!("made the system call {call}; {MAY}"))
+            }
+            Ended::Exited(_) if report.stage == stage::PREPARING => {
+                (Host, format!("could not be made ready: {}", report.text()))
+            }
+            Ended::Exited(_) if report.stage == stage::LOADING && report.text_len > 0 => {
+                (Crash, format!("could not be loaded: {}", report.text()))
+            }
+            Ended::Exited(code) => (Crash, format!("ended its process (exit {code})")),
+            // Refused while the program had this signal blocked, as the C library does to start a thread.
+            Ended::Signalled(libc::SIGSYS) => (
+                SystemCall,
+                format!(
+                    "made a system call that it may not make (clone, to start a thread?); {MAY}"
+                ),
+            ),
+            Ended::Signalled(signal @ (libc::SIGSEGV | libc::SIGBUS)) => {
+                let hint = "; are the fields of its struct cemu_args packed, and does it have the ranges that it expects?";
+                let place = self.place(report);
+                let name = if signal == libc::SIGSEGV { "SIGSEGV" } else { "SIGBUS" };
+                (Memory, format!("{name} at address {:#x}{place}{hint}", report.address))
+            }
+            Ended::Signalled(libc::SIGXCPU) | Ended::TimeOver => {
+                (Time, format!("did not end within {limit:?} (compute.native_time_limit)"))
+            }
+            Ended::Signalled(libc::SIGABRT) => (Crash, "aborted (SIGABRT)".to_owned()),
+            Ended::Signalled(libc::SIGILL) => (Crash, format!("SIGILL{}", self.place(report))),
+            Ended::Signalled(libc::SIGFPE) => (Crash, format!("SIGFPE{}", self.place(report))),
+            Ended::Signalled(libc::SIGKILL) => {
+                (Crash, "was killed (is this machine short of memory?)".to_owned())
+            }
+            Ended::Signalled(signal) => (Crash, format!("ended by signal {signal}")),
+            Ended::Cancelled => (Stopped, "stopped".to_owned()),
+            Ended::NotStarted(error) => {
+                (Host, format!("no process for it: {}", io::Error::from_raw_os_error(error)))
+            }
+        })
+    }
+
+    /// Where a signal came from, as the report has it.
+    fn place(&self, report: &Report) -> String {
+        let place = self.library.locate(report.instruction, report.entry);
+        place.map_or_else(String::new, |place| format!(", in {place}"))
+    }
+}
+
+impl NativeProgram for Program {
+    fn run(&self, invocation: &Invocation, samples: u32) -> NativeOutcome {
+        let (mut times, mut is_whole) = (Vec::new(), true);
+        for _ in 1..samples {
+            if is_whole {
+                let (outcome, whole) = self.run_once(invocation, true);
+                is_whole = whole;
+                times.extend(whole.then_some(outcome.cpu_time.median));
+            }
+        }
+        let (mut outcome, whole) = self.run_once(invocation, false);
+        times.extend(whole.then_some(outcome.cpu_time.median));
+        outcome.cpu_time = CpuTime::of(times);
+        outcome
+    }
+}
+
+impl Job {
+    /// A run has the pages of its ranges themselves, if they hold nothing else, and otherwise copies of the ranges.
+    fn new(invocation: &Invocation, config: &NativeConfig, on_copies: bool) -> io::Result<Self> {
+        let ranges = &invocation.ranges;
+        if ranges.len() > RANGES_MAX {
+            return Err(io::Error::other(format!("{} ranges", ranges.len())));
+        }
+        let must_copy = |range: &Range| on_copies || !has_whole_pages(range);
+        let of_copy = |range: &Range| (range.offset % PAGE + range.len).next_multiple_of(PAGE);
+        let copied_bytes = ranges.iter().filter(|range| must_copy(range)).map(of_copy).sum();
+        let copies = match copied_bytes {
+            0 => None,
+            bytes => Some(Arc::new(SharedMemory::new(bytes)?)),
+        };
+        let mut memories: Vec<Arc<SharedMemory>> = copies.iter().cloned().collect();
+        let (mut entries, mut copied, mut next) = (Vec::new(), Vec::new(), 0);
+        for range in ranges {
+            let (memory, offset) = match &copies {
+                Some(copies) if must_copy(range) => {
+                    let at = next + range.offset % PAGE;
+                    next += of_copy(range);
+                    if !copies.copy_from(&range.memory, range.offset, at, range.len) {
+                        return Err(io::Error::other("a range is not within its memory"));
+                    }
+                    copied.push((range.clone(), at));
+                    (copies, at)
+                }
+                _ => (&range.memory, range.offset),
+            };
+            let known = memories.iter().position(|other| Arc::ptr_eq(other, memory));
+            let file = known.unwrap_or_else(|| {
+                memories.push(Arc::clone(memory));
+                memories.len() - 1
+            });
+            entries.push(RangeEntry {
+                offset,
+                len: range.len,
+                // The first file is the job's.
+                file: file as u32 + 1,
+                writable: range.writable.into(),
+            });
+        }
+        let data = &invocation.data;
+        let file = SharedMemory::new(DATA_AT + data.len() as u64)?;
+        let header = Header {
+            ranges: ranges.len() as u64,
+            param1: invocation.param1,
+            param2: invocation.param2,
+            data_len: data.len() as u64,
+            memory_bytes: config.memory_bytes,
+            time_limit_ns: config.time_limit.as_ns(),
+        };
+        let is_written = file.write(HEADER_AT, header.as_bytes())
+            && file.write(RANGES_AT, entries.as_bytes())
+            && file.write(DATA_AT, data);
+        assert!(is_written, "the file has room for it");
+        Ok(Self { file, memories, copied, copies })
+    }
+
+    /// Puts what the run wrote to copies where it belongs.
+    fn copy_back(&self) {
+        let Some(copies) = &self.copies else { return };
+        for (range, at) in self.copied.iter().filter(|(range, _)| range.writable) {
+            let is_copied = range.memory.copy_from(copies, *at, range.offset, range.len);
+            assert!(is_copied, "it was copied from there");
+        }
+    }
+
+    fn report(&self) -> Report {
+        let mut report = Report::new_zeroed();
+        assert!(self.file.read(0, report.as_mut_bytes()), "the file begins with it");
+        report
+    }
+}
+
+/// True if nothing but the range is on its pages.
+fn has_whole_pages(range: &Range) -> bool {
+    let end = range.offset + range.len;
+    range.offset.is_multiple_of(PAGE) && (end.is_multiple_of(PAGE) || end == range.memory.len())
+}

@@ -1,0 +1,170 @@
+//! What a run may do: a few system calls. All others are refused by the kernel, which calls a handler in place of them; the
+//! handler notes which it was, and ends the process.
+//!
+//! The loader of the C library opens the object and asks for its size. Nothing can be opened: the handler answers in place of
+//! the kernel, with the descriptor that is there. The object's code can do what the handler can do, and no more.
+#![expect(unsafe_code, reason = "signals and system calls; see the SAFETY comments")]
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use libc::{c_long, siginfo_t, ucontext_t};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use crate::machine;
+use crate::run::{OBJECT, exit, report};
+use crate::system_calls::ALLOWED;
+
+/// The object is being loaded.
+static LOADING: AtomicBool = AtomicBool::new(false);
+/// The path by which it is.
+static PATH: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// A path for the loader; there is nothing.
+pub(crate) fn object_path(function: &str) -> CString {
+    CString::new(format!("/csdrive/{function}.so")).expect("a name of a function has no zero")
+}
+
+/// From here on, this process may do little.
+pub(crate) fn enter(path: &CStr) -> io::Result<()> {
+    PATH.store(path.as_ptr().cast_mut(), Ordering::Relaxed);
+    LOADING.store(true, Ordering::Relaxed);
+    handle(libc::SIGSYS, refused, libc::SA_NODEFER)?;
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE] {
+        handle(signal, crashed, libc::SA_RESETHAND | libc::SA_ONSTACK)?;
+    }
+    // SAFETY: the default is what is wanted.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    rustix::thread::set_no_new_privs(true)?;
+    // Growing a mapping could show what is beyond it; the C library then allocates and copies.
+    let no_memory = SeccompAction::Errno(libc::ENOMEM as u32);
+    let no_terminal = SeccompAction::Errno(libc::ENOTTY as u32);
+    let others = [(libc::SYS_mremap, no_memory), (libc::SYS_ioctl, no_terminal)];
+    for (number, answer) in others.iter().cloned() {
+        apply(BTreeMap::from([(number, Vec::new())]), SeccompAction::Allow, answer)?;
+    }
+    let mut allowed: BTreeMap<c_long, Vec<SeccompRule>> = ALLOWED
+        .iter()
+        .chain(others.iter().map(|(number, _)| number))
+        .map(|n| (*n, Vec::new()))
+        .collect();
+    // abort() sends a signal to its own process.
+    let own = rustix::process::getpid().as_raw_nonzero().get() as u64;
+    let to_itself = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own);
+    let to_itself =
+        to_itself.and_then(|own| SeccompRule::new(vec![own])).map_err(io::Error::other)?;
+    allowed.insert(libc::SYS_tgkill, vec![to_itself]);
+    apply(allowed, SeccompAction::Trap, SeccompAction::Allow)
+}
+
+/// The object is loaded: from now on nothing pretends that a file can be opened.
+pub(crate) fn loaded() {
+    LOADING.store(false, Ordering::Relaxed);
+}
+
+/// System calls that are listed are answered one way, all others another way. Of several filters, the strictest answer counts.
+fn apply(
+    listed: BTreeMap<c_long, Vec<SeccompRule>>,
+    others: SeccompAction,
+    answer: SeccompAction,
+) -> io::Result<()> {
+    let machine = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    #[expect(clippy::useless_conversion, reason = "c_long is not i64 everywhere")]
+    let listed = listed.into_iter().map(|(n, rules)| (n.into(), rules)).collect();
+    let filter = SeccompFilter::new(listed, others, answer, machine).map_err(io::Error::other)?;
+    let program = BpfProgram::try_from(filter).map_err(io::Error::other)?;
+    seccompiler::apply_filter(&program).map_err(io::Error::other)
+}
+
+type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+
+fn handle(signal: c_int, handler: Handler, flags: c_int) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid value of this C structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | flags;
+    // SAFETY: the handlers use what may be used in one: the report, which is mapped, and system calls.
+    match unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A system call was refused.
+extern "C" fn refused(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    /// Where siginfo has the number of the system call.
+    const NUMBER_AT: usize = 24;
+    let number = info.wrapping_byte_add(NUMBER_AT).cast::<i32>();
+    // SAFETY: the kernel passes a siginfo of SIGSYS, which has it there.
+    let number = unsafe { number.read() };
+    // SAFETY: the kernel passes the registers.
+    let context = unsafe { &mut *context.cast::<ucontext_t>() };
+    match answer(c_long::from(number), machine::arguments(context)) {
+        Some(result) => machine::set_result(context, result),
+        None => {
+            report(|report| report.system_call = number.unsigned_abs() + 1);
+            exit(1)
+        }
+    }
+}
+
+/// What the loader is answered in place of the kernel.
+fn answer(number: c_long, [a, b, c, d]: [u64; 4]) -> Option<i64> {
+    let loading = LOADING.load(Ordering::Relaxed);
+    match number {
+        // fstat, as C libraries before 2.39 write it.
+        libc::SYS_newfstatat if d == libc::AT_EMPTY_PATH as u64 && is_empty(b) => {
+            Some(system_call(libc::SYS_fstat, a, c))
+        }
+        libc::SYS_openat if loading && is_object(b) => {
+            let begin = system_call(libc::SYS_lseek, OBJECT as u64, 0);
+            Some(if begin < 0 { begin } else { system_call(libc::SYS_dup, OBJECT as u64, 0) })
+        }
+        libc::SYS_openat | libc::SYS_newfstatat | libc::SYS_readlinkat if loading => {
+            Some(-i64::from(libc::ENOENT))
+        }
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_readlink | libc::SYS_access if loading => Some(-i64::from(libc::ENOENT)),
+        _ => None,
+    }
+}
+
+fn is_empty(path: u64) -> bool {
+    // SAFETY: a path that the process passes to the kernel; if it is none, the process crashes, which is its own fault.
+    unsafe { std::ptr::with_exposed_provenance::<u8>(path as usize).read_volatile() == 0 }
+}
+
+fn is_object(path: u64) -> bool {
+    // SAFETY: as in `is_empty`.
+    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(path as usize)) };
+    // SAFETY: set before the first such call, and not changed.
+    path == unsafe { CStr::from_ptr(PATH.load(Ordering::Relaxed)) }
+}
+
+/// A system call that is allowed, as the kernel answers it.
+fn system_call(number: c_long, a: u64, b: u64) -> i64 {
+    // SAFETY: the arguments are those of the process's own call.
+    let result = unsafe { libc::syscall(number, a, b, 0) };
+    match result {
+        -1 => -i64::from(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EPERM)),
+        #[expect(clippy::useless_conversion, reason = "c_long is not i64 everywhere")]
+        result => result.into(),
+    }
+}
+
+/// The program crashed: notes where. The handler is the default one again, and the instruction runs once more.
+extern "C" fn crashed(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a siginfo.
+    let info = unsafe { &*info };
+    // SAFETY: it is of a signal with an address.
+    let address = unsafe { info.si_addr() } as u64;
+    // SAFETY: the kernel passes the registers.
+    let context = unsafe { &*context.cast::<ucontext_t>() };
+    let instruction = machine::instruction(context);
+    report(|report| (report.address, report.instruction) = (address, instruction));
+}
