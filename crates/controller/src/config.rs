@@ -295,6 +295,14 @@ impl Config {
         if self.compute.time_slice.is_zero() {
             return refuse("compute.time_slice", &0, "choose at least 1ns");
         }
+        if !(1_000_000..=86_400_000_000_000).contains(&self.native.time_limit.as_ns()) {
+            let reason = "choose 1ms to 86400s";
+            return refuse("native.time_limit", &self.native.time_limit.as_ns(), reason);
+        }
+        if !(1 << 20..=1 << 40).contains(&self.native.memory_bytes) {
+            let reason = "choose 1MiB to 1TiB";
+            return refuse("native.memory_bytes", &self.native.memory_bytes, reason);
+        }
         if !(1..=1000).contains(&self.run_time_samples) {
             return refuse("run_time_samples", &self.run_time_samples, "choose 1 to 1000");
         }

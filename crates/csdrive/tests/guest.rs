@@ -277,6 +277,16 @@ refused csdrive exec /dev/vda 2> error
 grep 'no drive' error
 csdrive program deactivate --index 3 /dev/nvme0
 csdrive program unload --index 3 /dev/nvme0
+# Native programs: whatever they do ends with a status, here and nowhere else.
+cc -shared -fPIC -O2 -w -I . -o hostile.so hostile.c
+for how in null endless fork_bomb hundred_gib opens traces_parent ignores_signals exits; do
+    csdrive program load --index 5 --function $how hostile.so /dev/nvme0
+    refused csdrive exec -p 5 -r 0:4096 /dev/nvme0 2> error
+    grep "native program $how" error
+    csdrive program unload --index 5 /dev/nvme0
+done
+csdrive program load --index 5 --function grows hostile.so /dev/nvme0
+test "$(csdrive exec -p 5 -r 0:4096 /dev/nvme0)" = -12
 # Polling: only if the driver has queues for it.
 refused csdrive check --polled /dev/nvme0 2> error
 grep 'nvme.poll_queues=1' error
@@ -348,8 +358,17 @@ bash /share/same.sh
 "#;
 
 fn device_commands() -> Result<(), Failed> {
-    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
-    expect(&vm(&["--file", object], &["sh", "-c", DEVICE]), 0)
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let files = [
+        "examples/programs/double.bpf.o",
+        "crates/native_programs/tests/sources/hostile.c",
+        "crates/bpf_clang/include/cemu_def.h",
+    ];
+    let files = files.map(|file| format!("{root}/{file}"));
+    let mut machine: Vec<&str> = files.iter().flat_map(|file| ["--file", file]).collect();
+    machine.extend(["--set", "compute.native_upload=true"]);
+    machine.extend(["--set", "compute.native_time_limit=500ms"]);
+    expect(&vm(&machine, &["sh", "-c", DEVICE]), 0)
 }
 
 fn resets_and_kills_while_a_program_runs() -> Result<(), Failed> {

@@ -24,20 +24,15 @@ fn main() -> ExitCode {
         Ok(_) if !has_filters() => Some("this kernel, or who emulates it, has no seccomp filters"),
         Ok(_) => None,
     };
-    let trials = TESTS.iter().map(|(name, test)| {
-        let trial = Trial::test(*name, move || match missing {
-            None => test(),
-            Some(why) => {
-                println!("SKIPPED {name}: {why}");
-                Ok(())
-            }
-        });
-        trial.with_ignored_flag(missing.is_some())
+    let trials = TESTS.iter().map(|(name, test)| match missing {
+        None => Trial::test(*name, test),
+        Some(why) => {
+            Trial::test(format!("{name} (SKIPPED: {why})"), || Ok(())).with_ignored_flag(true)
+        }
     });
-    if let Some(why) = missing {
-        println!("SKIPPED: {why}");
-    }
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    // One after the other: tests look at all processes of this one.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
 type Test = fn() -> Result<(), Failed>;

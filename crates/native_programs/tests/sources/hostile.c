@@ -59,14 +59,21 @@ PROGRAM(memory_bomb)
 {
     long long got = 0;
     for (;;) {
-        char *p = malloc(1 << 20);
+        volatile char *p = malloc(1 << 20);
         if (!p)
             return got;
-        memset(p, 1, 1 << 20);
+        for (int i = 0; i < 1 << 20; i += 4096)
+            p[i] = 1;
         got++;
     }
 }
-PROGRAM(hundred_gib) { char *p = malloc(100LL << 30); memset(p, 1, 100LL << 30); return 1; }
+PROGRAM(hundred_gib)
+{
+    volatile char *p = malloc(100LL << 30);
+    for (long long i = 0; i < 100LL << 30; i += 4096)
+        p[i] = 1;
+    return 1;
+}
 PROGRAM(opens) { return open("/etc/passwd", O_RDONLY); }
 PROGRAM(fopens) { return fopen("/etc/passwd", "r") != NULL; }
 PROGRAM(stats) { struct stat s; return stat("/etc/passwd", &s); }

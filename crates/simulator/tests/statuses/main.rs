@@ -15,7 +15,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use client::{DmaMemory, QueueId, commands::with_data};
-use controller::{Config, Controller, Parts};
+use controller::{
+    Config, Controller, CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind,
+    NativeOutcome, NativeProgram, NativePrograms, NativeSource, Parts,
+};
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::Session;
 use ssd::Geometry;
@@ -44,6 +47,23 @@ fn config() -> Config {
     config
 }
 
+/// Native programs that end in one way.
+#[derive(Clone, Debug)]
+struct Ending(NativeFaultKind);
+
+impl NativePrograms for Ending {
+    fn load(&self, _: NativeSource<'_>, _: Option<&str>) -> Result<Arc<dyn NativeProgram>, String> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl NativeProgram for Ending {
+    fn run(&self, _: &Invocation, _: u32) -> NativeOutcome {
+        let fault = NativeFault { kind: self.0, text: String::new() };
+        NativeOutcome { result: Err(fault), output: Vec::new(), cpu_time: CpuTime::default() }
+    }
+}
+
 /// A drive for one row.
 struct Scene {
     session: Session,
@@ -60,6 +80,15 @@ impl Scene {
         let store = FaultyStore::new(&geometry, Arc::new(Mutex::new(plan)));
         let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
         let drive = Controller::with_parts(config(), parts).expect("a sound configuration");
+        self.session = simulator::open_drive(drive, 0, 64).expect("a sound drive");
+    }
+
+    /// A new drive with native programs, all of which end like this.
+    fn take_native(&mut self, kind: NativeFaultKind) {
+        let native = NativeConfig { upload: true, ..NativeConfig::default() };
+        let config = Config { native, ..config() };
+        let parts = Parts { native: Some(Arc::new(Ending(kind))), ..Parts::default() };
+        let drive = Controller::with_parts(config, parts).expect("a sound configuration");
         self.session = simulator::open_drive(drive, 0, 64).expect("a sound drive");
     }
 

@@ -1,10 +1,11 @@
 //! Program management and the Computational Programs command set.
 
-use client::GroupOptions;
 use client::commands::memory_range;
 use client::commands::{self, Execute};
+use client::{GroupOptions, LoadOptions, RunTime};
+use controller::NativeFaultKind;
 use nvme_spec::command::MemoryRangeDescriptor;
-use nvme_spec::command::program_type::{DECLARED, EBPF};
+use nvme_spec::command::program_type::{DECLARED, EBPF, NATIVE, NATIVE_FILE};
 use nvme_spec::namespace::NVM_NSID;
 use nvme_spec::{Status, SubmissionEntry};
 use zerocopy::IntoBytes;
@@ -62,6 +63,15 @@ fn misbehave(s: &mut Scene, how: i64) -> Status {
     s.run(IO, Execute { param1: how, ..Default::default() }.entry())
 }
 
+/// Executes a native program of a drive that takes some.
+fn native(s: &mut Scene, execute: Execute) -> Status {
+    let status = load(s, 0, NATIVE, b"\0object");
+    s.given(status);
+    let status = s.run(ADMIN, commands::activate_program(0, true));
+    s.given(status);
+    s.run(IO, execute.entry())
+}
+
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = load_rows();
     rows.extend(activation_rows());
@@ -111,9 +121,31 @@ fn load_rows() -> Vec<Row> {
         },
         Row {
             command: LOAD,
-            condition: "program type unknown",
+            condition: "program type unknown, or native and the drive takes none (log page C0h says why)",
             status: Status::INVALID_PROGRAM_TYPE,
-            prove: |s| load(s, 0, 0x77, DOUBLE),
+            prove: |s| {
+                for kind in [NATIVE, NATIVE_FILE] {
+                    let status = load(s, 0, kind, b"\0object");
+                    assert!(status.same_code(Status::INVALID_PROGRAM_TYPE), "{status}");
+                }
+                load(s, 0, 0x77, DOUBLE)
+            },
+        },
+        Row {
+            command: "Load Program, Execute Program",
+            condition: "the run time of a native program is to be counted in instructions, or come from a runtime server",
+            status: Status::INVALID_PROGRAM_TYPE,
+            prove: |s| {
+                s.take_native(NativeFaultKind::Crash);
+                let program = b"\0object";
+                let entry = commands::load_program(1, NATIVE, 8, 0, 8);
+                for run_time in [RunTime::Instructions, RunTime::Remote] {
+                    let options = LoadOptions { run_time, ..LoadOptions::default() };
+                    let status = s.admin(options.apply(entry), program);
+                    assert!(status.same_code(Status::INVALID_PROGRAM_TYPE), "{status}");
+                }
+                native(s, Execute { run_time: RunTime::Instructions, ..Default::default() })
+            },
         },
         Row {
             command: LOAD,
@@ -474,6 +506,24 @@ fn execute_rows() -> Vec<Row> {
             condition: "a helper refused its arguments",
             status: Status::PROGRAM_HELPER_FAULT,
             prove: |s| misbehave(s, 1),
+        },
+        Row {
+            command: EXECUTE,
+            condition: "a native program ended by itself or by a signal",
+            status: Status::PROGRAM_CRASHED,
+            prove: |s| {
+                s.take_native(NativeFaultKind::Crash);
+                native(s, Execute::default())
+            },
+        },
+        Row {
+            command: EXECUTE,
+            condition: "a native program made a system call that it may not make",
+            status: Status::PROGRAM_SYSTEM_CALL_REFUSED,
+            prove: |s| {
+                s.take_native(NativeFaultKind::SystemCall);
+                native(s, Execute::default())
+            },
         },
         Row {
             command: "Memory Range Set Management, Execute Program",
