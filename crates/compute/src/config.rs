@@ -11,8 +11,12 @@ use crate::turns::Turns;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PolicyKind {
     /// First in, first out, to completion; groups share the units by weight.
-    Fifo,
+    WeightedFair,
     /// Round robin with a time slice; groups share the units by weight.
+    WeightedRoundRobin,
+    /// First in, first out, to completion, whatever groups there are.
+    Fifo,
+    /// Round robin with a time slice, whatever groups there are.
     RoundRobin,
     /// Groups in turn, one job each; first in, first out within a group.
     GroupedFifo,
@@ -26,7 +30,9 @@ pub enum PolicyKind {
 
 impl PolicyKind {
     /// All of them, with their names in configurations and documents.
-    pub const NAMES: [(&str, Self); 6] = [
+    pub const NAMES: [(&str, Self); 8] = [
+        ("weighted-fair", Self::WeightedFair),
+        ("weighted-round-robin", Self::WeightedRoundRobin),
         ("fifo", Self::Fifo),
         ("round-robin", Self::RoundRobin),
         ("grouped-fifo", Self::GroupedFifo),
@@ -39,6 +45,8 @@ impl PolicyKind {
     pub(crate) fn build(self, config: &Config) -> Box<dyn Policy> {
         let (slice, by_priority) = (config.time_slice, config.slice_by_priority);
         match self {
+            Self::WeightedFair => Box::new(Shares::weighted_fair()),
+            Self::WeightedRoundRobin => Box::new(Shares::weighted_round_robin(slice)),
             Self::Fifo => Box::new(Shares::fifo()),
             Self::RoundRobin => Box::new(Shares::round_robin(slice)),
             Self::GroupedFifo => Box::new(Turns::fifo(by_priority.then_some(slice))),
@@ -85,11 +93,11 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Four units, first in first out; slice and switch are CEMU's defaults.
+    /// Four units, first in first out within groups of equal weight; slice and switch are CEMU's defaults.
     fn default() -> Self {
         Self {
             units: 4,
-            policy: PolicyKind::Fifo,
+            policy: PolicyKind::WeightedFair,
             queues: QueueKind::Shared,
             time_slice: Duration::from_us(200),
             slice_by_priority: false,

@@ -1,6 +1,6 @@
 //! The units and the jobs on them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use records::UnitRecord;
 use simtime::{Duration, Instant};
@@ -9,8 +9,9 @@ use crate::config::Config;
 use crate::groups::{GroupError, GroupRecord, Groups};
 use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, Rank, UnitId};
 use crate::queues::{QueueId, Queues};
-use crate::sharing::{Level, Progress, Speed, demand};
+use crate::sharing::{MemoryShares, Progress, Speed, demand};
 use crate::table::JobTable;
+use crate::units::{UnitSet, UnitTimes};
 
 /// What a job costs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -84,10 +85,6 @@ struct Unit {
     interrupted: Option<JobId>,
     /// Its last job left so long after its modelled time.
     behind: Duration,
-    /// When its job finishes, if that is known.
-    ends: Option<Instant>,
-    /// When its job may finish, if its cost is not known.
-    may_end: Option<Instant>,
     /// How urgent its job is, if the policy preempts.
     rank: Option<Rank>,
 }
@@ -116,14 +113,14 @@ pub struct Engine {
     has_affinity: bool,
     context_switch_time: Duration,
     /// Units without a job.
-    idle: BTreeSet<UnitId>,
+    idle: UnitSet,
     /// When the jobs on units finish, as far as it is known.
-    ends: BTreeSet<(Instant, UnitId)>,
+    ends: UnitTimes,
     /// When the others may.
-    may_end: BTreeSet<(Instant, UnitId)>,
+    may_end: UnitTimes,
     /// When the time slices of jobs on units end. They matter only while other jobs wait: with a queue for each unit
     /// only those are here.
-    slices: BTreeSet<(Instant, UnitId)>,
+    slices: UnitTimes,
     /// How urgent the jobs on units are, if the policy preempts.
     ranks: BTreeSet<(Rank, UnitId)>,
     memory: MemoryShares,
@@ -132,34 +129,6 @@ pub struct Engine {
     /// The earliest of what is due.
     next: Instant,
     records: Option<Vec<UnitRecord>>,
-}
-
-/// What the jobs on units need of the memory bandwidth.
-#[derive(Debug)]
-struct MemoryShares {
-    /// 0 = there is enough.
-    bandwidth: u64,
-    /// Bytes per second.
-    demands: BTreeMap<UnitId, u64>,
-    sum: u128,
-    /// They changed since the speeds were found.
-    has_changed: bool,
-    /// Some do not go at full speed.
-    is_short: bool,
-}
-
-impl MemoryShares {
-    fn set(&mut self, unit: UnitId, demand: u64) {
-        if self.bandwidth == 0 {
-            return;
-        }
-        let before = match demand {
-            0 => self.demands.remove(&unit),
-            _ => self.demands.insert(unit, demand),
-        };
-        self.sum = self.sum + u128::from(demand) - u128::from(before.unwrap_or(0));
-        self.has_changed |= before.unwrap_or(0) != demand;
-    }
 }
 
 impl Engine {
@@ -178,8 +147,6 @@ impl Engine {
             slice_end: None,
             interrupted: None,
             behind: Duration::ZERO,
-            ends: None,
-            may_end: None,
             rank: None,
         };
         Self {
@@ -190,18 +157,12 @@ impl Engine {
             groups: Groups::default(),
             has_affinity: false,
             context_switch_time: config.context_switch_time,
-            idle: (0..config.units).map(UnitId).collect(),
-            ends: BTreeSet::new(),
-            may_end: BTreeSet::new(),
-            slices: BTreeSet::new(),
+            idle: UnitSet::all(config.units),
+            ends: UnitTimes::new(config.units),
+            may_end: UnitTimes::new(config.units),
+            slices: UnitTimes::new(config.units),
             ranks: BTreeSet::new(),
-            memory: MemoryShares {
-                bandwidth: config.memory_bandwidth.bytes_per_s(),
-                demands: BTreeMap::new(),
-                sum: 0,
-                has_changed: false,
-                is_short: false,
-            },
+            memory: MemoryShares::new(config.memory_bandwidth),
             context_switches: 0,
             now: Instant::ZERO,
             next: Instant::NEVER,
@@ -256,9 +217,9 @@ impl Engine {
             None => info.affinity.allows(unit),
         };
         let has_room = match only {
-            Some(only) => self.idle.contains(&only),
+            Some(only) => self.idle.contains(only),
             None if !self.has_affinity => !self.idle.is_empty(),
-            None => self.idle.iter().any(|unit| may_have(*unit)),
+            None => self.idle.iter().any(may_have),
         };
         if !has_room
             && let Some(rank) = self.queues.policy(queue).rank(&info)
@@ -282,7 +243,7 @@ impl Engine {
         if let Some(unit) = self.queues.unit_of(queue)
             && let Some(slice_end) = self.units[unit.0 as usize].slice_end
         {
-            self.slices.insert((slice_end, unit));
+            self.slices.set(unit, Some(slice_end));
         }
         (queue, info)
     }
@@ -330,7 +291,7 @@ impl Engine {
 
     /// When the first job may finish whose cost is not known: from then on it is late, unless time stands still.
     pub fn cost_needed_at(&self) -> Option<Instant> {
-        let may_end = self.may_end.first().map(|(at, _)| *at);
+        let may_end = self.may_end.first().map(|(at, _)| at);
         may_end.into_iter().chain(self.groups.needed_at()).min()
     }
 
@@ -437,18 +398,16 @@ impl Engine {
     #[inline]
     fn next_due(&self) -> Option<(Instant, Due)> {
         let opening = self.groups.next_opening().map(|(at, group)| (at, Due::Gate(group)));
-        let end = self.ends.first().map(|(at, unit)| (*at, Due::Unit(*unit)));
+        let end = self.ends.first().map(|(at, unit)| (at, Due::Unit(unit)));
         let first = end.into_iter().chain(opening).min();
+        let Some((slice_end, unit)) = self.slices.first() else { return first };
         let queue = self.queues.of_unit(UnitId(0));
-        if self.slices.is_empty()
-            || self.queues.is_shared() && self.queues.policy(queue).waiting() == 0
-        {
+        if self.queues.is_shared() && self.queues.policy(queue).waiting() == 0 {
             return first;
         }
         // A slice may have ended while nothing waited.
-        let slice = self.slices.first();
-        let slice = slice.map(|(at, unit)| (self.now.max(*at), Due::Unit(*unit)));
-        first.into_iter().chain(slice).min()
+        let slice = (self.now.max(slice_end), Due::Unit(unit));
+        first.into_iter().chain([slice]).min()
     }
 
     /// When to call [`Self::advance`] again.
@@ -485,7 +444,7 @@ impl Engine {
     /// Idle units take waiting jobs of a queue, lowest unit first.
     fn dispatch(&mut self, now: Instant, queue: QueueId) {
         if let Some(unit) = self.queues.unit_of(queue) {
-            if self.idle.contains(&unit)
+            if self.idle.contains(unit)
                 && let Some(job) = self.queues.policy_mut(queue).pick(now, unit)
             {
                 self.start(now, unit, job);
@@ -494,7 +453,7 @@ impl Engine {
             return;
         }
         let mut from = UnitId(0);
-        while let Some(&unit) = self.idle.range(from..).next() {
+        while let Some(unit) = self.idle.first_from(from) {
             match self.queues.policy_mut(queue).pick(now, unit) {
                 Some(job) => self.start(now, unit, job),
                 // What waits may be for other units.
@@ -508,16 +467,15 @@ impl Engine {
     fn forget_slice(&mut self, queue: QueueId) {
         if let Some(unit) = self.queues.unit_of(queue)
             && self.queues.policy(queue).waiting() == 0
-            && let Some(slice_end) = self.units[unit.0 as usize].slice_end
         {
-            self.slices.remove(&(slice_end, unit));
+            self.slices.set(unit, None);
         }
     }
 
     fn start(&mut self, now: Instant, id: UnitId, job: JobId) {
         let queue = self.queues.of_unit(id);
         let state = self.jobs.get_mut(job).expect("policies return jobs they were given");
-        self.idle.remove(&id);
+        self.idle.remove(id);
         let unit = &mut self.units[id.0 as usize];
         // A job that goes on where it was interrupted needs no switch.
         let is_switch = unit.interrupted.take().is_some_and(|before| before != job);
@@ -529,7 +487,7 @@ impl Engine {
         let policy = self.queues.policy(queue);
         unit.slice_end = policy.time_slice(&state.info).map(|slice| unit.since + slice);
         if let Some(slice_end) = unit.slice_end {
-            self.slices.insert((slice_end, id));
+            self.slices.set(id, Some(slice_end));
         }
         unit.rank = policy.rank(&state.info);
         if let Some(rank) = unit.rank {
@@ -547,7 +505,7 @@ impl Engine {
 
     /// Notes when a unit's job finishes, once its cost is known.
     fn plan(&mut self, now: Instant, id: UnitId) {
-        let unit = &mut self.units[id.0 as usize];
+        let unit = &self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
         let state = self.jobs.get(job).expect("a unit runs a job the engine knows");
         let ends = state.cost.map(|cost| {
@@ -558,14 +516,8 @@ impl Engine {
             let left = state.done.until(Progress::of(state.least));
             unit.counted + unit.speed.time_for(left)
         });
-        let put = |times: &mut BTreeSet<_>, place: &mut Option<Instant>, time: Option<Instant>| {
-            if let Some(before) = core::mem::replace(place, time) {
-                times.remove(&(before, id));
-            }
-            times.extend(time.map(|time| (time, id)));
-        };
-        put(&mut self.ends, &mut unit.ends, ends);
-        put(&mut self.may_end, &mut unit.may_end, may_end);
+        self.ends.set(id, ends);
+        self.may_end.set(id, may_end);
     }
 
     /// Counts what the unit's job has done until now.
@@ -580,19 +532,7 @@ impl Engine {
 
     /// Finds how fast each job goes, if jobs came to units or left them.
     fn share_memory(&mut self, now: Instant) {
-        if !core::mem::take(&mut self.memory.has_changed) {
-            return;
-        }
-        let was_short = self.memory.is_short;
-        self.memory.is_short = self.memory.sum > self.memory.bandwidth.into();
-        if !was_short && !self.memory.is_short {
-            return;
-        }
-        let demands: Vec<(UnitId, u64)> =
-            self.memory.demands.iter().map(|(unit, demand)| (*unit, *demand)).collect();
-        let level = Level::of(self.memory.bandwidth, demands.iter().map(|(_, demand)| *demand));
-        for (id, demand) in demands {
-            let speed = level.speed(demand);
+        for (id, speed) in self.memory.new_speeds() {
             if self.units[id.0 as usize].speed != speed {
                 self.count(now, id);
                 self.units[id.0 as usize].speed = speed;
@@ -606,7 +546,7 @@ impl Engine {
         let queue = self.queues.of_unit(id);
         let unit = &self.units[id.0 as usize];
         let Some(job) = unit.job else { return };
-        if unit.ends.is_some_and(|ends| ends <= now) {
+        if self.ends.get(id).is_some_and(|ends| ends <= now) {
             let stay = now.since(unit.since);
             self.count(now, id);
             let state = self.jobs.remove(job).expect("a unit runs a job the engine knows");
@@ -663,18 +603,13 @@ impl Engine {
                 reserved: 0,
             });
         }
-        if let Some(ends) = unit.ends.take() {
-            self.ends.remove(&(ends, id));
-        }
-        if let Some(may_end) = unit.may_end.take() {
-            self.may_end.remove(&(may_end, id));
-        }
+        self.ends.set(id, None);
+        self.may_end.set(id, None);
         if let Some(rank) = unit.rank.take() {
             self.ranks.remove(&(rank, id));
         }
-        if let Some(slice_end) = unit.slice_end.take() {
-            self.slices.remove(&(slice_end, id));
-        }
+        unit.slice_end = None;
+        self.slices.set(id, None);
         self.idle.insert(id);
     }
 }

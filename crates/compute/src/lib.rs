@@ -29,6 +29,7 @@ mod shares;
 mod sharing;
 mod table;
 mod turns;
+mod units;
 
 pub use config::{Config, PolicyKind, QueueKind};
 pub use cores::Core;

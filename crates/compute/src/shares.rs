@@ -1,20 +1,22 @@
-//! Weighted fair sharing: groups share time by weight; within a group, first in, first out, or round robin.
+//! First in, first out, or round robin: of all jobs, or of the jobs of each group, with groups that share time by weight.
 
 use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant};
 
 use crate::policy::{GroupId, GroupSettings, JobId, JobInfo, Policy, UnitId};
-use crate::queue::JobQueue;
+use crate::queue::{Arrivals, JobQueue};
 
 /// Virtual nanoseconds of a nanosecond at weight 1: used time divided by the weight keeps its precision.
 const SCALE: u128 = 1 << 16;
 
 /// Start-time fair queueing over groups (Goyal, Vin, Cheng, SIGCOMM '96), charged with what jobs used, for their
-/// cost is not known before: the group that has used the least for its weight is next. With one group it is the order
-/// within the group alone.
+/// cost is not known before: the group that has used the least for its weight is next. With one group, or if all jobs count as
+/// of one, it is the order within the group alone.
 #[derive(Debug)]
 pub struct Shares {
+    /// Groups count; otherwise all jobs are as if of [`GroupId::NONE`].
+    by_weight: bool,
     slice: Option<Duration>,
     groups: BTreeMap<GroupId, Group>,
     /// Jobs that wait.
@@ -27,7 +29,7 @@ pub struct Shares {
 struct Group {
     weight: u128,
     /// In the order in which they came.
-    waiting: JobQueue<u64>,
+    waiting: JobQueue<u64, Arrivals>,
     running: u128,
     /// Unit time used, divided by the weight.
     used: u128,
@@ -41,21 +43,32 @@ impl Group {
 }
 
 impl Shares {
-    /// First in, first out; a job keeps its unit until it finishes.
+    /// First in, first out, whatever groups there are; a job keeps its unit until it finishes.
     pub fn fifo() -> Self {
-        Self::new(None)
+        Self::new(false, None)
     }
 
-    /// Round robin: a job whose slice ended while others wait goes to the end of its group.
+    /// Round robin, whatever groups there are: a job whose slice ended while others wait goes to the end.
     pub fn round_robin(slice: Duration) -> Self {
-        Self::new(Some(slice))
+        Self::new(false, Some(slice))
     }
 
-    fn new(slice: Option<Duration>) -> Self {
-        Self { slice, groups: BTreeMap::new(), waiting: 0, used: 0 }
+    /// Groups by weight; first in, first out within each.
+    pub fn weighted_fair() -> Self {
+        Self::new(true, None)
+    }
+
+    /// Groups by weight; round robin within each.
+    pub fn weighted_round_robin(slice: Duration) -> Self {
+        Self::new(true, Some(slice))
+    }
+
+    fn new(by_weight: bool, slice: Option<Duration>) -> Self {
+        Self { by_weight, slice, groups: BTreeMap::new(), waiting: 0, used: 0 }
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
+        let group = if self.by_weight { group } else { GroupId::NONE };
         self.groups.get_mut(&group).expect("the engine names groups that it made known")
     }
 }

@@ -5,7 +5,11 @@
 //! and Gallager, Data Networks, 6.5.2): a job that needs less than its share goes at full speed, the others have equal shares,
 //! and a job that has half of what it needs takes twice as long.
 
-use simtime::Duration;
+use std::collections::BTreeMap;
+
+use simtime::{Bandwidth, Duration};
+
+use crate::policy::UnitId;
 
 /// Binary digits behind the point of a nanosecond of work.
 const FRACTION: u32 = 20;
@@ -95,6 +99,58 @@ impl Level {
         }
         // Something is left: a job that needs more than that exists, and none took all.
         Speed { part: self.left.max(1), of: needed }
+    }
+}
+
+/// What the jobs on units need of the memory bandwidth.
+#[derive(Debug)]
+pub(crate) struct MemoryShares {
+    /// 0 = there is enough.
+    bandwidth: u64,
+    /// Bytes per second.
+    demands: BTreeMap<UnitId, u64>,
+    sum: u128,
+    /// They changed since the speeds were found.
+    has_changed: bool,
+    /// Some do not go at full speed.
+    is_short: bool,
+}
+
+impl MemoryShares {
+    pub(crate) fn new(bandwidth: Bandwidth) -> Self {
+        Self {
+            bandwidth: bandwidth.bytes_per_s(),
+            demands: BTreeMap::new(),
+            sum: 0,
+            has_changed: false,
+            is_short: false,
+        }
+    }
+
+    /// What the job on a unit needs from now on.
+    pub(crate) fn set(&mut self, unit: UnitId, demand: u64) {
+        if self.bandwidth == 0 {
+            return;
+        }
+        let before = match demand {
+            0 => self.demands.remove(&unit),
+            _ => self.demands.insert(unit, demand),
+        };
+        self.sum = self.sum + u128::from(demand) - u128::from(before.unwrap_or(0));
+        self.has_changed |= before.unwrap_or(0) != demand;
+    }
+
+    /// How fast the job of each unit goes, if that may have changed since it was asked for.
+    pub(crate) fn new_speeds(&mut self) -> Vec<(UnitId, Speed)> {
+        if !core::mem::take(&mut self.has_changed) {
+            return Vec::new();
+        }
+        let was_short = core::mem::replace(&mut self.is_short, self.sum > self.bandwidth.into());
+        if !was_short && !self.is_short {
+            return Vec::new();
+        }
+        let level = Level::of(self.bandwidth, self.demands.values().copied());
+        self.demands.iter().map(|(unit, demand)| (*unit, level.speed(*demand))).collect()
     }
 }
 

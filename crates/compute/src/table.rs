@@ -4,11 +4,13 @@ use core::hash::{BuildHasherDefault, Hasher};
 
 use crate::policy::JobId;
 
-/// Multiplies by a number without pattern (Knuth, The Art of Computer Programming 3, 6.4) and folds: names count up.
+/// Names count up, and jobs that came together leave together: the places of 64 names that follow each other lie side by side, in
+/// one cache line or the next. Which 64 go where is decided by the product with a number without pattern (Knuth, The Art of
+/// Computer Programming 3, 6.4), so that no other order of names makes places crowded.
 #[derive(Default)]
-struct Multiply(u64);
+struct Neighbours(u64);
 
-impl Hasher for Multiply {
+impl Hasher for Neighbours {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -18,8 +20,10 @@ impl Hasher for Multiply {
     }
 
     fn write_u64(&mut self, value: u64) {
-        let product = u128::from(self.0 ^ value) * 0x9E37_79B9_7F4A_7C15;
-        self.0 = (product >> 64) as u64 ^ product as u64;
+        let product = u128::from((self.0 ^ value) >> 6) * 0x9E37_79B9_7F4A_7C15;
+        let first = (product >> 64) as u64 ^ product as u64;
+        // The table compares the uppermost seven bits before it compares names: those of neighbours differ.
+        self.0 = first.wrapping_add(value & 63) ^ value << 57;
     }
 }
 
@@ -27,7 +31,7 @@ impl Hasher for Multiply {
     clippy::disallowed_types,
     reason = "its order is never seen: there is no way to iterate, and the hash is fixed"
 )]
-type Places = std::collections::HashMap<JobId, u32, BuildHasherDefault<Multiply>>;
+type Places = std::collections::HashMap<JobId, u32, BuildHasherDefault<Neighbours>>;
 
 /// A table whose steps cost the same however many jobs there are. Jobs that come one after the other lie side by side: those
 /// that wait longest are in no cache, but the processor sees which comes next.

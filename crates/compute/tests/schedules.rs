@@ -41,6 +41,8 @@ fn ends(config: &Config, costs_us: &[u64]) -> Vec<(u64, u64)> {
 fn policies_conform() {
     conformance::check(|| Box::new(Shares::fifo()));
     conformance::check(|| Box::new(Shares::round_robin(us(1))));
+    conformance::check(|| Box::new(Shares::weighted_fair()));
+    conformance::check(|| Box::new(Shares::weighted_round_robin(us(1))));
     conformance::check(|| Box::new(Turns::fifo(None)));
     conformance::check(|| Box::new(Turns::fifo(Some(us(1)))));
     conformance::check(|| Box::new(Turns::round_robin(us(1), false)));
@@ -102,6 +104,27 @@ fn ends_of(config: &Config, groups: &[GroupSettings], jobs: &[(u64, u8, u64)]) -
     let ran: u64 = records.iter().map(|stay| stay.end_ns - stay.start_ns).sum();
     assert_eq!(ran, jobs.iter().map(|job| job.2 * 1000).sum::<u64>());
     finished.iter().map(|f| (f.job.0, f.at.as_ns() / 1000)).collect()
+}
+
+#[test]
+fn plain_policies_know_no_groups() {
+    let groups = [weighing(1), weighing(1000)];
+    let jobs = [(0, 1, 100), (0, 1, 100), (0, 1, 100), (0, 2, 100)];
+    let config = |policy| Config {
+        policy,
+        time_slice: us(50),
+        context_switch_time: Duration::ZERO,
+        ..Config::default()
+    };
+    let in_order = [(0, 100), (1, 200), (2, 300), (3, 400)];
+    assert_eq!(ends_of(&config(PolicyKind::Fifo), &groups, &jobs), in_order);
+    let halves = [(0, 250), (1, 300), (2, 350), (3, 400)];
+    assert_eq!(ends_of(&config(PolicyKind::RoundRobin), &groups, &jobs), halves);
+    // The heavy group has used nothing when the first job ends.
+    let by_weight = [(0, 100), (3, 200), (1, 300), (2, 400)];
+    assert_eq!(ends_of(&config(PolicyKind::WeightedFair), &groups, &jobs), by_weight);
+    let by_weight = [(3, 150), (0, 300), (1, 350), (2, 400)];
+    assert_eq!(ends_of(&config(PolicyKind::WeightedRoundRobin), &groups, &jobs), by_weight);
 }
 
 #[test]
@@ -289,7 +312,7 @@ fn shares_of(policy: PolicyKind, units: u32, weights: &[u16]) -> Vec<f64> {
 
 #[test]
 fn groups_share_unit_time_by_weight() {
-    for policy in [PolicyKind::Fifo, PolicyKind::RoundRobin] {
+    for policy in [PolicyKind::WeightedFair, PolicyKind::WeightedRoundRobin] {
         for units in [1, 4] {
             for weights in [&[100, 100][..], &[1, 3], &[600, 300, 100], &[1, 1000]] {
                 let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
@@ -308,7 +331,8 @@ fn groups_share_unit_time_by_weight() {
 #[test]
 fn a_group_of_one_job_has_its_share_whatever_its_name() {
     for weights in [[100, 100, 1000], [1000, 100, 100], [100, 1000, 100]] {
-        let config = Config { units: 2, policy: PolicyKind::RoundRobin, ..Config::default() };
+        let policy = PolicyKind::WeightedRoundRobin;
+        let config = Config { units: 2, policy, ..Config::default() };
         let mut engine = Engine::new(&config);
         for (n, weight) in weights.into_iter().enumerate() {
             let group = engine.create_group(weighing(weight)).unwrap();
@@ -436,7 +460,7 @@ proptest! {
             });
             prop_assert!(beside.count() <= usize::from(most.get()));
         }
-        if queues == 0 && !is_limited && (switch_ns == 0 || policy == PolicyKind::Fifo) {
+        if queues == 0 && !is_limited && (switch_ns == 0 || matches!(policy, PolicyKind::Fifo | PolicyKind::WeightedFair)) {
             // Work conserving: while a job waits, every unit is busy.
             for f in &finished {
                 let first = records.iter().filter(|r| r.job == f.job.0).map(|r| r.start_ns).min().unwrap();

@@ -293,11 +293,11 @@ mod tests {
 
     #[test]
     fn femu_names_select_what_they_imply() {
-        use compute::PolicyKind::{Fifo, GroupedFifo, GroupedRoundRobin, RoundRobin};
+        use compute::PolicyKind::{Fifo, GroupedFifo, GroupedRoundRobin, RoundRobin, WeightedFair};
         for (text, policy, notes) in [
-            ("nr_cu=2", Fifo, 0),
+            ("nr_cu=2", WeightedFair, 0),
             ("time_slice=1000", RoundRobin, 0),
-            ("time_slice=0", Fifo, 0),
+            ("time_slice=0", WeightedFair, 0),
             ("csf_sched_option=rr", RoundRobin, 0),
             ("csf_sched_option=fifo,time_slice=1000", Fifo, 1),
             ("time_slice=1000,csf_sched_option=rr", RoundRobin, 0),

@@ -241,7 +241,7 @@ pub static KEYS: &[Key] = &[
         compute.memory_bandwidth
     ),
     key!("compute.units", "Compute units.", count(u32, 1..=1024), compute.units),
-    key!(@ "compute.policy", "Scheduler: which waiting job a free unit takes, and who may interrupt whom.", "fifo, round-robin, grouped-fifo, grouped-round-robin, priority, earliest-deadline",
+    key!(@ "compute.policy", "Scheduler: which waiting job a free unit takes, and who may interrupt whom.", "weighted-fair, weighted-round-robin, fifo, round-robin, grouped-fifo, grouped-round-robin, priority, earliest-deadline",
         |c| name_of(&PolicyKind::NAMES, &c.compute.policy), |c, t| choose(&PolicyKind::NAMES, t).map(|v| c.compute.policy = v)),
     key!(@ "compute.queues", "Where jobs wait: in one queue for all units, or in one of each unit, where they stay.", "shared, per-unit",
         |c| name_of(&QueueKind::NAMES, &c.compute.queues), |c, t| choose(&QueueKind::NAMES, t).map(|v| c.compute.queues = v)),

@@ -62,7 +62,7 @@ enum Command {
     /// Device memory of a drive: read, write, fill, copy
     #[command(subcommand)]
     Memory(device::memory::Command),
-    /// Job groups of a drive, which share its compute units by weight: create, list, change, delete
+    /// Job groups of a drive, which share its compute units as compute.policy says: create, list, change, delete
     #[command(subcommand)]
     Group(device::group::Command),
     Exec(device::exec::Arguments),

@@ -225,6 +225,12 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         );
     }
     let program = compile::program(&arguments.program, arguments.function.as_deref())?;
+    if program.is_native() && !config.native.upload {
+        anyhow::bail!(
+            "{}: an object for this machine, not for BPF; a shared object can run as a native program, with --set compute.native_upload=true",
+            arguments.program.display()
+        );
+    }
     if arguments.input.len() > INPUTS_MAX {
         anyhow::bail!(
             "{} inputs; at most {INPUTS_MAX} are possible: join some files",

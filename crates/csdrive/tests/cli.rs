@@ -176,7 +176,7 @@ fn wrong_use_is_told_in_one_line_and_exits_2() {
     let two_gib = ["run", &double, "--input", &input, "--output-size", "2GiB"];
     let cases: &[(&[&str], &str)] = &[
         (&["run", &text], "not an ELF file; compile"),
-        (&["run", &native], "another machine"),
+        (&["run", &native], "compute.native_upload=true"),
         (&["run", "/nowhere/x.o"], "/nowhere/x.o: No such file"),
         (&["run", "/nowhere/x.c"], "/nowhere/x.c: No such file"),
         (

@@ -182,12 +182,12 @@ mod tests {
             (row.makespan_ns, row.mean_ns, row.p99_ns, row.switches)
         };
         // The k-th job of a unit ends at 100 k; the mean of 100 to 1600 is 850.
-        for name in ["fifo", "grouped-fifo", "priority", "earliest-deadline"] {
+        for name in ["weighted-fair", "fifo", "grouped-fifo", "priority", "earliest-deadline"] {
             assert_eq!(row(name), (1_600_000, 850_000, 1_600_000, 0), "{name}");
         }
         // 16 first halves, each but the first after a switch, then 16 second halves, the first after a switch: they end at
         // 800 + 16 x 0.2 + 50 k.
-        for name in ["round-robin", "grouped-round-robin"] {
+        for name in ["weighted-round-robin", "round-robin", "grouped-round-robin"] {
             assert_eq!(row(name), (1_603_200, 1_228_200, 1_603_200, 64), "{name}");
         }
     }
