@@ -7,6 +7,7 @@
 mod bench;
 mod calibrate;
 mod compile;
+mod cores;
 mod demo;
 mod device;
 mod input;
@@ -86,6 +87,12 @@ enum Command {
 enum ConfigCommand {
     /// Every key with its default and meaning
     Keys {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// The cost table of each core that compute.core names, and where its numbers come from
+    Cores {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -278,6 +285,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                 say!("  {:<36} {:<14} {} ({})", name, "", doc, values);
             }
         }
+        ConfigCommand::Cores { json } => cores::print(*json),
         ConfigCommand::Show { sources, json } => {
             let loaded = sources.load()?;
             report::notes(&loaded.warnings);

@@ -124,7 +124,7 @@ fn they_are_off() -> Result<(), Failed> {
     let ran = csdrive(&["run", &object, "--set", UPLOAD]);
     assert!(ran.stderr.contains("exports several functions"), "{ran:?}");
     let folder = format!("compute.native_directory={}", files.path("absent"));
-    let ran = csdrive(&["run", &object, "--set", &folder]);
+    let ran = csdrive(&["run", &example("double.bpf.o"), "--set", &folder]);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stderr.contains("compute.native_directory"), "{ran:?}");
     Ok(())
