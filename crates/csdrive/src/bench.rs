@@ -8,4 +8,5 @@ pub(crate) mod guest;
 pub(crate) mod scale;
 pub(crate) mod schedulers;
 pub(crate) mod simulation;
+pub(crate) mod streaming;
 pub(crate) mod transport;

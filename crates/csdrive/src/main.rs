@@ -140,6 +140,8 @@ enum BenchCommand {
     Transport(bench::transport::Arguments),
     /// What an operation of the models costs as there is more of everything
     Scale(bench::scale::Arguments),
+    /// A file processed chunk by chunk in virtual time, beside what CEMU measured
+    Streaming(bench::streaming::Arguments),
     /// What each scheduler makes of the same jobs, in virtual time
     Schedulers(bench::schedulers::Arguments),
     /// Simulated commands per second of host time, on one core
@@ -213,6 +215,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Guest(arguments)) => bench::guest::run(arguments),
         Command::Bench(BenchCommand::Transport(arguments)) => bench::transport::run(arguments),
         Command::Bench(BenchCommand::Scale(arguments)) => bench::scale::run(arguments),
+        Command::Bench(BenchCommand::Streaming(arguments)) => bench::streaming::run(arguments),
         Command::Bench(BenchCommand::Schedulers(arguments)) => bench::schedulers::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, only, json }) => {
             bench(*commands, only.as_deref(), *json)

@@ -774,3 +774,27 @@ fn a_calibrated_table_is_a_configuration() {
     assert_eq!(config["compute.cycles_branch"], doc["cycles"]["branch"]);
     assert_eq!(config["compute.memory_bandwidth"], doc["memory_bandwidth"]);
 }
+
+#[test]
+fn streaming_reproduces_what_cemu_measured() {
+    let points = "1,1,1,574.773\n4,2,4,2624.19\n16,4,4,3101.49\n";
+    let files = Files::new();
+    let compared = files.put("some.csv", format!("chunk,n,kernel,mb\n{points}").as_bytes());
+    let ran =
+        csdrive(&["bench", "streaming", "--file", "512MiB", "--compare", &compared, "--json"]);
+    let document = ran.json();
+    assert_eq!(document["points"].as_array().unwrap().len(), 3, "{ran:?}");
+    assert!(document["error"]["max"].as_f64().unwrap() < 0.03, "{document}");
+    // One chunk at a time: three stages that add up, each with the host's software before it.
+    let one = &document["points"][0];
+    let (link, pages) = (0.2 * 1048576.0 / 2.08e9, (256.0f64 / 48.0).ceil());
+    let seconds = 1048576.0 / 1e9 + link + pages * 62.5e-6 + 3.0 * 100e-6;
+    let rate = one["bytes_per_s"].as_f64().unwrap();
+    assert!((rate * seconds / 1048576.0 - 1.0).abs() < 0.02, "{rate} {}", 1048576.0 / seconds);
+
+    let wrong = files.put("wrong.csv", b"1,2,3\n");
+    let ran = csdrive(&["bench", "streaming", "--compare", &wrong]);
+    assert_eq!((ran.code, ran.stderr.contains("four numbers")), (2, true), "{ran:?}");
+    let ran = csdrive(&["bench", "streaming", "--set", "compute.units=2"]);
+    assert_eq!((ran.code, ran.stderr.contains("--compare FILE")), (2, true), "{ran:?}");
+}
