@@ -52,7 +52,6 @@ fn remedy(command: &str, status: Status) -> &'static str {
         (Status::MAXIMUM_PROGRAMS_ACTIVATED, "; deactivate another program"),
         (Status::MAXIMUM_PROGRAM_BYTES_EXCEEDED, "; unload another program"),
         (Status::LBA_OUT_OF_RANGE, "; the namespace has fewer blocks"),
-        (Status::PROGRAM_BUDGET_EXCEEDED, "; the drive's compute.instruction_budget is the limit"),
     ];
     known.iter().find(|(other, _)| status.same_code(*other)).map_or("", |(_, text)| text)
 }

@@ -76,8 +76,8 @@ pub use host_memory::{HostMemory, HostMemoryError};
 pub use limits::{PROGRAM_BYTES_MAX, RANGES_PER_SET_MAX};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 pub use native::{
-    NativeConfig, NativeFault, NativeFaultKind, NativeOutcome, NativeProgram, NativePrograms,
-    NativeSource,
+    NativeConfig, NativeFault, NativeFaultKind, NativeLoadError, NativeOutcome, NativeProgram,
+    NativePrograms, NativeSource,
 };
 pub use parts::{NewPolicy, Parts};
 pub use statistics::{Lateness, Statistics};

@@ -46,6 +46,8 @@ pub const RANGE_SETS_MAX: u16 = 1024;
 
 /// Ranges of a set (MAXMEMR).
 pub const RANGES_PER_SET_MAX: u8 = 128;
+/// Longest text of the diagnostics log.
+pub const DIAGNOSTICS_BYTES_MAX: usize = 4000;
 /// Longest name of a native program's function.
 pub const FUNCTION_BYTES_MAX: usize = 255;
 

@@ -41,17 +41,26 @@ pub enum NativeSource<'a> {
     Named(&'a str),
 }
 
+/// Why a native program is not loaded; the text is for the drive's user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NativeLoadError {
+    /// It is no such program.
+    Refused(String),
+    /// The host machine could not do its part.
+    Host(String),
+}
+
 /// Loads native programs.
 pub trait NativePrograms: fmt::Debug + Send + Sync {
     /// A program that calls this function of a shared object; without a name, the only one that it exports.
     ///
     /// # Errors
-    /// Why it is refused, for the drive's user.
+    /// Why it is not loaded.
     fn load(
         &self,
         source: NativeSource<'_>,
         function: Option<&str>,
-    ) -> Result<Arc<dyn NativeProgram>, String>;
+    ) -> Result<Arc<dyn NativeProgram>, NativeLoadError>;
 }
 
 /// A native program that is loaded.

@@ -77,6 +77,16 @@ pub(crate) fn percentile(sorted: &[u64], permille: usize) -> u64 {
     sorted.get(rank - 1).copied().unwrap_or(0)
 }
 
+/// Text of a program as a terminal may show it: what is neither text nor a new line is escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
 /// A number with thousands separated.
 pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();

@@ -529,7 +529,7 @@ impl Report {
         if !self.program_output.is_empty() {
             line(format!(
                 "printed       {}",
-                self.program_output.trim_end().replace('\n', "\n              ")
+                report::printable(self.program_output.trim_end()).replace('\n', "\n              ")
             ));
         }
         match &self.jobs {

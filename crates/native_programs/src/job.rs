@@ -68,24 +68,27 @@ pub(crate) mod stage {
 pub(crate) struct Report {
     /// One of [`stage`].
     pub(crate) stage: u32,
-    /// 1 + the system call that was refused.
-    pub(crate) system_call: u32,
+    /// 1 if a system call was refused.
+    pub(crate) is_refused: u32,
     pub(crate) result: u64,
     pub(crate) cpu_ns: u64,
-    /// Where the function is.
-    pub(crate) entry: u64,
-    /// Of a signal: the address that was touched, and the instruction.
+    /// The system call that was refused.
+    pub(crate) system_call: i64,
+    /// Where the object is.
+    pub(crate) base: u64,
+    /// Of a signal: the address that was touched, the instruction, and the stack pointer.
     pub(crate) address: u64,
     pub(crate) instruction: u64,
+    pub(crate) stack: u64,
     pub(crate) text_len: u64,
     pub(crate) text: [u8; TEXT_BYTES],
 }
 
 impl Report {
-    /// The text, whatever was written there.
+    /// The text, whatever was written there, as a terminal may show it.
     pub(crate) fn text(&self) -> String {
         let len = usize::try_from(self.text_len).unwrap_or(usize::MAX).min(TEXT_BYTES);
-        String::from_utf8_lossy(&self.text[..len]).into_owned()
+        String::from_utf8_lossy(&self.text[..len]).escape_debug().to_string()
     }
 }
 

@@ -22,6 +22,12 @@ pub(crate) fn instruction(context: &ucontext_t) -> u64 {
     context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64
 }
 
+/// The stack pointer.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn stack(context: &ucontext_t) -> u64 {
+    context.uc_mcontext.gregs[libc::REG_RSP as usize] as u64
+}
+
 /// Arguments of the system call that was refused.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn arguments(context: &ucontext_t) -> [u64; 4] {
@@ -39,4 +45,10 @@ pub(crate) fn set_result(context: &mut ucontext_t, result: i64) {
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn instruction(context: &ucontext_t) -> u64 {
     context.uc_mcontext.pc
+}
+
+/// The stack pointer.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn stack(context: &ucontext_t) -> u64 {
+    context.uc_mcontext.sp
 }

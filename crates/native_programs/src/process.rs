@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +18,27 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::job::{ENDED_BYTES, Ended};
-use crate::worker::WORKER_ARGUMENT;
+use crate::worker::{self, WORKER_ARGUMENT};
 
 /// How often it is looked whether the run is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// Time for a worker to load libraries, or to kill a run, beyond the run's own.
+/// Time for a worker to kill a run, beyond the run's own.
 const GRACE: Duration = Duration::from_secs(30);
+/// Time for a worker to load libraries: the drive waits for that.
+const START: Duration = Duration::from_secs(5);
 /// Longest output of a run that is kept.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
+/// Why there is no worker.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// A library that the object needs cannot be loaded.
+    #[error("{0}")]
+    Libraries(String),
+    /// The machine has no process for it.
+    #[error("{0}")]
+    Host(String),
+}
 
 /// A worker that waits for jobs. It ends when this is dropped.
 #[derive(Debug)]
@@ -37,16 +52,36 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this executable as the worker of a program.
     pub(crate) fn start(
-        executable: &std::path::Path,
+        executable: &Path,
         object: BorrowedFd<'_>,
         function: &str,
         needed: &[String],
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
+        let host = |error: io::Error| StartError::Host(format!("a process for it: {error}"));
+        let mut process = Self::spawn(executable).map_err(host)?;
+        let names = [function].into_iter().chain(needed.iter().map(String::as_str));
+        let names = names.collect::<Vec<_>>().join("\0");
+        process.send(names.as_bytes(), &[object]).map_err(host)?;
+        let mut output = Vec::new();
+        let answer = process.answer(START, None, &mut output);
+        if answer.as_deref() == Some(worker::READY) {
+            return Ok(process);
+        }
+        process.kill(&mut output);
+        let text = String::from_utf8_lossy(&output).trim().escape_debug().to_string();
+        Err(match answer.as_deref() == Some(worker::LIBRARIES) {
+            true => StartError::Libraries(text),
+            false => StartError::Host(format!("its worker did not start: {text}")),
+        })
+    }
+
+    fn spawn(executable: &Path) -> io::Result<Self> {
         let (socket, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let (output, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&output, true)?;
         let child = Command::new(executable)
+            .arg0("csdrive")
             .arg(WORKER_ARGUMENT)
             .env_clear()
             .current_dir("/")
@@ -54,16 +89,7 @@ impl Process {
             .stdout(Stdio::from(writer.try_clone()?))
             .stderr(Stdio::from(writer))
             .spawn()?;
-        let mut process = Self { child, socket, output: File::from(output) };
-        let names = [function].into_iter().chain(needed.iter().map(String::as_str));
-        process.send(names.collect::<Vec<_>>().join("\0").as_bytes(), &[object])?;
-        let mut output = Vec::new();
-        if process.answer(GRACE, None, &mut output).is_none() {
-            process.kill(&mut output);
-            let text = String::from_utf8_lossy(&output);
-            return Err(io::Error::other(format!("the worker did not start: {}", text.trim())));
-        }
-        Ok(process)
+        Ok(Self { child, socket, output: File::from(output) })
     }
 
     /// False if something ended the worker while it waited.

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use controller::{
-    CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind, NativeOutcome, NativeProgram,
-    NativePrograms, NativeSource, PROGRAM_BYTES_MAX,
+    CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind, NativeLoadError,
+    NativeOutcome, NativeProgram, NativePrograms, NativeSource, PROGRAM_BYTES_MAX,
 };
 use ebpf::{Range, SharedMemory};
 use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags};
@@ -19,8 +20,11 @@ use crate::job::{
     DATA_AT, Ended, HEADER_AT, Header, PAGE, RANGES_AT, RANGES_MAX, RangeEntry, Report, stage,
 };
 use crate::library::{Library, NAME_BYTES_MAX};
-use crate::process::Process;
+use crate::process::{Process, StartError};
 use crate::system_calls;
+
+/// Most workers that wait, of all programs of a drive.
+const IDLE_MAX: usize = 16;
 
 /// What the refusal of a system call reminds of.
 const MAY: &str = "a program may use its ranges, memory of its own and standard output, no files, processes, threads or network";
@@ -31,12 +35,14 @@ pub struct Programs {
     /// What calls [`crate::worker_main`] if its first argument is [`crate::WORKER_ARGUMENT`].
     executable: PathBuf,
     config: NativeConfig,
+    /// Workers of all programs that wait.
+    idle: Arc<AtomicUsize>,
 }
 
 impl Programs {
     /// Processes are made of this executable.
     pub fn new(executable: &Path, config: &NativeConfig) -> Self {
-        Self { executable: executable.to_owned(), config: config.clone() }
+        Self { executable: executable.to_owned(), config: config.clone(), idle: Arc::default() }
     }
 
     /// The bytes of a file in the folder.
@@ -74,24 +80,29 @@ impl NativePrograms for Programs {
         &self,
         source: NativeSource<'_>,
         function: Option<&str>,
-    ) -> Result<Arc<dyn NativeProgram>, String> {
+    ) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
+        use NativeLoadError::{Host, Refused};
         if cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))) {
-            return Err("native programs run on x86-64 and aarch64 machines only".to_owned());
+            return Err(Host("native programs run on x86-64 and aarch64 machines only".to_owned()));
         }
         let read;
         let bytes = match source {
             NativeSource::Uploaded(bytes) => bytes,
             NativeSource::Named(name) => {
-                read = self.read(name)?;
+                read = self.read(name).map_err(Refused)?;
                 &read
             }
         };
-        let library = Library::inspect(bytes, function)?;
-        let object = seal(bytes).map_err(|error| format!("memory for the program: {error}"))?;
+        let library = Library::inspect(bytes, function).map_err(Refused)?;
+        let object = seal(bytes);
+        let object = object.map_err(|error| Host(format!("memory for the program: {error}")))?;
         let program = Program { programs: self.clone(), library, object, idle: Mutex::default() };
         // That libraries are missing is known now, and not when the program runs.
-        let first = program.start()?;
-        program.idle().push(first);
+        let first = program.start().map_err(|error| match error {
+            StartError::Libraries(text) => Refused(text),
+            StartError::Host(text) => Host(text),
+        })?;
+        program.keep(first);
         Ok(Arc::new(program))
     }
 }
@@ -123,6 +134,8 @@ struct Job {
     /// Ranges that the run has copies of: which, and where in the memory of the copies.
     copied: Vec<(Range, u64)>,
     copies: Option<Arc<SharedMemory>>,
+    /// What the copies were.
+    originals: Option<SharedMemory>,
 }
 
 impl Program {
@@ -130,18 +143,17 @@ impl Program {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self) -> Result<Process, String> {
+    fn start(&self) -> Result<Process, StartError> {
         let Library { function, needed, .. } = &self.library;
         let executable = &self.programs.executable;
         // Opened anew: where a reader of it is, is not shared with other workers.
         let own = File::open(format!("/proc/self/fd/{}", self.object.as_raw_fd()));
-        let own = own.map_err(|error| format!("/proc/self/fd: {error}"))?;
-        let started = Process::start(executable, own.as_fd(), function, needed);
-        started.map_err(|error| error.to_string())
+        let own = own.map_err(|error| StartError::Host(format!("/proc/self/fd: {error}")))?;
+        Process::start(executable, own.as_fd(), function, needed)
     }
 
     /// A worker that waits, or else a new one.
-    fn free_process(&self) -> Result<Process, String> {
+    fn free_process(&self) -> Result<Process, StartError> {
         while let Some(mut process) = self.take_idle() {
             if process.is_there() {
                 return Ok(process);
@@ -151,7 +163,18 @@ impl Program {
     }
 
     fn take_idle(&self) -> Option<Process> {
-        self.idle().pop()
+        let process = self.idle().pop()?;
+        self.programs.idle.fetch_sub(1, Ordering::Relaxed);
+        Some(process)
+    }
+
+    /// Keeps a worker for the next run, unless many wait: each holds a process and descriptors.
+    fn keep(&self, process: Process) {
+        if self.programs.idle.fetch_add(1, Ordering::Relaxed) < IDLE_MAX {
+            self.idle().push(process);
+        } else {
+            self.programs.idle.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn run_once(&self, invocation: &Invocation, on_copies: bool) -> (NativeOutcome, bool) {
@@ -166,7 +189,7 @@ impl Program {
         };
         let mut process = match self.free_process() {
             Ok(process) => process,
-            Err(text) => return (host(text), false),
+            Err(error) => return (host(error.to_string()), false),
         };
         let files: Vec<BorrowedFd<'_>> = [&job.file]
             .into_iter()
@@ -177,7 +200,7 @@ impl Program {
         let limit = Duration::from_nanos(config.time_limit.as_ns());
         let ended = process.run(&files, limit, stop, &mut output);
         if ended.is_some() {
-            self.idle().push(process);
+            self.keep(process);
         }
         if !on_copies {
             job.copy_back();
@@ -192,7 +215,8 @@ impl Program {
             NativeFault { kind, text }
         });
         let is_whole = result.is_ok();
-        let times = vec![Duration::from_nanos(report.cpu_ns)];
+        // What the program says of itself; more than its limit it cannot have had.
+        let times = vec![Duration::from_nanos(report.cpu_ns).min(limit)];
         let cpu_time = if is_whole { CpuTime::of(times) } else { CpuTime::default() };
         (NativeOutcome { result, output, cpu_time }, is_whole)
     }
@@ -203,8 +227,8 @@ impl Program {
         let limit = Duration::from_nanos(self.programs.config.time_limit.as_ns());
         Err(match ended {
             Ended::Exited(0) if report.stage == stage::RETURNED => return Ok(report.result),
-            Ended::Exited(_) if report.system_call > 0 => {
-                let call = system_calls::name(report.system_call - 1);
+            Ended::Exited(_) if report.is_refused != 0 => {
+                let call = system_calls::name(report.system_call);
                 (SystemCall, format!("made the system call {call}; {MAY}"))
             }
             Ended::Exited(_) if report.stage == stage::PREPARING => {
@@ -213,7 +237,11 @@ impl Program {
             Ended::Exited(_) if report.stage == stage::LOADING && report.text_len > 0 => {
                 (Crash, format!("could not be loaded: {}", report.text()))
             }
+            Ended::Exited(_) if report.text_len > 0 => (Crash, report.text()),
             Ended::Exited(code) => (Crash, format!("ended its process (exit {code})")),
+            Ended::Signalled(signal) if report.stage == stage::LOADING => {
+                (Crash, format!("could not be loaded: it ended by signal {signal}"))
+            }
             // Refused while the program had this signal blocked, as the C library does to start a thread.
             Ended::Signalled(libc::SIGSYS) => (
                 SystemCall,
@@ -222,12 +250,18 @@ impl Program {
                 ),
             ),
             Ended::Signalled(signal @ (libc::SIGSEGV | libc::SIGBUS)) => {
-                let hint = "; are the fields of its struct cemu_args packed, and does it have the ranges that it expects?";
+                // What a function touches below its stack pointer, and what pushes it there.
+                let is_stack = report.stack.abs_diff(report.address) < 64 << 10;
+                let hint = if is_stack {
+                    "; its stack (8 MiB) is full"
+                } else {
+                    "; are the fields of its struct cemu_args packed, and does it have the ranges that it expects?"
+                };
                 let place = self.place(report);
                 let name = if signal == libc::SIGSEGV { "SIGSEGV" } else { "SIGBUS" };
                 (Memory, format!("{name} at address {:#x}{place}{hint}", report.address))
             }
-            Ended::Signalled(libc::SIGXCPU) | Ended::TimeOver => {
+            Ended::TimeOver => {
                 (Time, format!("did not end within {limit:?} (compute.native_time_limit)"))
             }
             Ended::Signalled(libc::SIGABRT) => (Crash, "aborted (SIGABRT)".to_owned()),
@@ -246,8 +280,14 @@ impl Program {
 
     /// Where a signal came from, as the report has it.
     fn place(&self, report: &Report) -> String {
-        let place = self.library.locate(report.instruction, report.entry);
+        let place = self.library.locate(report.instruction, report.base);
         place.map_or_else(String::new, |place| format!(", in {place}"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        while self.take_idle().is_some() {}
     }
 }
 
@@ -269,13 +309,14 @@ impl NativeProgram for Program {
 }
 
 impl Job {
-    /// A run has the pages of its ranges themselves, if they hold nothing else, and otherwise copies of the ranges.
+    /// A run has the pages of its ranges themselves, if they hold nothing else and it may write them, and otherwise copies of the
+    /// ranges.
     fn new(invocation: &Invocation, config: &NativeConfig, on_copies: bool) -> io::Result<Self> {
         let ranges = &invocation.ranges;
         if ranges.len() > RANGES_MAX {
             return Err(io::Error::other(format!("{} ranges", ranges.len())));
         }
-        let must_copy = |range: &Range| on_copies || !has_whole_pages(range);
+        let must_copy = |range: &Range| on_copies || !range.writable || !has_whole_pages(range);
         let of_copy = |range: &Range| (range.offset % PAGE + range.len).next_multiple_of(PAGE);
         let copied_bytes = ranges.iter().filter(|range| must_copy(range)).map(of_copy).sum();
         let copies = match copied_bytes {
@@ -310,6 +351,14 @@ impl Job {
                 writable: range.writable.into(),
             });
         }
+        let originals = match &copies {
+            Some(copies) if !on_copies => {
+                let originals = SharedMemory::new(copied_bytes)?;
+                assert!(originals.copy_from(copies, 0, 0, copied_bytes), "they are as long");
+                Some(originals)
+            }
+            _ => None,
+        };
         let data = &invocation.data;
         let file = SharedMemory::new(DATA_AT + data.len() as u64)?;
         let header = Header {
@@ -324,15 +373,25 @@ impl Job {
             && file.write(RANGES_AT, entries.as_bytes())
             && file.write(DATA_AT, data);
         assert!(is_written, "the file has room for it");
-        Ok(Self { file, memories, copied, copies })
+        Ok(Self { file, memories, copied, copies, originals })
     }
 
-    /// Puts what the run wrote to copies where it belongs.
+    /// Puts what the run changed in copies where it belongs. What it did not change, others may have changed meanwhile.
     fn copy_back(&self) {
-        let Some(copies) = &self.copies else { return };
+        let (Some(copies), Some(originals)) = (&self.copies, &self.originals) else { return };
+        let (mut now, mut before) = (vec![0; PIECE], vec![0; PIECE]);
         for (range, at) in self.copied.iter().filter(|(range, _)| range.writable) {
-            let is_copied = range.memory.copy_from(copies, *at, range.offset, range.len);
-            assert!(is_copied, "it was copied from there");
+            for start in (0..range.len).step_by(PIECE) {
+                let len = (range.len - start).min(PIECE as u64) as usize;
+                let (now, before) = (&mut now[..len], &mut before[..len]);
+                let are_read = copies.read(at + start, now) && originals.read(at + start, before);
+                assert!(are_read, "the copies are as long as the ranges");
+                for (from, to) in changes(before, now) {
+                    let is_written =
+                        range.memory.write(range.offset + start + from as u64, &now[from..to]);
+                    assert!(is_written, "it was copied from there");
+                }
+            }
         }
     }
 
@@ -341,6 +400,24 @@ impl Job {
         assert!(self.file.read(0, report.as_mut_bytes()), "the file begins with it");
         report
     }
+}
+
+/// Bytes that are compared at a time.
+const PIECE: usize = 64 << 10;
+
+/// Where two pieces of the same length differ: from, to.
+fn changes(before: &[u8], now: &[u8]) -> Vec<(usize, usize)> {
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    if before == now {
+        return found;
+    }
+    for at in (0..now.len()).filter(|at| before[*at] != now[*at]) {
+        match found.last_mut() {
+            Some((_, to)) if *to == at => *to += 1,
+            _ => found.push((at, at + 1)),
+        }
+    }
+    found
 }
 
 /// True if nothing but the range is on its pages.

@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
-use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::thread::CapabilitySets;
 use rustix::time::{ClockId, clock_gettime};
 use zerocopy::IntoBytes;
 
@@ -24,6 +25,9 @@ pub(crate) const OBJECT: i32 = 3;
 
 /// Where the child's report goes.
 pub(crate) static REPORT: AtomicPtr<Report> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The most stack.
+const STACK_BYTES: u64 = 8 << 20;
 
 /// What a child needs.
 pub(crate) struct Run<'a> {
@@ -56,15 +60,44 @@ pub(crate) fn header(files: &[OwnedFd]) -> io::Result<Header> {
     Ok(header)
 }
 
-/// Closes all descriptors from a number on.
-pub(crate) fn close_from(first: u32) {
+/// Closes all descriptors from a number on: what is left open, a program can use.
+pub(crate) fn close_from(first: i32) -> io::Result<()> {
     // SAFETY: whoever calls this uses none of them any more.
-    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } == 0 {
+        return Ok(());
+    }
+    // Kernels before 5.9, and where a filter does not know it.
+    let open = || -> io::Result<Vec<i32>> {
+        let entries = std::fs::read_dir("/proc/self/fd")?;
+        let numbers = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().parse().ok()));
+        let numbers = numbers.collect::<io::Result<Vec<Option<i32>>>>()?;
+        Ok(numbers.into_iter().flatten().filter(|number| *number >= first).collect())
+    };
+    for number in open()? {
+        // SAFETY: as before. That of the folder is closed already.
+        unsafe { libc::close(number) };
+    }
+    // The folder itself is open while it is read.
+    match open()?.len() {
+        0 | 1 => Ok(()),
+        left => Err(io::Error::other(format!("{left} descriptors cannot be closed"))),
+    }
 }
 
-/// Gives up being root, if this process is: libraries can be read by everyone. Where there is no other user (a container may have only
+/// Signals as a process has them that nobody changed: what is ignored or blocked is inherited.
+pub(crate) fn reset_signals() {
+    // SAFETY: the default is what is wanted.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: a set to be filled in.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: a set that is filled in.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Gives up being root, if this process is, and whatever else it may more than others: libraries can be read by everyone. Where there is no other user (a container may have only
 /// root), root of a container it stays, which may do no more than the system calls that are left.
-pub(crate) fn become_nobody() {
+pub(crate) fn become_nobody() -> io::Result<()> {
     const NOBODY: u32 = 65_534;
     if rustix::process::geteuid().is_root() {
         // SAFETY: an empty list of groups.
@@ -74,6 +107,10 @@ pub(crate) fn become_nobody() {
         // SAFETY: as before.
         unsafe { libc::setuid(NOBODY) };
     }
+    let none = rustix::thread::CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, none)?;
+    Ok(())
 }
 
 /// Makes a child that makes the run.
@@ -160,13 +197,12 @@ fn prepare_and_call(run: &Run<'_>, parent: Pid) -> io::Result<()> {
         buffer_len: data.len() as i64,
     };
     let function = CString::new(run.function).map_err(io::Error::other)?;
-    let path = sandbox::object_path(run.function);
     // The first look at the clock asks the kernel where it is.
     thread_ns();
     limit(&header)?;
     keep_only(run.object)?;
-    sandbox::enter(&path)?;
-    call(&path, &function, &mut arguments)
+    sandbox::enter()?;
+    call(&function, &mut arguments)
 }
 
 /// Maps the pages of a range, with pages before and after it that nothing can touch.
@@ -191,18 +227,27 @@ fn map_range(file: BorrowedFd<'_>, range: &RangeEntry) -> io::Result<*mut c_void
 
 /// Limits of memory and time, and no core file.
 fn limit(header: &Header) -> io::Result<()> {
-    let limit = |resource, most: u64| {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    // Never more than what was inherited.
+    let limit = |resource, soft: u64, hard: u64| {
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let limit = Rlimit { current: Some(soft.min(most)), maximum: Some(hard.min(most)) };
+        setrlimit(resource, limit)
     };
+    // Pages of all mappings, and of those that are writable and private.
     let mapped = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = mapped.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
-    let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm"))?;
-    limit(Resource::As, (pages * PAGE).saturating_add(header.memory_bytes))?;
+    let pages = |place| mapped.split(' ').nth(place).and_then(|pages| pages.parse::<u64>().ok());
+    for (resource, place) in [(Resource::As, 0), (Resource::Data, 5)] {
+        let pages = pages(place).ok_or_else(|| io::Error::other("/proc/self/statm"))?;
+        let bytes = (pages * PAGE).saturating_add(header.memory_bytes);
+        limit(resource, bytes, bytes)?;
+    }
     // The worker's clock decides; this is for a worker that cannot.
-    limit(Resource::Cpu, header.time_limit_ns / 1_000_000_000 + 2)?;
-    limit(Resource::Core, 0)?;
-    limit(Resource::Fsize, 0)?;
-    limit(Resource::Stack, 8 << 20)?;
+    let seconds = header.time_limit_ns / 1_000_000_000 + 2;
+    limit(Resource::Cpu, seconds, seconds + 1)?;
+    limit(Resource::Core, 0, 0)?;
+    limit(Resource::Fsize, 0, 0)?;
+    limit(Resource::Stack, STACK_BYTES, STACK_BYTES)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
@@ -216,15 +261,14 @@ fn keep_only(object: &OwnedFd) -> io::Result<()> {
     }
     // SAFETY: the socket is the worker's.
     unsafe { libc::close(0) };
-    close_from(OBJECT as u32 + 1);
-    Ok(())
+    close_from(OBJECT + 1)
 }
 
 /// Loads the object, and calls its function.
-fn call(path: &CString, function: &CString, arguments: &mut Arguments) -> io::Result<()> {
+fn call(function: &CString, arguments: &mut Arguments) -> io::Result<()> {
     report(|report| report.stage = stage::LOADING);
     // SAFETY: whatever the code does, it does to this process.
-    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    let library = unsafe { libc::dlopen(sandbox::PATH.as_ptr(), libc::RTLD_NOW) };
     if library.is_null() {
         return Err(loading_error());
     }
@@ -236,16 +280,16 @@ fn call(path: &CString, function: &CString, arguments: &mut Arguments) -> io::Re
     // SAFETY: the object is loaded, and the descriptor is used no more.
     unsafe { libc::close(OBJECT) };
     sandbox::loaded();
-    report(|report| {
-        report.entry = address as u64;
-        report.stage = stage::CALLED;
-    });
+    let base = base_of(address);
+    std::panic::set_hook(Box::new(|_| {
+        tell("an exception left its function");
+        exit(1)
+    }));
+    report(|report| (report.base, report.stage) = (base, stage::CALLED));
     // SAFETY: the program says that it is such a function. If not, only this process suffers.
-    let call = unsafe {
-        std::mem::transmute::<*mut c_void, extern "C" fn(*mut Arguments) -> i64>(address)
-    };
+    let function = unsafe { std::mem::transmute::<*mut c_void, Function>(address) };
     let before = thread_ns();
-    let result = call(arguments);
+    let result = no_exception(function, arguments);
     let cpu_ns = thread_ns().saturating_sub(before);
     // SAFETY: what the program printed is written out.
     unsafe { libc::fflush(std::ptr::null_mut()) };
@@ -255,6 +299,22 @@ fn call(path: &CString, function: &CString, arguments: &mut Arguments) -> io::Re
         report.stage = stage::RETURNED;
     });
     Ok(())
+}
+
+type Function = extern "C-unwind" fn(*mut Arguments) -> i64;
+
+/// Calls the function; an exception that leaves it is a panic that ends the process.
+extern "C" fn no_exception(function: Function, arguments: *mut Arguments) -> i64 {
+    function(arguments)
+}
+
+/// Where the object of an address begins.
+fn base_of(address: *mut c_void) -> u64 {
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: a structure to be filled in.
+    unsafe { libc::dladdr(address, found.as_mut_ptr()) };
+    // SAFETY: all zeroes are a value of it, too.
+    unsafe { found.assume_init() }.dli_fbase as u64
 }
 
 fn loading_error() -> io::Error {

@@ -6,9 +6,9 @@
 #![expect(unsafe_code, reason = "signals and system calls; see the SAFETY comments")]
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_long, siginfo_t, ucontext_t};
 use seccompiler::{
@@ -22,17 +22,12 @@ use crate::system_calls::ALLOWED;
 
 /// The object is being loaded.
 static LOADING: AtomicBool = AtomicBool::new(false);
-/// The path by which it is.
-static PATH: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
 
 /// A path for the loader; there is nothing.
-pub(crate) fn object_path(function: &str) -> CString {
-    CString::new(format!("/csdrive/{function}.so")).expect("a name of a function has no zero")
-}
+pub(crate) const PATH: &CStr = c"/csdrive/native.so";
 
 /// From here on, this process may do little.
-pub(crate) fn enter(path: &CStr) -> io::Result<()> {
-    PATH.store(path.as_ptr().cast_mut(), Ordering::Relaxed);
+pub(crate) fn enter() -> io::Result<()> {
     LOADING.store(true, Ordering::Relaxed);
     handle(libc::SIGSYS, refused, libc::SA_NODEFER)?;
     for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE] {
@@ -55,16 +50,38 @@ pub(crate) fn enter(path: &CStr) -> io::Result<()> {
         .collect();
     // abort() sends a signal to its own process.
     let own = rustix::process::getpid().as_raw_nonzero().get() as u64;
-    let to_itself = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own);
-    let to_itself =
-        to_itself.and_then(|own| SeccompRule::new(vec![own])).map_err(io::Error::other)?;
-    allowed.insert(libc::SYS_tgkill, vec![to_itself]);
+    allowed.insert(libc::SYS_tgkill, vec![if_argument(0, own)?]);
+    let advice = ADVICE.iter().map(|advice| if_argument(2, *advice as u64));
+    allowed.insert(libc::SYS_madvise, advice.collect::<io::Result<_>>()?);
+    // Nobody else answers for what is refused.
+    let own_handler =
+        BTreeMap::from([(libc::SYS_rt_sigaction, vec![if_argument(0, libc::SIGSYS as u64)?])]);
+    apply(own_handler, SeccompAction::Allow, SeccompAction::Errno(libc::EINVAL as u32))?;
     apply(allowed, SeccompAction::Trap, SeccompAction::Allow)
 }
 
 /// The object is loaded: from now on nothing pretends that a file can be opened.
 pub(crate) fn loaded() {
     LOADING.store(false, Ordering::Relaxed);
+}
+
+/// Advice about memory that changes what is the program's alone.
+const ADVICE: [c_int; 9] = [
+    libc::MADV_NORMAL,
+    libc::MADV_RANDOM,
+    libc::MADV_SEQUENTIAL,
+    libc::MADV_WILLNEED,
+    libc::MADV_DONTNEED,
+    libc::MADV_FREE,
+    libc::MADV_HUGEPAGE,
+    libc::MADV_NOHUGEPAGE,
+    libc::MADV_COLD,
+];
+
+/// The rule that an argument has this value.
+fn if_argument(place: u8, value: u64) -> io::Result<SeccompRule> {
+    let equals = SeccompCondition::new(place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
+    equals.and_then(|equals| SeccompRule::new(vec![equals])).map_err(io::Error::other)
 }
 
 /// System calls that are listed are answered one way, all others another way. Of several filters, the strictest answer counts.
@@ -99,6 +116,9 @@ fn handle(signal: c_int, handler: Handler, flags: c_int) -> io::Result<()> {
 extern "C" fn refused(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     /// Where siginfo has the number of the system call.
     const NUMBER_AT: usize = 24;
+    if is_sent(info) {
+        return die_of(libc::SIGSYS);
+    }
     let number = info.wrapping_byte_add(NUMBER_AT).cast::<i32>();
     // SAFETY: the kernel passes a siginfo of SIGSYS, which has it there.
     let number = unsafe { number.read() };
@@ -107,7 +127,7 @@ extern "C" fn refused(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     match answer(c_long::from(number), machine::arguments(context)) {
         Some(result) => machine::set_result(context, result),
         None => {
-            report(|report| report.system_call = number.unsigned_abs() + 1);
+            report(|report| (report.is_refused, report.system_call) = (1, number.into()));
             exit(1)
         }
     }
@@ -141,9 +161,7 @@ fn is_empty(path: u64) -> bool {
 
 fn is_object(path: u64) -> bool {
     // SAFETY: as in `is_empty`.
-    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(path as usize)) };
-    // SAFETY: set before the first such call, and not changed.
-    path == unsafe { CStr::from_ptr(PATH.load(Ordering::Relaxed)) }
+    PATH == unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(path as usize)) }
 }
 
 /// A system call that is allowed, as the kernel answers it.
@@ -157,14 +175,33 @@ fn system_call(number: c_long, a: u64, b: u64) -> i64 {
     }
 }
 
+/// True for a signal that a process sent.
+fn is_sent(info: *mut siginfo_t) -> bool {
+    // SAFETY: the kernel passes a siginfo.
+    unsafe { (*info).si_code <= 0 }
+}
+
+/// Ends the process by a signal: what is sent now comes when the handler has returned.
+fn die_of(signal: c_int) {
+    // SAFETY: the default is what is wanted.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: a signal to this thread.
+    unsafe { libc::raise(signal) };
+}
+
 /// The program crashed: notes where. The handler is the default one again, and the instruction runs once more.
-extern "C" fn crashed(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+extern "C" fn crashed(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    if is_sent(info) {
+        return die_of(signal);
+    }
     // SAFETY: the kernel passes a siginfo.
     let info = unsafe { &*info };
     // SAFETY: it is of a signal with an address.
     let address = unsafe { info.si_addr() } as u64;
     // SAFETY: the kernel passes the registers.
     let context = unsafe { &*context.cast::<ucontext_t>() };
-    let instruction = machine::instruction(context);
-    report(|report| (report.address, report.instruction) = (address, instruction));
+    let (instruction, stack) = (machine::instruction(context), machine::stack(context));
+    report(|report| {
+        (report.address, report.instruction, report.stack) = (address, instruction, stack);
+    });
 }

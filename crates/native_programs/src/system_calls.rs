@@ -17,7 +17,6 @@ pub(crate) const ALLOWED: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mprotect,
     libc::SYS_brk,
-    libc::SYS_madvise,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
@@ -132,8 +131,8 @@ const NAMES: &[(c_long, &str)] = &[
 ];
 
 /// A system call for a message.
-pub(crate) fn name(number: u32) -> String {
-    match NAMES.iter().find(|(other, _)| *other == c_long::from(number)) {
+pub(crate) fn name(number: c_long) -> String {
+    match NAMES.iter().find(|(other, _)| *other == number) {
         Some((_, name)) => format!("{name} ({number})"),
         None => format!("number {number}"),
     }

@@ -7,6 +7,11 @@ use std::process::ExitCode;
 /// `csdrive` becomes a worker if this is its first argument.
 pub const WORKER_ARGUMENT: &str = "native-worker";
 
+/// What a worker says first: it waits for jobs,
+pub(crate) const READY: &[u8] = b"ready";
+/// or a library is missing.
+pub(crate) const LIBRARIES: &[u8] = b"libs";
+
 /// Serves the drive that started this process, until it is gone. Called before anything else happens in the process.
 pub fn main() -> ExitCode {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -32,6 +37,7 @@ mod serving {
         Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid,
     };
 
+    use super::{LIBRARIES, READY};
     use crate::job::{Ended, Header};
     use crate::run::{self, Run};
 
@@ -44,9 +50,9 @@ mod serving {
         // What its user sees: processes of this name.
         let _ = rustix::thread::set_name(c"csdrive-native");
         let socket = rustix::stdio::stdin();
-        run::close_from(3);
-        run::become_nobody();
-        match serve_at(socket) {
+        run::reset_signals();
+        let ready = run::close_from(3).and_then(|()| run::become_nobody());
+        match ready.and_then(|()| serve_at(socket)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // It goes to the drive, which is the reader of this process's output.
@@ -63,10 +69,18 @@ mod serving {
         let mut names = names.split('\0');
         let function = names.next().unwrap_or_default().to_owned();
         for name in names {
-            preload(name)?;
+            if let Err(error) = preload(name) {
+                eprintln!("{error}");
+                send(socket, LIBRARIES, SendFlags::NOSIGNAL)?;
+                return Ok(());
+            }
         }
-        send(socket, b"ready", SendFlags::NOSIGNAL)?;
+        send(socket, READY, SendFlags::NOSIGNAL)?;
         while let Some((_, files)) = receive(socket)? {
+            // The drive told a run to stop that had ended by itself.
+            if files.is_empty() {
+                continue;
+            }
             let ended = run_one(socket, &object, &function, files)?;
             send(socket, &ended.to_bytes(), SendFlags::NOSIGNAL)?;
         }
@@ -129,14 +143,18 @@ mod serving {
     /// Waits for a child; kills it if its time is over, or the drive says so or is gone.
     fn watch(socket: BorrowedFd<'_>, child: Pid, header: &Header) -> io::Result<Ended> {
         let handle = pidfd_open(child, PidfdFlags::empty());
-        let deadline = Instant::now() + Duration::from_nanos(header.time_limit_ns);
+        let limit = Duration::from_nanos(header.time_limit_ns);
+        let (began, deadline) = (Instant::now(), Instant::now() + limit);
         let mut why = None;
         while why.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(handle) = &handle else {
-                // Kernels before 5.3: without a handle only the end can be waited for.
-                why = Some(Ended::NotStarted(libc::ENOSYS));
-                break;
+            let handle = match &handle {
+                Ok(handle) => handle,
+                // Kernels before 5.3, or no descriptors: without a handle only the end could be waited for.
+                Err(error) => {
+                    why = Some(Ended::NotStarted(error.raw_os_error()));
+                    break;
+                }
             };
             let mut waits = [
                 PollFd::new(handle, PollFlags::IN),
@@ -167,6 +185,10 @@ mod serving {
         Ok(match (why, status.exit_status(), status.terminating_signal()) {
             (Some(why), ..) => why,
             (None, Some(code), _) => Ended::Exited(code),
+            // The kernel's clock was faster than this one.
+            (None, None, Some(libc::SIGKILL | libc::SIGXCPU)) if began.elapsed() >= limit => {
+                Ended::TimeOver
+            }
             (None, None, signal) => Ended::Signalled(signal.unwrap_or_default()),
         })
     }

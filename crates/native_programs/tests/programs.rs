@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use controller::{
-    Invocation, NativeConfig, NativeFaultKind, NativeOutcome, NativeProgram, NativePrograms,
-    NativeSource,
+    Invocation, NativeConfig, NativeFaultKind, NativeLoadError, NativeOutcome, NativeProgram,
+    NativePrograms, NativeSource,
 };
 use ebpf::{PAGE, Range, SharedMemory};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -43,6 +43,12 @@ const TESTS: &[(&str, Test)] = &[
     ("constructors_run_in_the_sandbox", constructors_run_in_the_sandbox),
     ("a_run_sees_its_ranges_only", a_run_sees_its_ranges_only),
     ("ranges_that_share_pages_are_copied", ranges_that_share_pages_are_copied),
+    ("descriptors_are_closed_everywhere", descriptors_are_closed_everywhere),
+    (
+        "what_a_run_does_not_change_is_not_written_back",
+        what_a_run_does_not_change_is_not_written_back,
+    ),
+    ("names_without_end_cost_nothing", names_without_end_cost_nothing),
     ("a_run_that_nobody_wants_stops", a_run_that_nobody_wants_stops),
     ("samples_leave_memory_as_one_run_does", samples_leave_memory_as_one_run_does),
     ("many_runs_at_a_time", many_runs_at_a_time),
@@ -163,12 +169,15 @@ fn kernels_run() -> Result<(), Failed> {
 
 fn cpp_runs() -> Result<(), Failed> {
     let object = compile("exceptions.cc", &[]);
-    let program = programs(&config()).load(NativeSource::Uploaded(&object), None).unwrap();
+    let program = load(&object, "words");
     let device = memory(PAGE);
     let text = b"a rose is a rose is a rose ";
     assert!(device.write(0, text));
     let outcome = program.run(&with(vec![range(&device, 0, text.len() as u64)]), 1);
     assert_eq!((result(&outcome), &*outcome.output), (3, &b"3 words\n"[..]));
+    let fault = load(&object, "throws").run(&with(vec![]), 1).result.unwrap_err();
+    assert_eq!(fault.kind, NativeFaultKind::Crash, "{}", fault.text);
+    assert!(fault.text.contains("exception"), "{}", fault.text);
     Ok(())
 }
 
@@ -187,7 +196,7 @@ fn hostile_programs_end() -> Result<(), Failed> {
         ("exits", Crash, "exit 3"),
         ("endless", Time, "did not end within 400ms"),
         ("sleeps", Time, "compute.native_time_limit"),
-        ("recursion", Memory, "SIGSEGV"),
+        ("recursion", Memory, "its stack (8 MiB) is full"),
         ("ignores_signals", Time, "did not end"),
         ("fork_bomb", SystemCall, "clone"),
         ("threads", SystemCall, "clone"),
@@ -208,6 +217,8 @@ fn hostile_programs_end() -> Result<(), Failed> {
         ("prints", Time, "did not end"),
         ("lies", Memory, "SIGSEGV"),
         ("unpacked", Memory, "packed"),
+        ("odd_call", SystemCall, "number -1"),
+        ("unmasks", SystemCall, "openat"),
     ] {
         if cfg!(not(target_arch = "x86_64")) && ["divide", "remaps"].contains(&function) {
             continue;
@@ -231,13 +242,18 @@ fn hostile_programs_end() -> Result<(), Failed> {
         ("memory_bomb", 1, MEMORY as i64 >> 20),
         ("grows", -12, -12),
         ("descriptors", 0, 0),
-        ("unmasks", 0, 0),
+        ("steals", 0, 0),
+        ("unmaps_ranges_for_more", 1, 1),
     ] {
         let outcome = load(&object, function).run(&with(vec![range(&device, PAGE, PAGE)]), 1);
         let result = result(&outcome);
         assert!((least..=most).contains(&result), "{function}: {result}");
     }
     assert!(!Path::new("/tmp/csdrive-native-was-here").exists());
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTERM] {
+        let invocation = Invocation { param1: signal.into(), ..with(vec![]) };
+        assert!(load(&object, "raises").run(&invocation, 1).result.is_err(), "{signal}");
+    }
     Ok(())
 }
 
@@ -274,6 +290,62 @@ fn ranges_that_share_pages_are_copied() -> Result<(), Failed> {
     let mut expected = vec![0x55; 4 * PAGE as usize];
     expected[5000..10_000].fill(7);
     assert!(read(&device, 0, 4 * PAGE as usize) == expected);
+    Ok(())
+}
+
+/// Where the kernel does not know `close_range`, or a filter says so, descriptors are closed all the same.
+fn descriptors_are_closed_everywhere() -> Result<(), Failed> {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+    let object = compile("hostile.c", &[]);
+    let filtered = std::thread::spawn(move || {
+        let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
+        let rules = [(libc::SYS_close_range, Vec::new())].into();
+        let machine = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, unknown, machine).unwrap();
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+        let device = memory(4 * PAGE);
+        for function in ["steals", "descriptors"] {
+            let outcome = load(&object, function).run(&with(vec![range(&device, 0, PAGE)]), 1);
+            assert_eq!(result(&outcome), 0, "{function}");
+        }
+    });
+    filtered.join().map_err(|_| "a program found descriptors".into())
+}
+
+/// A program that only reads a range undoes nothing that others write there meanwhile.
+fn what_a_run_does_not_change_is_not_written_back() -> Result<(), Failed> {
+    let object = compile("hostile.c", &[]);
+    let device = memory(2 * PAGE);
+    let invocation = with(vec![range(&device, 8, 16)]);
+    let (reader, writer) = (load(&object, "reads_only"), load(&object, "writes"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(result(&reader.run(&invocation, 1)), 0));
+        assert_eq!(result(&writer.run(&invocation, 1)), 0);
+    });
+    assert_eq!(read(&device, 8, 16), [0x77; 16]);
+    Ok(())
+}
+
+/// What a host sends costs time and memory in proportion to its bytes: a name without end is none.
+fn names_without_end_cost_nothing() -> Result<(), Failed> {
+    let mut object = compile("kernels.c", &[]);
+    let word =
+        |object: &[u8], at: usize| u64::from_le_bytes(object[at..at + 8].try_into().unwrap());
+    let sections = word(&object, 0x28) as usize;
+    let count = usize::from(u16::from_le_bytes([object[0x3C], object[0x3D]]));
+    let long = object.len() as u64;
+    object.extend(vec![b'x'; 30_000_000]);
+    for n in 0..count {
+        let header = sections + 64 * n;
+        // String tables, of symbols and of sections: one name of 30 MB.
+        if u32::from_le_bytes(object[header + 4..header + 8].try_into().unwrap()) == 3 {
+            object[header + 24..header + 32].copy_from_slice(&long.to_le_bytes());
+            object[header + 32..header + 40].copy_from_slice(&30_000_000u64.to_le_bytes());
+        }
+    }
+    let loaded = programs(&config()).load(NativeSource::Uploaded(&object), Some("vadd"));
+    let text = format!("{:?}", loaded.unwrap_err());
+    assert!(text.len() < 2000, "{} bytes", text.len());
     Ok(())
 }
 
@@ -342,8 +414,12 @@ fn many_runs_at_a_time() -> Result<(), Failed> {
 
 fn what_is_no_program_is_refused() -> Result<(), Failed> {
     let programs = programs(&config());
-    let refusal = |bytes: &[u8], function: Option<&str>| {
-        programs.load(NativeSource::Uploaded(bytes), function).unwrap_err()
+    let refusal = |bytes: &[u8], function: Option<&str>| match programs
+        .load(NativeSource::Uploaded(bytes), function)
+        .unwrap_err()
+    {
+        NativeLoadError::Refused(text) => text,
+        other => panic!("{other:?}"),
     };
     let kernels = compile("kernels.c", &[]);
     assert!(refusal(b"", None).contains("not a shared object"));

@@ -20,10 +20,10 @@ use simtime::Duration;
 
 use crate::command::{ExecuteProgram, LoadProgram};
 use crate::limits::{
-    ACTIVATIONS_MAX, FUNCTION_BYTES_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX,
-    TRACE_LOG_BYTES,
+    ACTIVATIONS_MAX, DIAGNOSTICS_BYTES_MAX, FUNCTION_BYTES_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS,
+    RANGE_SETS_MAX, TRACE_LOG_BYTES,
 };
-use crate::native::{NativeProgram, NativePrograms, NativeSource};
+use crate::native::{NativeLoadError, NativeProgram, NativePrograms, NativeSource};
 use crate::work::Ran;
 
 /// What a slot holds once all pieces of it have arrived.
@@ -82,14 +82,17 @@ fn load_native(
     native: Option<&dyn NativePrograms>,
     kind: u8,
     bytes: &[u8],
-) -> Result<Arc<dyn NativeProgram>, String> {
-    let native = native.ok_or(
-        "native programs run in processes of csdrive: serve this drive with it, or give Parts::native",
-    )?;
+) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
+    let refused = |text: &str| NativeLoadError::Refused(text.to_owned());
+    let native = native.ok_or_else(|| {
+        refused("native programs run in processes of csdrive: serve this drive with it, or give Parts::native")
+    })?;
     let end = bytes.iter().take(FUNCTION_BYTES_MAX + 1).position(|b| *b == 0);
-    let end = end.ok_or("a native program begins with the name of a function and a zero byte")?;
+    let end = end.ok_or_else(|| {
+        refused("a native program begins with the name of a function and a zero byte")
+    })?;
     let (function, object) = (&bytes[..end], &bytes[end + 1..]);
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "a name is not UTF-8".to_owned());
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| refused("a name is not UTF-8"));
     let function = Some(text(function)?).filter(|name| !name.is_empty());
     let source = match kind {
         program_type::NATIVE => NativeSource::Uploaded(object),
@@ -157,6 +160,7 @@ impl ProgramText {
 
     /// Keeps why a program was refused (with its index) or stopped.
     pub(crate) fn set_diagnostics(&mut self, program_index: u16, text: &str) {
+        let text = &text[..text.floor_char_boundary(DIAGNOSTICS_BYTES_MAX)];
         self.diagnostics.clear();
         self.diagnostics.extend(program_index.to_le_bytes());
         self.diagnostics.extend([0, 0]);
@@ -225,34 +229,39 @@ impl ProgramsNamespace {
         Ok(slot.bytes.len() == slot.total as usize)
     }
 
-    /// All pieces are here: make a program of them. The error is text for the diagnostics log.
+    /// All pieces are here: make a program of them. The error is a status, and text for the diagnostics log.
     pub(super) fn finish_load(
         &mut self,
         index: u16,
         native: Option<&dyn NativePrograms>,
-    ) -> Result<(), String> {
+    ) -> Result<(), (Status, String)> {
         let Some(slot) = self.slots.get_mut(&index) else { return Ok(()) };
         let bytes = std::mem::take(&mut slot.bytes);
+        let refused = |text| (Status::INVALID_PROGRAM_DATA.with_dnr(), text);
         let program = match slot.program_type {
             program_type::DECLARED => match <[u8; 8]>::try_from(bytes.as_slice()) {
                 Ok(ns) => Ok(LoadedProgram::Declared(Duration::from_ns(u64::from_le_bytes(ns)))),
-                Err(_) => Err(format!(
+                Err(_) => Err(refused(format!(
                     "a declared-time program is 8 bytes, its run time in ns; got {}",
                     bytes.len()
-                )),
+                ))),
             },
             kind @ (program_type::NATIVE | program_type::NATIVE_FILE) => {
-                load_native(native, kind, &bytes).map(LoadedProgram::Native)
+                let loaded = load_native(native, kind, &bytes).map(LoadedProgram::Native);
+                loaded.map_err(|error| match error {
+                    NativeLoadError::Refused(text) => refused(text),
+                    NativeLoadError::Host(text) => (Status::INTERNAL_ERROR, text),
+                })
             }
             _ => Program::load(&bytes, None)
                 .map(|program| LoadedProgram::Ebpf { program, object: bytes.into() })
-                .map_err(|e| e.to_string()),
+                .map_err(|e| refused(e.to_string())),
         };
         match program {
             Ok(program) => slot.program = Some(program),
-            Err(text) => {
+            Err(why) => {
                 self.slots.remove(&index);
-                return Err(text);
+                return Err(why);
             }
         }
         Ok(())

@@ -28,3 +28,8 @@ long long words(struct cemu_args *args)
     }
     return counts.size();
 }
+
+extern "C" long long throws(struct cemu_args *)
+{
+    throw std::runtime_error("nobody catches it");
+}

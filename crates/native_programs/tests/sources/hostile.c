@@ -124,6 +124,28 @@ PROGRAM(unmasks)
     char byte;
     return read(fd, &byte, 1) == 1;
 }
+PROGRAM(raises) { raise(args->cparam1); return 99; }
+PROGRAM(odd_call) { return syscall(-1); }
+PROGRAM(reads_only) { usleep(300000); return ((volatile char *)args->mr_addr[0])[0]; }
+PROGRAM(writes) { usleep(100000); memset(args->mr_addr[0], 0x77, args->mr_len[0]); return 0; }
+PROGRAM(steals)
+{
+    /* Maps every descriptor there is. */
+    long long found = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct stat s;
+        if (fstat(fd, &s) == 0)
+            found++;
+        if (mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED)
+            found++;
+    }
+    return found;
+}
+PROGRAM(unmaps_ranges_for_more)
+{
+    munmap(args->mr_addr[0], args->mr_len[0]);
+    return mmap(0, 33 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
+}
 PROGRAM(unpacked)
 {
     struct { int numr; void **mr_addr; long long *mr_len; } *other = (void *)args;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use client::{DmaMemory, QueueId, commands::with_data};
 use controller::{
     Config, Controller, CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind,
-    NativeOutcome, NativeProgram, NativePrograms, NativeSource, Parts,
+    NativeLoadError, NativeOutcome, NativeProgram, NativePrograms, NativeSource, Parts,
 };
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::Session;
@@ -52,7 +52,11 @@ fn config() -> Config {
 struct Ending(NativeFaultKind);
 
 impl NativePrograms for Ending {
-    fn load(&self, _: NativeSource<'_>, _: Option<&str>) -> Result<Arc<dyn NativeProgram>, String> {
+    fn load(
+        &self,
+        _: NativeSource<'_>,
+        _: Option<&str>,
+    ) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
         Ok(Arc::new(self.clone()))
     }
 }

@@ -416,7 +416,7 @@ fn execute_rows() -> Vec<Row> {
         },
         Row {
             command: EXECUTE,
-            condition: "the program used up its instruction budget",
+            condition: "the program used up its instruction budget, or a native program its time",
             status: Status::PROGRAM_BUDGET_EXCEEDED,
             prove: |s| {
                 let config = controller::Config {
@@ -509,7 +509,7 @@ fn execute_rows() -> Vec<Row> {
         },
         Row {
             command: EXECUTE,
-            condition: "a native program ended by itself or by a signal",
+            condition: "a native program ended by itself, by a signal, or with an exception",
             status: Status::PROGRAM_CRASHED,
             prove: |s| {
                 s.take_native(NativeFaultKind::Crash);

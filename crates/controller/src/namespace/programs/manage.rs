@@ -172,9 +172,10 @@ pub(super) fn program_arrived(
     }
     let native = turn.subsystem.native.clone();
     let namespace = named(turn, nsid)?;
-    if let Err(text) = namespace.finish_load(load.program_index, native.as_deref()) {
+    let finished = namespace.finish_load(load.program_index, native.as_deref());
+    if let Err((status, text)) = finished {
         namespace.text.set_diagnostics(load.program_index, &text);
-        return Err(Status::INVALID_PROGRAM_DATA.with_dnr());
+        return Err(status);
     }
     turn.complete(tag, Status::SUCCESS, 0);
     Ok(())
