@@ -405,6 +405,13 @@ impl Execute {
     }
 }
 
+/// The same command as a streaming execution (vendor specific) with chunks of so many blocks.
+pub fn streaming(mut execute: SubmissionEntry, chunk_blocks: u32) -> SubmissionEntry {
+    execute.opcode = ProgramOpcode::EXECUTE_STREAM.0;
+    execute.cdw3.set(chunk_blocks);
+    execute
+}
+
 /// A copy source entry (format 2h) for a true count of blocks.
 pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
     CopySourceBlocks {

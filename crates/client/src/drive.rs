@@ -20,7 +20,7 @@ use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError
 
 pub use crate::commands::GroupOptions;
 pub use groups::GroupInfo;
-pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo};
+pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming};
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -9,6 +9,7 @@ use crate::host_memory::HostMemory;
 use crate::inflight::Ending;
 use crate::interrupt::Raise;
 use crate::namespace::Namespace;
+use crate::namespace::programs::stream;
 use crate::subsystem::Subsystem;
 
 /// The command set of a namespace; NVM if there is none.
@@ -43,14 +44,22 @@ impl Controller {
     #[inline]
     pub(crate) fn post(&mut self, host: &mut dyn HostMemory, tag: Tag) {
         let Some(ending) = self.session.inflight.remove(tag) else { return };
-        self.end(host, tag, ending);
+        match ending.step {
+            None => self.end(host, tag, ending),
+            Some(step) => {
+                stream::step_ended(&mut self.turn(host), step, &ending);
+                ending.token.end();
+                self.relieve();
+                self.post_ready(host);
+            }
+        }
     }
 
     /// Ends a command: its completion goes to the place that was promised.
     #[inline]
     fn end(&mut self, host: &mut dyn HostMemory, tag: Tag, ending: Ending) {
         let now = self.at;
-        let Ending { token, kind, status, result, counts, late, timeline } = ending;
+        let Ending { token, kind, status, result, counts, late, timeline, step: _ } = ending;
         let late = self.now.since(now) + late;
         self.lateness.count(late);
         self.hash.completed(now, token.sqid, token.cid, status, result);

@@ -68,6 +68,15 @@ pub(crate) struct Kind {
     pub(crate) nsid: Nsid,
 }
 
+/// A step of a command that consists of several: it is in flight, too, and completes for that command alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    /// The command.
+    pub(crate) parent: Tag,
+    /// Which of its slots.
+    pub(crate) slot: u32,
+}
+
 /// A command in flight. It stays in its slot until it ends: what it waits for is the larger part of
 /// it, and is never moved.
 #[derive(Debug)]
@@ -75,6 +84,8 @@ pub(crate) struct InFlight<W> {
     /// Taken when the command ends.
     token: Option<Token>,
     pub(crate) kind: Kind,
+    /// Of which command it is a step, if it is one.
+    pub(crate) step: Option<Step>,
     pub(crate) waiting: W,
     /// It was ended early: what it ends with is not changed any more.
     pub(crate) is_ended: bool,
@@ -115,6 +126,7 @@ impl HostData {
 pub(crate) struct Ending {
     pub(crate) token: Token,
     pub(crate) kind: Kind,
+    pub(crate) step: Option<Step>,
     pub(crate) status: Status,
     pub(crate) result: u64,
     pub(crate) counts: HostData,
@@ -221,6 +233,7 @@ impl<W: Wait> InFlightTable<W> {
             let command = InFlight {
                 token,
                 kind,
+                step: None,
                 waiting,
                 is_ended: false,
                 status,
@@ -234,11 +247,25 @@ impl<W: Wait> InFlightTable<W> {
             return Tag(self.slots.len() as u64 - 1);
         };
         let Slot { generation, command } = &mut self.slots[index as usize];
-        (command.token, command.kind) = (token, kind);
+        (command.token, command.kind, command.step) = (token, kind, None);
         (command.status, command.result, command.is_ended) = (Status::SUCCESS, 0, false);
         (command.counts, command.late, command.timeline) =
             (HostData::None, Duration::ZERO, timeline);
         Tag(u64::from(*generation) << 32 | u64::from(index))
+    }
+
+    /// Puts a step of a command into flight.
+    ///
+    /// # Panics
+    /// If the command is not.
+    pub(crate) fn insert_step(&mut self, step: Step, kind: Kind) -> Tag {
+        let parent = self.get_mut(step.parent).expect("a command in flight has steps");
+        let Token { sqid, cqid, cid, .. } = *parent.token();
+        let timeline =
+            parent.timeline.as_ref().map(|timeline| Box::new(Timeline::new(timeline.mark)));
+        let tag = self.insert(Token::new(sqid, cqid, cid, false), kind, timeline);
+        self.get_mut(tag).expect("it is in flight now").step = Some(step);
+        tag
     }
 
     /// The command a tag names; `None` if it ended already.
@@ -279,7 +306,7 @@ impl<W: Wait> InFlightTable<W> {
         if !command.waiting.is_over() {
             command.waiting = W::default();
         }
-        let InFlight { kind, status, result, counts, late, .. } = *command;
+        let InFlight { kind, step, status, result, counts, late, .. } = *command;
         let timeline = command.timeline.take();
         let index = tag.0 as u32;
         let generation = &mut self.slots[index as usize].generation;
@@ -287,7 +314,7 @@ impl<W: Wait> InFlightTable<W> {
         self.free.push(index);
         self.reserved.requests -= reserved.requests;
         self.reserved.bytes -= reserved.bytes;
-        Some(Ending { token, kind, status, result, counts, late, timeline })
+        Some(Ending { token, kind, step, status, result, counts, late, timeline })
     }
 
     /// Tags of the commands that satisfy a condition, by slot.

@@ -117,7 +117,9 @@ impl Controller {
         for tag in session.inflight.tags(|_| true) {
             abandon(now, session, subsystem, tag);
             if let Some(ending) = session.inflight.remove(tag) {
-                subsystem.logs.ended(now, ending.token.sqid);
+                if ending.step.is_none() {
+                    subsystem.logs.ended(now, ending.token.sqid);
+                }
                 ending.token.end();
             }
         }

@@ -133,6 +133,14 @@ pub(crate) fn abandon(now: Instant, session: &mut Session, subsystem: &mut Subsy
         Waiting::Job(_) => {
             subsystem.engine.cancel(now, compute::JobId(tag.0));
         }
+        Waiting::Stream(stream) => {
+            for step in stream.steps() {
+                abandon(now, session, subsystem, step);
+                if let Some(ending) = session.inflight.remove(step) {
+                    ending.token.end();
+                }
+            }
+        }
         Waiting::Format => {
             let ended = subsystem.background.format_abandoned(tag);
             subsystem.namespaces.set_formatting(&ended, false);

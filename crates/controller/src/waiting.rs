@@ -8,6 +8,7 @@ use crate::event::Tag;
 use crate::inflight::{Reserved, Wait};
 use crate::namespace::memory::waiting::{MemoryArrival, MemoryWait};
 use crate::namespace::nvm::waiting::{NvmArrival, NvmWait};
+use crate::namespace::programs::stream::Stream;
 use crate::namespace::programs::{ProgramsArrival, RunningJob};
 
 /// What a command waits for.
@@ -25,6 +26,8 @@ pub(crate) enum Waiting {
     Memory(MemoryWait),
     /// A job on the compute units.
     Job(Box<RunningJob>),
+    /// Chunks of a streaming execution.
+    Stream(Box<Stream>),
     /// Something to tell the host.
     Event,
     /// Namespaces being formatted.
@@ -82,6 +85,7 @@ impl Waiting {
             | Self::Memory(MemoryWait::Copying { sources, .. }) => {
                 sources.iter().any(|source| nsids.contains(&source.nsid))
             }
+            Self::Stream(stream) => stream.uses(nsids),
             _ => false,
         }
     }

@@ -21,6 +21,7 @@ mod run;
 mod run_times;
 mod runtime_server;
 mod serve;
+mod stream;
 mod timeline;
 mod vm;
 

@@ -19,7 +19,7 @@ use crate::jobs::{self, Jobs};
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::timeline::Timeline;
-use crate::{Outcome, compile, native, report, runtime_server, usage};
+use crate::{Outcome, compile, native, report, runtime_server, stream, usage};
 use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
@@ -53,6 +53,8 @@ pub(crate) struct Arguments {
     run_time: Vec<RunTime>,
     #[command(flatten)]
     many: jobs::Options,
+    #[command(flatten)]
+    stream: stream::Options,
     #[command(flatten)]
     sources: config::Sources,
     /// What runs the program; sets compute.engine
@@ -219,6 +221,15 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace and --jobs, or give one"
         );
     }
+    if arguments.stream.is_on()
+        && (arguments.input.len() != 1
+            || arguments.output.is_some()
+            || arguments.many.jobs.is_some())
+    {
+        anyhow::bail!(
+            "--stream processes one --input and adds up what the program returns: drop --output and --jobs, and give one input"
+        );
+    }
     if !config.flash.keep_data {
         anyhow::bail!(
             "flash.keep_data = false: a program needs its input's contents; set it to true"
@@ -238,7 +249,10 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         );
     }
     let read = |path: &PathBuf| {
-        let most = config.memory_bytes;
+        let most = match arguments.stream.is_on() {
+            true => config.flash.capacity_bytes,
+            false => config.memory_bytes,
+        };
         read_at_most(path, most).with_context(|| format!("--input {}", path.display()))
     };
     // Sizes first: a file that cannot fit is not read.
@@ -249,11 +263,11 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             .with_context(|| format!("--input {}", path.display()))
     });
     let sizes: Vec<u64> = sizes.collect::<Result<_>>()?;
-    place(&sizes, arguments.output_size, config)?;
+    place(&sizes, arguments, config)?;
     let inputs: Vec<Vec<u8>> = arguments.input.iter().map(read).collect::<Result<_>>()?;
     // Files that report no size (pipes) are placed by what was read.
     let sizes: Vec<u64> = inputs.iter().map(|i| i.len() as u64).collect();
-    let layout = place(&sizes, arguments.output_size, config)?;
+    let layout = place(&sizes, arguments, config)?;
     let data = arguments.parameters.data(config.transfer_bytes_max)?;
     if data.len() as u64 > config.transfer_bytes_max {
         let max = report::bytes(config.transfer_bytes_max);
@@ -268,7 +282,35 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
 }
 
 /// Lays out device memory and blocks; tells what to change if it does not fit.
-fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Layout> {
+fn place(sizes: &[u64], arguments: &Arguments, config: &Config) -> Result<Layout> {
+    let ranges = match arguments.stream.is_on() {
+        true => arguments.stream.ranges(arguments.output_size, config)?,
+        false => place_ranges(sizes, arguments.output_size, config)?,
+    };
+    let block = u64::from(config.block_bytes);
+    let mut first = 0;
+    let mut blocks = Vec::new();
+    for len in sizes {
+        blocks.push(first);
+        first += len.div_ceil(block);
+    }
+    if first * block > config.flash.capacity_bytes {
+        let (need, have) =
+            (report::bytes(first * block), report::bytes(config.flash.capacity_bytes));
+        let gigabytes = (first * block).div_ceil(1 << 30);
+        anyhow::bail!(
+            "the inputs need {need} of flash, the drive has {have}; use --set drive.capacity={gigabytes}GiB"
+        );
+    }
+    Ok(Layout { ranges, blocks })
+}
+
+/// A range for the output, and one for each input.
+fn place_ranges(
+    sizes: &[u64],
+    output_size: Option<u64>,
+    config: &Config,
+) -> Result<Vec<(u64, u32)>> {
     let sum: u64 = sizes.iter().sum();
     let output = output_size.unwrap_or(sum);
     let mut next = 0u64;
@@ -289,22 +331,7 @@ fn place(sizes: &[u64], output_size: Option<u64>, config: &Config) -> Result<Lay
              use --set memory.size={megabytes}MiB, or a smaller --output-size"
         );
     }
-    let block = u64::from(config.block_bytes);
-    let mut first = 0;
-    let mut blocks = Vec::new();
-    for len in sizes {
-        blocks.push(first);
-        first += len.div_ceil(block);
-    }
-    if first * block > config.flash.capacity_bytes {
-        let (need, have) =
-            (report::bytes(first * block), report::bytes(config.flash.capacity_bytes));
-        let gigabytes = (first * block).div_ceil(1 << 30);
-        anyhow::bail!(
-            "the inputs need {need} of flash, the drive has {have}; use --set drive.capacity={gigabytes}GiB"
-        );
-    }
-    Ok(Layout { ranges, blocks })
+    Ok(ranges)
 }
 
 /// What a run leaves in files.
@@ -359,14 +386,22 @@ fn execute(
     let before = session.transport.driver.port.drive.statistics();
     let start = session.transport.driver.port.now();
     let invocation = Invocation { run_time, ..invocation(arguments, prepared, set) };
-    let done = copy_inputs(&mut session, prepared).and_then(|()| match &prepared.jobs {
-        None => session.execute(&invocation).map(|result| (Some(result), None)),
-        Some(jobs) => {
-            collect(&mut session, &mut records);
-            let ended = jobs::run(&mut session, jobs, &invocation, &mut records)?;
-            Ok((ended.result(), Some(ended)))
-        }
+    let streamed = arguments.stream.is_on().then(|| {
+        let (first, block) = (prepared.layout.blocks[0], session.block_bytes());
+        let bytes = prepared.inputs[0].len() as u64;
+        arguments.stream.streaming(&invocation, first, bytes, block)
     });
+    let done = match &streamed {
+        Some(streaming) => session.execute_stream(streaming).map(|result| (Some(result), None)),
+        None => copy_inputs(&mut session, prepared).and_then(|()| match &prepared.jobs {
+            None => session.execute(&invocation).map(|result| (Some(result), None)),
+            Some(jobs) => {
+                collect(&mut session, &mut records);
+                let ended = jobs::run(&mut session, jobs, &invocation, &mut records)?;
+                Ok((ended.result(), Some(ended)))
+            }
+        }),
+    };
     let output = match (&done, &arguments.output) {
         (Ok(_), Some(_)) => {
             let (start, len) = prepared.layout.ranges[0];
@@ -389,7 +424,8 @@ fn execute(
         trace_hash: after.trace_hash,
         error: None,
         program_output: String::from_utf8_lossy(&session.program_trace()?).into_owned(),
-        run_time: RunTimeReport::of(&records.jobs),
+        // Chunks of a stream have one each.
+        run_time: RunTimeReport::of(&records.jobs).filter(|_| streamed.is_none()),
         jobs: None,
     };
     match done {

@@ -798,3 +798,32 @@ fn streaming_reproduces_what_cemu_measured() {
     let ran = csdrive(&["bench", "streaming", "--set", "compute.units=2"]);
     assert_eq!((ran.code, ran.stderr.contains("--compare FILE")), (2, true), "{ran:?}");
 }
+
+#[test]
+fn a_stream_gives_what_a_direct_run_gives() {
+    let files = Files::new();
+    let line = |n: u32| format!("{n} {}\n", if n % 7 == 0 { "needle" } else { "straw" });
+    // Lines end with blocks: no line crosses a chunk.
+    let mut text: String = (0..40_000).map(|n| format!("{:63}\n", line(n).trim())).collect();
+    text.truncate(40_000 * 64 / 4096 * 4096);
+    let input = files.put("in", text.as_bytes());
+    let common = ["--input", &input, "--output-size", "0", "--data", "hex:6e6565646c65"];
+    let direct = run("grep-count.bpf.o", &common);
+    for chunk in ["4KiB", "64KiB", "1MiB"] {
+        let stream =
+            ["--stream", "--chunk", chunk, "--set", "memory.size=4MiB", "--in-flight", "3"];
+        let streamed = run("grep-count.bpf.o", &[&common[..], &stream].concat());
+        assert_eq!(streamed["result"], direct["result"], "{chunk}");
+        assert!(streamed["time_ns"]["total"].as_u64() < direct["time_ns"]["total"].as_u64());
+    }
+    let program = example("grep-count.bpf.o");
+    for (arguments, part) in [
+        (&["--chunk", "100"][..], "a multiple of a block"),
+        (&["--chunk", "1GiB"], "use a smaller --chunk"),
+        (&["--set", "memory.size=4MiB"], "of device memory"),
+        (&["--output", "x"], "drop --output"),
+    ] {
+        let ran = csdrive(&[&["run", &program, "--input", &input, "--stream"], arguments].concat());
+        assert_eq!((ran.code, ran.stderr.contains(part)), (2, true), "{arguments:?}: {ran:?}");
+    }
+}

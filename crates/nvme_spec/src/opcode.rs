@@ -77,6 +77,7 @@ opcodes! {
     /// Computational Programs I/O opcodes.
     ProgramOpcode {
         EXECUTE = 0x01, "Execute Program";
+        EXECUTE_STREAM = 0x81, "Execute Program, streaming (csdrive)";
     }
 }
 

@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use nvme_spec::command::{ExecuteCdw14, MemoryRangeDescriptor, RunTime, program_type};
+use nvme_spec::command::{
+    CopySourceBlocks, ExecuteCdw14, MemoryRangeDescriptor, RunTime, program_type,
+};
 use nvme_spec::{
-    ProgramDescriptor, ProgramListHeader, RangeSetEntry, RangeSetsHeader, Status, lid,
+    ProgramDescriptor, ProgramListHeader, RangeSetEntry, RangeSetsHeader, Status, SubmissionEntry,
+    lid,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -113,6 +116,54 @@ fn is_native(object: &[u8]) -> bool {
     const MACHINE: std::ops::Range<usize> = 18..20;
     const BPF: [u8; 2] = 247u16.to_le_bytes();
     object.starts_with(b"\x7FELF\x02\x01") && object.get(MACHINE).is_some_and(|m| m != BPF)
+}
+
+/// An execution that processes long extents of blocks, chunk by chunk, through device memory (vendor specific).
+///
+/// Each chunk in flight, a slot, walks extents of its own, and has as many ranges of the range set as there are for each of them:
+/// the first receives the output of a chunk, the second has the chunk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Streaming {
+    /// The program, with a range set of `slots` x `ranges of a slot` ranges.
+    pub invocation: Invocation,
+    /// Blocks of a chunk; the last of a slot may be shorter.
+    pub chunk_blocks: u32,
+    /// For each slot, first block and number of blocks of its extents.
+    pub inputs: Vec<Vec<(u64, u64)>>,
+    /// The same for what the program returns as a number of blocks; `None` = the output stays in device memory, and what the
+    /// program returns is added up.
+    pub outputs: Option<Vec<Vec<(u64, u64)>>>,
+}
+
+impl Streaming {
+    /// Numbers, then extents, as CEMU lays them out.
+    fn layout(&self, nsid: u32) -> Vec<u8> {
+        let entries = |slots: &[Vec<(u64, u64)>]| -> Vec<Vec<CopySourceBlocks>> {
+            slots.iter().map(|extents| pieces(nsid, extents)).collect()
+        };
+        let inputs = entries(&self.inputs);
+        let outputs = self.outputs.as_deref().map(entries);
+        let sum = |slots: &[Vec<CopySourceBlocks>]| slots.iter().map(Vec::len).sum::<usize>();
+        let mut words = vec![inputs.len(), usize::from(outputs.is_some()), sum(&inputs)];
+        words.push(outputs.as_deref().map_or(0, sum));
+        let all = || inputs.iter().chain(outputs.iter().flatten());
+        words.extend(all().map(Vec::len));
+        let words = words.iter().flat_map(|word| (*word as u32).to_le_bytes());
+        words.chain(all().flatten().flat_map(|entry| entry.as_bytes().to_vec())).collect()
+    }
+}
+
+/// Source entries of extents: each has at most 65 536 blocks.
+fn pieces(nsid: u32, extents: &[(u64, u64)]) -> Vec<CopySourceBlocks> {
+    const BLOCKS_MAX: u64 = 1 << 16;
+    let piece = |&(first, count): &(u64, u64)| {
+        (0..count.div_ceil(BLOCKS_MAX)).map(move |n| {
+            let at = n * BLOCKS_MAX;
+            let piece = commands::copy_source(first + at, (count - at).min(BLOCKS_MAX));
+            CopySourceBlocks { snsid: nsid.into(), ..piece }
+        })
+    };
+    extents.iter().flat_map(piece).collect()
 }
 
 /// Bytes of a memory range descriptor in log page 84h.
@@ -290,6 +341,42 @@ impl<T: Submit> Drive<T> {
     pub fn start_execute(&mut self, invocation: &Invocation) -> DriveResult<Ticket> {
         let mut data = descriptors(self.geometry.namespaces.memory, &invocation.ranges);
         data.extend(&invocation.data);
+        self.send_execution(invocation, data, |entry| entry)
+    }
+
+    /// Processes extents of blocks chunk by chunk; returns the sum of what the program returned.
+    ///
+    /// # Errors
+    /// If the drive refuses, or a step of a chunk fails; the detail says which, and where.
+    pub fn execute_stream(&mut self, streaming: &Streaming) -> DriveResult<u64> {
+        let ticket = self.start_stream(streaming)?;
+        let done = self.wait_for(ticket)?;
+        match super::succeeded(EXECUTE, done) {
+            Err(DriveError::Failed(mut failed)) => {
+                failed.detail = Some(self.diagnostics_text()?).filter(|text| !text.is_empty());
+                Err(failed.into())
+            }
+            done => done.map(|done| done.result),
+        }
+    }
+
+    /// Starts a streaming execution; [`Self::wait`] gives its completion, whose result is the sum of what the program returned.
+    ///
+    /// # Errors
+    /// If the drive is gone.
+    pub fn start_stream(&mut self, streaming: &Streaming) -> DriveResult<Ticket> {
+        let mut data = streaming.layout(self.geometry.namespaces.nvm);
+        data.extend(&streaming.invocation.data);
+        let chunk = streaming.chunk_blocks;
+        self.send_execution(&streaming.invocation, data, |entry| commands::streaming(entry, chunk))
+    }
+
+    fn send_execution(
+        &mut self,
+        invocation: &Invocation,
+        data: Vec<u8>,
+        change: impl FnOnce(SubmissionEntry) -> SubmissionEntry,
+    ) -> DriveResult<Ticket> {
         let most = self.geometry.transfer_bytes_max.min(EXECUTE_DATA_BYTES_MAX);
         if data.len() as u64 > most {
             let what = format!("ranges and data of {} bytes (at most {most})", data.len());
@@ -309,7 +396,7 @@ impl<T: Submit> Drive<T> {
         // The kernel's passthrough has no place for dword 4: this drive takes dword 14, too.
         let dword14 = ExecuteCdw14::from_bits(execute.cdw14.get()).with_dlen(data.len() as u32);
         execute.cdw14.set(dword14.into_bits());
-        let execute = self.of_programs(execute);
+        let execute = self.of_programs(change(execute));
         let data = if data.is_empty() { Data::None } else { Data::ToDrive(data) };
         self.start(Command {
             name: EXECUTE,
@@ -348,10 +435,14 @@ impl<T: Submit> Drive<T> {
         if !has_text {
             return Ok(None);
         }
+        self.diagnostics_text().map(Some)
+    }
+
+    fn diagnostics_text(&mut self) -> DriveResult<String> {
         let page = self.log(lid::PROGRAM_DIAGNOSTICS, self.geometry.namespaces.programs, 4096)?;
         let len = u32::from_le_bytes([page[4], page[5], page[6], page[7]]) as usize;
         let text = &page[8..page.len().min(8 + len)];
-        Ok(Some(String::from_utf8_lossy(text).into_owned()))
+        Ok(String::from_utf8_lossy(text).into_owned())
     }
 
     /// Text that programs printed with the trace helper.

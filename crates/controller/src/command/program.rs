@@ -27,15 +27,37 @@ pub(crate) struct ExecuteProgram {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ProgramCommand {
     Execute(ExecuteProgram),
+    Stream(StreamProgram),
+}
+
+/// Execute Program, streaming (vendor specific).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamProgram {
+    /// It names a range set, and has no range descriptors.
+    pub(crate) execute: ExecuteProgram,
+    /// Blocks of a chunk, from dword 3.
+    pub(crate) chunk_blocks: u32,
 }
 
 impl ProgramCommand {
     pub(crate) fn decode(entry: &SubmissionEntry) -> Result<Self, Status> {
-        if ProgramOpcode(entry.opcode) != ProgramOpcode::EXECUTE {
-            return Err(Status::INVALID_OPCODE.with_dnr());
+        match ProgramOpcode(entry.opcode) {
+            ProgramOpcode::EXECUTE => {
+                let execute = ExecuteProgram::decode(entry, entry.cdw3.get() as usize)?;
+                Ok(Self::Execute(execute))
+            }
+            ProgramOpcode::EXECUTE_STREAM => {
+                let execute = ExecuteProgram::decode(entry, 0)?;
+                Ok(Self::Stream(StreamProgram { execute, chunk_blocks: entry.cdw3.get() }))
+            }
+            _ => Err(Status::INVALID_OPCODE.with_dnr()),
         }
+    }
+}
+
+impl ExecuteProgram {
+    fn decode(entry: &SubmissionEntry, inline_ranges: usize) -> Result<Self, Status> {
         let cdw2 = ExecuteCdw2::from_bits(entry.cdw2.get());
-        let inline_ranges = entry.cdw3.get() as usize;
         if inline_ranges > 0 && cdw2.rsid() != 0 {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
@@ -53,7 +75,7 @@ impl ProgramCommand {
         if data_len < descriptors {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
-        Ok(Self::Execute(ExecuteProgram {
+        Ok(Self {
             program_index: cdw2.pind(),
             rsid: cdw2.rsid(),
             inline_ranges,
@@ -63,6 +85,6 @@ impl ProgramCommand {
             group: cdw14.group(),
             run_time: RunTime::of_execute(entry.cdw15.get())
                 .ok_or(Status::INVALID_FIELD.with_dnr())?,
-        }))
+        })
     }
 }

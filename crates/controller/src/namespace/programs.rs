@@ -6,6 +6,7 @@
 pub(crate) mod execute;
 pub(crate) mod manage;
 pub(crate) mod run_time;
+pub(crate) mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use nvme_spec::{Nsid, Status};
 use run_time::{CostSource, ProgramRunTime};
 use simtime::Duration;
 
-use crate::command::{ExecuteProgram, LoadProgram};
+use crate::command::{ExecuteProgram, LoadProgram, StreamProgram};
 use crate::limits::{
     ACTIVATIONS_MAX, DIAGNOSTICS_BYTES_MAX, FUNCTION_BYTES_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS,
     RANGE_SETS_MAX, TRACE_LOG_BYTES,
@@ -142,6 +143,7 @@ pub(crate) enum ProgramsArrival {
     Load(LoadProgram),
     CreateRangeSet { count: u8 },
     Execute { command: ExecuteProgram, lease: ProgramLease, set: Option<Arc<RangeSet>> },
+    Stream { command: StreamProgram, lease: ProgramLease, set: Arc<RangeSet> },
 }
 
 /// What programs printed, and why they were refused or stopped.
@@ -166,6 +168,13 @@ impl ProgramText {
         self.diagnostics.extend([0, 0]);
         self.diagnostics.extend((text.len() as u32).to_le_bytes());
         self.diagnostics.extend(text.as_bytes());
+    }
+
+    /// The text of the diagnostics.
+    pub(crate) fn diagnostics_text(&self) -> String {
+        /// Bytes before the text.
+        const HEADER: usize = 8;
+        String::from_utf8_lossy(self.diagnostics.get(HEADER..).unwrap_or_default()).into_owned()
     }
 
     /// Keeps text that a program printed; the oldest is dropped.

@@ -4,8 +4,8 @@ use client::commands::memory_range;
 use client::commands::{self, Execute};
 use client::{GroupOptions, LoadOptions, RunTime};
 use controller::NativeFaultKind;
-use nvme_spec::command::MemoryRangeDescriptor;
 use nvme_spec::command::program_type::{DECLARED, EBPF, NATIVE, NATIVE_FILE};
+use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor};
 use nvme_spec::namespace::NVM_NSID;
 use nvme_spec::{Status, SubmissionEntry};
 use zerocopy::IntoBytes;
@@ -18,6 +18,7 @@ const ACTIVATION: &str = "Program Activation Management";
 const RANGES: &str = "Memory Range Set Management";
 const GROUPS: &str = "Job Group Management (csdrive)";
 const EXECUTE: &str = "Execute Program";
+const STREAM: &str = "Execute Program, streaming (csdrive)";
 
 fn load(s: &mut Scene, index: u16, kind: u8, bytes: &[u8]) -> Status {
     let len = bytes.len() as u32;
@@ -61,6 +62,34 @@ fn misbehave(s: &mut Scene, how: i64) -> Status {
     let status = s.run(ADMIN, commands::activate_program(0, true));
     s.given(status);
     s.run(IO, Execute { param1: how, ..Default::default() }.entry())
+}
+
+/// A range set of an output and a chunk of a block each.
+fn two_ranges(s: &mut Scene) -> u16 {
+    s.session.create_range_set(&[(0, 4096), (4096, 4096)]).expect("sound ranges")
+}
+
+/// A streaming execution of slot 0 with chunks of one block, and its data.
+fn stream_of(rsid: u16, words: &[u32], extents: &[CopySourceBlocks]) -> (SubmissionEntry, Vec<u8>) {
+    let mut data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    data.extend(extents.as_bytes());
+    let execute = Execute { rsid, data_len: data.len() as u32, ..Default::default() };
+    (commands::streaming(execute.entry(), 1), data)
+}
+
+/// Executes it.
+fn stream(
+    s: &mut Scene,
+    set: impl Fn(&mut Scene) -> u16,
+    words: &[u32],
+    extents: &[CopySourceBlocks],
+) -> Status {
+    if s.session.programs().expect("a list").is_empty() {
+        activated(s, 0);
+    }
+    let set = set(s);
+    let (entry, data) = stream_of(set, words, extents);
+    s.io(entry, &data)
 }
 
 /// Executes a native program of a drive that takes some.
@@ -506,6 +535,70 @@ fn execute_rows() -> Vec<Row> {
             condition: "a helper refused its arguments",
             status: Status::PROGRAM_HELPER_FAULT,
             prove: |s| misbehave(s, 1),
+        },
+        Row {
+            command: STREAM,
+            condition: "no range set, or one that is not there",
+            status: Status::INVALID_MEMORY_RANGE_SET_ID,
+            prove: |s| stream(s, |_| 0, &[1, 0, 1, 0, 1], &[commands::copy_source(0, 1)]),
+        },
+        Row {
+            command: STREAM,
+            condition: "the ranges of the set cannot be divided among the chunks in flight, two or more for each",
+            status: Status::INVALID_MEMORY_RANGE_SET,
+            prove: |s| {
+                let sources = [commands::copy_source(0, 1), commands::copy_source(1, 1)];
+                stream(s, two_ranges, &[2, 0, 2, 0, 1, 1], &sources)
+            },
+        },
+        Row {
+            command: STREAM,
+            condition: "numbers of the data buffer that contradict each other, no extents, a chunk larger than its range",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                let source = [commands::copy_source(0, 1)];
+                for words in [
+                    &[0, 0, 0, 0][..],
+                    &[1, 2, 1, 0, 1],
+                    &[1, 0, 1, 0, 2],
+                    &[1, 0, 0, 0, 0],
+                    &[1, 0],
+                ] {
+                    let status = stream(s, two_ranges, words, &source);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{words:?}: {status}");
+                }
+                stream(s, two_ranges, &[1, 0, 2, 0, 2], &source)
+            },
+        },
+        Row {
+            command: STREAM,
+            condition: "no bytes in a chunk, or more than 256 MiB in flight; more than 16 384 extents",
+            status: Status::COMMAND_SIZE_LIMIT_EXCEEDED,
+            prove: |s| stream(s, two_ranges, &[1, 0, 20_000, 0, 20_000], &[]),
+        },
+        Row {
+            command: STREAM,
+            condition: "the program says that it produced more blocks than its output range or the extents have",
+            status: Status::CAPACITY_EXCEEDED,
+            prove: |s| {
+                let sources = [commands::copy_source(0, 1), commands::copy_source(1, 1)];
+                stream(s, two_ranges, &[1, 1, 1, 1, 1, 1], &sources)
+            },
+        },
+        Row {
+            command: STREAM,
+            condition: "16 streaming executions are under way",
+            status: Status::INSUFFICIENT_PROGRAM_RESOURCES,
+            prove: |s| {
+                activated(s, 0);
+                let set = two_ranges(s);
+                let (entry, data) =
+                    stream_of(set, &[1, 0, 1, 0, 1], &[commands::copy_source(0, 4)]);
+                for _ in 0..17 {
+                    s.begin(IO, entry, &data);
+                }
+                s.next()
+            },
         },
         Row {
             command: EXECUTE,

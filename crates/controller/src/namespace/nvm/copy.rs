@@ -49,7 +49,11 @@ pub(crate) fn resolve_sources(
 }
 
 /// Resolves a source entry that is blocks (formats 0h to 3h), of a given namespace or of the one it names.
-fn resolve_blocks(turn: &Turn<'_>, entry: &[u8], given: Option<Nsid>) -> Result<Source, Status> {
+pub(crate) fn resolve_blocks(
+    turn: &Turn<'_>,
+    entry: &[u8],
+    given: Option<Nsid>,
+) -> Result<Source, Status> {
     let (source, _) = CopySourceBlocks::read_from_prefix(entry).expect("at least 32 bytes");
     let nsid = given.unwrap_or(Nsid(source.snsid.get()));
     let Namespace::Nvm(namespace) = turn.source(nsid)? else {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use compute::{Cost, Finished, GroupId, JobId, Work};
-use ebpf::{CpuTime, Invocation};
-use nvme_spec::command::MemoryRangeDescriptor;
+use ebpf::{CpuTime, Invocation, Range};
+use nvme_spec::command::{MemoryRangeDescriptor, RunTime};
 use nvme_spec::{Nsid, Status, SubmissionEntry};
 use records::JobRecord;
 
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
 use super::run_time::{CostSource, NOT_OF_NATIVE, declared};
-use super::{LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop};
-use crate::command::{ExecuteProgram, ProgramCommand};
+use super::{
+    LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, stream,
+};
+use crate::command::{ExecuteProgram, ProgramCommand, StreamProgram};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::turn::Turn;
@@ -26,7 +28,11 @@ pub(crate) fn begin(
     nsid: Nsid,
     entry: &SubmissionEntry,
 ) -> Result<(), Status> {
-    let ProgramCommand::Execute(command) = ProgramCommand::decode(entry)?;
+    let decoded = ProgramCommand::decode(entry)?;
+    let command = match decoded {
+        ProgramCommand::Execute(command) => command,
+        ProgramCommand::Stream(StreamProgram { execute, .. }) => execute,
+    };
     if command.data_len > turn.subsystem.config.transfer_bytes_max {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
@@ -43,8 +49,14 @@ pub(crate) fn begin(
             Some(Arc::clone(set.ok_or(Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr())?))
         }
     };
-    let arrival = Arrival::Programs(ProgramsArrival::Execute { command, lease, set });
-    turn.fetch_data(tag, DataPointer::of(entry), command.data_len, arrival)
+    let arrival = match decoded {
+        ProgramCommand::Execute(command) => ProgramsArrival::Execute { command, lease, set },
+        ProgramCommand::Stream(command) => {
+            let set = set.ok_or(Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr())?;
+            ProgramsArrival::Stream { command, lease, set }
+        }
+    };
+    turn.fetch_data(tag, DataPointer::of(entry), command.data_len, Arrival::Programs(arrival))
 }
 
 /// Goes on with a command whose data has arrived.
@@ -62,6 +74,9 @@ pub(crate) fn arrived(
         }
         ProgramsArrival::Execute { command, lease, set } => {
             queue_job(turn, tag, nsid, segments, command, lease, set)
+        }
+        ProgramsArrival::Stream { command, lease, set } => {
+            stream::begin(turn, tag, segments, command, lease, set)
         }
     }
 }
@@ -90,8 +105,44 @@ fn queue_job(
         Some(set) => set.ranges.clone(),
         None => inline.ranges,
     };
+    let start = Start {
+        program_index: command.program_index,
+        param1: command.param1,
+        param2: command.param2,
+        group,
+        run_time: command.run_time,
+        ranges,
+        data,
+        lease,
+        set,
+    };
+    start_job(turn, tag, nsid, start)
+}
+
+/// A job, ready to be queued.
+pub(super) struct Start {
+    pub(super) program_index: u16,
+    pub(super) param1: u64,
+    pub(super) param2: u64,
+    pub(super) group: GroupId,
+    pub(super) run_time: RunTime,
+    pub(super) ranges: Vec<Range>,
+    /// Its data buffer.
+    pub(super) data: Vec<u8>,
+    pub(super) lease: ProgramLease,
+    pub(super) set: Option<Arc<RangeSet>>,
+}
+
+/// Has the program run, and queues the job for a unit.
+pub(super) fn start_job(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    nsid: Nsid,
+    start: Start,
+) -> Result<(), Status> {
+    let Start { program_index, param1, param2, group, run_time, ranges, data, lease, set } = start;
     let config = &turn.subsystem.config;
-    let said = (lease.run_time, command.run_time);
+    let said = (lease.run_time, run_time);
     let cost = match &lease.program {
         LoadedProgram::Ebpf { .. } => CostSource::choose(config, said.0, said.1),
         LoadedProgram::Native(_) => match CostSource::choose_native(config, said.0, said.1) {
@@ -99,7 +150,7 @@ fn queue_job(
             None => {
                 let namespace = turn.subsystem.namespaces.programs_mut(nsid);
                 let namespace = namespace.expect("a namespace outlives its commands");
-                namespace.text.set_diagnostics(command.program_index, NOT_OF_NATIVE);
+                namespace.text.set_diagnostics(program_index, NOT_OF_NATIVE);
                 return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
             }
         },
@@ -130,8 +181,8 @@ fn queue_job(
         let per_byte = config.instruction_budget_per_byte.saturating_mul(bytes);
         let invocation = Invocation {
             ranges,
-            param1: command.param1 as i64,
-            param2: command.param2 as i64,
+            param1: param1 as i64,
+            param2: param2 as i64,
             data,
             stop: Some(Arc::clone(&stop)),
             budget: config.instruction_budget.saturating_add(per_byte),
@@ -146,7 +197,7 @@ fn queue_job(
     let job = RunningJob {
         _in_use: (lease, set),
         group,
-        program: command.program_index,
+        program: program_index,
         cost,
         work: Work::default(),
         cpu_time: CpuTime::default(),

@@ -1,0 +1,94 @@
+//! `csdrive run --stream`: an input that goes through device memory chunk by chunk.
+
+use anyhow::{Context, Result, bail, ensure};
+use client::{Invocation, Streaming};
+use config::parse_size;
+use controller::Config;
+use controller::limits::MEMORY_COMMAND_BYTES_MAX;
+
+use crate::report;
+
+/// Streaming options of `csdrive run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Process the input chunk by chunk: it may be larger than device memory. Results are added up
+    #[arg(long)]
+    stream: bool,
+    /// Bytes of a chunk
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_size, requires = "stream")]
+    chunk: u64,
+    /// Chunks in flight
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "stream",
+        value_parser = clap::value_parser!(u64).range(1..=64))]
+    in_flight: u64,
+}
+
+impl Options {
+    pub(crate) fn is_on(&self) -> bool {
+        self.stream
+    }
+
+    /// Start and length of each slot's output and chunk in device memory; tells what to change if they do not fit.
+    pub(crate) fn ranges(
+        &self,
+        output_size: Option<u64>,
+        config: &Config,
+    ) -> Result<Vec<(u64, u32)>> {
+        let block = u64::from(config.block_bytes);
+        ensure!(
+            self.chunk > 0 && self.chunk.is_multiple_of(block),
+            "--chunk {}: choose a multiple of a block ({block} bytes)",
+            self.chunk
+        );
+        let most = MEMORY_COMMAND_BYTES_MAX;
+        ensure!(
+            self.chunk.saturating_mul(self.in_flight) <= most,
+            "{} chunks of {} in flight: one command has at most {} in flight; use a smaller --chunk or --in-flight",
+            self.in_flight,
+            report::bytes(self.chunk),
+            report::bytes(most)
+        );
+        let output = output_size.unwrap_or(self.chunk);
+        let short = |len: u64| u32::try_from(len).context("a range has at most 4294967295 bytes");
+        let mut next = 0u64;
+        let mut ranges = Vec::new();
+        for _ in 0..self.in_flight {
+            for len in [output, self.chunk] {
+                ranges.push((next, short(len)?));
+                next = (next + len).next_multiple_of(4096);
+            }
+        }
+        if next > config.memory_bytes {
+            let (need, have) = (report::bytes(next), report::bytes(config.memory_bytes));
+            bail!(
+                "{} chunks in flight, with their outputs, need {need} of device memory, the drive has {have}; use a smaller --chunk, --in-flight or --output-size",
+                self.in_flight
+            );
+        }
+        Ok(ranges)
+    }
+
+    /// The execution of an input that begins with this block; each chunk in flight has a part of it.
+    pub(crate) fn streaming(
+        &self,
+        invocation: &Invocation,
+        first: u64,
+        bytes: u64,
+        block: u64,
+    ) -> Streaming {
+        let blocks = bytes.div_ceil(block);
+        let chunk = self.chunk / block;
+        // Whole chunks: only the last is shorter.
+        let each = blocks.div_ceil(chunk).div_ceil(self.in_flight) * chunk;
+        let part = |n: u64| {
+            let at = (n * each).min(blocks);
+            vec![(first + at, each.min(blocks - at))]
+        };
+        Streaming {
+            invocation: invocation.clone(),
+            chunk_blocks: chunk as u32,
+            inputs: (0..self.in_flight).map(part).collect(),
+            outputs: None,
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Streaming executions: the same result as a direct one, in the time of the slowest stage.
+
+use client::commands;
+use client::{DriveError, Invocation, RunTime, Streaming};
+use controller::Config;
+use nvme_spec::Status;
+use simtime::{Bandwidth, Duration};
+use simulator::Session;
+
+const HISTOGRAM: &[u8] = include_bytes!("../../../examples/programs/histogram.bpf.o");
+const GREP_COUNT: &[u8] = include_bytes!("../../../examples/programs/grep-count.bpf.o");
+const SELECT_BLOCKS: &[u8] = include_bytes!("../../../examples/programs/select-blocks.bpf.o");
+const DOUBLE: &[u8] = include_bytes!("../../../examples/programs/double.bpf.o");
+
+const BLOCK: u64 = 4096;
+
+fn config() -> Config {
+    let mut config = Config { memory_bytes: 8 << 20, ..Config::default() };
+    config.flash.capacity_bytes = 256 << 20;
+    config
+}
+
+fn open(config: Config) -> Session {
+    simulator::open(config, 0, 64).expect("a sound configuration")
+}
+
+/// A range set of so many slots, each with an output and a chunk of these sizes.
+fn slots(session: &mut Session, slots: u64, output: u32, chunk: u32) -> u16 {
+    let of_slot = u64::from(output.next_multiple_of(4096) + chunk.next_multiple_of(4096));
+    let ranges: Vec<(u64, u32)> = (0..slots)
+        .flat_map(|n| {
+            let start = n * of_slot;
+            [(start, output), (start + u64::from(output.next_multiple_of(4096)), chunk)]
+        })
+        .collect();
+    session.create_range_set(&ranges).unwrap()
+}
+
+/// So many blocks, divided among slots.
+fn divided(blocks: u64, slots: u64) -> Vec<Vec<(u64, u64)>> {
+    let each = blocks.div_ceil(slots);
+    let of = |n: u64| (n * each, blocks.saturating_sub(n * each).min(each));
+    (0..slots).map(|n| vec![of(n)].into_iter().filter(|(_, count)| *count > 0).collect()).collect()
+}
+
+/// Lines of text in whole blocks, so that no line crosses one.
+fn text(blocks: u64) -> Vec<u8> {
+    let mut text = Vec::new();
+    for n in 0..blocks * BLOCK / 64 {
+        let word = if n % 3 == 0 { "needle" } else { "straw" };
+        text.extend(format!("{n:>40} {word:<22}\n").bytes());
+    }
+    assert_eq!(text.len() as u64, blocks * BLOCK);
+    text
+}
+
+#[test]
+fn a_file_larger_than_device_memory_gives_what_a_direct_run_gives() {
+    let blocks = 6000; // 24 MB through 8 MiB of device memory
+    let text = text(blocks);
+    let needles = text.chunks(64).filter(|line| line.windows(6).any(|w| w == b"needle")).count();
+    for (in_flight, chunk_blocks) in [(1, 1), (1, 7), (3, 100), (4, 256), (8, 64)] {
+        let mut session = open(config());
+        session.write_blocks(0, &text).unwrap();
+        session.load_program(0, GREP_COUNT).unwrap();
+        let chunk = (chunk_blocks * BLOCK) as u32;
+        let set = slots(&mut session, in_flight, 4096, chunk);
+        let invocation =
+            Invocation { range_set: set, data: b"needle".to_vec(), ..Invocation::default() };
+        let streaming = Streaming {
+            invocation,
+            chunk_blocks: chunk_blocks as u32,
+            inputs: divided(blocks, in_flight),
+            outputs: None,
+        };
+        let result = session.execute_stream(&streaming).unwrap();
+        assert_eq!(result, needles as u64, "{in_flight} x {chunk_blocks}");
+        // Everything is free again.
+        session.delete_range_set(set).unwrap();
+        session.remove_program(0).unwrap();
+    }
+}
+
+#[test]
+fn what_programs_produce_is_written_back() {
+    // Blocks with a number in each; those from 100 to 299 are kept.
+    let key = |n: u64| (n * 7919) % 1000;
+    let blocks: Vec<u8> = (0..600u64)
+        .flat_map(|n| [key(n).to_le_bytes().to_vec(), vec![n as u8; BLOCK as usize - 8]].concat())
+        .collect();
+    for (slot_count, chunk_blocks) in [(1, 1), (2, 16), (3, 7), (4, 64)] {
+        let mut session = open(config());
+        session.write_blocks(0, &blocks).unwrap();
+        session.load_program(0, SELECT_BLOCKS).unwrap();
+        let chunk = (chunk_blocks * BLOCK) as u32;
+        let set = slots(&mut session, slot_count, chunk, chunk);
+        let invocation =
+            Invocation { range_set: set, param1: 100, param2: 299, ..Invocation::default() };
+        let inputs = divided(600, slot_count);
+        // Room for all of them, in two extents, for each slot.
+        let outputs = (0..slot_count).map(|n| vec![(1000 + 1000 * n, 5), (1500 + 1000 * n, 595)]);
+        let outputs: Vec<Vec<(u64, u64)>> = outputs.collect();
+        let streaming = Streaming {
+            invocation,
+            chunk_blocks: chunk_blocks as u32,
+            inputs: inputs.clone(),
+            outputs: Some(outputs.clone()),
+        };
+        let kept = session.execute_stream(&streaming).unwrap();
+        let mut expected = 0;
+        for (input, output) in inputs.iter().zip(&outputs) {
+            let (first, count) = input[0];
+            let of_slot: Vec<u64> =
+                (first..first + count).filter(|n| (100..300).contains(&key(*n))).collect();
+            let mut places = output.iter().flat_map(|(first, count)| *first..first + count);
+            for n in &of_slot {
+                let place = places.next().unwrap();
+                let block = session.read_blocks(place, 1).unwrap();
+                let at = (n * BLOCK) as usize;
+                assert!(block == blocks[at..at + BLOCK as usize], "block {n} at {place}");
+            }
+            // What was not produced is not written.
+            let rest = session.read_blocks(places.next().unwrap(), 1).unwrap();
+            assert!(rest.iter().all(|byte| *byte == 0));
+            expected += of_slot.len() as u64;
+        }
+        assert_eq!(kept, expected, "{slot_count} x {chunk_blocks}");
+    }
+}
+
+#[test]
+fn a_program_that_produces_too_much_ends_the_command_and_says_where() {
+    let mut session = open(config());
+    let numbers: Vec<u8> = (0..64 * 1024u32).flat_map(u32::to_le_bytes).collect();
+    session.write_blocks(0, &numbers).unwrap();
+    session.load_program(0, DOUBLE).unwrap();
+    let set = slots(&mut session, 2, 4096, 4096);
+    let invocation = Invocation { range_set: set, ..Invocation::default() };
+    // `double` returns 1024 of a block's numbers: more blocks than its output range holds.
+    let streaming = Streaming {
+        invocation,
+        chunk_blocks: 1,
+        inputs: divided(64, 2),
+        outputs: Some(vec![vec![(1000, 32)], vec![(2000, 32)]]),
+    };
+    let error = session.execute_stream(&streaming).unwrap_err();
+    let DriveError::Failed(failed) = error else { panic!("{error}") };
+    assert!(failed.status.same_code(Status::CAPACITY_EXCEEDED), "{failed}");
+    assert!(failed.detail.unwrap().contains("running the program"), "it says where");
+    assert_eq!(session.transport.driver.port.drive.statistics().commands_in_flight, 0);
+}
+
+#[test]
+fn the_slowest_stage_is_the_throughput() {
+    for (in_flight, chunk_blocks, run_us) in [
+        (1u64, 64u64, 100u64),
+        (2, 64, 100),
+        (4, 64, 100),
+        (4, 64, 2000),
+        (8, 32, 50),
+        (4, 16, 400),
+    ] {
+        let mut config = config();
+        config.compute.units = 1;
+        config.command_time = Duration::ZERO;
+        config.flash.keep_data = false;
+        config.flash.planes_per_die = 1;
+        config.flash.channel_bandwidth = Bandwidth::from_bytes_per_s(0);
+        config.flash.unwritten_reads = ssd::UnwrittenReads::Flash;
+        config.internal_link.bandwidth = Bandwidth::from_bytes_per_s(0);
+        let flash = config.flash.clone();
+        let mut session = open(config);
+        session.load_program(0, HISTOGRAM).unwrap();
+        let chunk = chunk_blocks * BLOCK;
+        let set = slots(&mut session, in_flight, 4096, chunk as u32);
+        let run = Duration::from_us(run_us);
+        let invocation = Invocation {
+            range_set: set,
+            run_time: RunTime::Declared(run.as_ns() as u32),
+            ..Invocation::default()
+        };
+        let chunks = 512;
+        let streaming = Streaming {
+            invocation,
+            chunk_blocks: chunk_blocks as u32,
+            inputs: divided(chunks * chunk_blocks, in_flight),
+            outputs: None,
+        };
+        let start = session.transport.driver.port.now();
+        session.execute_stream(&streaming).unwrap();
+        let took = session.transport.driver.port.now().since(start).as_ns() as f64;
+        // A chunk alone: its pages on all dies, then the run.
+        let dies = f64::from(flash.channels * flash.dies_per_channel);
+        let page = flash.page_bytes as f64;
+        let rounds = (chunk as f64 / page / dies).ceil();
+        let read = rounds * flash.read_time.as_ns() as f64;
+        let least = chunk as f64 / page / dies * flash.read_time.as_ns() as f64;
+        let (run, n) = (run.as_ns() as f64, in_flight as f64);
+        // The pipeline's law: the slowest of the unit, the flash, and the chunks in flight.
+        let law = chunks as f64 * run.max(least).max((run + read) / n);
+        let ratio = took / law;
+        assert!(
+            (0.95..1.05).contains(&ratio),
+            "{in_flight} x {chunk_blocks}, {run_us} us: {ratio}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_stream_is_refused() {
+    let mut session = open(config());
+    session.load_program(0, GREP_COUNT).unwrap();
+    let set = slots(&mut session, 2, 4096, 8192);
+    let good = Streaming {
+        invocation: Invocation { range_set: set, ..Invocation::default() },
+        chunk_blocks: 2,
+        inputs: divided(8, 2),
+        outputs: None,
+    };
+    session.execute_stream(&good).unwrap();
+    let mut status = |change: &dyn Fn(&mut Streaming)| {
+        let mut streaming = good.clone();
+        change(&mut streaming);
+        match session.execute_stream(&streaming).unwrap_err() {
+            DriveError::Failed(failed) => failed.status,
+            other => panic!("{other}"),
+        }
+    };
+    for (expected, change) in [
+        (
+            Status::INVALID_FIELD,
+            &(|s: &mut Streaming| s.chunk_blocks = 3) as &dyn Fn(&mut Streaming),
+        ),
+        (Status::COMMAND_SIZE_LIMIT_EXCEEDED, &|s| s.chunk_blocks = 0),
+        (Status::COMMAND_SIZE_LIMIT_EXCEEDED, &|s| s.chunk_blocks = u32::MAX),
+        (Status::INVALID_MEMORY_RANGE_SET_ID, &|s| s.invocation.range_set = 0),
+        (Status::INVALID_MEMORY_RANGE_SET_ID, &|s| s.invocation.range_set = 99),
+        (Status::INVALID_FIELD, &|s| s.inputs = Vec::new()),
+        (Status::INVALID_FIELD, &|s| s.inputs = vec![Vec::new(), Vec::new()]),
+        (Status::INVALID_MEMORY_RANGE_SET, &|s| s.inputs = divided(9, 3)),
+        (Status::INVALID_FIELD, &|s| s.inputs = vec![vec![(0, 1)]; 65]),
+        (Status::LBA_OUT_OF_RANGE, &|s| s.inputs = vec![vec![(1 << 40, 4)], Vec::new()]),
+        (Status::INVALID_FIELD, &|s| s.outputs = Some(vec![Vec::new(), Vec::new()])),
+        (Status::NO_PROGRAM, &|s| s.invocation.program = 5),
+        (Status::INVALID_JOB_GROUP, &|s| s.invocation.group = 9),
+    ] {
+        let got = status(change);
+        assert!(got.same_code(expected), "{got} instead of {expected}");
+    }
+    let statistics = session.transport.driver.port.drive.statistics();
+    assert_eq!((statistics.commands_in_flight, statistics.flash_backlog), (0, 0));
+}
+
+#[test]
+fn resets_aborts_and_queue_deletions_leave_nothing() {
+    for how in 0..3 {
+        let mut session = open(config());
+        session.load_program(0, GREP_COUNT).unwrap();
+        session.write_blocks(0, &text(512)).unwrap();
+        let set = slots(&mut session, 4, 4096, 65536);
+        for events in [0, 1, 5, 40, 200, 700] {
+            let streaming = Streaming {
+                invocation: Invocation {
+                    range_set: set,
+                    data: b"needle".to_vec(),
+                    ..Invocation::default()
+                },
+                chunk_blocks: 16,
+                inputs: divided(512, 4),
+                outputs: None,
+            };
+            let ticket = session.start_stream(&streaming).unwrap();
+            session.transport.driver.ring(client::QueueId(1));
+            for _ in 0..events {
+                session.transport.driver.port.step();
+            }
+            let driver = &mut session.transport.driver;
+            match how {
+                0 => {
+                    let _ = driver.execute(client::QueueId(0), commands::abort(1, 0));
+                    while driver.next_completion().is_some() {}
+                }
+                1 => {
+                    let _ = driver.delete_submission_queue(client::QueueId(1));
+                    while driver.next_completion().is_some() {}
+                }
+                _ => driver.disable(),
+            }
+            let port = &mut driver.port;
+            while port.step() {}
+            let statistics = port.drive.statistics();
+            assert_eq!(
+                (statistics.commands_in_flight, statistics.flash_backlog),
+                (0, 0),
+                "{how} {events}"
+            );
+            let _ = ticket;
+            session = open(config());
+            session.load_program(0, GREP_COUNT).unwrap();
+            session.write_blocks(0, &text(512)).unwrap();
+            slots(&mut session, 4, 4096, 65536);
+        }
+    }
+}
+
+/// Whatever the data says, whatever happens meanwhile: every command completes, and nothing is left.
+#[test]
+fn hostile_streams_end() {
+    let mut random = simtime::Prng::new(7);
+    let (mut session, mut succeeded) = (open(config()), 0);
+    for round in 0..1500 {
+        if round % 50 == 0 {
+            session = open(config());
+            session.load_program(0, GREP_COUNT).unwrap();
+            session.write_blocks(0, &text(64)).unwrap();
+        }
+        let in_flight = 1 + random.below(6);
+        let set = slots(&mut session, in_flight, 4096, 16384);
+        let some = |random: &mut simtime::Prng, many: u64| -> Vec<(u64, u64)> {
+            let extent = |random: &mut simtime::Prng| (random.below(100), 1 + random.below(20));
+            (0..random.below(many)).map(|_| extent(random)).collect()
+        };
+        let lists = |random: &mut simtime::Prng| (0..in_flight).map(|_| some(random, 4)).collect();
+        let streaming = Streaming {
+            invocation: Invocation {
+                range_set: set,
+                data: vec![b'n'; random.below(9) as usize],
+                ..Invocation::default()
+            },
+            chunk_blocks: 1 + random.below(5) as u32,
+            inputs: lists(&mut random),
+            outputs: (random.below(3) == 0).then(|| lists(&mut random)),
+        };
+        let ticket = session.start_stream(&streaming).unwrap();
+        session.transport.driver.ring(client::QueueId(1));
+        for _ in 0..random.below(60) {
+            session.transport.driver.port.step();
+        }
+        // Something that takes away what it works with.
+        match random.below(8) {
+            0 => drop(session.delete_range_set(set)),
+            1 => drop(session.remove_program(0)),
+            2 => {
+                let format = commands::format_nvm(nvme_spec::namespace::NVM_NSID.into(), 1, 0);
+                let status = session.transport.driver.execute(client::QueueId(0), format).unwrap();
+                assert!(status.status.is_success(), "{}", status.status);
+            }
+            3 => drop(session.transport.driver.execute(client::QueueId(0), commands::abort(1, 0))),
+            _ => {}
+        }
+        let done = session.wait().unwrap();
+        assert_eq!(done.ticket, ticket);
+        succeeded += u64::from(done.status.is_success());
+        while session.transport.driver.port.step() {}
+        let statistics = session.transport.driver.port.drive.statistics();
+        assert_eq!(
+            (statistics.commands_in_flight, statistics.flash_backlog),
+            (0, 0),
+            "round {round}"
+        );
+        let _ = session.delete_range_set(set);
+        if session.programs().unwrap().is_empty() {
+            session.load_program(0, GREP_COUNT).unwrap();
+        }
+        session.transport.driver.port.drive.check();
+    }
+    assert!(succeeded > 300, "{succeeded}");
+}
