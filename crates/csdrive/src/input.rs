@@ -145,6 +145,12 @@ pub(crate) fn parse_range(text: &str) -> Result<(u64, u32), String> {
     Ok((parse_number(start)?, len))
 }
 
+/// Parses blocks: the first, and how many.
+pub(crate) fn parse_blocks(text: &str) -> Result<(u64, u64), String> {
+    let (first, count) = text.split_once(':').ok_or("write it as FIRST:COUNT, as in 0:4096")?;
+    Ok((parse_number(first)?, parse_number(count)?))
+}
+
 /// A folder that goes with the process.
 pub(crate) fn temporary_folder() -> Result<tempfile::TempDir> {
     tempfile::tempdir().map_err(|error| {

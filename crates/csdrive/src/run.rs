@@ -18,8 +18,9 @@ use crate::input::{
 use crate::jobs::{self, Jobs};
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
+use crate::stream::{Chunks, Room};
 use crate::timeline::Timeline;
-use crate::{Outcome, compile, native, report, runtime_server, stream, usage};
+use crate::{Outcome, compile, native, report, runtime_server, usage};
 use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
@@ -53,8 +54,11 @@ pub(crate) struct Arguments {
     run_time: Vec<RunTime>,
     #[command(flatten)]
     many: jobs::Options,
+    /// Process the input chunk by chunk: it may be larger than device memory. Results are added up
+    #[arg(long)]
+    stream: bool,
     #[command(flatten)]
-    stream: stream::Options,
+    chunks: Chunks,
     #[command(flatten)]
     sources: config::Sources,
     /// What runs the program; sets compute.engine
@@ -221,7 +225,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace and --jobs, or give one"
         );
     }
-    if arguments.stream.is_on()
+    if arguments.stream
         && (arguments.input.len() != 1
             || arguments.output.is_some()
             || arguments.many.jobs.is_some())
@@ -249,7 +253,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         );
     }
     let read = |path: &PathBuf| {
-        let most = match arguments.stream.is_on() {
+        let most = match arguments.stream {
             true => config.flash.capacity_bytes,
             false => config.memory_bytes,
         };
@@ -283,8 +287,11 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
 
 /// Lays out device memory and blocks; tells what to change if it does not fit.
 fn place(sizes: &[u64], arguments: &Arguments, config: &Config) -> Result<Layout> {
-    let ranges = match arguments.stream.is_on() {
-        true => arguments.stream.ranges(arguments.output_size, config)?,
+    let ranges = match arguments.stream {
+        true => {
+            let room = Room { start: 0, end: config.memory_bytes };
+            arguments.chunks.ranges(arguments.output_size, config.block_bytes.into(), room)?
+        }
         false => place_ranges(sizes, arguments.output_size, config)?,
     };
     let block = u64::from(config.block_bytes);
@@ -386,10 +393,10 @@ fn execute(
     let before = session.transport.driver.port.drive.statistics();
     let start = session.transport.driver.port.now();
     let invocation = Invocation { run_time, ..invocation(arguments, prepared, set) };
-    let streamed = arguments.stream.is_on().then(|| {
+    let streamed = arguments.stream.then(|| {
         let (first, block) = (prepared.layout.blocks[0], session.block_bytes());
-        let bytes = prepared.inputs[0].len() as u64;
-        arguments.stream.streaming(&invocation, first, bytes, block)
+        let blocks = (prepared.inputs[0].len() as u64).div_ceil(block);
+        arguments.chunks.streaming(&invocation, (first, blocks), block)
     });
     let done = match &streamed {
         Some(streaming) => session.execute_stream(streaming).map(|result| (Some(result), None)),

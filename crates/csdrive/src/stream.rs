@@ -1,19 +1,15 @@
-//! `csdrive run --stream`: an input that goes through device memory chunk by chunk.
+//! `csdrive run --stream` and `csdrive exec --stream`: an input that goes through device memory chunk by chunk.
 
 use anyhow::{Context, Result, bail, ensure};
 use client::{Invocation, Streaming};
 use config::parse_size;
-use controller::Config;
 use controller::limits::MEMORY_COMMAND_BYTES_MAX;
 
 use crate::report;
 
-/// Streaming options of `csdrive run`.
+/// How an input is divided.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// Process the input chunk by chunk: it may be larger than device memory. Results are added up
-    #[arg(long)]
-    stream: bool,
+pub(crate) struct Chunks {
     /// Bytes of a chunk
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_size, requires = "stream")]
     chunk: u64,
@@ -23,18 +19,21 @@ pub(crate) struct Options {
     in_flight: u64,
 }
 
-impl Options {
-    pub(crate) fn is_on(&self) -> bool {
-        self.stream
-    }
+/// Device memory, from a place on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
 
+impl Chunks {
     /// Start and length of each slot's output and chunk in device memory; tells what to change if they do not fit.
     pub(crate) fn ranges(
         &self,
         output_size: Option<u64>,
-        config: &Config,
+        block: u64,
+        room: Room,
     ) -> Result<Vec<(u64, u32)>> {
-        let block = u64::from(config.block_bytes);
         ensure!(
             self.chunk > 0 && self.chunk.is_multiple_of(block),
             "--chunk {}: choose a multiple of a block ({block} bytes)",
@@ -50,7 +49,7 @@ impl Options {
         );
         let output = output_size.unwrap_or(self.chunk);
         let short = |len: u64| u32::try_from(len).context("a range has at most 4294967295 bytes");
-        let mut next = 0u64;
+        let mut next = room.start;
         let mut ranges = Vec::new();
         for _ in 0..self.in_flight {
             for len in [output, self.chunk] {
@@ -58,25 +57,24 @@ impl Options {
                 next = (next + len).next_multiple_of(4096);
             }
         }
-        if next > config.memory_bytes {
-            let (need, have) = (report::bytes(next), report::bytes(config.memory_bytes));
+        if next > room.end {
+            let need = report::bytes(next - room.start);
+            let have = report::bytes(room.end.saturating_sub(room.start));
             bail!(
-                "{} chunks in flight, with their outputs, need {need} of device memory, the drive has {have}; use a smaller --chunk, --in-flight or --output-size",
+                "{} chunks in flight, with their outputs, need {need} of device memory, there are {have}; use a smaller --chunk, --in-flight or --output-size",
                 self.in_flight
             );
         }
         Ok(ranges)
     }
 
-    /// The execution of an input that begins with this block; each chunk in flight has a part of it.
+    /// The execution for blocks from a first one on; each chunk in flight has a part of them.
     pub(crate) fn streaming(
         &self,
         invocation: &Invocation,
-        first: u64,
-        bytes: u64,
+        (first, blocks): (u64, u64),
         block: u64,
     ) -> Streaming {
-        let blocks = bytes.div_ceil(block);
         let chunk = self.chunk / block;
         // Whole chunks: only the last is shorter.
         let each = blocks.div_ceil(chunk).div_ceil(self.in_flight) * chunk;

@@ -802,7 +802,7 @@ fn streaming_reproduces_what_cemu_measured() {
 #[test]
 fn a_stream_gives_what_a_direct_run_gives() {
     let files = Files::new();
-    let line = |n: u32| format!("{n} {}\n", if n % 7 == 0 { "needle" } else { "straw" });
+    let line = |n: u32| format!("{n} {}\n", if n.is_multiple_of(7) { "needle" } else { "straw" });
     // Lines end with blocks: no line crosses a chunk.
     let mut text: String = (0..40_000).map(|n| format!("{:63}\n", line(n).trim())).collect();
     text.truncate(40_000 * 64 / 4096 * 4096);

@@ -52,7 +52,7 @@ fn every_way_passes_the_same_exercises() {
     assert!(simulated.status.success(), "{}", String::from_utf8_lossy(&simulated.stdout));
     let checked = Served::new(&[]).json(&["check"]);
     assert_eq!(checked["passed"], true, "{checked:#}");
-    assert_eq!(checked["exercises"].as_array().unwrap().len(), 8);
+    assert_eq!(checked["exercises"].as_array().unwrap().len(), 9);
 }
 
 #[test]
@@ -337,4 +337,48 @@ fn as_many_programs_run_at_a_time_as_there_are_threads() {
     assert_eq!(most("compute.workers=1"), 1);
     let several = most("compute.workers=3");
     assert!((2..=3).contains(&several), "{several}");
+}
+
+#[test]
+fn blocks_of_a_served_drive_are_processed_chunk_by_chunk() {
+    let served = Served::new(&[]);
+    let folder = served.folder();
+    let line =
+        |n: u32| format!("{n:<40} {:<22}\n", if n.is_multiple_of(5) { "needle" } else { "straw" });
+    let text: String = (0..200_000).map(line).collect();
+    let (file, pattern) = (folder.join("text"), folder.join("pattern"));
+    std::fs::write(&file, &text).unwrap();
+    std::fs::write(&pattern, "needle").unwrap();
+    let (file, pattern) = (file.display().to_string(), pattern.display().to_string());
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/grep-count.bpf.o");
+    served.json(&["program", "load", program]);
+    served.json(&["blocks", "write", "--block", "100", "--file", &file]);
+    let blocks = format!("100:{}", text.len() / 4096);
+    let exec = [
+        "exec",
+        "--stream",
+        &blocks,
+        "--chunk",
+        "256KiB",
+        "--output-size",
+        "0",
+        "--data",
+        &pattern,
+    ];
+    assert_eq!(served.json(&exec)["result"], 40_000);
+    let refused_with = |arguments: &[&str], status, words| {
+        refused(&served.run(&[&["exec", "--stream"], arguments].concat()), status, words);
+    };
+    refused_with(&["0:10", "--chunk", "100"], 2, "a multiple of a block");
+    refused_with(&["0:10", "--chunk", "32MiB"], 2, "of device memory");
+    refused_with(&["9999999999:10", "--chunk", "4KiB"], 1, "LBA Out of Range");
+    refused_with(&["10"], 2, "FIRST:COUNT");
+    // `double` writes past an output of no bytes.
+    let double = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    served.json(&["program", "load", "--index", "1", double]);
+    refused_with(&["7:10", "--chunk", "4KiB", "--output-size", "0", "-p", "1"], 1, "from block 7");
+    // What it says is about this command, not about the one before.
+    let beyond = served.run(&["exec", "--stream", "9999999999:10", "--chunk", "4KiB"]);
+    assert!(!String::from_utf8_lossy(&beyond.stderr).contains("chunk of slot"), "{beyond:?}");
+    assert!(served.json(&["ranges", "list"])["sets"].as_array().unwrap().is_empty());
 }

@@ -341,7 +341,7 @@ fn hostile_streams_end() {
             0 => drop(session.delete_range_set(set)),
             1 => drop(session.remove_program(0)),
             2 => {
-                let format = commands::format_nvm(nvme_spec::namespace::NVM_NSID.into(), 1, 0);
+                let format = commands::format_nvm(nvme_spec::namespace::NVM_NSID, 1, 0);
                 let status = session.transport.driver.execute(client::QueueId(0), format).unwrap();
                 assert!(status.status.is_success(), "{}", status.status);
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use client::{Drive, DriveError, GroupOptions, Invocation, ProgramState, Submit};
+use client::{Drive, DriveError, GroupOptions, Invocation, ProgramState, Streaming, Submit};
 use nvme_spec::Status;
 use serde_json::json;
 use simtime::Prng;
@@ -63,11 +63,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 
 /// Runs all exercises; each leaves the drive as it found it, but for the memory.
 fn exercise<T: Submit>(drive: &mut Drive<T>) -> Vec<(&'static str, Result<()>)> {
-    let all: [Exercise<T>; 8] = [
+    let all: [Exercise<T>; 9] = [
         ("memory is what was written", memory),
         ("programs are loaded, listed and unloaded", programs),
         ("executions with ranges of the command and of a set", executions),
         ("many executions at a time", many),
+        ("blocks are processed chunk by chunk", chunks),
         ("groups are listed, and count their jobs", groups),
         ("blocks are copied to device memory and back", copies),
         ("wrong uses have their statuses", wrong_uses),
@@ -128,6 +129,28 @@ fn prepare<T: Submit>(drive: &mut Drive<T>, count: u32) -> Result<Vec<u8>> {
     drive.write_memory(1 << 20, &bytes(1))?;
     drive.fill_memory(0, u64::from(count) * 4)?;
     Ok(bytes(2))
+}
+
+/// 64 blocks through four chunks in flight: `double` returns how many numbers there are in each, whatever they are.
+fn chunks<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
+    const IN_FLIGHT: u64 = 4;
+    drive.load_program(INDEX, DOUBLE)?;
+    let chunk = 3 * drive.block_bytes();
+    let ranges: Vec<(u64, u32)> =
+        (0..2 * IN_FLIGHT).map(|n| (n * (16 << 10), chunk as u32)).collect();
+    let range_set = drive.create_range_set(&ranges)?;
+    let streaming = Streaming {
+        invocation: Invocation { program: INDEX, range_set, ..Invocation::default() },
+        chunk_blocks: 3,
+        inputs: (0..IN_FLIGHT).map(|n| vec![(16 * n, 16)]).collect(),
+        outputs: None,
+    };
+    let result = drive.execute_stream(&streaming)?;
+    let numbers = 64 * drive.block_bytes() / 4;
+    ensure!(result == numbers, "{numbers} numbers, and {result} were seen");
+    drive.delete_range_set(range_set)?;
+    drive.remove_program(INDEX)?;
+    Ok(())
 }
 
 fn executions<T: Submit>(drive: &mut Drive<T>) -> Result<()> {

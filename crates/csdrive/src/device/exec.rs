@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use client::{Drive, DriveResult, Invocation, RunTime};
+use client::{Drive, DriveResult, Invocation, RunTime, Streaming};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Target;
-use crate::input::{Parameters, parse_range, parse_run_time};
+use crate::input::{Parameters, parse_blocks, parse_number, parse_range, parse_run_time};
 use crate::report::{say, tell};
+use crate::stream::{Chunks, Room};
 use crate::{Outcome, usage};
 
 /// Execute a program that is loaded and active
@@ -32,6 +33,17 @@ pub(crate) struct Arguments {
     /// Where its run time comes from: instructions, measured, remote, declared, or a time to declare, as 50us
     #[arg(long, value_name = "HOW", value_parser = parse_run_time)]
     run_time: Option<RunTime>,
+    /// Process so many blocks, from FIRST on, chunk by chunk, in place of ranges; results are added up
+    #[arg(long, value_name = "FIRST:COUNT", value_parser = parse_blocks, conflicts_with_all = ["range", "set", "count", "depth"])]
+    stream: Option<(u64, u64)>,
+    #[command(flatten)]
+    chunks: Chunks,
+    /// With --stream: where the chunks lie in device memory
+    #[arg(long, value_name = "START", default_value_t = 0, value_parser = parse_number, requires = "stream")]
+    memory: u64,
+    /// With --stream: bytes of the output of a chunk; default: as many as a chunk has
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_size, requires = "stream")]
+    output_size: Option<u64>,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -63,6 +75,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         run_time: arguments.run_time.unwrap_or_default(),
     };
     let Arguments { count, depth, .. } = *arguments;
+    if let Some(blocks) = arguments.stream {
+        return stream(arguments, &invocation, blocks);
+    }
     target.perform(
         |drive| execute(drive, &invocation, count, depth),
         |done| {
@@ -83,6 +98,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             }
         },
     )
+}
+
+/// Has blocks processed chunk by chunk.
+fn stream(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) -> Result<Outcome> {
+    let Arguments { target, chunks, .. } = arguments;
+    let mut drive = target.open()?;
+    let (block, end) = (drive.block_bytes(), drive.geometry().memory_bytes);
+    let room = Room { start: arguments.memory, end };
+    let ranges = usage(chunks.ranges(arguments.output_size, block, room))?;
+    let streaming = chunks.streaming(invocation, blocks, block);
+    match with_ranges(&mut drive, &ranges, streaming) {
+        Ok(result) => {
+            target.present(|| json!({ "result": result }), || say!("{result}"));
+            Ok(Outcome::Success)
+        }
+        Err(error) => target.refused(error),
+    }
+}
+
+/// Makes a range set for a streaming execution, and deletes it again.
+fn with_ranges(
+    drive: &mut Drive,
+    ranges: &[(u64, u32)],
+    mut streaming: Streaming,
+) -> DriveResult<i64> {
+    streaming.invocation.range_set = drive.create_range_set(ranges)?;
+    let result = drive.execute_stream(&streaming);
+    // What the execution came to counts more.
+    let deleted = drive.delete_range_set(streaming.invocation.range_set);
+    let result = result?;
+    deleted.map(|()| result as i64)
 }
 
 fn execute(

@@ -39,8 +39,12 @@ pub(crate) fn begin(
     if !turn.subsystem.engine.has_group(GroupId(command.group)) {
         return Err(Status::INVALID_JOB_GROUP.with_dnr());
     }
-    let namespace = turn.subsystem.namespaces.programs(nsid);
+    let namespace = turn.subsystem.namespaces.programs_mut(nsid);
     let namespace = namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+    if let ProgramCommand::Stream(_) = decoded {
+        // What the log says after it is about this command, whatever its status.
+        namespace.text.diagnostics.clear();
+    }
     let lease = namespace.lease(command.program_index)?;
     let set = match command.rsid {
         0 => None,
