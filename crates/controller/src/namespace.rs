@@ -209,13 +209,6 @@ impl Namespaces {
         }
     }
 
-    pub(crate) fn programs(&self, nsid: Nsid) -> Option<&ProgramsNamespace> {
-        match self.get(nsid) {
-            Some(Namespace::Programs(namespace)) => Some(namespace),
-            _ => None,
-        }
-    }
-
     pub(crate) fn programs_mut(&mut self, nsid: Nsid) -> Option<&mut ProgramsNamespace> {
         match self.table.get_mut(nsid.0 as usize)? {
             Some(Namespace::Programs(namespace)) => Some(namespace),
