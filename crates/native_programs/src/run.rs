@@ -95,8 +95,8 @@ pub(crate) fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
 }
 
-/// Gives up being root, if this process is, and whatever else it may more than others: libraries can be read by everyone. Where there is no other user (a container may have only
-/// root), root of a container it stays, which may do no more than the system calls that are left.
+/// Gives up being root, if this process is, and every capability: libraries can be read by everyone. Where there is no other user
+/// (a container may have only root), it stays root of the container, which may do no more than the system calls that are left.
 pub(crate) fn become_nobody() -> io::Result<()> {
     const NOBODY: u32 = 65_534;
     if rustix::process::geteuid().is_root() {
