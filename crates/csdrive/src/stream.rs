@@ -72,21 +72,10 @@ impl Chunks {
     pub(crate) fn streaming(
         &self,
         invocation: &Invocation,
-        (first, blocks): (u64, u64),
+        blocks: (u64, u64),
         block: u64,
     ) -> Streaming {
-        let chunk = self.chunk / block;
-        // Whole chunks: only the last is shorter.
-        let each = blocks.div_ceil(chunk).div_ceil(self.in_flight) * chunk;
-        let part = |n: u64| {
-            let at = (n * each).min(blocks);
-            vec![(first + at, each.min(blocks - at))]
-        };
-        Streaming {
-            invocation: invocation.clone(),
-            chunk_blocks: chunk as u32,
-            inputs: (0..self.in_flight).map(part).collect(),
-            outputs: None,
-        }
+        let chunk_blocks = (self.chunk / block) as u32;
+        Streaming::divided(invocation.clone(), blocks, chunk_blocks, self.in_flight)
     }
 }

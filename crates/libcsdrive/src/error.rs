@@ -17,6 +17,11 @@ pub(crate) enum Failure {
     Flags(u32),
     /// A number that names no run-time model.
     RunTime(u8),
+    /// Blocks or chunks that cannot be.
+    Chunks {
+        count: u64,
+        in_flight: u32,
+    },
     Drive(DriveError),
 }
 
@@ -30,7 +35,9 @@ impl Failure {
     fn number(&self) -> c_int {
         let of_system = |cause: &io::Error| -cause.raw_os_error().unwrap_or(libc::EIO);
         match self {
-            Self::Null(_) | Self::Flags(_) | Self::RunTime(_) => -libc::EINVAL,
+            Self::Null(_) | Self::Flags(_) | Self::RunTime(_) | Self::Chunks { .. } => {
+                -libc::EINVAL
+            }
             Self::Drive(DriveError::Program(error)) => match error {
                 bpf_clang::Error::NoClang { .. } => -libc::ENOPKG,
                 bpf_clang::Error::Rejected { .. } => -libc::EINVAL,
@@ -65,6 +72,11 @@ impl Failure {
             Self::Flags(flags) => format!("flags {flags:#x}: there is CSDRIVE_POLLED (1)"),
             Self::RunTime(value) => {
                 format!("execution.run_time {value}: give one of CSDRIVE_RUN_TIME_... (0 to 4)")
+            }
+            Self::Chunks { count, in_flight } => {
+                format!(
+                    "{count} blocks with in_flight = {in_flight}: give blocks that there are, and 1 to 64"
+                )
             }
             Self::Drive(error) => error.to_string(),
         }

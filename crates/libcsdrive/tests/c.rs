@@ -194,6 +194,19 @@ int main(int argc, char **argv)
     expect(csdrive_group_change(drive, group, 1000), 0, "");
     expect(csdrive_group_delete(drive, group), 0, "");
     expect(csdrive_group_delete(drive, group), 0x1c8, "group list");
+    execution = (csdrive_execution){0};
+    uint64_t numbers = 0;
+    csdrive_range ranges[4] = {{0, 4096, 0}, {4096, 4096, 0}, {8192, 4096, 0}, {12288, 4096, 0}};
+    expect(csdrive_load_file(drive, 0, argv[2]), 0, "");
+    expect(csdrive_ranges_create(drive, ranges, 4, &execution.range_set), 0, "");
+    expect(csdrive_execute_stream(drive, &execution, 0, 10, 1, 65, &numbers), -EINVAL, "in_flight");
+    expect(csdrive_execute_stream(drive, &execution, UINT64_MAX, 2, 1, 2, &numbers), -EINVAL, "blocks");
+    expect(csdrive_execute_stream(drive, &execution, geometry.blocks, 1, 1, 2, &numbers), 0x080, "LBA Out of Range");
+    expect(csdrive_execute_stream(drive, &execution, 0, 10, 1, 2, &numbers), 0, "");
+    if (numbers != 10 * 1024)
+        printf("%llu numbers\n", (unsigned long long)numbers);
+    expect(csdrive_ranges_delete(drive, execution.range_set), 0, "");
+    expect(csdrive_unload(drive, 0), 0, "");
     csdrive_done done;
     expect(csdrive_wait(drive, &done, 1), -ECHILD, "no command is under way");
     size_t ended = 7;
@@ -226,6 +239,8 @@ fn misuse_is_refused_in_words() {
     std::fs::write(&source, MISUSE).unwrap();
     let program = folder.path().join("misuse");
     compile(&source, &program, false);
-    let text = with_drive(|socket| Command::new(&program).arg(socket).output().unwrap());
+    let double = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs/double.bpf.o");
+    let text =
+        with_drive(|socket| Command::new(&program).arg(socket).arg(double).output().unwrap());
     assert_eq!(text, "", "the program prints what is not as it should be");
 }

@@ -136,6 +136,24 @@ pub struct Streaming {
 }
 
 impl Streaming {
+    /// So many blocks from a first one on, divided among so many chunks in flight: each has whole chunks, but for the last. What the
+    /// program returns is added up.
+    pub fn divided(
+        invocation: Invocation,
+        (first, blocks): (u64, u64),
+        chunk_blocks: u32,
+        in_flight: u64,
+    ) -> Self {
+        let chunk = u64::from(chunk_blocks.max(1));
+        let each = blocks.div_ceil(chunk).div_ceil(in_flight.max(1)) * chunk;
+        let part = |n: u64| {
+            let at = (n * each).min(blocks);
+            vec![(first + at, each.min(blocks - at))]
+        };
+        let inputs = (0..in_flight).map(part).collect();
+        Self { invocation, chunk_blocks, inputs, outputs: None }
+    }
+
     /// Numbers, then extents, as CEMU lays them out.
     fn layout(&self, nsid: u32) -> Vec<u8> {
         let entries = |slots: &[Vec<(u64, u64)>]| -> Vec<Vec<CopySourceBlocks>> {
