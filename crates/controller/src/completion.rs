@@ -47,6 +47,9 @@ impl Controller {
         match ending.step {
             None => self.end(host, tag, ending),
             Some(step) => {
+                if ending.status.is_success() {
+                    self.subsystem.logs.count_data(ending.counts);
+                }
                 stream::step_ended(&mut self.turn(host), step, &ending);
                 ending.token.end();
                 self.relieve();

@@ -87,7 +87,7 @@ impl Controller {
         let origin = Origin { sqid, cqid: queue.cqid };
         let kept = if sqid.is_admin() { 0 } else { COMMANDS_IN_FLIGHT_ADMIN };
         let is_busy = !sqid.is_admin() && self.is_flash_busy();
-        if self.session.inflight.len() >= COMMANDS_IN_FLIGHT_MAX - kept || is_busy {
+        if self.session.inflight.of_hosts() >= COMMANDS_IN_FLIGHT_MAX - kept || is_busy {
             self.is_saturated = true;
             return Fetched::NoPlace;
         }

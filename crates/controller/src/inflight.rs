@@ -194,12 +194,14 @@ struct Slot<W> {
 pub(crate) struct InFlightTable<W> {
     slots: Vec<Slot<W>>,
     free: Vec<u32>,
+    /// How many are steps of others.
+    steps: usize,
     reserved: Reserved,
 }
 
 impl<W> Default for InFlightTable<W> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), reserved: Reserved::default() }
+        Self { slots: Vec::new(), free: Vec::new(), steps: 0, reserved: Reserved::default() }
     }
 }
 
@@ -215,6 +217,11 @@ impl<W> Drop for InFlightTable<W> {
 impl<W: Wait> InFlightTable<W> {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Those that hosts sent, without their steps.
+    pub(crate) fn of_hosts(&self) -> usize {
+        self.len() - self.steps
     }
 
     /// Puts a command into flight that waits for nothing yet.
@@ -265,6 +272,7 @@ impl<W: Wait> InFlightTable<W> {
             parent.timeline.as_ref().map(|timeline| Box::new(Timeline::new(timeline.mark)));
         let tag = self.insert(Token::new(sqid, cqid, cid, false), kind, timeline);
         self.get_mut(tag).expect("it is in flight now").step = Some(step);
+        self.steps += 1;
         tag
     }
 
@@ -312,6 +320,7 @@ impl<W: Wait> InFlightTable<W> {
         let generation = &mut self.slots[index as usize].generation;
         *generation = generation.wrapping_add(1);
         self.free.push(index);
+        self.steps -= usize::from(step.is_some());
         self.reserved.requests -= reserved.requests;
         self.reserved.bytes -= reserved.bytes;
         Some(Ending { token, kind, step, status, result, counts, late, timeline })

@@ -46,12 +46,19 @@ pub const RANGE_SETS_MAX: u16 = 1024;
 
 /// Ranges of a set (MAXMEMR).
 pub const RANGES_PER_SET_MAX: u8 = 128;
+
 /// Most chunks in flight of a streaming execution.
 pub const STREAM_SLOTS_MAX: usize = 64;
+
 /// Most extents that it reads, and that it writes.
 pub const STREAM_EXTENTS_MAX: usize = 16_384;
+
 /// Most streaming executions at a time: each may ask a lot of the flash at once.
-pub const STREAMS_MAX: usize = 16;
+pub const STREAMS_MAX: usize = 8;
+
+/// Most bytes that a chunk in flight writes back at a time: all of them together are about as much as other writes may be.
+pub const STREAM_WRITE_BYTES_MAX: u64 = 512 << 10;
+
 /// Longest text of the diagnostics log.
 pub const DIAGNOSTICS_BYTES_MAX: usize = 4000;
 /// Longest name of a native program's function.

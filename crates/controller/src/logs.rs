@@ -63,9 +63,15 @@ impl Logs {
     #[inline]
     pub(crate) fn count(&mut self, status: Status, counts: HostData) -> bool {
         self.commands += 1;
-        if !status.is_success() {
-            return false;
+        if status.is_success() {
+            self.count_data(counts);
         }
+        status.is_success()
+    }
+
+    /// Counts the data of a command, or of a step of one, that succeeded.
+    #[inline]
+    pub(crate) fn count_data(&mut self, counts: HostData) {
         match counts {
             HostData::None => {}
             HostData::Read(bytes) => {
@@ -78,7 +84,6 @@ impl Logs {
                 self.bytes_written += u64::from(bytes);
             }
         }
-        true
     }
 
     /// Logs the error of a command, newest first; `set` is the command set of an I/O command.

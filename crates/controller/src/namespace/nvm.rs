@@ -9,7 +9,7 @@ mod erase;
 mod pages;
 pub(crate) mod waiting;
 
-pub(crate) use copy::{SourceList, resolve_blocks, resolve_sources, total};
+pub(crate) use copy::{SourceList, resolve_blocks, resolve_extent, resolve_sources, total};
 pub(crate) use pages::{media_status, page_done};
 
 use nvme_spec::{ErrorRecovery, Nsid, Status};

@@ -43,13 +43,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',', value_parser = parse_size)]
     chunk: Vec<u64>,
     /// Chunks in flight
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16],
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16], requires = "chunk",
         value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: Vec<u32>,
     /// Bandwidth of the program
-    #[arg(long, value_name = "RATE,...", value_delimiter = ',', default_value = "1GB/s,4GB/s", value_parser = parse_bandwidth)]
+    #[arg(long, value_name = "RATE,...", value_delimiter = ',', default_value = "1GB/s,4GB/s", value_parser = parse_bandwidth, requires = "chunk")]
     kernel: Vec<u64>,
-    /// Bytes that are processed
+    /// Bytes that are processed: as many whole chunks as there are in them
     #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = parse_size)]
     file: u64,
     /// Part of a chunk that is read back

@@ -587,14 +587,32 @@ fn execute_rows() -> Vec<Row> {
         },
         Row {
             command: STREAM,
-            condition: "16 streaming executions are under way",
+            condition: "blocks are written twice, or read and written",
+            status: Status::OVERLAPPING_IO_RANGE,
+            prove: |s| {
+                let extent = |first, count| commands::copy_source(first, count);
+                for sources in [[extent(0, 4), extent(3, 2)], [extent(3, 2), extent(0, 4)]] {
+                    let status = stream(s, two_ranges, &[1, 1, 1, 1, 1, 1], &sources);
+                    assert!(status.same_code(Status::OVERLAPPING_IO_RANGE), "{status}");
+                }
+                stream(
+                    s,
+                    two_ranges,
+                    &[1, 1, 1, 2, 1, 2],
+                    &[extent(0, 1), extent(9, 3), extent(10, 1)],
+                )
+            },
+        },
+        Row {
+            command: STREAM,
+            condition: "8 streaming executions are under way",
             status: Status::INSUFFICIENT_PROGRAM_RESOURCES,
             prove: |s| {
                 activated(s, 0);
                 let set = two_ranges(s);
                 let (entry, data) =
                     stream_of(set, &[1, 0, 1, 0, 1], &[commands::copy_source(0, 4)]);
-                for _ in 0..17 {
+                for _ in 0..9 {
                     s.begin(IO, entry, &data);
                 }
                 s.next()

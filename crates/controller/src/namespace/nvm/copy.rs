@@ -48,8 +48,20 @@ pub(crate) fn resolve_sources(
     entries.map(|entry| resolve_blocks(turn, entry, (!names_namespace).then_some(own))).collect()
 }
 
-/// Resolves a source entry that is blocks (formats 0h to 3h), of a given namespace or of the one it names.
+/// Resolves a source entry that is blocks (formats 0h to 3h), of a given namespace or of the one it names, which are to be read.
 pub(crate) fn resolve_blocks(
+    turn: &Turn<'_>,
+    entry: &[u8],
+    given: Option<Nsid>,
+) -> Result<Source, Status> {
+    let source = resolve_extent(turn, entry, given)?;
+    let namespace = turn.blocks(&source);
+    namespace.check_written(&turn.subsystem.ssd, source.extent)?;
+    Ok(source)
+}
+
+/// The same for blocks that may be written or read.
+pub(crate) fn resolve_extent(
     turn: &Turn<'_>,
     entry: &[u8],
     given: Option<Nsid>,
@@ -62,7 +74,6 @@ pub(crate) fn resolve_blocks(
     turn.check_open(namespace)?;
     let count = u64::from(source.nlb_z.get()) + 1;
     let extent = namespace.extent(source.slba.get(), count)?;
-    namespace.check_written(&turn.subsystem.ssd, extent)?;
     Ok(Source { nsid, extent })
 }
 

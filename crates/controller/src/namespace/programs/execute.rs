@@ -95,11 +95,6 @@ fn queue_job(
     lease: ProgramLease,
     set: Option<Arc<RangeSet>>,
 ) -> Result<(), Status> {
-    // It may have been deleted while the data came.
-    let group = GroupId(command.group);
-    if !turn.subsystem.engine.has_group(group) {
-        return Err(Status::INVALID_JOB_GROUP.with_dnr());
-    }
     let mut data = vec![0; command.data_len as usize];
     segments.read(&*turn.host, &mut data)?;
     let descriptors = command.inline_ranges * size_of::<MemoryRangeDescriptor>();
@@ -113,7 +108,7 @@ fn queue_job(
         program_index: command.program_index,
         param1: command.param1,
         param2: command.param2,
-        group,
+        group: GroupId(command.group),
         run_time: command.run_time,
         ranges,
         data,
@@ -145,6 +140,10 @@ pub(super) fn start_job(
     start: Start,
 ) -> Result<(), Status> {
     let Start { program_index, param1, param2, group, run_time, ranges, data, lease, set } = start;
+    // It may have been deleted while data was on its way.
+    if !turn.subsystem.engine.has_group(group) {
+        return Err(Status::INVALID_JOB_GROUP.with_dnr());
+    }
     let config = &turn.subsystem.config;
     let said = (lease.run_time, run_time);
     let cost = match &lease.program {
@@ -265,7 +264,9 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
     }
     let nsid = command.kind.nsid;
     if command.timeline.is_some() {
-        let record = record_of(&job, tag, &finished);
+        // A step is of the command that the host sent.
+        let of = command.step.map_or(tag, |step| step.parent);
+        let record = record_of(&job, of, &finished);
         turn.subsystem.records.jobs.push(record);
     }
     let Some(ran) = job.ran else {

@@ -27,10 +27,13 @@ use crate::data_pointer::Segments;
 use crate::event::Tag;
 use crate::extent::Extent;
 use crate::inflight::{Ending, InFlight, Kind, Step};
-use crate::limits::{MEMORY_COMMAND_BYTES_MAX, STREAM_EXTENTS_MAX, STREAM_SLOTS_MAX, STREAMS_MAX};
+use crate::limits::{
+    MEMORY_COMMAND_BYTES_MAX, STREAM_EXTENTS_MAX, STREAM_SLOTS_MAX, STREAM_WRITE_BYTES_MAX,
+    STREAMS_MAX,
+};
 use crate::namespace::memory::waiting::MemoryWait;
-use crate::namespace::nvm::resolve_blocks;
 use crate::namespace::nvm::waiting::{NvmArrival, Source, Target};
+use crate::namespace::nvm::{resolve_blocks, resolve_extent};
 use crate::turn::{Turn, abandon};
 use crate::waiting::{Arrival, Waiting};
 
@@ -109,9 +112,6 @@ pub(super) fn begin(
     lease: ProgramLease,
     set: Arc<RangeSet>,
 ) -> Result<(), Status> {
-    if !turn.subsystem.engine.has_group(GroupId(execute.group)) {
-        return Err(Status::INVALID_JOB_GROUP.with_dnr());
-    }
     let is_stream = |command: &InFlight<Waiting>| matches!(command.waiting, Waiting::Stream(_));
     if turn.session.inflight.tags(is_stream).len() >= STREAMS_MAX {
         return Err(Status::INSUFFICIENT_PROGRAM_RESOURCES);
@@ -165,12 +165,18 @@ fn go_on(turn: &mut Turn<'_>, tag: Tag, stream: Stream) {
     if stream.steps().next().is_some() {
         return turn.wait(tag, Waiting::Stream(Box::new(stream)));
     }
+    end(turn, tag, &stream, Status::SUCCESS);
+}
+
+/// The command is over. Its stages overlap: all of its time counts as computing.
+fn end(turn: &mut Turn<'_>, tag: Tag, stream: &Stream, status: Status) {
     let now = turn.now;
     if let Some(command) = turn.command(tag) {
         command.late = stream.late;
         command.end_stage(now, records::Stage::Compute);
     }
-    turn.complete(tag, Status::SUCCESS, stream.result);
+    let result = if status.is_success() { stream.result } else { 0 };
+    turn.complete(tag, status, result);
 }
 
 /// Puts a step of a slot into flight.
@@ -270,19 +276,26 @@ fn ran(
     let bytes = result.checked_mul(block).filter(|bytes| *bytes <= range.len.min(room));
     let bytes = bytes.ok_or(Status::CAPACITY_EXCEEDED.with_dnr())?;
     slot.unwritten = Extent { start: range.offset, len: bytes };
-    write_back(turn, parent, stream, n);
-    Ok(())
+    after_output(turn, parent, stream, n)
 }
 
-/// Writes what is left of a chunk's output, or goes on with the next chunk.
-fn write_back(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
+/// Writes more of a chunk's output, or goes on with the next chunk.
+fn after_output(
+    turn: &mut Turn<'_>,
+    parent: Tag,
+    stream: &mut Stream,
+    n: usize,
+) -> Result<(), Status> {
     let slot = &mut stream.slots[n];
     let Extent { start, len } = slot.unwritten;
     let first = slot.outputs.front().map_or(0, |output| output.extent.len);
-    let written = take(&mut slot.outputs, len.min(first));
+    let written = take(&mut slot.outputs, len.min(first).min(STREAM_WRITE_BYTES_MAX));
     let Some(target) = written.first() else {
-        return next_chunk(turn, parent, stream, n);
+        next_chunk(turn, parent, stream, n);
+        return Ok(());
     };
+    let namespace = turn.subsystem.namespaces.nvm(target.nsid);
+    namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?.check_writable()?;
     let part = target.extent.len;
     slot.unwritten = Extent { start: start + part, len: len - part };
     let from = Extent { start, len: part };
@@ -291,6 +304,7 @@ fn write_back(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
     let target = Target { extent: target.extent, fua: false };
     let tag = begin_step(turn, parent, stream, n, (Stage::WriteBack, kind));
     turn.expect_internal(tag, part, Arrival::Nvm(NvmArrival::Memory { sources, target }));
+    Ok(())
 }
 
 /// A step has ended: the slot goes on, or the whole command ends with the step's error.
@@ -304,18 +318,15 @@ pub(crate) fn step_ended(turn: &mut Turn<'_>, Step { parent, slot }: Step, endin
     let n = slot as usize;
     let Some((stage, _)) = stream.slots[n].step.take() else { return };
     stream.late = stream.late.max(ending.late);
-    let done = match stage {
-        _ if !ending.status.is_success() => Err(ending.status),
-        Stage::CopyIn => run(turn, parent, nsid, &mut stream, n),
-        Stage::Run => ran(turn, parent, &mut stream, n, ending.result),
-        Stage::WriteBack => {
-            write_back(turn, parent, &mut stream, n);
-            Ok(())
-        }
+    let (at, done) = match stage {
+        _ if !ending.status.is_success() => (stage, Err(ending.status)),
+        Stage::CopyIn => (Stage::Run, run(turn, parent, nsid, &mut stream, n)),
+        Stage::Run => (Stage::Run, ran(turn, parent, &mut stream, n, ending.result)),
+        Stage::WriteBack => (Stage::WriteBack, after_output(turn, parent, &mut stream, n)),
     };
     match done {
         Ok(()) => go_on(turn, parent, *stream),
-        Err(status) => fail(turn, parent, nsid, stream, (n, stage), status),
+        Err(status) => fail(turn, parent, nsid, stream, (n, at), status),
     }
 }
 
@@ -335,19 +346,23 @@ fn fail(
         format!(" (from block {} of namespace {})", extent.start / block, nsid.0)
     });
     if let Some(namespace) = turn.subsystem.namespaces.programs_mut(nsid) {
-        let why = match stage {
-            Stage::Run if status.is_program_fault() => namespace.text.diagnostics_text(),
-            _ => status.name().to_owned(),
-        };
+        // What stopped a program is in the log already.
+        let why = Some(namespace.text.diagnostics_text());
+        let why = why.filter(|text| stage == Stage::Run && !text.is_empty());
+        let why = why.unwrap_or_else(|| status.name().to_owned());
         let what = stage.name();
         let text = format!("the chunk of slot {n}{place}: {what}: {why}");
         namespace.text.set_diagnostics(u16::MAX, &text);
     }
-    turn.wait(parent, Waiting::Stream(stream));
-    abandon(turn.now, turn.session, turn.subsystem, parent);
+    for step in stream.steps() {
+        abandon(turn.now, turn.session, turn.subsystem, step);
+        if let Some(ending) = turn.session.inflight.remove(step) {
+            ending.token.end();
+        }
+    }
     turn.session.has_abandoned = true;
     turn.forget_abandoned();
-    turn.complete(parent, status, 0);
+    end(turn, parent, &stream, status);
 }
 
 /// The data buffer of the command, as CEMU lays it out: numbers, then extents.
@@ -389,20 +404,25 @@ impl Layout {
         let start = 4 * (4 + slots * (1 + to_flash));
         let bytes = start + EXTENT * (inputs + outputs);
         let list = data.get(start..bytes).ok_or(invalid)?;
-        let mut extents = list.chunks_exact(EXTENT).map(|entry| resolve_blocks(turn, entry, None));
+        let mut extents =
+            list.chunks_exact(EXTENT).enumerate().map(|(n, entry)| match n < inputs {
+                true => resolve_blocks(turn, entry, None),
+                false => resolve_extent(turn, entry, None),
+            });
         let mut read = |counts: &[usize]| {
             counts
                 .iter()
                 .map(|count| extents.by_ref().take(*count).collect())
                 .collect::<Result<Vec<VecDeque<Source>>, Status>>()
         };
-        let (inputs, outputs) = (read(&input_counts)?, read(&output_counts)?);
-        let input_block = block_of(turn, &inputs)?.ok_or(invalid)?;
+        let (read_inputs, read_outputs) = (read(&input_counts)?, read(&output_counts)?);
+        check_distinct(&read_inputs, &read_outputs)?;
+        let input_block = block_of(turn, &read_inputs)?.ok_or(invalid)?;
         let output_block = match to_flash {
             0 => None,
-            _ => Some(block_of(turn, &outputs)?.ok_or(invalid)?),
+            _ => Some(block_of(turn, &read_outputs)?.ok_or(invalid)?),
         };
-        for output in outputs.iter().flatten() {
+        for output in read_outputs.iter().flatten() {
             let namespace = turn.subsystem.namespaces.nvm(output.nsid);
             namespace.expect("it was resolved").check_writable()?;
         }
@@ -414,9 +434,34 @@ impl Layout {
             unwritten: Extent { start: 0, len: 0 },
             step: None,
         };
-        let slots = inputs.into_iter().zip(outputs).map(slot).collect();
+        let slots = read_inputs.into_iter().zip(read_outputs).map(slot).collect();
         Ok(Self { bytes, slots, input_block, output_block })
     }
+}
+
+/// Nothing is written twice, or read and written: which came first would depend on the time that steps take.
+fn check_distinct(inputs: &[VecDeque<Source>], outputs: &[VecDeque<Source>]) -> Result<(), Status> {
+    let all = |lists: &[VecDeque<Source>], is_written: bool| {
+        let entry =
+            |source: &Source| (source.nsid, source.extent.start, source.extent.end(), is_written);
+        lists.iter().flatten().map(entry).collect::<Vec<_>>()
+    };
+    let mut extents = all(inputs, false);
+    extents.extend(all(outputs, true));
+    extents.sort_unstable();
+    // Where the blocks end that were read, and those that were written, of the namespace so far.
+    let (mut of, mut read, mut written) = (None, 0, 0);
+    for (nsid, start, end, is_written) in extents {
+        if of != Some(nsid) {
+            (of, read, written) = (Some(nsid), 0, 0);
+        }
+        if start < written || is_written && start < read {
+            return Err(Status::OVERLAPPING_IO_RANGE.with_dnr());
+        }
+        let last = if is_written { &mut written } else { &mut read };
+        *last = end.max(*last);
+    }
+    Ok(())
 }
 
 /// Bytes of a block of some extents, which must be the same everywhere; `None` without extents.
