@@ -19,12 +19,16 @@ fn main() -> ExitCode {
         return worker_main();
     }
     // Where there is no seccomp (user-mode emulation), nothing of this can run.
-    let missing = match Command::new("cc").arg("--version").output() {
-        Err(_) => Some("there is no C compiler (apt-get install gcc)"),
-        Ok(_) if !has_filters() => Some("this kernel, or who emulates it, has no seccomp filters"),
-        Ok(_) => None,
+    let is_there = |compiler: &str| Command::new(compiler).arg("--version").output().is_ok();
+    let missing = match is_there("cc") {
+        false => Some("there is no C compiler (apt-get install gcc)"),
+        true if !has_filters() => Some("this kernel, or who emulates it, has no seccomp filters"),
+        true => None,
     };
-    let trials = TESTS.iter().map(|(name, test)| match missing {
+    let missing_cpp =
+        (!is_there("c++")).then_some("there is no C++ compiler (apt-get install g++)");
+    let missing_of = |name: &str| missing.or(missing_cpp.filter(|_| name.starts_with("cpp")));
+    let trials = TESTS.iter().map(|(name, test)| match missing_of(name) {
         None => Trial::test(*name, test),
         Some(why) => {
             Trial::test(format!("{name} (SKIPPED: {why})"), || Ok(())).with_ignored_flag(true)
