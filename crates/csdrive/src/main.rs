@@ -22,6 +22,7 @@ mod run_times;
 mod runtime_server;
 mod serve;
 mod stream;
+mod sweep;
 mod timeline;
 mod vm;
 
@@ -71,6 +72,7 @@ enum Command {
     Check(device::check::Arguments),
     RuntimeServer(runtime_server::Arguments),
     Calibrate(calibrate::Arguments),
+    Sweep(sweep::Arguments),
     /// A drive as a file system: device memory, programs, storage
     #[command(subcommand)]
     Fs(device::fs::Command),
@@ -203,6 +205,7 @@ fn main() -> ExitCode {
         Command::Exec(arguments) => device::exec::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),
+        Command::Sweep(arguments) => sweep::run(arguments),
         Command::RuntimeServer(arguments) => runtime_server::run(arguments),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),

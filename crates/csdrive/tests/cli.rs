@@ -827,3 +827,60 @@ fn a_stream_gives_what_a_direct_run_gives() {
         assert_eq!((ran.code, ran.stderr.contains(part)), (2, true), "{arguments:?}: {ran:?}");
     }
 }
+
+#[test]
+fn a_sweep_runs_every_combination_once_however_it_is_interrupted() {
+    let files = Files::new();
+    let input = files.put("in", &[1; 50_000]);
+    let program = example("double.bpf.o");
+    let sweep = |results: &str, more: &[&str]| {
+        let varied = ["--vary", "compute.units=1,2", "--vary", "flash.read_time=40us,80us,160us"];
+        let command = ["--", "run", &program, "--input", &input];
+        csdrive(&[&["sweep", "--results", results][..], &varied, more, &command].concat())
+    };
+    let (one, two, csv) = (files.path("one.jsonl"), files.path("two.jsonl"), files.path("all.csv"));
+    let all = sweep(&one, &["--jobs", "1", "--json", "--csv", &csv]);
+    assert_eq!(all.code, 0, "{all:?}");
+    let points = all.json()["points"].as_array().unwrap().clone();
+    assert_eq!(points.len(), 6);
+    // A point is what the command says with these settings.
+    let alone = run(
+        "double.bpf.o",
+        &["--input", &input, "--set", "compute.units=2", "--set", "flash.read_time=40us"],
+    );
+    let point = &points[3];
+    assert_eq!(point["settings"]["compute.units"], "2");
+    assert_eq!(point["document"], alone);
+    let table = String::from_utf8(files.get("all.csv")).unwrap();
+    assert_eq!(table.lines().count(), 7);
+    assert!(table.starts_with("compute.units,flash.read_time,bytes.flash,"), "{table}");
+    // Interrupted: two lines and a half are there. The rest is run, in any order, and the answer is the same.
+    let lines = String::from_utf8(files.get("one.jsonl")).unwrap();
+    let end = lines.match_indices('\n').nth(2).unwrap().0;
+    files.put("two.jsonl", &lines.as_bytes()[..end - 10]);
+    let rest = sweep(&two, &["--jobs", "4", "--json"]);
+    assert_eq!((rest.code, rest.json()), (0, all.json()), "{rest:?}");
+    assert_eq!(String::from_utf8(files.get("two.jsonl")).unwrap().lines().count(), 6);
+    // Nothing is left to do: the same again.
+    assert_eq!(sweep(&two, &["--json"]).json(), all.json());
+    assert_eq!(files.get("two.jsonl").len(), lines.len());
+    let shown = sweep(&two, &["--show", "time_ns.flash_read,bytes.flash"]).stdout;
+    assert!(shown.lines().next().unwrap().contains("time_ns.flash_read"), "{shown}");
+    for (arguments, part) in [
+        (&["--vary", "compute.unit=1", "--", "run", &program][..], "did you mean compute.units"),
+        (&["--vary", "compute.units", "--", "run", &program], "KEY=VALUE"),
+        (
+            &["--vary", "compute.units=1", "--vary", "compute.units=2", "--", "run", &program],
+            "given twice",
+        ),
+        (&["--vary", "compute.units=1", "--", "serve"], "a sweep is over run"),
+        (&["--vary", "compute.units=1", "--", "run", &program, "--json"], "leave it out"),
+    ] {
+        let results = files.path("three.jsonl");
+        let ran = csdrive(&[&["sweep", "--results", &results], arguments].concat());
+        assert_eq!((ran.code, ran.stderr.contains(part)), (2, true), "{arguments:?}: {ran:?}");
+    }
+    let other =
+        csdrive(&["sweep", "--results", &one, "--vary", "compute.units=1", "--", "run", &program]);
+    assert_eq!((other.code, other.stderr.contains("of another command")), (2, true), "{other:?}");
+}

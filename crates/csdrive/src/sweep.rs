@@ -1,0 +1,350 @@
+//! `csdrive sweep`: a command of csdrive for every combination of some settings, on all processors.
+//!
+//! Each point is a process of its own, so that one cannot disturb another, and its document is a line of the results file as soon as
+//! it is there: a sweep that was interrupted, however it was, goes on where it stopped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+
+use crate::report::say;
+use crate::{Outcome, usage};
+
+/// Run a command for every combination of settings, on all processors; it goes on where it was interrupted
+///
+/// csdrive sweep --vary compute.units=1,2,4 --vary compute.policy=fifo,priority --results units.jsonl -- run PROGRAM --input FILE
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// A key and its values; repeatable: every combination is a point
+    #[arg(long, value_name = "KEY=VALUE,...", required = true, value_parser = parse_axis)]
+    vary: Vec<Axis>,
+    /// A line for each point, as soon as it is there; points that are in it already are not run again
+    #[arg(long, value_name = "FILE")]
+    results: PathBuf,
+    /// Write a table of all numbers of all points
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// What is shown of each point, by its place in the document
+    #[arg(
+        long,
+        value_name = "PLACE,...",
+        value_delimiter = ',',
+        default_value = "result,time_ns.total"
+    )]
+    show: Vec<String>,
+    /// Points at a time; default: one for each processor
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    jobs: Option<u64>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// The command: one that takes --set and --json
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// A key, and what it is set to.
+#[derive(Clone, Debug)]
+struct Axis {
+    key: String,
+    values: Vec<String>,
+}
+
+fn parse_axis(text: &str) -> Result<Axis, String> {
+    let wrong = || "write it as KEY=VALUE,VALUE, as in compute.units=1,2,4".to_owned();
+    let (key, values) = text.split_once('=').ok_or_else(wrong)?;
+    let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+    if key.is_empty() || values.iter().any(String::is_empty) {
+        return Err(wrong());
+    }
+    Ok(Axis { key: key.trim().to_owned(), values })
+}
+
+/// Settings of a point: key and value, in the order of the axes.
+type Settings = Vec<(String, String)>;
+
+/// Most points of a sweep.
+const POINTS_MAX: usize = 1_000_000;
+
+/// Every combination, the last axis changing fastest.
+fn points(axes: &[Axis]) -> Result<Vec<Settings>> {
+    let count = axes.iter().try_fold(1usize, |all, axis| all.checked_mul(axis.values.len()));
+    let count = count.filter(|count| *count <= POINTS_MAX);
+    let count = count.with_context(|| format!("more than {POINTS_MAX} points: vary less"))?;
+    for (n, axis) in axes.iter().enumerate() {
+        let is_twice = axes[..n].iter().any(|other| other.key == axis.key);
+        ensure!(!is_twice, "--vary {}: given twice; join the values", axis.key);
+    }
+    let point = |mut n: usize| {
+        let mut settings: Settings = axes
+            .iter()
+            .rev()
+            .map(|axis| {
+                let value = axis.values[n % axis.values.len()].clone();
+                n /= axis.values.len();
+                (axis.key.clone(), value)
+            })
+            .collect();
+        settings.reverse();
+        settings
+    };
+    Ok((0..count).map(point).collect())
+}
+
+/// What came of points, by their settings as text.
+type Done = BTreeMap<String, Value>;
+
+/// The results file.
+struct Results {
+    file: File,
+    done: Done,
+}
+
+impl Results {
+    /// Opens the file, or makes it, and reads what other runs of the same command left there.
+    fn open(path: &Path, command: &[String]) -> Result<Self> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .with_context(|| format!("--results {}", path.display()))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).with_context(|| format!("--results {}", path.display()))?;
+        // A line without an end was being written when the process was killed.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64)?;
+            file.seek(SeekFrom::End(0))?;
+        }
+        let mut done = Done::new();
+        for (n, line) in text[..whole].lines().enumerate() {
+            let place = || format!("--results {}, line {}", path.display(), n + 1);
+            let line: Value = serde_json::from_str(line).with_context(place)?;
+            ensure!(
+                line["command"] == json!(command),
+                "{}: of another command: {}; choose another file",
+                place(),
+                line["command"]
+            );
+            done.insert(key_of(&line["settings"]), line);
+        }
+        Ok(Self { file, done })
+    }
+
+    fn add(&mut self, line: Value) -> Result<()> {
+        writeln!(self.file, "{line}").context("--results")?;
+        self.done.insert(key_of(&line["settings"]), line);
+        Ok(())
+    }
+}
+
+fn key_of(settings: &Value) -> String {
+    settings.to_string()
+}
+
+fn document_of(settings: &Settings) -> Value {
+    let fields = settings.iter().map(|(key, value)| (key.clone(), json!(value)));
+    Value::Object(fields.collect::<Map<_, _>>())
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let points = usage(points(&arguments.vary))?;
+    usage(check_command(&arguments.command))?;
+    let results = usage(Results::open(&arguments.results, &arguments.command))?;
+    let left: Vec<&Settings> = points
+        .iter()
+        .filter(|settings| !results.done.contains_key(&key_of(&document_of(settings))))
+        .collect();
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} points, {eta} left")?;
+    let bar = ProgressBar::new(points.len() as u64).with_style(style);
+    bar.set_position((points.len() - left.len()) as u64);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = arguments.jobs.map_or(processors, |jobs| jobs as usize);
+    let results = Mutex::new(results);
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || -> Result<()> {
+        while !is_over.load(Ordering::Relaxed)
+            && let Some(settings) = left.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            let line = point(&arguments.command, settings)
+                .and_then(|line| results.lock().expect("nobody panics").add(line));
+            // One that cannot be run at all: neither can the others.
+            if line.is_err() {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            line?;
+            bar.inc(1);
+        }
+        Ok(())
+    };
+    let worked: Result<()> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.min(left.len())).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("nobody panics"))
+    });
+    bar.finish_and_clear();
+    usage(worked)?;
+    let Results { done, .. } = results.into_inner().expect("nobody panics");
+    // In the order of the grid, whatever the order in which they ended.
+    let lines: Vec<&Value> =
+        points.iter().map(|settings| &done[&key_of(&document_of(settings))]).collect();
+    if let Some(path) = &arguments.csv {
+        let written = std::fs::write(path, table(&lines));
+        usage(written.with_context(|| format!("--csv {}", path.display())))?;
+    }
+    if arguments.json {
+        let points: Vec<Value> = lines
+            .iter()
+            .map(|line| {
+                json!({ "settings": line["settings"], "exit": line["exit"], "document": line["document"] })
+            })
+            .collect();
+        say!("{:#}", json!({ "format_version": 1, "points": points }));
+    } else {
+        print(&arguments.vary, &arguments.show, &lines);
+    }
+    let is_success = lines.iter().all(|line| line["exit"] == 0);
+    Ok(if is_success { Outcome::Success } else { Outcome::ErrorStatus })
+}
+
+/// Commands that have settings, and print a document.
+fn check_command(command: &[String]) -> Result<()> {
+    let words: Vec<&str> = command.iter().take(2).map(String::as_str).collect();
+    ensure!(
+        matches!(words.as_slice(), ["run" | "demo", ..] | ["bench", "streaming"]),
+        "{}: a sweep is over run, demo or bench streaming",
+        words.join(" ")
+    );
+    let is_ours = |word: &&String| *word == "--json" || *word == "--output" || *word == "--trace";
+    if let Some(word) = command.iter().find(is_ours) {
+        bail!(
+            "{word}: leave it out: each point's document goes to the results file, and there is no place for other files"
+        );
+    }
+    Ok(())
+}
+
+/// Runs a point; its line of the results file.
+fn point(command: &[String], settings: &Settings) -> Result<Value> {
+    let mut process = Command::new("/proc/self/exe");
+    process.args(command).arg("--json").stdin(Stdio::null());
+    for (key, value) in settings {
+        process.arg("--set").arg(format!("{key}={value}"));
+    }
+    let output = process.output().context("csdrive itself")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let said = errors.trim().strip_prefix("csdrive: ").unwrap_or(errors.trim()).to_owned();
+    let document: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+    let at = || {
+        settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    match (output.status.code(), document) {
+        (Some(exit @ (0 | 1)), Some(document)) => Ok(json!({
+            "command": command, "settings": document_of(settings), "exit": exit, "document": document,
+        })),
+        (Some(_), _) => bail!("{}: {said}", at()),
+        (None, _) => bail!("{}: csdrive was ended ({})", at(), output.status),
+    }
+}
+
+/// What is at a place of a document, as text.
+fn at(document: &Value, place: &str) -> String {
+    let found = place.split('.').try_fold(document, |value, name| match value {
+        Value::Array(list) => list.get(name.parse::<usize>().ok()?),
+        value => value.get(name),
+    });
+    match found {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    }
+}
+
+/// For people.
+fn print(axes: &[Axis], show: &[String], lines: &[&Value]) {
+    let heads = axes.iter().map(|axis| axis.key.clone()).chain(show.iter().cloned());
+    let row = |line: &&Value| -> Vec<String> {
+        let settings = axes.iter().map(|axis| at_key(&line["settings"], &axis.key));
+        settings.chain(show.iter().map(|place| at(&line["document"], place))).collect()
+    };
+    let table: Vec<Vec<String>> =
+        std::iter::once(heads.collect()).chain(lines.iter().map(row)).collect();
+    let widths: Vec<usize> = (0..table[0].len())
+        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in table {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+        say!("{}", cells.collect::<Vec<_>>().join("  "));
+    }
+}
+
+/// A setting, whose key has dots.
+fn at_key(settings: &Value, key: &str) -> String {
+    settings[key].as_str().unwrap_or("-").to_owned()
+}
+
+/// All numbers and texts of all documents, a column for each place at which some document has one.
+fn table(lines: &[&Value]) -> String {
+    let rows: Vec<BTreeMap<String, String>> = lines
+        .iter()
+        .map(|line| {
+            let mut cells = BTreeMap::new();
+            flatten(&line["document"], "", &mut cells);
+            cells
+        })
+        .collect();
+    let mut columns: Vec<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let keys: Vec<&String> = lines
+        .first()
+        .and_then(|line| line["settings"].as_object())
+        .into_iter()
+        .flat_map(Map::keys)
+        .collect();
+    let quoted = |cell: &str| match cell.contains([',', '"', '\n']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.to_owned(),
+    };
+    let mut text =
+        keys.iter().chain(&columns).map(|head| quoted(head)).collect::<Vec<_>>().join(",");
+    text.push('\n');
+    for (line, row) in lines.iter().zip(&rows) {
+        let settings = keys.iter().map(|key| quoted(&at_key(&line["settings"], key)));
+        let cells = columns
+            .iter()
+            .map(|column| row.get(*column).map_or_else(String::new, |cell| quoted(cell)));
+        let _ = writeln!(text, "{}", settings.chain(cells).collect::<Vec<_>>().join(","));
+    }
+    text
+}
+
+/// Numbers and texts of a document by their places.
+fn flatten(value: &Value, place: &str, cells: &mut BTreeMap<String, String>) {
+    let below =
+        |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                flatten(value, &below(name), cells);
+            }
+        }
+        Value::Array(list) => {
+            for (n, value) in list.iter().enumerate() {
+                flatten(value, &below(&n.to_string()), cells);
+            }
+        }
+        Value::Null => {}
+        Value::String(text) => drop(cells.insert(place.to_owned(), text.clone())),
+        value => drop(cells.insert(place.to_owned(), value.to_string())),
+    }
+}
