@@ -271,6 +271,9 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
     let inputs: Vec<Vec<u8>> = arguments.input.iter().map(read).collect::<Result<_>>()?;
     // Files that report no size (pipes) are placed by what was read.
     let sizes: Vec<u64> = inputs.iter().map(|i| i.len() as u64).collect();
+    if arguments.stream && sizes == [0] {
+        anyhow::bail!("--stream: the input has no bytes, and so no chunks");
+    }
     let layout = place(&sizes, arguments, config)?;
     let data = arguments.parameters.data(config.transfer_bytes_max)?;
     if data.len() as u64 > config.transfer_bytes_max {

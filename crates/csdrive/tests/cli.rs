@@ -822,10 +822,14 @@ fn a_stream_gives_what_a_direct_run_gives() {
         (&["--chunk", "1GiB"], "use a smaller --chunk"),
         (&["--set", "memory.size=4MiB"], "of device memory"),
         (&["--output", "x"], "drop --output"),
+        (&["--input", &input], "give one input"),
     ] {
         let ran = csdrive(&[&["run", &program, "--input", &input, "--stream"], arguments].concat());
         assert_eq!((ran.code, ran.stderr.contains(part)), (2, true), "{arguments:?}: {ran:?}");
     }
+    let empty = files.put("empty", b"");
+    let ran = csdrive(&["run", &program, "--input", &empty, "--stream"]);
+    assert_eq!((ran.code, ran.stderr.contains("no bytes")), (2, true), "{ran:?}");
 }
 
 #[test]
