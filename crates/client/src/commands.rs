@@ -422,6 +422,17 @@ pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
     }
 }
 
+/// Blocks of one copy source entry (its NLB field has 16 bits).
+pub(crate) const COPY_ENTRY_BLOCKS_MAX: u64 = 65_536;
+
+/// As [`copy_source`], for any count: as many entries as that takes.
+pub fn copy_sources(first_block: u64, count: u64) -> impl Iterator<Item = CopySourceBlocks> {
+    (0..count.div_ceil(COPY_ENTRY_BLOCKS_MAX)).map(move |n| {
+        let at = n * COPY_ENTRY_BLOCKS_MAX;
+        copy_source(first_block + at, (count - at).min(COPY_ENTRY_BLOCKS_MAX))
+    })
+}
+
 /// A copy source entry (format 4h) for bytes of device memory.
 pub fn copy_source_memory(start: u64, len: u32) -> CopySourceMemory {
     CopySourceMemory {

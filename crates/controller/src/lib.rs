@@ -73,7 +73,6 @@ pub use config::{
 pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
 pub use host_memory::{HostMemory, HostMemoryError};
-pub use limits::{PROGRAM_BYTES_MAX, RANGES_PER_SET_MAX};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 pub use native::{
     NativeConfig, NativeFault, NativeFaultKind, NativeLoadError, NativeOutcome, NativeProgram,

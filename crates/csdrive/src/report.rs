@@ -72,9 +72,9 @@ pub(crate) fn time(ns: u64) -> String {
 }
 
 /// The least of some sorted values that so many thousandths of them do not exceed (nearest rank); 0 if there are none.
-pub(crate) fn percentile(sorted: &[u64], permille: usize) -> u64 {
+pub(crate) fn percentile<T: Copy + Default>(sorted: &[T], permille: usize) -> T {
     let rank = (sorted.len() * permille).div_ceil(1000).max(1);
-    sorted.get(rank - 1).copied().unwrap_or(0)
+    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 /// Text of a program as a terminal may show it: what is neither text nor a new line is escaped.

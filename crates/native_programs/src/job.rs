@@ -17,7 +17,7 @@ pub(crate) const RANGES_AT: u64 = HEADER_AT + size_of::<Header>() as u64;
 /// Where the data buffer is.
 pub(crate) const DATA_AT: u64 = 3 * PAGE;
 /// Most ranges of a run.
-pub(crate) const RANGES_MAX: usize = controller::RANGES_PER_SET_MAX as usize;
+pub(crate) const RANGES_MAX: usize = controller::limits::RANGES_PER_SET_MAX as usize;
 /// Longest text of a report.
 pub(crate) const TEXT_BYTES: usize = 512;
 

@@ -9,7 +9,7 @@ const NEEDED_MAX: usize = 32;
 /// Most functions that are looked at.
 const FUNCTIONS_MAX: usize = 65_536;
 /// Longest name of a function or library.
-pub(crate) const NAME_BYTES_MAX: usize = 255;
+const NAME_BYTES_MAX: usize = 255;
 /// Names that a message lists.
 const NAMES_SHOWN: usize = 10;
 
@@ -92,6 +92,12 @@ fn strings<'a>(file: &Elf<'a>, bytes: &'a [u8], section: SectionIndex) -> Result
     section.data(LittleEndian, bytes).map_err(malformed)
 }
 
+/// True for a name that stays in its folder, of letters that have no meaning to a shell or in a path.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(is_plain)
+}
+
 /// A name of a string table, unless it is none or a very long one.
 fn name_at(strings: &[u8], offset: u64) -> Option<&str> {
     let from = strings.get(usize::try_from(offset).ok()?..)?;
@@ -147,9 +153,8 @@ fn needed(file: &Elf<'_>, bytes: &[u8]) -> Result<Vec<String>, String> {
             continue;
         }
         let name = name_at(names, value).unwrap_or_default();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
         let is_library = name.starts_with("lib") || name.starts_with("ld-");
-        if !is_library || !name.chars().all(is_plain) {
+        if !is_library || !is_plain(name) {
             return Err(format!(
                 "needs {name:?}: only libraries of this system can be needed, as libm.so.6; link others in (libNAME.a)"
             ));

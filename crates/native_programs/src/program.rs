@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use controller::limits::PROGRAM_BYTES_MAX;
 use controller::{
     CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind, NativeLoadError,
-    NativeOutcome, NativeProgram, NativePrograms, NativeSource, PROGRAM_BYTES_MAX,
+    NativeOutcome, NativeProgram, NativePrograms, NativeSource,
 };
 use ebpf::{Range, SharedMemory};
 use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags};
@@ -19,7 +20,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::job::{
     DATA_AT, Ended, HEADER_AT, Header, PAGE, RANGES_AT, RANGES_MAX, RangeEntry, Report, stage,
 };
-use crate::library::{Library, NAME_BYTES_MAX};
+use crate::library::{Library, is_plain};
 use crate::process::{Process, StartError};
 use crate::system_calls;
 
@@ -48,8 +49,7 @@ impl Programs {
     /// The bytes of a file in the folder.
     fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         let folder = &self.config.directory;
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+        if !is_plain(name) {
             return Err(format!(
                 "{name:?} is not a name: give one of a file in compute.native_directory, of letters, digits and . _ + -"
             ));
@@ -177,7 +177,7 @@ impl Program {
         }
     }
 
-    fn run_once(&self, invocation: &Invocation, on_copies: bool) -> (NativeOutcome, bool) {
+    fn run_once(&self, invocation: &Invocation, on_copies: bool) -> NativeOutcome {
         let config = &self.programs.config;
         let host = |text: String| {
             let fault = NativeFault { kind: NativeFaultKind::Host, text };
@@ -185,11 +185,11 @@ impl Program {
         };
         let job = match Job::new(invocation, config, on_copies) {
             Ok(job) => job,
-            Err(error) => return (host(format!("memory for a native program: {error}")), false),
+            Err(error) => return host(format!("memory for a native program: {error}")),
         };
         let mut process = match self.free_process() {
             Ok(process) => process,
-            Err(error) => return (host(error.to_string()), false),
+            Err(error) => return host(error.to_string()),
         };
         let files: Vec<BorrowedFd<'_>> = [&job.file]
             .into_iter()
@@ -214,11 +214,10 @@ impl Program {
             let text = format!("native program {}: {text}", self.library.function);
             NativeFault { kind, text }
         });
-        let is_whole = result.is_ok();
-        // What the program says of itself; more than its limit it cannot have had.
-        let times = vec![Duration::from_nanos(report.cpu_ns).min(limit)];
-        let cpu_time = if is_whole { CpuTime::of(times) } else { CpuTime::default() };
-        (NativeOutcome { result, output, cpu_time }, is_whole)
+        // What the program says of itself; more than its limit it cannot have had. What ended early is no sample.
+        let time = Duration::from_nanos(report.cpu_ns).min(limit);
+        let times = result.iter().map(|_| time).collect();
+        NativeOutcome { result, output, cpu_time: CpuTime::of(times) }
     }
 
     /// What became of a run.
@@ -293,16 +292,17 @@ impl Drop for Program {
 
 impl NativeProgram for Program {
     fn run(&self, invocation: &Invocation, samples: u32) -> NativeOutcome {
-        let (mut times, mut is_whole) = (Vec::new(), true);
+        let mut times = Vec::new();
         for _ in 1..samples {
-            if is_whole {
-                let (outcome, whole) = self.run_once(invocation, true);
-                is_whole = whole;
-                times.extend(whole.then_some(outcome.cpu_time.median));
+            let outcome = self.run_once(invocation, true);
+            // What ends early does so each time.
+            if outcome.result.is_err() {
+                break;
             }
+            times.push(outcome.cpu_time.median);
         }
-        let (mut outcome, whole) = self.run_once(invocation, false);
-        times.extend(whole.then_some(outcome.cpu_time.median));
+        let mut outcome = self.run_once(invocation, false);
+        times.extend(outcome.result.iter().map(|_| outcome.cpu_time.median));
         outcome.cpu_time = CpuTime::of(times);
         outcome
     }

@@ -75,6 +75,8 @@ pub struct Invocation {
 pub enum ProgramImage<'a> {
     /// A BPF object.
     Bpf(&'a [u8]),
+    /// No code, but a run time in nanoseconds, little-endian (vendor specific).
+    Declared([u8; 8]),
     /// A native program: a shared object for the machine that runs the drive, and the function to call; empty = the only one that
     /// it exports. The drive must be configured to take it.
     Native {
@@ -103,6 +105,7 @@ impl<'a> ProgramImage<'a> {
         let named = |function: &str, rest| Cow::Owned([function.as_bytes(), b"\0", rest].concat());
         match self {
             Self::Bpf(object) => (program_type::EBPF, Cow::Borrowed(object)),
+            Self::Declared(ns) => (program_type::DECLARED, Cow::Owned(ns.to_vec())),
             Self::Native { object, function } => (program_type::NATIVE, named(function, object)),
             Self::NativeFile { name, function } => {
                 (program_type::NATIVE_FILE, named(function, name.as_bytes()))
@@ -171,17 +174,10 @@ impl Streaming {
     }
 }
 
-/// Source entries of extents: each has at most 65 536 blocks.
+/// Source entries of extents.
 fn pieces(nsid: u32, extents: &[(u64, u64)]) -> Vec<CopySourceBlocks> {
-    const BLOCKS_MAX: u64 = 1 << 16;
-    let piece = |&(first, count): &(u64, u64)| {
-        (0..count.div_ceil(BLOCKS_MAX)).map(move |n| {
-            let at = n * BLOCKS_MAX;
-            let piece = commands::copy_source(first + at, (count - at).min(BLOCKS_MAX));
-            CopySourceBlocks { snsid: nsid.into(), ..piece }
-        })
-    };
-    extents.iter().flat_map(piece).collect()
+    let pieces = extents.iter().flat_map(|(first, count)| commands::copy_sources(*first, *count));
+    pieces.map(|piece| CopySourceBlocks { snsid: nsid.into(), ..piece }).collect()
 }
 
 /// Bytes of a memory range descriptor in log page 84h.

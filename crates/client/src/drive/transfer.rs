@@ -8,9 +8,6 @@ use super::{Drive, DriveError, DriveResult};
 use crate::commands;
 use crate::transport::{Data, Lane, Submit};
 
-/// Blocks of one copy source entry (its NLB field has 16 bits).
-const COPY_ENTRY_BLOCKS_MAX: u64 = 65_536;
-
 /// Source entries of one Memory Copy command.
 const COPY_ENTRIES_MAX: usize = 128;
 
@@ -105,18 +102,14 @@ impl<T: Submit> Drive<T> {
         let (mut block, mut target) = (first_block, target);
         let end = first_block + count;
         while block < end {
-            let mut list = Vec::new();
-            let from = block;
-            let stop = end.min(from + MEMORY_COMMAND_BYTES_MAX / block_bytes);
-            while block < stop && list.len() < COPY_ENTRIES_MAX {
-                let n = (stop - block).min(COPY_ENTRY_BLOCKS_MAX);
-                list.push(CopySourceBlocks {
-                    snsid: self.geometry.namespaces.nvm.into(),
-                    ..commands::copy_source(block, n)
-                });
-                block += n;
-            }
-            let len = (block - from) * block_bytes;
+            let most = (MEMORY_COMMAND_BYTES_MAX / block_bytes)
+                .min(COPY_ENTRIES_MAX as u64 * commands::COPY_ENTRY_BLOCKS_MAX);
+            let blocks = most.min(end - block);
+            let snsid = self.geometry.namespaces.nvm.into();
+            let sources = commands::copy_sources(block, blocks);
+            let list: Vec<_> = sources.map(|source| CopySourceBlocks { snsid, ..source }).collect();
+            block += blocks;
+            let len = blocks * block_bytes;
             let entry = self.of_memory(commands::memory_copy(target, len, list.len(), 2));
             let data = Data::ToDrive(list.as_bytes().to_vec());
             self.run("Memory Copy", Lane::Io, entry, data)?;

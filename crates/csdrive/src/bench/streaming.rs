@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use client::commands::{self, Execute};
-use client::{Buffer, DmaMemory, QueueId, RunTime};
+use client::{Buffer, DmaMemory, LoadOptions, ProgramImage, QueueId};
 use config::{Sources, parse_bandwidth, parse_duration, parse_size};
 use controller::Config;
 use indicatif::{ProgressBar, ProgressStyle};
 use nvme_spec::MemoryOpcode;
-use nvme_spec::command::{copy_format, program_type};
+use nvme_spec::command::copy_format;
 use serde_json::{Value, json};
 use simtime::{Duration, Instant};
 use simulator::Session;
@@ -32,9 +32,6 @@ const SHIPPED: &str = include_str!("cemu-shipped.json");
 /// The host of the measurements, fitted to all of them together.
 const LINK: u64 = 2_080_000_000;
 const COMMAND_NS: u64 = 100_000;
-
-/// Most blocks of a source entry.
-const BLOCKS_MAX: u64 = 1 << 16;
 
 /// Options of `csdrive bench streaming`.
 #[derive(clap::Args, Debug)]
@@ -237,14 +234,8 @@ fn simulate(config: &Config, host: Host, point: Point) -> Result<f64> {
     }
     let mut session = simulator::open(config.clone(), 0, 1024)?;
     let time = u64::try_from(u128::from(chunk) * 1_000_000_000 / u128::from(kernel))?;
-    let time = u32::try_from(time).context("a program that runs for more than 4 s")?;
-    let ram = &mut session.transport.driver.port.ram;
-    let buffer = ram.allocate(4096);
-    ram.put(buffer.address, &u64::from(time).to_le_bytes());
-    let load = commands::load_program(0, program_type::DECLARED, 8, 0, 8);
-    let load = commands::with_data(load, (buffer.address, 0));
-    let status = session.transport.driver.execute(QueueId(0), load)?.status;
-    ensure!(status.is_success(), "Load Program: {status}");
+    let program = ProgramImage::Declared(time.to_le_bytes());
+    session.download_program_with(0, program, LoadOptions::default())?;
     session.activate_program(0, true)?;
 
     let chunks = host.file / chunk;
@@ -258,7 +249,7 @@ fn simulate(config: &Config, host: Host, point: Point) -> Result<f64> {
             step: Step::Copy,
         })
         .collect();
-    let stream = Stream { point, output, block, time };
+    let stream = Stream { point, output, block };
     // Slots that the host's software is busy with, and those that wait for a command.
     let mut ready: BinaryHeap<Reverse<(Instant, usize)>> =
         (0..slots.len()).map(|n| Reverse((start + host.time, n))).collect();
@@ -310,7 +301,6 @@ struct Stream {
     point: Point,
     output: u64,
     block: u64,
-    time: u32,
 }
 
 impl Stream {
@@ -321,12 +311,7 @@ impl Stream {
         let entry = match slot.step {
             Step::Copy => {
                 let (first, count) = (slot.chunk * chunk / self.block, chunk / self.block);
-                let sources: Vec<_> = (0..count.div_ceil(BLOCKS_MAX))
-                    .map(|n| {
-                        let at = n * BLOCKS_MAX;
-                        commands::copy_source(first + at, (count - at).min(BLOCKS_MAX))
-                    })
-                    .collect();
+                let sources: Vec<_> = commands::copy_sources(first, count).collect();
                 let list = sources.as_bytes();
                 ram.put(slot.buffer.address, list);
                 let prps = ram.prps(&slot.buffer, list.len() as u64);
@@ -334,9 +319,7 @@ impl Stream {
                     commands::memory_copy(slot.memory, chunk, sources.len(), copy_format::BLOCKS);
                 commands::with_data(copy, prps)
             }
-            Step::Execute => {
-                Execute { run_time: RunTime::Declared(self.time), ..Execute::default() }.entry()
-            }
+            Step::Execute => Execute::default().entry(),
             Step::Read => {
                 let prps = ram.prps(&slot.buffer, self.output);
                 let read = commands::memory(MemoryOpcode::READ, slot.memory, self.output as u32);
@@ -347,17 +330,12 @@ impl Stream {
     }
 }
 
-/// Of sorted numbers, the one below which so many thousandths are.
-fn quantile(sorted: &[f64], permille: usize) -> f64 {
-    let place = (sorted.len() * permille).div_ceil(1000).max(1);
-    sorted.get(place - 1).copied().unwrap_or_default()
-}
-
 fn print(arguments: &Arguments, rows: &[Row]) {
     let mut errors: Vec<f64> = rows.iter().filter_map(Row::error).map(f64::abs).collect();
     errors.sort_by(f64::total_cmp);
     let summary = (!errors.is_empty()).then(|| {
-        (quantile(&errors, 500), quantile(&errors, 900), errors.last().copied().unwrap_or_default())
+        let at = |permille| report::percentile(&errors, permille);
+        (at(500), at(900), at(1000))
     });
     if arguments.json {
         let row = |row: &Row| -> Value {

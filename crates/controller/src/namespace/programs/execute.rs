@@ -145,20 +145,22 @@ pub(super) fn start_job(
         return Err(Status::INVALID_JOB_GROUP.with_dnr());
     }
     let config = &turn.subsystem.config;
-    let said = (lease.run_time, run_time);
     let cost = match &lease.program {
-        LoadedProgram::Ebpf { .. } => CostSource::choose(config, said.0, said.1),
-        LoadedProgram::Native(_) => match CostSource::choose_native(config, said.0, said.1) {
-            Some(cost) => cost,
-            None => {
-                let namespace = turn.subsystem.namespaces.programs_mut(nsid);
-                let namespace = namespace.expect("a namespace outlives its commands");
-                namespace.text.set_diagnostics(program_index, NOT_OF_NATIVE);
-                return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
+        LoadedProgram::Ebpf { .. } => CostSource::choose(config, lease.run_time, run_time),
+        LoadedProgram::Native(_) => {
+            match CostSource::choose_native(config, lease.run_time, run_time) {
+                Some(cost) => cost,
+                None => {
+                    let namespace = turn.subsystem.namespaces.programs_mut(nsid);
+                    let namespace = namespace.expect("a namespace outlives its commands");
+                    namespace.text.set_diagnostics(program_index, NOT_OF_NATIVE);
+                    return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
+                }
             }
-        },
+        }
         LoadedProgram::Declared(time) => {
-            CostSource::Declared(declared(said.1).or(declared(said.0.run_time)).unwrap_or(*time))
+            let said = declared(run_time).or(declared(lease.run_time.run_time));
+            CostSource::Declared(said.unwrap_or(*time))
         }
     };
     let task = match &lease.program {

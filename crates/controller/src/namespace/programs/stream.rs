@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use compute::GroupId;
+use ebpf::Range;
 use nvme_spec::command::CopySourceBlocks;
 use nvme_spec::{MemoryOpcode, Nsid, NvmOpcode, ProgramOpcode, Status};
 use simtime::Duration;
@@ -58,8 +59,6 @@ pub(crate) struct Stream {
 /// A chunk in flight, and the extents that it walks.
 #[derive(Debug)]
 struct Slot {
-    /// The first of its ranges in the set.
-    first_range: usize,
     inputs: VecDeque<Source>,
     outputs: VecDeque<Source>,
     /// The blocks of the chunk.
@@ -140,8 +139,7 @@ pub(super) fn begin(
 
 impl Stream {
     /// The ranges of each slot are there, and can hold a chunk.
-    fn check(&mut self) -> Result<(), Status> {
-        let invalid = Status::INVALID_FIELD.with_dnr();
+    fn check(&self) -> Result<(), Status> {
         let (slots, ranges) = (self.slots.len(), self.set.ranges.len());
         let of_slot = ranges / slots;
         if of_slot < 2 || ranges % slots != 0 {
@@ -150,13 +148,17 @@ impl Stream {
         if self.chunk_bytes == 0 || self.chunk_bytes * slots as u64 > MEMORY_COMMAND_BYTES_MAX {
             return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
         }
-        for (n, slot) in self.slots.iter_mut().enumerate() {
-            slot.first_range = n * of_slot;
-            if self.set.ranges[slot.first_range + 1].len < self.chunk_bytes {
-                return Err(invalid);
-            }
+        let is_short = |ranges: &[Range]| ranges[1].len < self.chunk_bytes;
+        if self.set.ranges.chunks(of_slot).any(is_short) {
+            return Err(Status::INVALID_FIELD.with_dnr());
         }
         Ok(())
+    }
+
+    /// The ranges of a slot, by their places in the set: its output, its chunk, and whatever else there is.
+    fn ranges_of(&self, n: usize) -> core::ops::Range<usize> {
+        let of_slot = self.set.ranges.len() / self.slots.len();
+        n * of_slot..(n + 1) * of_slot
     }
 }
 
@@ -165,17 +167,16 @@ fn go_on(turn: &mut Turn<'_>, tag: Tag, stream: Stream) {
     if stream.steps().next().is_some() {
         return turn.wait(tag, Waiting::Stream(Box::new(stream)));
     }
-    end(turn, tag, &stream, Status::SUCCESS);
+    end(turn, tag, stream.late, (Status::SUCCESS, stream.result));
 }
 
 /// The command is over. Its stages overlap: all of its time counts as computing.
-fn end(turn: &mut Turn<'_>, tag: Tag, stream: &Stream, status: Status) {
+fn end(turn: &mut Turn<'_>, tag: Tag, late: Duration, (status, result): (Status, u64)) {
     let now = turn.now;
     if let Some(command) = turn.command(tag) {
-        command.late = stream.late;
+        command.late = late;
         command.end_stage(now, records::Stage::Compute);
     }
-    let result = if status.is_success() { stream.result } else { 0 };
     turn.complete(tag, status, result);
 }
 
@@ -194,13 +195,13 @@ fn begin_step(
 
 /// Copies the next chunk of a slot to device memory, if there is one.
 fn next_chunk(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
+    let input = stream.ranges_of(n).start + 1;
     let slot = &mut stream.slots[n];
     slot.chunk = take(&mut slot.inputs, stream.chunk_bytes);
     if slot.chunk.is_empty() {
         return;
     }
     let sources = slot.chunk.clone();
-    let input = slot.first_range + 1;
     let (target, nsid) = (stream.set.ranges[input].offset, stream.set.nsids[input]);
     let kind = Kind { opcode: MemoryOpcode::COPY.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::CopyIn, kind));
@@ -236,11 +237,9 @@ fn run(
     stream: &mut Stream,
     n: usize,
 ) -> Result<(), Status> {
-    let slot = &stream.slots[n];
-    let of_slot = stream.set.ranges.len() / stream.slots.len();
-    let mut ranges = stream.set.ranges[slot.first_range..slot.first_range + of_slot].to_vec();
+    let mut ranges = stream.set.ranges[stream.ranges_of(n)].to_vec();
     // The last chunk may be shorter.
-    ranges[1].len = slot.chunk.iter().map(|source| source.extent.len).sum();
+    ranges[1].len = stream.slots[n].chunk.iter().map(|source| source.extent.len).sum();
     let start = Start {
         program_index: stream.command.program_index,
         param1: stream.command.param1,
@@ -270,8 +269,8 @@ fn ran(
         next_chunk(turn, parent, stream, n);
         return Ok(());
     };
+    let range = &stream.set.ranges[stream.ranges_of(n).start];
     let slot = &mut stream.slots[n];
-    let range = &stream.set.ranges[slot.first_range];
     let room: u64 = slot.outputs.iter().map(|output| output.extent.len).sum();
     let bytes = result.checked_mul(block).filter(|bytes| *bytes <= range.len.min(room));
     let bytes = bytes.ok_or(Status::CAPACITY_EXCEEDED.with_dnr())?;
@@ -286,6 +285,7 @@ fn after_output(
     stream: &mut Stream,
     n: usize,
 ) -> Result<(), Status> {
+    let output = stream.ranges_of(n).start;
     let slot = &mut stream.slots[n];
     let Extent { start, len } = slot.unwritten;
     let first = slot.outputs.front().map_or(0, |output| output.extent.len);
@@ -299,7 +299,7 @@ fn after_output(
     let part = target.extent.len;
     slot.unwritten = Extent { start: start + part, len: len - part };
     let from = Extent { start, len: part };
-    let sources = vec![Source { nsid: stream.set.nsids[slot.first_range], extent: from }];
+    let sources = vec![Source { nsid: stream.set.nsids[output], extent: from }];
     let kind = Kind { opcode: NvmOpcode::COPY.0, nsid: target.nsid };
     let target = Target { extent: target.extent, fua: false };
     let tag = begin_step(turn, parent, stream, n, (Stage::WriteBack, kind));
@@ -354,15 +354,12 @@ fn fail(
         let text = format!("the chunk of slot {n}{place}: {what}: {why}");
         namespace.text.set_diagnostics(u16::MAX, &text);
     }
-    for step in stream.steps() {
-        abandon(turn.now, turn.session, turn.subsystem, step);
-        if let Some(ending) = turn.session.inflight.remove(step) {
-            ending.token.end();
-        }
-    }
+    let late = stream.late;
+    turn.wait(parent, Waiting::Stream(stream));
+    abandon(turn.now, turn.session, turn.subsystem, parent);
     turn.session.has_abandoned = true;
     turn.forget_abandoned();
-    end(turn, parent, &stream, status);
+    end(turn, parent, late, (status, 0));
 }
 
 /// The data buffer of the command, as CEMU lays it out: numbers, then extents.
@@ -427,7 +424,6 @@ impl Layout {
             namespace.expect("it was resolved").check_writable()?;
         }
         let slot = |(inputs, outputs)| Slot {
-            first_range: 0,
             inputs,
             outputs,
             chunk: Vec::new(),
