@@ -425,9 +425,14 @@ pub fn copy_source(first_block: u64, count: u64) -> CopySourceBlocks {
 /// Blocks of one copy source entry (its NLB field has 16 bits).
 pub(crate) const COPY_ENTRY_BLOCKS_MAX: u64 = 65_536;
 
+/// Source entries that a count of blocks takes.
+pub(crate) fn copy_sources_len(count: u64) -> u64 {
+    count.div_ceil(COPY_ENTRY_BLOCKS_MAX)
+}
+
 /// As [`copy_source`], for any count: as many entries as that takes.
 pub fn copy_sources(first_block: u64, count: u64) -> impl Iterator<Item = CopySourceBlocks> {
-    (0..count.div_ceil(COPY_ENTRY_BLOCKS_MAX)).map(move |n| {
+    (0..copy_sources_len(count)).map(move |n| {
         let at = n * COPY_ENTRY_BLOCKS_MAX;
         copy_source(first_block + at, (count - at).min(COPY_ENTRY_BLOCKS_MAX))
     })

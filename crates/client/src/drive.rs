@@ -78,6 +78,10 @@ pub enum DriveError {
         "namespace {0}: the drive has none with this identifier; `nvme list-ns` shows which there are"
     )]
     NoNamespace(u32),
+    #[error(
+        "{0} ranges of a streaming execution: its ranges are those of its range set; leave its own empty"
+    )]
+    RangesOfStream(usize),
     #[error("{0} is beyond what a command can say")]
     TooMuch(String),
 }

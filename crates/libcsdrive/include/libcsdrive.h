@@ -143,9 +143,9 @@ int csdrive_group_delete(csdrive *drive, uint8_t id);
 /* Executes a program and waits for its end. The result is the program's long long: cast it to int64_t for its sign. */
 int csdrive_execute(csdrive *drive, const csdrive_execution *execution, uint64_t *result);
 
-/* Processes count blocks, from first on, chunk by chunk through device memory, which may be smaller. The execution names a range
- * set of in_flight (1 to 64) times two ranges or more: of each chunk in flight the first receives the output, the second has the
- * chunk. The result is the sum of what the program returned. */
+/* Processes count blocks, from first on, chunk by chunk through device memory, which may be smaller. The execution
+ * names a range set of in_flight (1 to 64) times two ranges or more, and no ranges of its own: of each chunk in
+ * flight the first receives the output, the second has the chunk. The result is the sum of what the program returned. */
 int csdrive_execute_stream(csdrive *drive, const csdrive_execution *execution, uint64_t first, uint64_t count,
                            uint32_t chunk_blocks, uint32_t in_flight, uint64_t *result);
 

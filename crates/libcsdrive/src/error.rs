@@ -48,7 +48,8 @@ impl Failure {
                 DriveError::Unaligned { .. }
                 | DriveError::BeyondMemory { .. }
                 | DriveError::BeyondBlocks { .. }
-                | DriveError::Empty(_),
+                | DriveError::Empty(_)
+                | DriveError::RangesOfStream(_),
             ) => -libc::EINVAL,
             Self::Drive(DriveError::TooMuch(_)) => -libc::E2BIG,
             Self::Drive(DriveError::NoNamespace(_)) => -libc::ENODEV,

@@ -201,6 +201,12 @@ int main(int argc, char **argv)
     expect(csdrive_ranges_create(drive, ranges, 4, &execution.range_set), 0, "");
     expect(csdrive_execute_stream(drive, &execution, 0, 10, 1, 65, &numbers), -EINVAL, "in_flight");
     expect(csdrive_execute_stream(drive, &execution, UINT64_MAX, 2, 1, 2, &numbers), -EINVAL, "blocks");
+    expect(csdrive_execute_stream(drive, &execution, 0, UINT64_MAX, UINT32_MAX, 64, &numbers), -E2BIG, "beyond what a command can say");
+    execution.ranges = ranges;
+    execution.range_count = 4;
+    expect(csdrive_execute_stream(drive, &execution, 0, 10, 1, 2, &numbers), -EINVAL, "4 ranges of a streaming execution");
+    execution.ranges = NULL;
+    execution.range_count = 0;
     expect(csdrive_execute_stream(drive, &execution, geometry.blocks, 1, 1, 2, &numbers), 0x080, "LBA Out of Range");
     expect(csdrive_execute_stream(drive, &execution, 0, 10, 1, 2, &numbers), 0, "");
     if (numbers != 10 * 1024)

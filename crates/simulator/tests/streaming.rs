@@ -247,6 +247,23 @@ fn what_is_no_stream_is_refused() {
         let got = status(change);
         assert!(got.same_code(expected), "{got} instead of {expected}");
     }
+    let text = |session: &mut Session, change: &dyn Fn(&mut Streaming)| {
+        let mut streaming = good.clone();
+        change(&mut streaming);
+        session.execute_stream(&streaming).unwrap_err().to_string()
+    };
+    for (expected, change) in [
+        (
+            "2 ranges of a",
+            &(|s: &mut Streaming| s.invocation.ranges = vec![(0, 4); 2]) as &dyn Fn(&mut Streaming),
+        ),
+        ("the drive has", &|s| s.inputs = vec![vec![(u64::MAX, 1)], Vec::new()]),
+        ("beyond what", &|s| s.inputs = vec![vec![(0, u64::MAX)], Vec::new()]),
+        ("beyond what", &|s| s.outputs = Some(vec![vec![(0, u64::MAX)]; 2])),
+    ] {
+        let got = text(&mut session, change);
+        assert!(got.contains(expected), "{got:?} has no {expected:?}");
+    }
     let statistics = session.transport.driver.port.drive.statistics();
     assert_eq!((statistics.commands_in_flight, statistics.flash_backlog), (0, 0));
 }

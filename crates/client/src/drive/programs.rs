@@ -127,7 +127,7 @@ fn is_native(object: &[u8]) -> bool {
 /// the first receives the output of a chunk, the second has the chunk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Streaming {
-    /// The program, with a range set of `slots` x `ranges of a slot` ranges.
+    /// The program, with a range set of `slots` x `ranges of a slot` ranges, and no ranges of its own.
     pub invocation: Invocation,
     /// Blocks of a chunk; the last of a slot may be shorter.
     pub chunk_blocks: u32,
@@ -148,10 +148,10 @@ impl Streaming {
         in_flight: u64,
     ) -> Self {
         let chunk = u64::from(chunk_blocks.max(1));
-        let each = blocks.div_ceil(chunk).div_ceil(in_flight.max(1)) * chunk;
+        let each = blocks.div_ceil(chunk).div_ceil(in_flight.max(1)).saturating_mul(chunk);
         let part = |n: u64| {
-            let at = (n * each).min(blocks);
-            vec![(first + at, each.min(blocks - at))]
+            let at = n.saturating_mul(each).min(blocks);
+            vec![(first.saturating_add(at), each.min(blocks - at))]
         };
         let inputs = (0..in_flight).map(part).collect();
         Self { invocation, chunk_blocks, inputs, outputs: None }
@@ -377,12 +377,34 @@ impl<T: Submit> Drive<T> {
     /// Starts a streaming execution; [`Self::wait`] gives its completion, whose result is the sum of what the program returned.
     ///
     /// # Errors
-    /// If the drive is gone.
+    /// If the invocation has ranges, if no drive has these blocks or no command can name them all, or if the drive is gone.
     pub fn start_stream(&mut self, streaming: &Streaming) -> DriveResult<Ticket> {
+        if !streaming.invocation.ranges.is_empty() {
+            return Err(DriveError::RangesOfStream(streaming.invocation.ranges.len()));
+        }
+        // Before there is a list of them: extents may be as long as numbers go.
+        let mut entries = 0u64;
+        for &(first, count) in
+            streaming.inputs.iter().chain(streaming.outputs.iter().flatten()).flatten()
+        {
+            self.check_blocks(first, count)?;
+            entries = entries.saturating_add(commands::copy_sources_len(count));
+        }
+        self.check_execution_data(entries.saturating_mul(size_of::<CopySourceBlocks>() as u64))?;
         let mut data = streaming.layout(self.geometry.namespaces.nvm);
         data.extend(&streaming.invocation.data);
         let chunk = streaming.chunk_blocks;
         self.send_execution(&streaming.invocation, data, |entry| commands::streaming(entry, chunk))
+    }
+
+    /// Refuses more ranges, extents and data than the data buffer of an execution holds.
+    fn check_execution_data(&self, bytes: u64) -> DriveResult<()> {
+        let most = self.geometry.transfer_bytes_max.min(EXECUTE_DATA_BYTES_MAX);
+        if bytes <= most {
+            return Ok(());
+        }
+        let what = format!("ranges and data of {bytes} bytes (at most {most})");
+        Err(DriveError::TooMuch(what))
     }
 
     fn send_execution(
@@ -391,11 +413,7 @@ impl<T: Submit> Drive<T> {
         data: Vec<u8>,
         change: impl FnOnce(SubmissionEntry) -> SubmissionEntry,
     ) -> DriveResult<Ticket> {
-        let most = self.geometry.transfer_bytes_max.min(EXECUTE_DATA_BYTES_MAX);
-        if data.len() as u64 > most {
-            let what = format!("ranges and data of {} bytes (at most {most})", data.len());
-            return Err(DriveError::TooMuch(what));
-        }
+        self.check_execution_data(data.len() as u64)?;
         let mut execute = Execute {
             program_index: invocation.program,
             rsid: invocation.range_set,

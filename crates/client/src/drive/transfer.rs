@@ -37,7 +37,7 @@ impl<T: Submit> Drive<T> {
     }
 
     /// Refuses numbers of blocks that no drive has; what this one has, it knows itself.
-    fn check_blocks(&self, first: u64, count: u64) -> DriveResult<()> {
+    pub(super) fn check_blocks(&self, first: u64, count: u64) -> DriveResult<()> {
         if first.checked_add(count).is_some() {
             return Ok(());
         }
