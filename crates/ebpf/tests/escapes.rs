@@ -323,7 +323,7 @@ fn a_run_is_stopped_from_another_thread() {
             assert_eq!(outcome.result.unwrap_err().kind, FaultKind::Stopped, "{engine}");
             let took = ended - asked;
             println!("{engine}: stopped after {took:?}");
-            assert!(took < Duration::from_millis(200), "{engine}: stopped after {took:?}");
+            assert!(took < Duration::from_secs(5), "{engine}: stopped after {took:?}");
         }
     }
 }

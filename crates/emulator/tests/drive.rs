@@ -63,7 +63,9 @@ fn blocks_come_back_whatever_the_way_to_the_drive() {
 #[test]
 fn programs_run_on_worker_threads() {
     const ADMIN: QueueId = QueueId(0);
-    let served = Served::new(immediate(), Doorbells::Messages);
+    let mut config = immediate();
+    config.instruction_budget = 1_000_000_000_000;
+    let served = Served::new(config, Doorbells::Messages);
     let mut host = served.host(VfioUserOptions::default());
     let staging = host.port.memory().allocate(64 << 10);
     let load = |host: &mut Driver<VfioUser>, index: u16, object: &[u8]| {
@@ -125,8 +127,8 @@ fn programs_run_on_worker_threads() {
     let entry = commands::with_data(execute.entry(), (buffer.address, 0));
     let done = host.execute(IO, entry).unwrap();
     assert!(done.status.is_success() && done.result == 1024, "{}", done.status);
-    // An endless program takes seconds to use up its budget.
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    // An endless program takes minutes to use up its budget.
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 /// Completions keep the model's time: here, no read may be back before it.

@@ -363,7 +363,7 @@ fn a_server_that_takes_its_time_to_read_is_slow() {
     let mut client = Client::new(&address.to_string(), shared(), Duration::from_secs(1));
     let error = case.run(&mut client).unwrap_err();
     assert!(error.contains("in time"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
 }
 
 #[test]
