@@ -49,6 +49,11 @@ const LAYERS: &[Layer] = &[
         &["nvme_spec", "simtime", "ssd", "controller", "client"],
         &["records", "compute"],
     ),
+    layer(
+        "workload",
+        &["nvme_spec", "simtime", "records", "controller", "config", "client", "simulator"],
+        &["ssd"],
+    ),
     // Its tests are hosts of the drive.
     layer(
         "emulator",
@@ -82,6 +87,7 @@ const LAYERS: &[Layer] = &[
             "client",
             "client_linux",
             "simulator",
+            "workload",
             "emulator",
             "engine_bench",
             "guest",

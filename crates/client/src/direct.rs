@@ -6,7 +6,7 @@ use std::time::Duration;
 use nvme_spec::PAGE_SIZE;
 
 use crate::commands;
-use crate::driver::{Driver, Next, QueueId};
+use crate::driver::{Completion, Driver, Next, QueueId};
 use crate::memory::{Buffer, DmaMemory};
 use crate::port::Port;
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
@@ -40,6 +40,19 @@ impl<P: Port> Direct<P> {
     /// Uses a driver that has at least one I/O queue pair.
     pub fn new(driver: Driver<P>) -> Self {
         Self { driver, under_way: HashMap::new(), next: 0 }
+    }
+
+    /// What a completion means that was taken from the driver; `None` if it is not of a command that was submitted here.
+    pub fn completed(&mut self, completion: Completion) -> Option<Done> {
+        let known = self.under_way.remove(&(completion.queue, completion.cid))?;
+        let UnderWay { ticket, buffer, receives } = known;
+        let mut data = vec![0; receives];
+        if let Some(buffer) = buffer {
+            self.driver.port.memory().get(buffer.address, &mut data);
+            self.driver.port.memory().release(buffer);
+        }
+        let Completion { status, result, .. } = completion;
+        Some(Done { ticket, status, kernel_error: None, result, data })
     }
 }
 
@@ -96,15 +109,7 @@ impl<P: Port + std::fmt::Debug> Submit for Direct<P> {
             Next::NotYet => return Ok(None),
             Next::Never => return Err(TransportError::Gone),
         };
-        let known = self.under_way.remove(&(completion.queue, completion.cid));
-        let UnderWay { ticket, buffer, receives } = known.ok_or(TransportError::Gone)?;
-        let mut data = vec![0; receives];
-        if let Some(buffer) = buffer {
-            self.driver.port.memory().get(buffer.address, &mut data);
-            self.driver.port.memory().release(buffer);
-        }
-        let (status, result) = (completion.status, completion.result);
-        Ok(Some(Done { ticket, status, kernel_error: None, result, data }))
+        self.completed(completion).map(Some).ok_or(TransportError::Gone)
     }
 
     fn room(&self, lane: Lane) -> usize {

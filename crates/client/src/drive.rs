@@ -2,6 +2,7 @@
 
 mod groups;
 mod programs;
+mod single;
 mod transfer;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError
 pub use crate::commands::GroupOptions;
 pub use groups::GroupInfo;
 pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming};
+pub use single::MEMORY_COMMAND_BYTES_MAX;
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -363,7 +365,7 @@ impl<T: Submit> Drive<T> {
         addressed(entry, self.geometry.namespaces.programs)
     }
 
-    /// Runs a command and makes an error of an error status.
+    /// Runs a command as [`Self::perform`] does.
     fn run(
         &mut self,
         name: &'static str,
@@ -371,7 +373,16 @@ impl<T: Submit> Drive<T> {
         entry: SubmissionEntry,
         data: Data,
     ) -> DriveResult<Done> {
-        let ticket = self.start(Command { name, lane, entry, data, is_execution: false })?;
+        self.perform(Command { name, lane, entry, data, is_execution: false })
+    }
+
+    /// Runs a command and makes an error of an error status.
+    ///
+    /// # Errors
+    /// If the drive refuses it, or is gone.
+    pub fn perform(&mut self, command: Command) -> DriveResult<Done> {
+        let name = command.name;
+        let ticket = self.start(command)?;
         succeeded(name, self.wait_for(ticket)?)
     }
 

@@ -47,7 +47,7 @@ pub use commands::LoadOptions;
 pub use direct::Direct;
 pub use drive::{
     CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, GroupOptions, Invocation,
-    ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming,
+    MEMORY_COMMAND_BYTES_MAX, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming,
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};

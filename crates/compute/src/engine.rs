@@ -125,6 +125,8 @@ pub struct Engine {
     ranks: BTreeSet<(Rank, UnitId)>,
     memory: MemoryShares,
     context_switches: u64,
+    /// What jobs had of units, those still on them not counted.
+    ran: Duration,
     now: Instant,
     /// The earliest of what is due.
     next: Instant,
@@ -164,6 +166,7 @@ impl Engine {
             ranks: BTreeSet::new(),
             memory: MemoryShares::new(config.memory_bandwidth),
             context_switches: 0,
+            ran: Duration::ZERO,
             now: Instant::ZERO,
             next: Instant::NEVER,
             records: None,
@@ -431,6 +434,12 @@ impl Engine {
         self.context_switches
     }
 
+    /// The time that units ran jobs until `now`, all units together, without context switches.
+    pub fn busy(&self, now: Instant) -> Duration {
+        let running = self.units.iter().filter(|unit| unit.job.is_some());
+        running.fold(self.ran, |sum, unit| sum + now.since(unit.since))
+    }
+
     /// Starts or stops recording what units do.
     pub fn set_recording(&mut self, on: bool) {
         self.records = on.then(Vec::new);
@@ -592,6 +601,7 @@ impl Engine {
         let ran = now.since(unit.since);
         self.queues.policy_mut(queue).left(group, ran);
         self.groups.job_ran(group, ran);
+        self.ran += ran;
         self.memory.set(id, 0);
         // A job that leaves during the context switch has not run.
         if let Some(records) = self.records.as_mut().filter(|_| unit.since <= now) {

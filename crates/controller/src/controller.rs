@@ -214,9 +214,10 @@ impl Controller {
 
     /// Counters since the drive was made.
     pub fn statistics(&self) -> Statistics {
-        let Subsystem { ssd, logs, internal, page_bits, .. } = &self.subsystem;
+        let Subsystem { ssd, engine, logs, internal, page_bits, .. } = &self.subsystem;
         Statistics {
-            flash: *ssd.statistics(),
+            flash: ssd.statistics(),
+            units_busy: engine.busy(self.now()),
             page_bytes: ssd.geometry().page_bytes.into(),
             bytes_to_host: self.session.to_host.bytes(),
             bytes_from_host: self.session.from_host.bytes(),

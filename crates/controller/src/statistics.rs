@@ -9,6 +9,8 @@ use zerocopy::IntoBytes;
 pub struct Statistics {
     /// Counters of the flash model.
     pub flash: ssd::Statistics,
+    /// The time that units ran jobs, all units together, without context switches.
+    pub units_busy: Duration,
     /// Bytes of a flash page.
     pub page_bytes: u64,
     /// Data bytes sent over the link to the host.

@@ -16,6 +16,7 @@ mod lineitem;
 mod log;
 mod manual;
 mod native;
+mod plot;
 mod report;
 mod run;
 mod run_times;
@@ -25,6 +26,7 @@ mod stream;
 mod sweep;
 mod timeline;
 mod vm;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +74,7 @@ enum Command {
     Check(device::check::Arguments),
     RuntimeServer(runtime_server::Arguments),
     Calibrate(calibrate::Arguments),
+    Workload(workload::Arguments),
     Sweep(sweep::Arguments),
     /// A drive as a file system: device memory, programs, storage
     #[command(subcommand)]
@@ -205,6 +208,7 @@ fn main() -> ExitCode {
         Command::Exec(arguments) => device::exec::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),
+        Command::Workload(arguments) => workload::run(arguments),
         Command::Sweep(arguments) => sweep::run(arguments),
         Command::RuntimeServer(arguments) => runtime_server::run(arguments),
         Command::Fs(command) => device::fs::run(command),

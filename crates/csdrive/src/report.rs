@@ -55,6 +55,23 @@ pub(crate) fn bar(value: f64, max: f64) -> String {
     text
 }
 
+/// Prints rows in columns, the first so many flush left.
+pub(crate) fn table(rows: &[Vec<String>], left: usize) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| {
+        let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
+        cells.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(n, (cell, &width))| match n < left {
+            true => format!("{cell:<width$}"),
+            false => format!("{cell:>width$}"),
+        });
+        say!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
 /// A number of bytes for people.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

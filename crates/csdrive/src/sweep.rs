@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use crate::report::say;
+use crate::report::{self, say};
 use crate::{Outcome, usage};
 
 /// Run a command for every combination of settings, on all processors; it goes on where it was interrupted
@@ -278,13 +278,7 @@ fn print(axes: &[Axis], show: &[String], lines: &[&Value]) {
     };
     let table: Vec<Vec<String>> =
         std::iter::once(heads.collect()).chain(lines.iter().map(row)).collect();
-    let widths: Vec<usize> = (0..table[0].len())
-        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in table {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-        say!("{}", cells.collect::<Vec<_>>().join("  "));
-    }
+    report::table(&table, 0);
 }
 
 /// A setting, whose key has dots.

@@ -19,7 +19,7 @@ mod simulation;
 use client::{Driver, DriverError};
 use controller::{Config, ConfigError, Controller};
 
-pub use fleet::{DriveNumber, Fleet};
+pub use fleet::{AsHost, DriveNumber, Fleet};
 pub use memory::HostRam;
 pub use session::{Session, geometry, open, open_drive};
 pub use simulation::Simulation;

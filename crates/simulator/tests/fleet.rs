@@ -54,9 +54,7 @@ fn alone(read_us: u64, seed: u64, start: Instant) -> u64 {
     (0..DEPTH).for_each(|_| load.submit(&mut host));
     while host.outstanding(IO) > 0 {
         host.next_completion().unwrap();
-        // Completions of one moment are taken together, as a fleet does: identifiers are then free in the same order.
-        let others = std::iter::from_fn(|| host.ready_completion()).count();
-        (0..=others).for_each(|_| load.submit(&mut host));
+        load.submit(&mut host);
     }
     host.port.drive.statistics().trace_hash
 }

@@ -92,6 +92,10 @@ pub(crate) struct FlashArray {
     starting: Vec<u32>,
     start_at: Instant,
     pub(crate) records: Option<Vec<DieRecord>>,
+    /// The time of operations that have ended.
+    pub(crate) dies_busy: Duration,
+    /// Pages that took a channel.
+    transfers: u64,
 }
 
 impl FlashArray {
@@ -111,7 +115,14 @@ impl FlashArray {
             starting: Vec::new(),
             start_at: Instant::NEVER,
             records: None,
+            dies_busy: Duration::ZERO,
+            transfers: 0,
         }
+    }
+
+    /// The time of transfers over channels.
+    pub(crate) fn channels_busy(&self) -> Duration {
+        Duration::from_ns(self.transfer_time.as_ns() * self.transfers)
     }
 
     #[inline]
@@ -237,6 +248,7 @@ impl FlashArray {
 
     /// Moves a page over a channel; returns when it is there.
     fn transfer(&mut self, now: Instant, channel: u32) -> Instant {
+        self.transfers += 1;
         let free_at = &mut self.channels[channel as usize];
         *free_at = now.max(*free_at) + self.transfer_time;
         *free_at
@@ -267,6 +279,7 @@ impl FlashArray {
 
     fn release(&mut self, now: Instant, number: u32) {
         let die = &mut self.dies[number as usize];
+        self.dies_busy += now.since(die.start);
         if let Some(records) = &mut self.records {
             let first = &die.group[0];
             records.push(DieRecord {

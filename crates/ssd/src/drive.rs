@@ -404,8 +404,12 @@ impl Ssd {
     }
 
     /// Counters.
-    pub fn statistics(&self) -> &Statistics {
-        &self.statistics
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            dies_busy: self.array.dies_busy,
+            channels_busy: self.array.channels_busy(),
+            ..self.statistics
+        }
     }
 
     /// Starts or stops recording what dies do.

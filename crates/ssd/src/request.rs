@@ -1,6 +1,6 @@
 //! What the drive is asked for, and what comes back.
 
-use simtime::Instant;
+use simtime::{Duration, Instant};
 
 use crate::address::Lpn;
 use crate::config::SECTOR_BYTES;
@@ -86,6 +86,10 @@ pub struct Statistics {
     pub media_errors: u64,
     /// Bytes of a flash page.
     pub page_bytes: u64,
+    /// The time of operations that dies have ended, all dies together.
+    pub dies_busy: Duration,
+    /// The time of transfers over channels that dies have asked for, all channels together.
+    pub channels_busy: Duration,
 }
 
 impl Statistics {

@@ -353,9 +353,18 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive is gone.
     pub fn start_execute(&mut self, invocation: &Invocation) -> DriveResult<Ticket> {
+        let command = self.execute_command(invocation)?;
+        self.start(command)
+    }
+
+    /// Execute Program, not yet sent; [`Self::start`] sends it.
+    ///
+    /// # Errors
+    /// If its ranges and its data are more than a command can carry.
+    pub fn execute_command(&self, invocation: &Invocation) -> DriveResult<Command> {
         let mut data = descriptors(self.geometry.namespaces.memory, &invocation.ranges);
         data.extend(&invocation.data);
-        self.send_execution(invocation, data, |entry| entry)
+        self.execution(invocation, data, |entry| entry)
     }
 
     /// Processes extents of blocks chunk by chunk; returns the sum of what the program returned.
@@ -379,6 +388,15 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the invocation has ranges, if no drive has these blocks or no command can name them all, or if the drive is gone.
     pub fn start_stream(&mut self, streaming: &Streaming) -> DriveResult<Ticket> {
+        let command = self.stream_command(streaming)?;
+        self.start(command)
+    }
+
+    /// A streaming execution, not yet sent; [`Self::start`] sends it.
+    ///
+    /// # Errors
+    /// If the invocation has ranges, or if no drive has these blocks or no command can name them all.
+    pub fn stream_command(&self, streaming: &Streaming) -> DriveResult<Command> {
         if !streaming.invocation.ranges.is_empty() {
             return Err(DriveError::RangesOfStream(streaming.invocation.ranges.len()));
         }
@@ -394,7 +412,7 @@ impl<T: Submit> Drive<T> {
         let mut data = streaming.layout(self.geometry.namespaces.nvm);
         data.extend(&streaming.invocation.data);
         let chunk = streaming.chunk_blocks;
-        self.send_execution(&streaming.invocation, data, |entry| commands::streaming(entry, chunk))
+        self.execution(&streaming.invocation, data, |entry| commands::streaming(entry, chunk))
     }
 
     /// Refuses more ranges, extents and data than the data buffer of an execution holds.
@@ -407,12 +425,12 @@ impl<T: Submit> Drive<T> {
         Err(DriveError::TooMuch(what))
     }
 
-    fn send_execution(
-        &mut self,
+    fn execution(
+        &self,
         invocation: &Invocation,
         data: Vec<u8>,
         change: impl FnOnce(SubmissionEntry) -> SubmissionEntry,
-    ) -> DriveResult<Ticket> {
+    ) -> DriveResult<Command> {
         self.check_execution_data(data.len() as u64)?;
         let mut execute = Execute {
             program_index: invocation.program,
@@ -430,13 +448,7 @@ impl<T: Submit> Drive<T> {
         execute.cdw14.set(dword14.into_bits());
         let execute = self.of_programs(change(execute));
         let data = if data.is_empty() { Data::None } else { Data::ToDrive(data) };
-        self.start(Command {
-            name: EXECUTE,
-            lane: Lane::Io,
-            entry: execute,
-            data,
-            is_execution: true,
-        })
+        Ok(Command { name: EXECUTE, lane: Lane::Io, entry: execute, data, is_execution: true })
     }
 
     /// The result of an execution that has completed.

@@ -1,18 +1,15 @@
 //! Blocks and device memory: whole transfers of any length, in as many commands as it takes.
 
-use nvme_spec::command::{CopySourceBlocks, CopySourceMemory, copy_format};
-use nvme_spec::{MemoryOpcode, NvmOpcode, Status, fid, select};
-use zerocopy::IntoBytes;
+use nvme_spec::command::copy_format;
+use nvme_spec::{MemoryOpcode, Status, fid, select};
 
+use super::single::MEMORY_COMMAND_BYTES_MAX;
 use super::{Drive, DriveError, DriveResult};
 use crate::commands;
 use crate::transport::{Data, Lane, Submit};
 
 /// Source entries of one Memory Copy command.
 const COPY_ENTRIES_MAX: usize = 128;
-
-/// Bytes of one Memory Copy or Memory Fill command.
-const MEMORY_COMMAND_BYTES_MAX: u64 = 256 << 20;
 
 /// Hosts address device memory in dwords.
 const DWORD: u64 = 4;
@@ -58,8 +55,7 @@ impl<T: Submit> Drive<T> {
             let mut piece = piece.to_vec();
             piece.resize(piece.len().next_multiple_of(block_bytes as usize), 0);
             let count = piece.len() as u64 / block_bytes;
-            let entry = self.of_blocks(commands::read_write(NvmOpcode::WRITE, block, count as u32));
-            self.run("Write", Lane::Io, entry, Data::ToDrive(piece))?;
+            self.perform(self.write_command(block, piece))?;
             block += count;
         }
         Ok(block - first_block)
@@ -76,9 +72,7 @@ impl<T: Submit> Drive<T> {
         let step = self.geometry.transfer_bytes_max / block_bytes;
         for at in (0..count).step_by(step as usize) {
             let n = step.min(count - at);
-            let entry =
-                self.of_blocks(commands::read_write(NvmOpcode::READ, first_block + at, n as u32));
-            data.extend(self.receive("Read", Lane::Io, entry, n * block_bytes)?);
+            data.extend(self.perform(self.read_command(first_block + at, n as u32))?.data);
         }
         Ok(data)
     }
@@ -105,15 +99,9 @@ impl<T: Submit> Drive<T> {
             let most = (MEMORY_COMMAND_BYTES_MAX / block_bytes)
                 .min(COPY_ENTRIES_MAX as u64 * commands::COPY_ENTRY_BLOCKS_MAX);
             let blocks = most.min(end - block);
-            let snsid = self.geometry.namespaces.nvm.into();
-            let sources = commands::copy_sources(block, blocks);
-            let list: Vec<_> = sources.map(|source| CopySourceBlocks { snsid, ..source }).collect();
+            self.perform(self.copy_blocks_command(block, blocks, target))?;
             block += blocks;
-            let len = blocks * block_bytes;
-            let entry = self.of_memory(commands::memory_copy(target, len, list.len(), 2));
-            let data = Data::ToDrive(list.as_bytes().to_vec());
-            self.run("Memory Copy", Lane::Io, entry, data)?;
-            target += len;
+            target += blocks * block_bytes;
         }
         Ok(())
     }
@@ -135,36 +123,31 @@ impl<T: Submit> Drive<T> {
         let mut done = 0;
         while done < count {
             let n = self.geometry.copy_blocks_max.min(count - done);
-            let bytes = (n * block_bytes) as u32;
-            let source =
-                self.memory_source(commands::copy_source_memory(from + done * block_bytes, bytes));
-            let entry = self.of_blocks(commands::copy(first_block + done, 1, copy_format::MEMORY));
-            let copy = |drive: &mut Self| {
-                let data = Data::ToDrive(source.as_bytes().to_vec());
-                drive.run("Copy", Lane::Io, entry, data).map(drop)
-            };
-            match copy(self) {
+            let command = self.copy_memory_to_blocks_command(
+                from + done * block_bytes,
+                first_block + done,
+                n,
+            );
+            match self.perform(command.clone()) {
                 Err(DriveError::Failed(failed))
                     if failed.status.same_code(Status::INVALID_FIELD) =>
                 {
                     self.enable_copies_from_memory()?;
-                    copy(self)?;
+                    self.perform(command)?;
                 }
-                other => other?,
+                other => drop(other?),
             }
             done += n;
         }
         Ok(())
     }
 
-    /// A source entry of the memory namespace in use.
-    fn memory_source(&self, source: CopySourceMemory) -> CopySourceMemory {
-        CopySourceMemory { snsid: self.geometry.namespaces.memory.into(), ..source }
-    }
-
     /// Says that this host knows copies from other namespaces: by a feature of the drive's own, for Linux lets no
     /// program say it in the standard one (Host Behavior Support). A reset of the controller forgets it.
-    fn enable_copies_from_memory(&mut self) -> DriveResult<()> {
+    ///
+    /// # Errors
+    /// If the drive has no such feature.
+    pub fn enable_copies_from_memory(&mut self) -> DriveResult<()> {
         let entry = commands::get_feature(fid::COPY_FORMATS, 0, select::CURRENT, 0);
         let enabled = self.run("Get Features", Lane::Admin, entry, Data::None)?.result as u32;
         let enabled = enabled | 1 << copy_format::MEMORY;
@@ -184,10 +167,7 @@ impl<T: Submit> Drive<T> {
         self.check_memory(to, len)?;
         for at in (0..len).step_by(MEMORY_COMMAND_BYTES_MAX as usize) {
             let n = MEMORY_COMMAND_BYTES_MAX.min(len - at);
-            let source = self.memory_source(commands::copy_source_memory(from + at, n as u32));
-            let entry = self.of_memory(commands::memory_copy(to + at, n, 1, 4));
-            let data = Data::ToDrive(source.as_bytes().to_vec());
-            self.run("Memory Copy", Lane::Io, entry, data)?;
+            self.perform(self.copy_memory_command(from + at, n as u32, to + at))?;
         }
         Ok(())
     }
@@ -203,8 +183,7 @@ impl<T: Submit> Drive<T> {
         let mut data = Vec::new();
         for at in (first..end).step_by(self.geometry.transfer_bytes_max as usize) {
             let n = self.geometry.transfer_bytes_max.min(end - at).next_multiple_of(DWORD);
-            let entry = self.of_memory(commands::memory(MemoryOpcode::READ, at, n as u32));
-            data.extend(self.receive("Memory Read", Lane::Io, entry, n)?);
+            data.extend(self.perform(self.read_memory_command(at, n as u32))?.data);
         }
         data.drain(..((start - first) as usize).min(data.len()));
         data.truncate(len as usize);
@@ -235,8 +214,7 @@ impl<T: Submit> Drive<T> {
     }
 
     fn write_dwords(&mut self, at: u64, data: &[u8]) -> DriveResult<()> {
-        let entry = self.of_memory(commands::memory(MemoryOpcode::WRITE, at, data.len() as u32));
-        self.run("Memory Write", Lane::Io, entry, Data::ToDrive(data.to_vec())).map(drop)
+        self.perform(self.write_memory_command(at, data.to_vec())).map(drop)
     }
 
     /// Writes a part of a dword.

@@ -18,7 +18,7 @@ fn overwriting_a_full_drive_forces_collection_and_keeps_every_page() {
         now += Duration::from_us(100_000);
     }
     ssd.check();
-    let statistics = *ssd.statistics();
+    let statistics = ssd.statistics();
     assert!(statistics.gc_programs > 0 && statistics.erases > 0, "{statistics:?}");
     let waf = statistics.write_amplification();
     // 32 of 48 blocks of each plane hold data, 3 are in motion: utilisation 32/45 = 0.71. The
@@ -57,11 +57,10 @@ fn steady(overprovisioning_permille: u32, victim_policy: VictimPolicyKind) -> (f
     let pages = ssd.geometry().logical_pages;
     fill(&mut ssd, pages);
     let mut prng = Prng::new(9);
-    let (mut now, mut done, mut before) =
-        (Instant::from_ns(1 << 44), Vec::new(), *ssd.statistics());
+    let (mut now, mut done, mut before) = (Instant::from_ns(1 << 44), Vec::new(), ssd.statistics());
     for n in 0..4 * pages {
         if n == 2 * pages {
-            before = *ssd.statistics();
+            before = ssd.statistics();
         }
         write(&mut ssd, now, prng.below(pages), 1);
         // Some are under way at a time, as with a queue of them.
@@ -70,7 +69,7 @@ fn steady(overprovisioning_permille: u32, victim_policy: VictimPolicyKind) -> (f
             ssd.advance(now, &mut done);
         }
     }
-    let after = *ssd.statistics();
+    let after = ssd.statistics();
     let host = (after.host_bytes_written - before.host_bytes_written) as f64;
     let programs =
         after.flash_programs + after.gc_programs - before.flash_programs - before.gc_programs;

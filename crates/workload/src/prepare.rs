@@ -1,0 +1,257 @@
+//! Before and after a run: programs, job groups, range sets, device memory, contents of blocks.
+
+use std::path::Path;
+
+use client::{Drive, DriveResult, Geometry, LoadOptions, ProgramImage, Submit};
+
+use crate::Error;
+use crate::access::Places;
+use crate::file::{Input, Output};
+use crate::plan::{Execution, Job, Plan, Program, Work};
+
+/// Ranges in device memory begin at multiples of it.
+const ALIGNMENT: u64 = 4096;
+
+/// A place for one execution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Slot {
+    /// In device memory.
+    pub(crate) output: u64,
+    pub(crate) input: u64,
+    /// Of a streaming execution.
+    pub(crate) range_set: u16,
+}
+
+/// What a job has on a drive.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) job: usize,
+    pub(crate) drive: usize,
+    pub(crate) program: Option<u16>,
+    pub(crate) group: u8,
+    /// For every operation in flight of each clone.
+    pub(crate) slots: Vec<Vec<Slot>>,
+    /// Of each clone.
+    pub(crate) places: Vec<Places>,
+    /// What the host sends as input.
+    pub(crate) content: Vec<u8>,
+    /// Where outputs go on the flash, one after the other and then from the beginning again: first byte, bytes of all, of each.
+    pub(crate) outputs: (u64, u64, u64),
+}
+
+/// Prepares one drive for all jobs that use it.
+pub(crate) fn prepare<T: Submit>(
+    plan: &Plan,
+    number: usize,
+    drive: &mut Drive<T>,
+    tell: &mut dyn FnMut(String),
+) -> Result<Vec<Prepared>, Error> {
+    let mut prepared = Vec::new();
+    let mut memory = 0;
+    let mut filled: Vec<(u64, u64)> = Vec::new();
+    for (n, job) in plan.jobs.iter().enumerate().filter(|(_, job)| job.drives.contains(&number)) {
+        let geometry = drive.geometry();
+        let of_job = |reason: String| Error::Job { job: job.name.clone(), reason };
+        let failed = |error: client::DriveError| of_job(error.to_string());
+        let places = places(job, geometry).map_err(of_job)?;
+        let region = (job.region.offset, places[0].bytes());
+        let mut one = Prepared {
+            job: n,
+            drive: number,
+            program: None,
+            group: 0,
+            slots: vec![Vec::new(); job.clones as usize],
+            places,
+            content: Vec::new(),
+            outputs: (0, 0, 0),
+        };
+        let content = job.region.content.as_deref().map(read).transpose().map_err(of_job)?;
+        let is_sent = matches!(&job.work, Work::OnDrive(e) if e.input == Input::Host);
+        match content {
+            Some(content) if is_sent => one.content = content,
+            Some(content) => {
+                if content.len() as u64 > region.1 {
+                    let reason = format!(
+                        "file: it has {} bytes, the region {}: give a larger size",
+                        content.len(),
+                        region.1
+                    );
+                    return Err(of_job(reason));
+                }
+                tell(format!("drive {number}: writes {} bytes for {}", content.len(), job.name));
+                drive.write_blocks(region.0 / geometry.block_bytes, &content).map_err(failed)?;
+                drive.flush().map_err(failed)?;
+            }
+            None if job.region.is_filled && !filled.contains(&region) => {
+                tell(format!("drive {number}: fills {} bytes for {}", region.1, job.name));
+                fill(drive, region).map_err(failed)?;
+                filled.push(region);
+            }
+            None => {}
+        }
+        if let Work::OnDrive(execution) = &job.work {
+            place(job, execution, geometry, &mut one, &mut memory).map_err(of_job)?;
+            load(drive, execution, &mut one).map_err(failed)?;
+        }
+        prepared.push(one);
+    }
+    Ok(prepared)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let content =
+        std::fs::read(path).map_err(|error| format!("file: {}: {error}", path.display()))?;
+    if content.is_empty() {
+        return Err(format!("file: {} is empty", path.display()));
+    }
+    Ok(content)
+}
+
+/// The places of all clones.
+fn places(job: &Job, geometry: Geometry) -> Result<Vec<Places>, String> {
+    let Geometry { block_bytes, blocks, .. } = geometry;
+    let reads_flash = match &job.work {
+        Work::OnDrive(execution) => execution.input == Input::Flash,
+        Work::Blocks | Work::OnHost { .. } => true,
+    };
+    // Chunks that do not come from the flash have no place on it.
+    let block = if reads_flash { block_bytes } else { 1 };
+    let one = || Places::new(&job.region, block_bytes * blocks, block);
+    (0..job.clones).map(|_| one()).collect()
+}
+
+/// Writes every block of a region.
+fn fill<T: Submit>(drive: &mut Drive<T>, (offset, bytes): (u64, u64)) -> DriveResult<()> {
+    let Geometry { block_bytes, transfer_bytes_max, .. } = drive.geometry();
+    let piece = transfer_bytes_max.min(1 << 20);
+    for at in (0..bytes / block_bytes * block_bytes).step_by(piece as usize) {
+        let len = piece.min(bytes - at) / block_bytes * block_bytes;
+        drive.write_blocks(
+            (offset + at) / block_bytes,
+            &vec![crate::operation::FILLER; len as usize],
+        )?;
+    }
+    drive.flush()
+}
+
+/// Chooses device memory, and flash for outputs.
+fn place(
+    job: &Job,
+    execution: &Execution,
+    geometry: Geometry,
+    one: &mut Prepared,
+    memory: &mut u64,
+) -> Result<(), String> {
+    let chunk = job.region.sizes.first().map_or(0, |(bytes, _)| *bytes);
+    let (chunk, in_flight) = match execution.stream {
+        Some(stream) => (stream.chunk, u64::from(stream.in_flight)),
+        None => (chunk, 1),
+    };
+    let output = execution.output_bytes;
+    let round = |bytes: u64| bytes.max(1).next_multiple_of(ALIGNMENT);
+    let each = (round(chunk) + round(output)) * in_flight;
+    let depth = u64::from(job.depth.unwrap_or(1));
+    for clone in &mut one.slots {
+        for _ in 0..depth {
+            clone.push(Slot { output: *memory, input: *memory + round(output), range_set: 0 });
+            *memory += each;
+        }
+    }
+    if *memory > geometry.memory_bytes {
+        return Err(format!(
+            "{depth} executions in flight, each with {each} bytes of device memory, do not fit into the {} there are: choose a smaller iodepth or bs, or [drive.set] memory.size",
+            geometry.memory_bytes
+        ));
+    }
+    if execution.output == Output::Flash {
+        let (start, used) = (job.region.offset, one.places[0].bytes());
+        let end = geometry.blocks * geometry.block_bytes;
+        let first = (start + used).next_multiple_of(geometry.block_bytes);
+        let bytes = job.region.sizes.first().map_or(0, |(bytes, _)| *bytes);
+        let each = execution.flash_bytes(bytes, geometry.block_bytes);
+        let room = end.saturating_sub(first).min(used.max(each)) / each.max(1) * each;
+        if room == 0 {
+            return Err(format!(
+                "output: {each} bytes behind the region of the job, at {first}, are beyond the namespace ({end} bytes): choose a smaller size"
+            ));
+        }
+        one.outputs = (first, room, each);
+    }
+    Ok(())
+}
+
+/// Loads the program, makes group and range sets.
+fn load<T: Submit>(
+    drive: &mut Drive<T>,
+    execution: &Execution,
+    one: &mut Prepared,
+) -> DriveResult<()> {
+    let taken = drive.programs()?;
+    let index = (0..u16::MAX).find(|index| taken.iter().all(|info| info.index != *index));
+    let index = index.unwrap_or(u16::MAX);
+    match &execution.program {
+        Program::Declared(time) => {
+            let image = ProgramImage::Declared(time.as_ns().to_le_bytes());
+            drive.download_program_with(index, image, LoadOptions::default())?;
+            drive.activate_program(index, true)?;
+        }
+        Program::File(path) => drive.load_program_file(index, path)?,
+    }
+    one.program = Some(index);
+    if let Some(options) = &execution.group {
+        one.group = drive.create_group(options)?;
+    }
+    if execution.output == Output::Flash {
+        drive.enable_copies_from_memory()?;
+    }
+    if let Some(stream) = execution.stream {
+        let round = |bytes: u64| bytes.max(1).next_multiple_of(ALIGNMENT);
+        let (output, chunk) = (execution.output_bytes, stream.chunk);
+        for slot in one.slots.iter_mut().flatten() {
+            let mut at = slot.output;
+            let mut ranges = Vec::new();
+            for _ in 0..stream.in_flight {
+                for len in [output, chunk] {
+                    ranges.push((at, len as u32));
+                    at += round(len);
+                }
+            }
+            slot.range_set = drive.create_range_set(&ranges)?;
+        }
+    }
+    Ok(())
+}
+
+/// What groups counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct GroupCounts {
+    pub(crate) missed: u64,
+    pub(crate) throttled_ns: u64,
+}
+
+/// Takes away what [`prepare`] made on a drive; what the group of each counted.
+pub(crate) fn take_away<T: Submit>(
+    drive: &mut Drive<T>,
+    prepared: &[&Prepared],
+) -> DriveResult<Vec<GroupCounts>> {
+    let has_groups = prepared.iter().any(|one| one.group > 0);
+    let groups = if has_groups { drive.groups()? } else { Vec::new() };
+    let mut counts = Vec::new();
+    for one in prepared {
+        for slot in one.slots.iter().flatten().filter(|slot| slot.range_set > 0) {
+            drive.delete_range_set(slot.range_set)?;
+        }
+        if let Some(program) = one.program {
+            drive.remove_program(program)?;
+        }
+        let mut count = GroupCounts::default();
+        if one.group > 0 {
+            if let Some(info) = groups.iter().find(|info| info.id == one.group) {
+                count = GroupCounts { missed: info.missed, throttled_ns: info.throttled_ns };
+            }
+            drive.delete_group(one.group)?;
+        }
+        counts.push(count);
+    }
+    Ok(counts)
+}

@@ -1,0 +1,280 @@
+//! Drives and the clock that a workload runs against.
+
+use std::time::Instant as Moment;
+
+use client::{Command, Done, Drive, DriveResult, Submit, Ticket, TransportError};
+use controller::{Config, Statistics};
+use records::JobRecord;
+use simtime::{Duration, Instant};
+use simulator::{DriveNumber, Fleet, Session};
+
+/// Drives on one clock.
+pub trait Rig {
+    /// The way to a drive.
+    type Transport: Submit;
+
+    /// "virtual" or "real".
+    const CLOCK: &'static str;
+
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// A drive, before [`Self::begin`] and after [`Self::end`].
+    fn drive(&mut self, number: usize) -> &mut Drive<Self::Transport>;
+
+    /// From now on all drives have one clock.
+    fn begin(&mut self);
+
+    /// Nothing is under way any more.
+    fn end(&mut self);
+
+    /// The time.
+    fn now(&self) -> Instant;
+
+    /// Lets a drive be looked at, to build commands for it.
+    ///
+    /// # Errors
+    /// Those of what is done.
+    fn look_at<T>(
+        &self,
+        drive: usize,
+        look: impl FnOnce(&Drive<Self::Transport>) -> DriveResult<T>,
+    ) -> DriveResult<T>;
+
+    /// Commands that a drive's queue has room for.
+    fn room(&self, drive: usize) -> usize;
+
+    /// Sends a command for which there is room.
+    ///
+    /// # Errors
+    /// If the drive is gone.
+    fn submit(&mut self, drive: usize, command: Command) -> DriveResult<Ticket>;
+
+    /// The next completion, if there is one no later than at `until`; otherwise it is `until` then, unless that is never.
+    ///
+    /// # Errors
+    /// If the drive is gone.
+    fn next(&mut self, until: Instant) -> DriveResult<Option<(usize, Done)>>;
+
+    /// What a drive has counted until now, if it tells.
+    fn counters(&mut self, drive: usize) -> Option<Statistics>;
+
+    /// How a drive is configured, if it tells.
+    fn config(&self, drive: usize) -> Option<&Config>;
+
+    /// What became of jobs since the last time, if the drive tells.
+    fn take_jobs(&mut self, drive: usize) -> Vec<JobRecord>;
+}
+
+/// Simulated drives, in virtual time.
+#[derive(Debug, Default)]
+pub struct Simulated {
+    count: usize,
+    /// Before and after a run.
+    sessions: Vec<Session>,
+    /// In a run.
+    fleet: Fleet<Session>,
+}
+
+impl Simulated {
+    /// Drives that were opened for it.
+    pub fn new(sessions: Vec<Session>) -> Self {
+        Self { count: sessions.len(), sessions, fleet: Fleet::default() }
+    }
+
+    fn session(&self, drive: usize) -> &Session {
+        match self.sessions.get(drive) {
+            Some(session) => session,
+            None => self.fleet.host(DriveNumber(drive)),
+        }
+    }
+}
+
+impl Rig for Simulated {
+    type Transport = client::Direct<simulator::Simulation>;
+
+    const CLOCK: &'static str = "virtual";
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn drive(&mut self, number: usize) -> &mut Session {
+        &mut self.sessions[number]
+    }
+
+    fn begin(&mut self) {
+        for mut session in self.sessions.drain(..) {
+            session.transport.driver.port.drive.set_recording(true);
+            self.fleet.add(session);
+        }
+    }
+
+    fn end(&mut self) {
+        self.sessions = std::mem::take(&mut self.fleet).into_hosts();
+    }
+
+    fn now(&self) -> Instant {
+        self.fleet.now()
+    }
+
+    fn look_at<T>(
+        &self,
+        drive: usize,
+        look: impl FnOnce(&Session) -> DriveResult<T>,
+    ) -> DriveResult<T> {
+        look(self.session(drive))
+    }
+
+    fn room(&self, drive: usize) -> usize {
+        self.session(drive).transport.room(client::Lane::Io)
+    }
+
+    fn submit(&mut self, drive: usize, command: Command) -> DriveResult<Ticket> {
+        self.fleet.with(DriveNumber(drive), |session| Ok(session.transport.submit(command)?))
+    }
+
+    fn next(&mut self, until: Instant) -> DriveResult<Option<(usize, Done)>> {
+        loop {
+            let next = if until == Instant::NEVER {
+                self.fleet.next_completion()
+            } else {
+                self.fleet.next_completion_until(until)
+            };
+            let Some((number, completion)) = next else { return Ok(None) };
+            let done = self.fleet.with(number, |session| session.transport.completed(completion));
+            if let Some(done) = done {
+                return Ok(Some((number.0, done)));
+            }
+        }
+    }
+
+    fn counters(&mut self, drive: usize) -> Option<Statistics> {
+        let of = |session: &mut Session| session.transport.driver.port.drive.statistics();
+        Some(self.fleet.with(DriveNumber(drive), of))
+    }
+
+    fn config(&self, drive: usize) -> Option<&Config> {
+        Some(self.session(drive).transport.driver.port.drive.config())
+    }
+
+    fn take_jobs(&mut self, drive: usize) -> Vec<JobRecord> {
+        self.fleet.with(DriveNumber(drive), |session| {
+            session.transport.driver.port.drive.take_records().jobs
+        })
+    }
+}
+
+/// Drives that are there, in real time.
+#[derive(Debug)]
+pub struct Real {
+    drives: Vec<Drive>,
+    /// Commands of each that have not completed.
+    under_way: Vec<usize>,
+    began: Moment,
+}
+
+/// Waits of several drives in turn are no longer than that.
+const TURN: std::time::Duration = std::time::Duration::from_micros(50);
+/// One wait is no longer than that.
+const WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl Real {
+    /// Drives that were opened for it.
+    pub fn new(drives: Vec<Drive>) -> Self {
+        let under_way = vec![0; drives.len()];
+        Self { drives, under_way, began: Moment::now() }
+    }
+
+    fn left(&self, until: Instant) -> std::time::Duration {
+        let left = until.since(self.now()).as_ns();
+        std::time::Duration::from_nanos(left).min(WAIT)
+    }
+}
+
+impl Rig for Real {
+    type Transport = Box<dyn Submit + Send>;
+
+    const CLOCK: &'static str = "real";
+
+    fn count(&self) -> usize {
+        self.drives.len()
+    }
+
+    fn drive(&mut self, number: usize) -> &mut Drive {
+        &mut self.drives[number]
+    }
+
+    fn begin(&mut self) {
+        self.began = Moment::now();
+    }
+
+    fn end(&mut self) {}
+
+    fn now(&self) -> Instant {
+        Instant::ZERO + Duration::from_ns(self.began.elapsed().as_nanos() as u64)
+    }
+
+    fn look_at<T>(
+        &self,
+        drive: usize,
+        look: impl FnOnce(&Drive) -> DriveResult<T>,
+    ) -> DriveResult<T> {
+        look(&self.drives[drive])
+    }
+
+    fn room(&self, drive: usize) -> usize {
+        self.drives[drive].transport.room(client::Lane::Io)
+    }
+
+    fn submit(&mut self, drive: usize, command: Command) -> DriveResult<Ticket> {
+        let ticket = self.drives[drive].transport.submit(command)?;
+        self.under_way[drive] += 1;
+        Ok(ticket)
+    }
+
+    fn next(&mut self, until: Instant) -> DriveResult<Option<(usize, Done)>> {
+        if self.under_way.iter().all(|count| *count == 0) {
+            if until == Instant::NEVER {
+                return Ok(None);
+            }
+            while until > self.now() {
+                std::thread::sleep(self.left(until));
+            }
+            return Ok(None);
+        }
+        loop {
+            let busy = self.under_way.iter().filter(|count| **count > 0).count();
+            for number in 0..self.drives.len() {
+                if self.under_way[number] == 0 {
+                    continue;
+                }
+                let left = self.left(until);
+                let limit = if busy == 1 { left } else { left.min(TURN) };
+                match self.drives[number].transport.wait_at_most(Some(limit)) {
+                    Ok(Some(done)) => {
+                        self.under_way[number] -= 1;
+                        return Ok(Some((number, done)));
+                    }
+                    Ok(None) | Err(TransportError::Idle) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if until <= self.now() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn counters(&mut self, _: usize) -> Option<Statistics> {
+        None
+    }
+
+    fn config(&self, _: usize) -> Option<&Config> {
+        None
+    }
+
+    fn take_jobs(&mut self, _: usize) -> Vec<JobRecord> {
+        Vec::new()
+    }
+}

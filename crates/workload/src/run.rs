@@ -1,0 +1,581 @@
+//! The host: lets operations arrive, sends their commands, counts what completes.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+
+use client::{CommandFailed, Done, Ticket};
+use simtime::{Duration, Instant, Prng};
+
+use crate::Error;
+use crate::access::{Place, exponential};
+use crate::file::RateProcess;
+use crate::host_memory::HostMemory;
+use crate::instance::{Instance, Pending};
+use crate::measure::Counts;
+use crate::operation::{Operation, Step, commands, steps};
+use crate::plan::{Arrival, Job, Limit, Plan, Work};
+use crate::prepare::{Prepared, Slot, prepare, take_away};
+use crate::report::Report;
+use crate::rig::Rig;
+use crate::summary::{Snapshot, drive_report, report};
+
+/// What a run tells while it lasts.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Progress {
+    /// Something is prepared.
+    Preparing(String),
+    /// So much of it is done, from 0 to 1, if that is known.
+    Running(Option<f64>),
+}
+
+/// How often a run tells how far it is, in completions.
+const TELL_EVERY: u64 = 4096;
+
+/// What happens at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// The time that is measured begins.
+    Measure,
+    /// The time of an instance is over.
+    End(usize),
+    /// An instance's next operation arrives.
+    Arrival(usize),
+    /// The host's software has prepared the commands of an operation's step.
+    Prepared(usize),
+    /// A processor of the host has processed an operation.
+    Computed(usize),
+}
+
+/// Runs a workload.
+///
+/// # Errors
+/// If it does not fit the drives, or a command fails.
+pub fn run<R: Rig>(
+    plan: &Plan,
+    rig: &mut R,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Report, Error> {
+    if plan.drive_count() != rig.count() {
+        return Err(Error::Drives { wanted: plan.drive_count(), there: rig.count() });
+    }
+    let drives = rig.count();
+    let mut prepared: Vec<Vec<Prepared>> = Vec::new();
+    for number in 0..drives {
+        let mut say = |text| tell(Progress::Preparing(text));
+        prepared.push(prepare(plan, number, rig.drive(number), &mut say)?);
+    }
+    rig.begin();
+    let mut host = Host::new(plan, rig, prepared.into_iter().flatten().collect());
+    let done = host.work(tell);
+    let Host { instances, prepared, before, after, .. } = host;
+    rig.end();
+    let mut groups = BTreeMap::new();
+    for number in 0..drives {
+        let of = prepared.iter().enumerate().filter(|(_, one)| one.drive == number);
+        let (numbers, ones): (Vec<usize>, Vec<&Prepared>) = of.unzip();
+        match take_away(rig.drive(number), &ones) {
+            Ok(counts) => groups.extend(numbers.into_iter().zip(counts)),
+            // What the run came to counts more.
+            Err(_) if done.is_err() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    done?;
+    let snapshots = before.into_iter().zip(after).enumerate();
+    let drives = snapshots.filter_map(|(number, (before, after))| {
+        Some(drive_report(rig.config(number)?, before?, after?))
+    });
+    let drives = drives.collect();
+    Ok(report::<R>(plan, &instances, &prepared, &groups, drives))
+}
+
+struct Host<'a, R> {
+    plan: &'a Plan,
+    rig: &'a mut R,
+    prepared: Vec<Prepared>,
+    instances: Vec<Instance>,
+    /// The steps of each job's operations.
+    steps: Vec<Vec<Step>>,
+    operations: Vec<Option<Operation>>,
+    free_operations: Vec<usize>,
+    timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
+    /// Timers so far: of those at the same time, the first comes first.
+    timer_count: u64,
+    sent: HashMap<(usize, Ticket), usize>,
+    /// Operations of each drive with commands for which its queue had no room.
+    drives: Vec<VecDeque<usize>>,
+    /// What it has read for its processors.
+    memory: HostMemory,
+    /// When each processor of the host is free.
+    cores: BinaryHeap<Reverse<Instant>>,
+    /// Instances with a limit of their own that have not ended.
+    limited: usize,
+    measured_from: Instant,
+    before: Vec<Option<Snapshot>>,
+    after: Vec<Option<Snapshot>>,
+    start: Instant,
+    /// Which job a program of a drive belongs to.
+    programs: BTreeMap<(usize, u32), usize>,
+}
+
+impl<'a, R: Rig> Host<'a, R> {
+    fn new(plan: &'a Plan, rig: &'a mut R, prepared: Vec<Prepared>) -> Self {
+        let start = rig.now();
+        let measured_from = start + plan.ramp;
+        let mut instances = Vec::new();
+        let mut programs = BTreeMap::new();
+        for (number, one) in prepared.iter().enumerate() {
+            let job = &plan.jobs[one.job];
+            if let Some(program) = one.program {
+                programs.insert((one.drive, u32::from(program)), number);
+            }
+            for clone in 0..one.places.len() {
+                let begins = start + job.start;
+                let from = measured_from.max(begins);
+                let ends = match job.limit {
+                    Limit::Time(time) if job.has_own_time => from + time,
+                    Limit::Time(time) => measured_from + time,
+                    _ => Instant::NEVER,
+                };
+                // Every clone on every drive has numbers of its own.
+                let own = [one.job as u64, one.drive as u64, clone as u64];
+                let seed =
+                    own.iter().fold(plan.seed, |seed, n| Prng::new(seed ^ (n << 17)).next_u64());
+                instances.push(Instance {
+                    job: one.job,
+                    drive: one.drive,
+                    prepared: number,
+                    clone,
+                    random: Prng::new(seed),
+                    backlog: VecDeque::new(),
+                    free: job.depth.map(|depth| (0..depth as usize).rev().collect()),
+                    in_flight: 0,
+                    arrived: (0, 0),
+                    start: begins,
+                    measured_from: from,
+                    ends,
+                    is_over: false,
+                    next_output: 0,
+                    counts: Counts::default(),
+                });
+            }
+        }
+        let limited =
+            instances.iter().filter(|one| plan.jobs[one.job].limit != Limit::Others).count();
+        let drives = rig.count();
+        Self {
+            plan,
+            rig,
+            prepared,
+            instances,
+            steps: plan.jobs.iter().map(|job| steps(&job.work)).collect(),
+            operations: Vec::new(),
+            free_operations: Vec::new(),
+            timers: BinaryHeap::new(),
+            timer_count: 0,
+            sent: HashMap::new(),
+            drives: vec![VecDeque::new(); drives],
+            memory: HostMemory::new(plan.host.memory),
+            cores: (0..plan.host.cores).map(|_| Reverse(start)).collect(),
+            limited,
+            measured_from,
+            before: vec![None; drives],
+            after: vec![None; drives],
+            start,
+            programs,
+        }
+    }
+
+    fn set_timer(&mut self, at: Instant, timer: Timer) {
+        self.timers.push(Reverse((at, self.timer_count, timer)));
+        self.timer_count += 1;
+    }
+
+    fn job(&self, instance: usize) -> &'a Job {
+        &self.plan.jobs[self.instances[instance].job]
+    }
+
+    /// Runs everything.
+    fn work(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+        self.set_timer(self.measured_from, Timer::Measure);
+        for number in 0..self.instances.len() {
+            let (start, ends) = (self.instances[number].start, self.instances[number].ends);
+            if ends != Instant::NEVER {
+                self.set_timer(ends, Timer::End(number));
+            }
+            let arrivals = match (&self.job(number).arrival, self.job(number).depth) {
+                (Arrival::Closed { .. }, depth) => depth.unwrap_or(1),
+                (Arrival::Open { .. } | Arrival::Trace(_), _) => 1,
+            };
+            (0..arrivals).for_each(|_| self.set_timer(start, Timer::Arrival(number)));
+        }
+        let (mut completions, mut is_ending) = (0u64, false);
+        loop {
+            if self.limited == 0 && !is_ending {
+                is_ending = true;
+                self.stop_all();
+                self.after = self.snapshot();
+            }
+            let in_flight: usize = self.instances.iter().map(|one| one.in_flight).sum();
+            if is_ending && in_flight == 0 {
+                return Ok(());
+            }
+            let now = self.rig.now();
+            match self.timers.peek() {
+                Some(Reverse((at, ..))) if *at <= now => {
+                    let Reverse((at, _, timer)) = self.timers.pop().expect("it was there");
+                    self.happen(at, timer)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let until = self.timers.peek().map_or(Instant::NEVER, |Reverse((at, ..))| *at);
+            match self.rig.next(until)? {
+                Some((drive, done)) => {
+                    self.completed(drive, done)?;
+                    completions += 1;
+                    if completions.is_multiple_of(TELL_EVERY) {
+                        tell(Progress::Running(self.share_done()));
+                    }
+                }
+                None if until == Instant::NEVER => return Err(Error::Stalled(self.sent.len())),
+                None => {}
+            }
+        }
+    }
+
+    /// How much is done of the instance that has most to do.
+    fn share_done(&self) -> Option<f64> {
+        let now = self.rig.now();
+        let of = |one: &Instance| -> Option<f64> {
+            let share = |done: u64, all: u64| Some(done as f64 / all.max(1) as f64);
+            match self.plan.jobs[one.job].limit {
+                Limit::Time(_) => {
+                    share(now.since(self.start).as_ns(), one.ends.since(self.start).as_ns())
+                }
+                Limit::Operations(count) => share(one.arrived.0, count),
+                Limit::Bytes(bytes) => share(one.arrived.1, bytes),
+                Limit::Trace | Limit::Others => None,
+            }
+        };
+        self.instances.iter().filter_map(of).reduce(f64::min).map(|share| share.min(1.0))
+    }
+
+    fn snapshot(&mut self) -> Vec<Option<Snapshot>> {
+        let (now, count) = (self.rig.now(), self.rig.count());
+        let of = |number| self.rig.counters(number).map(|counters| (now, counters));
+        (0..count).map(of).collect()
+    }
+
+    fn happen(&mut self, at: Instant, timer: Timer) -> Result<(), Error> {
+        match timer {
+            Timer::Measure => self.before = self.snapshot(),
+            Timer::End(number) => self.end_instance(number),
+            Timer::Arrival(number) => {
+                // In real time a timer may be late; what it is about is not.
+                self.arrive(number, at);
+                self.begin_operations(number)?;
+            }
+            Timer::Prepared(operation) => self.send_step(operation)?,
+            Timer::Computed(operation) => self.step_done(operation)?,
+        }
+        Ok(())
+    }
+
+    fn stop_all(&mut self) {
+        for instance in &mut self.instances {
+            instance.is_over = true;
+            instance.backlog.clear();
+        }
+    }
+
+    /// Nothing of an instance begins any more.
+    fn end_instance(&mut self, number: usize) {
+        let instance = &mut self.instances[number];
+        instance.backlog.clear();
+        if !std::mem::replace(&mut instance.is_over, true) {
+            self.limited = self.limited.saturating_sub(1);
+        }
+    }
+
+    /// The next operation of an instance arrives.
+    fn arrive(&mut self, number: usize, at: Instant) {
+        let job = self.job(number);
+        let instance = &mut self.instances[number];
+        let (count, bytes) = instance.arrived;
+        let is_enough = match job.limit {
+            Limit::Operations(most) => count >= most,
+            Limit::Bytes(most) => bytes >= most,
+            Limit::Time(_) | Limit::Trace | Limit::Others => false,
+        };
+        if instance.is_over || is_enough {
+            return;
+        }
+        let places = &mut self.prepared[instance.prepared].places[instance.clone];
+        let (place, next) = match &job.arrival {
+            Arrival::Closed { .. } => (places.next(&mut instance.random), None),
+            Arrival::Open { per_second, process } => {
+                let place = places.next(&mut instance.random);
+                let next = match process {
+                    // Not added up: many roundings would be a different rate.
+                    RateProcess::Linear => {
+                        let ns = (count + 1) as f64 / per_second * 1e9;
+                        instance.start + Duration::from_ns(ns as u64)
+                    }
+                    RateProcess::Poisson => at + exponential(&mut instance.random, *per_second),
+                };
+                (place, Some(next))
+            }
+            Arrival::Trace(entries) => {
+                let Some(entry) = entries.get(count as usize) else { return };
+                let next = entries.get(count as usize + 1).map(|next| instance.start + next.at);
+                let place =
+                    Place { is_read: entry.is_read, offset: entry.offset, bytes: entry.bytes };
+                (place, next)
+            }
+        };
+        instance.arrived = (count + 1, bytes + place.bytes);
+        instance.backlog.push_back(Pending { at, place });
+        if let Some(next) = next {
+            self.set_timer(next, Timer::Arrival(number));
+        }
+    }
+
+    /// Begins operations that have arrived, as many as may be in flight.
+    fn begin_operations(&mut self, number: usize) -> Result<(), Error> {
+        loop {
+            let instance = &mut self.instances[number];
+            let has_place = instance.free.as_ref().is_none_or(|free| !free.is_empty());
+            if !has_place {
+                return Ok(());
+            }
+            let Some(Pending { at, place }) = instance.backlog.pop_front() else { return Ok(()) };
+            let slot = instance.free.as_mut().and_then(Vec::pop);
+            instance.in_flight += 1;
+            let (first, all, each) = self.prepared[instance.prepared].outputs;
+            let output_at = first + instance.next_output;
+            if let Some(rest) = all.checked_sub(each).filter(|_| each > 0) {
+                let next = instance.next_output + each;
+                instance.next_output = if next > rest { 0 } else { next };
+            }
+            let operation = Operation {
+                instance: number,
+                slot,
+                place,
+                arrived: at,
+                begun: None,
+                step: 0,
+                step_began: self.rig.now(),
+                unsent: Vec::new(),
+                left: 0,
+                output_at,
+            };
+            let id = match self.free_operations.pop() {
+                Some(id) => id,
+                None => {
+                    self.operations.push(None);
+                    self.operations.len() - 1
+                }
+            };
+            self.operations[id] = Some(operation);
+            self.begin_step(id)?;
+        }
+    }
+
+    fn operation(&mut self, id: usize) -> &mut Operation {
+        self.operations[id].as_mut().expect("an operation that is under way")
+    }
+
+    fn begin_step(&mut self, id: usize) -> Result<(), Error> {
+        let now = self.rig.now();
+        let operation = self.operation(id);
+        operation.step_began = now;
+        let (number, step) = (operation.instance, operation.step);
+        let Place { offset, bytes, .. } = operation.place;
+        let Instance { job, drive, .. } = self.instances[number];
+        match (self.steps[job][step], &self.plan.jobs[job].work) {
+            (Step::Compute, Work::OnHost { bytes_per_s }) => {
+                let Reverse(free) = self.cores.pop().expect("the host has a processor");
+                let ns = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(*bytes_per_s));
+                let end = free.max(now) + Duration::from_ns(ns.min(1 << 62) as u64);
+                self.cores.push(Reverse(end));
+                self.set_timer(end, Timer::Computed(id));
+                Ok(())
+            }
+            (Step::Blocks, Work::OnHost { .. }) if self.memory.uses((drive, offset, bytes)) => {
+                self.step_done(id)
+            }
+            _ if self.plan.host.command_time == Duration::ZERO => self.send_step(id),
+            _ => {
+                self.set_timer(now + self.plan.host.command_time, Timer::Prepared(id));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends the commands of the current step.
+    fn send_step(&mut self, id: usize) -> Result<(), Error> {
+        let operation = self.operation(id).clone();
+        let instance = &self.instances[operation.instance];
+        let (job, drive) = (instance.job, instance.drive);
+        let prepared = &self.prepared[instance.prepared];
+        let slot: Slot = operation
+            .slot
+            .and_then(|slot| prepared.slots[instance.clone].get(slot))
+            .copied()
+            .unwrap_or_default();
+        let step = self.steps[job][operation.step];
+        let work = &self.plan.jobs[job].work;
+        let built = self
+            .rig
+            .look_at(drive, |drive| commands(drive, step, &operation, work, prepared, slot))
+            .map_err(|error| self.failed(job, error.to_string()))?;
+        let operation = self.operation(id);
+        operation.left = built.len();
+        operation.unsent = built;
+        if operation.left == 0 {
+            return self.step_done(id);
+        }
+        self.drives[drive].push_back(id);
+        self.send(drive)
+    }
+
+    /// Sends commands while a drive's queue has room.
+    fn send(&mut self, drive: usize) -> Result<(), Error> {
+        while let Some(&id) = self.drives[drive].front()
+            && self.rig.room(drive) > 0
+        {
+            let now = self.rig.now();
+            let operation = self.operation(id);
+            operation.begun.get_or_insert(now);
+            let command = operation.unsent.pop();
+            // Afterwards it may end at any time.
+            if operation.unsent.is_empty() {
+                self.drives[drive].pop_front();
+            }
+            if let Some(command) = command {
+                let ticket = self.rig.submit(drive, command)?;
+                self.sent.insert((drive, ticket), id);
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, job: usize, reason: String) -> Error {
+        Error::Job { job: self.plan.jobs[job].name.clone(), reason }
+    }
+
+    fn completed(&mut self, drive: usize, done: Done) -> Result<(), Error> {
+        let Some(id) = self.sent.remove(&(drive, done.ticket)) else { return Ok(()) };
+        let operation = self.operation(id);
+        let (number, step, place) = (operation.instance, operation.step, operation.place);
+        let job = self.instances[number].job;
+        let step = self.steps[job][step];
+        if !done.status.is_success() || done.kernel_error.is_some() {
+            let what = match step {
+                Step::Blocks if place.is_read => "Read",
+                Step::Blocks => "Write",
+                Step::Input => "the copy of the input",
+                Step::Output => "the copy of the output",
+                Step::Program | Step::Compute => "Execute Program",
+            };
+            let why = match done.kernel_error {
+                Some(number) => std::io::Error::from_raw_os_error(number).to_string(),
+                None => {
+                    let command = what;
+                    CommandFailed { command, status: done.status, detail: None }.to_string()
+                }
+            };
+            let Place { offset, bytes, .. } = place;
+            let text = format!("{why} (drive {drive}, {bytes} bytes at {offset})");
+            return Err(self.failed(job, text));
+        }
+        if step == Step::Program {
+            self.count_jobs(drive);
+            let now = self.rig.now();
+            let instance = &mut self.instances[number];
+            if instance.is_measured(now) {
+                let counts = &mut instance.counts;
+                counts.results = counts.results.wrapping_add(done.result as i64);
+            }
+        }
+        let operation = self.operation(id);
+        operation.left -= 1;
+        if operation.left == 0 {
+            self.step_done(id)?;
+        }
+        self.send(drive)
+    }
+
+    /// Adds what the drive tells of its jobs.
+    fn count_jobs(&mut self, drive: usize) {
+        for record in self.rig.take_jobs(drive) {
+            let Some(&prepared) = self.programs.get(&(drive, record.program)) else { continue };
+            let of = |one: &&mut Instance| one.prepared == prepared;
+            let Some(instance) = self.instances.iter_mut().find(of) else { continue };
+            let ended = Instant::from_ns(record.ended_ns);
+            if instance.is_measured(ended) {
+                instance.counts.waited.add(Duration::from_ns(record.waited_ns));
+                instance.counts.ran.add(Duration::from_ns(record.ran_ns));
+            }
+        }
+    }
+
+    fn step_done(&mut self, id: usize) -> Result<(), Error> {
+        let now = self.rig.now();
+        let operation = self.operation(id);
+        let number = operation.instance;
+        let (began, step) = (operation.step_began, operation.step);
+        operation.step += 1;
+        let is_last = operation.step == self.steps[self.instances[number].job].len();
+        let instance = &mut self.instances[number];
+        let is_measured = instance.is_measured(now);
+        let kind = self.steps[instance.job][step];
+        if is_measured {
+            let time = now.since(began);
+            match kind {
+                Step::Input => instance.counts.steps[0].add(time),
+                Step::Program | Step::Compute => instance.counts.steps[1].add(time),
+                Step::Output => instance.counts.steps[2].add(time),
+                Step::Blocks => {}
+            }
+        }
+        if is_last { self.operation_done(id, now) } else { self.begin_step(id) }
+    }
+
+    fn operation_done(&mut self, id: usize, now: Instant) -> Result<(), Error> {
+        let operation = self.operations[id].take().expect("an operation that is under way");
+        self.free_operations.push(id);
+        let number = operation.instance;
+        let job = self.job(number);
+        let instance = &mut self.instances[number];
+        instance.in_flight -= 1;
+        if let (Some(free), Some(slot)) = (&mut instance.free, operation.slot) {
+            free.push(slot);
+        }
+        if instance.is_measured(now) {
+            instance.count(&operation, &job.work, now);
+        }
+        let is_enough = match job.limit {
+            Limit::Operations(most) => instance.arrived.0 >= most,
+            Limit::Bytes(most) => instance.arrived.1 >= most,
+            Limit::Trace => match &job.arrival {
+                Arrival::Trace(entries) => instance.arrived.0 as usize >= entries.len(),
+                _ => true,
+            },
+            Limit::Time(_) | Limit::Others => false,
+        };
+        if is_enough && instance.in_flight == 0 && instance.backlog.is_empty() {
+            self.end_instance(number);
+            return Ok(());
+        }
+        if let Arrival::Closed { think } = job.arrival {
+            if think == Duration::ZERO {
+                self.arrive(number, now);
+            } else {
+                self.set_timer(now + think, Timer::Arrival(number));
+            }
+        }
+        self.begin_operations(number)
+    }
+}

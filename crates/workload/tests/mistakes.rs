@@ -1,0 +1,125 @@
+//! Mistakes in files: one line that names the line, the key and the remedy.
+
+use std::path::Path;
+
+use workload::{Plan, Simulated, run};
+
+fn mistake(text: &str, set: &[&str]) -> String {
+    let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let plan = match Plan::parse("file.toml", text, folder, &set) {
+        Ok(plan) => plan,
+        Err(error) => return error.to_string(),
+    };
+    let open = |_| simulator::open(controller::Config::default(), 0, 64).unwrap();
+    let drives = (0..plan.drive_count()).map(open).collect();
+    match run(&plan, &mut Simulated::new(drives), &mut |_| {}) {
+        Ok(_) => panic!("nothing is wrong with {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_mistake_is_named() {
+    let job = |lines: &str| format!("runtime = '1ms'\n\n[[job]]\nname = 'x'\n{lines}");
+    let reader = |lines: &str| job(&format!("rw = 'randread'\n{lines}"));
+    let program = |lines: &str| job(&format!("program = 'declared'\ntime = '1us'\n{lines}"));
+    let cases = [
+        ("runtime = '1ms'\n".to_owned(), 1, "[[job]]"),
+        ("runtime = 5\n[[job]]\nrw = 'read'".to_owned(), 1, "runtime"),
+        ("[[job]]\nrw = 'read'\n".to_owned(), 1, "runtime = \"100ms\""),
+        ("x = = 1".to_owned(), 1, ""),
+        (job(""), 3, "rw ="),
+        (job("rw = 'sideways'\n"), 5, "sideways: choose read"),
+        (reader("bs = '4q'\n"), 6, "bs"),
+        (reader("blocksize = '4KiB'\n"), 6, "unknown field `blocksize`"),
+        (reader("iodepth = 0\n"), 6, "choose 1 to 1024"),
+        (reader("iodepth = 5000\n"), 6, "choose 1 to 1024"),
+        (reader("numjobs = 0\n"), 6, "numjobs"),
+        (reader("drives = [1]\n"), 6, "there are 1"),
+        (reader("rate_iops = -4\n"), 6, "more than 0"),
+        (reader("rate_process = 'poisson'\n"), 6, "rate_iops"),
+        (reader("rate_process = 'sometimes'\n"), 6, "rate_process"),
+        (reader("random_distribution = 'zipf:x'\n"), 6, "zipf:1.2"),
+        (reader("random_distribution = 'zoned:50/50:20/50'\n"), 6, "100 together"),
+        (reader("bssplit = '4KiB/50:8KiB/49'\n"), 6, "100 together"),
+        (reader("bssplit = '4KiB/100'\nbs = '4KiB'\n"), 7, "one of bs and bssplit"),
+        (reader("rwmixread = 50\n"), 6, "rwmixread"),
+        (reader("size = '1KiB'\n"), 6, "smaller than an operation"),
+        (reader("runtime = '1s'\nio_size = '1MiB'\n"), 6, "one of runtime"),
+        (reader("number_ios = 0\n"), 6, "nothing would be done"),
+        (reader("trace = 'nowhere.csv'\n"), 6, "nowhere.csv"),
+        (reader("output = 'host'\n"), 6, "without a program"),
+        (reader("assert = ['p99 < banana']\n"), 6, "banana"),
+        (reader("assert = ['latency < 1ms']\n"), 6, "latency: unknown"),
+        (job("program = 'declared'\n"), 5, "time ="),
+        (job("program = 'x.o'\ntime = '1us'\n"), 6, "declared"),
+        (program("rw = 'write'\n"), 7, "read or randread"),
+        (program("output_ratio = 99\n"), 7, "0 to 16"),
+        (program("stream = { chunk = '3KiB' }\n"), 7, "multiple"),
+        (program("stream = { chunk = '4KiB', in_flight = 0 }\n"), 7, "1 to 64"),
+        (program("on = 'host'\n"), 7, "host_bandwidth ="),
+        (job("on = 'host'\nbandwidth = '1GB/s'\n"), 5, "host_bandwidth ="),
+        (reader("bandwidth = '1GB/s'\n"), 6, "without a program"),
+        (reader("host_bandwidth = '1GB/s'\n"), 6, "on = \"host\""),
+        (program("group = { weigth = 3 }\n"), 7, "weigth"),
+        (program("group = { priority = 12 }\n"), 7, "choose 1 to 9"),
+        (program("group = { weight = 0 }\n"), 7, "choose 1 to 1000"),
+        (format!("{}[[job]]\nname = 'x'\nrw = 'read'\n", reader("")), 7, "two of it"),
+        (format!("assert = ['y.p99 < 1ms']\n{}", reader("")), 1, "no job has the name y"),
+        (format!("assert = ['p99 < 1ms']\n{}", reader("")), 1, "of which job"),
+        (format!("{}[[drive]]\ncount = 0\n", reader("")), 7, "0 drives"),
+        (format!("{}[[drive]]\ncount = 100000\n", reader("")), 7, "choose 1 to 1024"),
+        (format!("{}[host]\ncores = 0\n", reader("")), 7, "cores = 0"),
+    ];
+    for (text, line, says) in cases {
+        let error = mistake(&text, &[]);
+        assert!(error.starts_with(&format!("file.toml: line {line}: ")), "{text}\n{error}");
+        assert!(error.contains(says) && !error.contains('\n'), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_drive_is_named() {
+    let job = |lines: &str| format!("runtime = '1ms'\n[[job]]\nname = 'x'\n{lines}");
+    for (lines, says) in [
+        ("rw = 'read'\nbs = '1KiB'\n", "bs = 1024: choose a multiple of a block"),
+        ("rw = 'read'\noffset = '1KiB'\n", "offset = 1024: choose a multiple"),
+        ("rw = 'read'\noffset = '100TiB'\n", "smaller offset"),
+        ("rw = 'read'\nsize = '100TiB'\n", "smaller offset or size"),
+        ("program = 'nowhere.bpf.o'\n", "nowhere.bpf.o"),
+        ("program = 'declared'\ntime = '1us'\niodepth = 1024\nbs = '16MiB'\n", "memory.size"),
+        ("rw = 'read'\nfile = 'nowhere.bin'\n", "nowhere.bin"),
+        (
+            "rw = 'read'\nfile = 'Cargo.toml'\nbs = '4KiB'\nsize = '4KiB'\noffset = '100TiB'\n",
+            "smaller offset",
+        ),
+        ("program = 'declared'\ntime = '1us'\noutput = 'flash'\n", "beyond the namespace"),
+    ] {
+        let error = mistake(&job(lines), &[]);
+        assert!(error.starts_with("job x: ") && error.contains(says), "{lines}\n{error}");
+    }
+}
+
+#[test]
+fn assignments_change_the_file() {
+    let text = "runtime = '1ms'\n[[job]]\nname = 'x'\nrw = 'read'\n[[job]]\nrw = 'read'\n";
+    let folder = Path::new(".");
+    let parse = |set: &[&str]| {
+        let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
+        Plan::parse("file.toml", text, folder, &set)
+    };
+    assert_eq!(parse(&["seed=9"]).unwrap().seed, 9);
+    for (set, says) in [
+        ("job.y.bs=4KiB", "no job has the name y"),
+        ("job.x.bs", "KEY=VALUE"),
+        ("job.x.bs=4q", "4q"),
+        ("job.*.nonsense=1", "nonsense"),
+        ("banana=1", "banana"),
+        ("job.x.iodepth=0", "1 to 1024"),
+    ] {
+        let error = parse(&[set]).unwrap_err().to_string();
+        assert!(error.contains(says), "{set}: {error}");
+    }
+    parse(&["job.x.bs=8KiB", "job.job2.iodepth=4", "job.*.runtime=2ms", "host.cores=2", "drive.count=3"]).unwrap();
+}
