@@ -1,5 +1,6 @@
 //! A drive as its user sees it: programs, device memory, blocks.
 
+mod counters;
 mod groups;
 mod programs;
 mod single;

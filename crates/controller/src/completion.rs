@@ -64,7 +64,7 @@ impl Controller {
         let now = self.at;
         let Ending { token, kind, status, result, counts, late, timeline, step: _ } = ending;
         let late = self.now.since(now) + late;
-        self.lateness.count(late);
+        self.session.lateness.count(late);
         self.hash.completed(now, token.sqid, token.cid, status, result);
         let logs = &mut self.subsystem.logs;
         let is_counted = logs.count(status, counts);

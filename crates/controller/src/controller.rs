@@ -1,11 +1,11 @@
 //! The controller: what the drive consists of, and its event loop.
 
-use nvme_spec::Status;
+use nvme_spec::{DriveCounters, Status};
 use records::Records;
 use simtime::Instant;
 use ssd::Ssd;
 
-use crate::admin::operations;
+use crate::admin::{log_pages, operations};
 use crate::async_event::Notice;
 use crate::config::{Config, ConfigError};
 use crate::doorbell::Ring;
@@ -38,7 +38,6 @@ pub struct Controller {
     /// The time of what is being done: that of an event that is due, or `now`.
     pub(crate) at: Instant,
     pub(crate) hash: TraceHash,
-    pub(crate) lateness: Lateness,
     pub(crate) is_recording: bool,
     pages_done: Vec<ssd::Done>,
     jobs_done: Vec<compute::Finished>,
@@ -76,7 +75,6 @@ impl Controller {
             now: Instant::ZERO,
             at: Instant::ZERO,
             hash: TraceHash::default(),
-            lateness: Lateness::default(),
             is_recording: false,
             pages_done: Vec::new(),
             jobs_done: Vec::new(),
@@ -230,9 +228,14 @@ impl Controller {
         }
     }
 
+    /// The same and more as hosts read it: log page C3h.
+    pub fn counters(&self) -> DriveCounters {
+        log_pages::counters(self.now(), &self.session, &self.subsystem)
+    }
+
     /// How late completions were, with the time that the shell gave for the real one. None is late in virtual time.
     pub fn lateness(&self) -> Lateness {
-        self.lateness
+        self.session.lateness
     }
 
     /// Checks what must always hold inside the drive; for tests.

@@ -17,6 +17,7 @@ use crate::inflight::InFlightTable;
 use crate::interrupt::Interrupts;
 use crate::link::Link;
 use crate::registers::{CSS_ALL, Registers};
+use crate::statistics::Lateness;
 use crate::waiting::Waiting;
 
 /// One controller's state.
@@ -34,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) interrupts: Interrupts,
     pub(crate) to_host: Link,
     pub(crate) from_host: Link,
+    /// How late completions were.
+    pub(crate) lateness: Lateness,
     /// Commands that end now, before anything else happens.
     pub(crate) ready: Vec<Tag>,
     /// Doorbells, freed places or notices may let commands be taken or ended.
@@ -58,6 +61,7 @@ impl Session {
             interrupts: Interrupts::new(usize::from(config.queue_pairs_max) + 1),
             to_host: Link::new(config.host_link),
             from_host: Link::new(config.host_link),
+            lateness: Lateness::default(),
             ready: Vec::new(),
             fetch_due: false,
             has_abandoned: false,

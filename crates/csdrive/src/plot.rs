@@ -77,16 +77,19 @@ impl Chart<'_> {
         builder
             .caption(self.title, ("sans-serif", 17))
             .margin(10)
+            .margin_right(34)
             .x_label_area_size(40)
             .y_label_area_size(72);
+        // Room for the names above the lines.
+        let room =
+            0.05 + 0.075 * self.lines.iter().filter(|line| !line.name.is_empty()).count() as f64;
         if self.is_log {
             let low = points().map(|p| p.1).filter(|y| *y > 0.0).fold(high, f64::min).max(1e-9);
-            let chart =
-                builder.build_cartesian_2d(left..right, (low / 1.3..high * 1.3).log_scale())?;
-            self.fill(chart)
+            let high = high * (high / low).powf(room) * 1.3;
+            self.fill(builder.build_cartesian_2d(left..right, (low / 1.3..high).log_scale())?)
         } else {
             let low = low.min(0.0);
-            let high = if high > low { high + (high - low) / 20.0 } else { low + 1.0 };
+            let high = if high > low { high + (high - low) * room } else { low + 1.0 };
             self.fill(builder.build_cartesian_2d(left..right, low..high)?)
         }
     }
@@ -124,24 +127,26 @@ impl Chart<'_> {
         for (n, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[n % COLOURS.len()];
             let style = colour.stroke_width(2);
-            chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), style))?
-                .label(&line.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+            let drawn = chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+            if !line.name.is_empty() {
+                drawn
+                    .label(&line.name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+            }
             if line.points.len() <= 40 {
                 let dot = |point: &(f64, f64)| Circle::new(*point, 3, colour.filled());
                 chart.draw_series(line.points.iter().map(dot))?;
             }
+        }
+        if self.lines.iter().all(|line| line.name.is_empty()) {
+            return Ok(());
         }
         chart
             .configure_series_labels()
             .background_style(WHITE.mix(0.8))
             .border_style(RGBColor(180, 180, 180))
             .label_font(("sans-serif", 12))
-            .position(match self.is_log {
-                true => SeriesLabelPosition::LowerRight,
-                false => SeriesLabelPosition::UpperRight,
-            })
+            .position(SeriesLabelPosition::UpperRight)
             .draw()
     }
 }

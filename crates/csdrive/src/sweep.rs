@@ -16,14 +16,20 @@ use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
+use crate::plot::{self, Chart, Line};
 use crate::report::{self, say};
 use crate::{Outcome, usage};
 
 /// Run a command for every combination of settings, on all processors; it goes on where it was interrupted
 ///
+/// csdrive sweep FILE.toml --vary job.reader.iodepth=1,2,4 --vary compute.units=1,2 --results depth.jsonl
+///
 /// csdrive sweep --vary compute.units=1,2,4 --vary compute.policy=fifo,priority --results units.jsonl -- run PROGRAM --input FILE
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// A workload file, in place of a command
+    #[arg(value_name = "FILE.toml", conflicts_with = "command")]
+    file: Option<PathBuf>,
     /// A key and its values; repeatable: every combination is a point
     #[arg(long, value_name = "KEY=VALUE,...", required = true, value_parser = parse_axis)]
     vary: Vec<Axis>,
@@ -33,14 +39,13 @@ pub(crate) struct Arguments {
     /// Write a table of all numbers of all points
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// What is shown of each point, by its place in the document
-    #[arg(
-        long,
-        value_name = "PLACE,...",
-        value_delimiter = ',',
-        default_value = "result,time_ns.total"
-    )]
+    /// What is shown of each point, by its place in the document, as jobs.reader.read.lat_ns.p99; default: result and time of run,
+    /// operations per second, bandwidth and p99 of a workload's jobs
+    #[arg(long, value_name = "PLACE,...", value_delimiter = ',')]
     show: Vec<String>,
+    /// Draw what is shown, over the values of the first --vary
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
     /// Points at a time; default: one for each processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     jobs: Option<u64>,
@@ -48,7 +53,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     /// The command: one that takes --set and --json
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present = "file", value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -159,8 +164,12 @@ fn document_of(settings: &Settings) -> Value {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let points = usage(points(&arguments.vary))?;
-    usage(check_command(&arguments.command))?;
-    let results = usage(Results::open(&arguments.results, &arguments.command))?;
+    let command = match &arguments.file {
+        Some(file) => vec!["workload".to_owned(), file.display().to_string()],
+        None => arguments.command.clone(),
+    };
+    usage(check_command(&command))?;
+    let results = usage(Results::open(&arguments.results, &command))?;
     let left: Vec<&Settings> = points
         .iter()
         .filter(|settings| !results.done.contains_key(&key_of(&document_of(settings))))
@@ -176,7 +185,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         while !is_over.load(Ordering::Relaxed)
             && let Some(settings) = left.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            let line = point(&arguments.command, settings)
+            let line = point(&command, settings)
                 .and_then(|line| results.lock().expect("nobody panics").add(line));
             // One that cannot be run at all: neither can the others.
             if line.is_err() {
@@ -209,8 +218,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             })
             .collect();
         say!("{:#}", json!({ "format_version": 1, "points": points }));
-    } else {
-        print(&arguments.vary, &arguments.show, &lines);
+    }
+    let show = match lines.first() {
+        Some(line) if arguments.show.is_empty() => shown(&line["document"]),
+        _ => arguments.show.clone(),
+    };
+    if !arguments.json {
+        print(&arguments.vary, &show, &lines);
+    }
+    if let Some(path) = &arguments.plot {
+        let drawn = draw(&arguments.vary, &show, &lines, path);
+        usage(drawn.with_context(|| format!("--plot {}", path.display())))?;
     }
     let is_success = lines.iter().all(|line| line["exit"] == 0);
     Ok(if is_success { Outcome::Success } else { Outcome::ErrorStatus })
@@ -220,11 +238,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 fn check_command(command: &[String]) -> Result<()> {
     let words: Vec<&str> = command.iter().take(2).map(String::as_str).collect();
     ensure!(
-        matches!(words.as_slice(), ["run" | "demo", ..] | ["bench", "streaming"]),
-        "{}: a sweep is over run, demo or bench streaming",
+        matches!(words.as_slice(), ["run" | "demo" | "workload", ..] | ["bench", "streaming"]),
+        "{}: a sweep is over run, demo, workload or bench streaming",
         words.join(" ")
     );
-    let is_ours = |word: &&String| *word == "--json" || *word == "--output" || *word == "--trace";
+    let is_ours = |word: &&String| {
+        *word == "--json" || ["--output", "--trace", "--csv", "--plot"].contains(&word.as_str())
+    };
     if let Some(word) = command.iter().find(is_ours) {
         bail!(
             "{word}: leave it out: each point's document goes to the results file, and there is no place for other files"
@@ -256,17 +276,101 @@ fn point(command: &[String], settings: &Settings) -> Result<Value> {
     }
 }
 
+/// What is shown of a document, unless it is said.
+fn shown(document: &Value) -> Vec<String> {
+    let Some(jobs) = document["jobs"].as_array() else {
+        return vec!["result".to_owned(), "time_ns.total".to_owned()];
+    };
+    let mut places = Vec::new();
+    for job in jobs {
+        let name = job["jobname"].as_str().unwrap_or_default();
+        let is_used = |kind: &&str| job[*kind]["total_ios"].as_u64() > Some(0);
+        for kind in ["read", "write", "execute"].into_iter().filter(is_used) {
+            let of = |what| format!("jobs.{name}.{kind}.{what}");
+            places.extend(["iops", "bw_bytes", "lat_ns.p99"].map(of));
+        }
+    }
+    places
+}
+
+/// The value at a place of a document. Elements of lists have numbers and, where they have names, those; percentiles are also p50, p99.
+fn find<'a>(document: &'a Value, place: &str) -> Option<&'a Value> {
+    let (name, rest) = place.split_once('.').unwrap_or((place, ""));
+    let percentile = || {
+        let percent: f64 = place.strip_prefix('p')?.parse().ok()?;
+        document.get("percentile")?.get(format!("{percent:.6}"))
+    };
+    let found = match document {
+        Value::Array(list) => {
+            let is_named = |value: &&Value| {
+                let names = ["jobname", "name", "tenant", "serial"];
+                names.iter().any(|key| value[*key].as_str() == Some(name))
+            };
+            let number = || name.parse::<usize>().ok();
+            list.iter().find(is_named).or_else(|| list.get(number()?))
+        }
+        value => value.get(name),
+    };
+    match found {
+        None => percentile(),
+        Some(value) if rest.is_empty() => Some(value),
+        Some(value) => find(value, rest),
+    }
+}
+
 /// What is at a place of a document, as text.
 fn at(document: &Value, place: &str) -> String {
-    let found = place.split('.').try_fold(document, |value, name| match value {
-        Value::Array(list) => list.get(name.parse::<usize>().ok()?),
-        value => value.get(name),
-    });
-    match found {
+    match find(document, place) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
     }
+}
+
+/// A chart for each thing that is shown; a line for each combination of the values of all axes but the first.
+fn draw(axes: &[Axis], show: &[String], lines: &[&Value], path: &Path) -> Result<()> {
+    let charts = show.iter().map(|place| chart(axes, place, lines)).collect::<Result<Vec<_>>>()?;
+    plot::draw(&charts, path)
+}
+
+fn chart<'a>(axes: &'a [Axis], place: &'a str, lines: &[&Value]) -> Result<Chart<'a>> {
+    let (first, others) = axes.split_first().context("nothing varies")?;
+    let (scale, unit) = match place {
+        place if place.contains("_ns") => (1e3, "us"),
+        place if place.contains("bw_bytes") || place.contains("bytes_per_s") => (1e6, "MB/s"),
+        place if place.contains("bytes") => (1e6, "MB"),
+        _ => (1.0, ""),
+    };
+    let mut drawn: Vec<Line> = Vec::new();
+    for line in lines {
+        let settings = &line["settings"];
+        let of = |axis: &Axis| format!("{} {}", short(&axis.key), at_key(settings, &axis.key));
+        let name = others.iter().map(of).collect::<Vec<_>>().join(", ");
+        let value = at_key(settings, &first.key);
+        let x = first.values.iter().position(|other| *other == value).unwrap_or(0) as f64;
+        let Some(y) = find(&line["document"], place).and_then(Value::as_f64) else { continue };
+        let y = y / scale;
+        match drawn.iter_mut().find(|line| line.name == name) {
+            Some(line) => line.points.push((x, y)),
+            None => drawn.push(Line { name, points: vec![(x, y)] }),
+        }
+    }
+    ensure!(!drawn.is_empty(), "{place}: no point has a number there; name it with --show");
+    let values = || drawn.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
+    let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
+    Ok(Chart {
+        title: place,
+        x: &first.key,
+        y: unit,
+        is_log: low > 0.0 && high > 30.0 * low,
+        lines: drawn,
+        ticks: first.values.clone(),
+    })
+}
+
+/// The last two parts of a key.
+fn short(key: &str) -> &str {
+    key.rmatch_indices('.').nth(1).map_or(key, |(at, _)| &key[at + 1..])
 }
 
 /// For people.

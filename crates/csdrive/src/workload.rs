@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use client::DriveResult;
 use client_linux::OpenOptions;
 use config::{KEYS, Sources};
 use controller::{Controller, Parts};
@@ -84,9 +85,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         let open = |path: &PathBuf| {
             let options = OpenOptions { depth: DEPTH, ..OpenOptions::default() };
-            client_linux::open_with(path, options)
+            let drive = client_linux::open_with(path, options)?;
+            Ok((path.display().to_string(), drive))
         };
-        let drives = arguments.device.iter().map(open).collect::<Result<Vec<_>, _>>();
+        let drives = arguments.device.iter().map(open).collect::<DriveResult<Vec<_>>>();
         let drives = usage(drives.map_err(Into::into))?;
         if arguments.check {
             return Ok(Outcome::Success);
@@ -290,6 +292,17 @@ fn print(report: &Report) {
         }
         say!("\nShare of the time that each was busy");
         report::table(&table, 1);
+    }
+    for drive in report.drives.iter().filter(|drive| drive.late.commands > 0) {
+        let late = &drive.late;
+        say!(
+            "\n{}: {} of {} completions were over {} late, by {} on average: this machine is too busy for the modelled times",
+            drive.serial,
+            report::grouped(late.commands),
+            report::grouped(drive.commands),
+            report::time(late.tolerance_ns),
+            report::time(late.mean_ns as u64)
+        );
     }
     say!("\n{} measured, {} time", report::time(report.elapsed_ns), report.clock);
 }

@@ -19,7 +19,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -27,11 +27,13 @@ const PAGES: [&str; 12] = [
     "crates/ebpf/README.md",
     "docs/configuration.md",
     "docs/conformance.md",
+    "docs/experiments.md",
     "docs/guest.md",
     "docs/host.md",
     "docs/json.md",
     "docs/program-abi.md",
     "docs/timing.md",
+    "docs/workloads.md",
 ];
 
 /// Languages of blocks that are no commands.
@@ -89,7 +91,7 @@ fn expect(output: &Output) -> Result<(), Failed> {
 fn here(page: &str) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let link = |from: &Path, to: &str| std::os::unix::fs::symlink(from, folder.path().join(to));
-    for name in ["crates", "docs", "examples"] {
+    for name in ["crates", "docs", "examples", "experiments"] {
         link(&root().canonicalize()?.join(name), name)?;
     }
     fs::create_dir_all(folder.path().join("target/release"))?;

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -562,10 +563,30 @@ fn csdrive_ended_or_killed_leaves_no_qemu() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Tests of times that a guest sees.
+const ALONE: [&str; 3] = [
+    "programs_take_their_modelled_time_or_it_is_told",
+    "a_frozen_guest_sees_the_modelled_time",
+    "a_stalled_guest_goes_on",
+];
+
+/// Runs a test, with no other beside it if it is one of [`ALONE`].
+fn beside_others(name: &str, test: Test) -> Result<(), Failed> {
+    static TESTS: RwLock<()> = RwLock::new(());
+    // A test that failed has changed nothing here.
+    if ALONE.contains(&name) {
+        let _alone = TESTS.write().unwrap_or_else(PoisonError::into_inner);
+        test()
+    } else {
+        let _others = TESTS.read().unwrap_or_else(PoisonError::into_inner);
+        test()
+    }
+}
+
 fn main() {
     let mut arguments = Arguments::from_args();
-    // Each takes what processors there are.
-    arguments.test_threads = Some(1);
+    // A guest without KVM takes one processor.
+    arguments.test_threads = Some(2);
     let tests: [(&str, Test); 17] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
@@ -598,7 +619,7 @@ fn main() {
     let trials = tests
         .into_iter()
         .map(|(name, test)| match &why {
-            None => Trial::test(name, test),
+            None => Trial::test(name, move || beside_others(name, test)),
             Some(why) => {
                 Trial::test(format!("{name} (SKIPPED: {why})"), || Ok(())).with_ignored_flag(true)
             }

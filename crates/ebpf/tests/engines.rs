@@ -15,7 +15,7 @@ use ebpf::{Engine, Loader, Program, Worker};
 use harness::{BYTES, EXIT, Layout, PAGES, bytes_of, engines, insn, lddw, run_with};
 
 /// Programs of a run; continuous integration runs all of them.
-const PROGRAMS: u64 = 60_000;
+const PROGRAMS: u64 = 30_000;
 
 /// Programs of which one is compiled by tier 2, too.
 const TIER2_EVERY: u64 = 20;

@@ -1,10 +1,12 @@
 //! Log pages (Base 2.1, section 5.1.12).
 
 mod background;
+mod counters;
 mod program;
 mod reachability;
 
 pub use background::*;
+pub use counters::*;
 pub use program::*;
 pub use reachability::*;
 
@@ -49,6 +51,8 @@ pub mod lid {
     pub const PROGRAM_TRACE: u8 = 0xC1;
     /// Vendor: job groups, and what their jobs did.
     pub const JOB_GROUPS: u8 = 0xC2;
+    /// Vendor: what the drive counted.
+    pub const DRIVE_COUNTERS: u8 = 0xC3;
 
     /// Every identifier named here, ascending.
     pub const ALL: &[u8] = &[
@@ -70,6 +74,7 @@ pub mod lid {
         PROGRAM_DIAGNOSTICS,
         PROGRAM_TRACE,
         JOB_GROUPS,
+        DRIVE_COUNTERS,
     ];
 }
 

@@ -250,7 +250,10 @@ fn logs_of_support_errors_health_and_firmware() {
     let supported: Vec<usize> = (0..256).filter(|n| page[4 * n] & 1 != 0).collect();
     assert_eq!(
         supported,
-        [0, 1, 2, 3, 4, 5, 6, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1, 0xC2]
+        [
+            0, 1, 2, 3, 4, 5, 6, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1, 0xC2,
+            0xC3
+        ]
     );
 
     let read = commands::read_write(NvmOpcode::READ, 1 << 40, 1);

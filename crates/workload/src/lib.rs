@@ -45,8 +45,8 @@ use std::path::PathBuf;
 pub use file::{DriveEntry, Rate, Size, Time};
 pub use plan::Plan;
 pub use report::{
-    Bytes, DriveReport, FORMAT_VERSION, JobReport, Judged, Latency, Measured, Report, SeriesReport,
-    Steps, TenantReport,
+    Bytes, DriveReport, FORMAT_VERSION, JobReport, Judged, Late, Latency, Measured, Report,
+    SeriesReport, Steps, TenantReport,
 };
 pub use rig::{Real, Rig, Simulated};
 pub use run::{Progress, run};

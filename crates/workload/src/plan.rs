@@ -483,7 +483,8 @@ impl Checker<'_> {
         // What the key says of the drive may stay: where a job's data is processed is a thing to vary.
         if entry.on == Some(Side::Host) {
             let rate = entry.host_bandwidth.filter(|rate| rate.0 > 0);
-            let reason = "\"host\": say how fast one of its processors is: host_bandwidth = \"1GB/s\"";
+            let reason =
+                "\"host\": say how fast one of its processors is: host_bandwidth = \"1GB/s\"";
             let rate = rate.ok_or_else(|| self.wrong("on", reason))?;
             return Ok(Work::OnHost { bytes_per_s: rate.0 });
         }

@@ -27,7 +27,7 @@ pub struct Report {
     pub jobs: Vec<JobReport>,
     /// Each tenant, its jobs together.
     pub tenants: Vec<TenantReport>,
-    /// Each drive that tells what it did: those in virtual time.
+    /// Each drive that tells what it did.
     pub drives: Vec<DriveReport>,
     /// What had to hold.
     pub assertions: Vec<Judged>,
@@ -212,6 +212,23 @@ pub struct DriveReport {
     pub write_amplification: f64,
     /// Blocks of flash that were erased.
     pub erases: u64,
+    /// Commands completed.
+    pub commands: u64,
+    /// Completions that were later than the model says; none in virtual time.
+    pub late: Late,
+}
+
+/// Completions that a drive in real time could not make at their times.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Late {
+    /// How many.
+    pub commands: u64,
+    /// Those that were no later than this are not counted.
+    pub tolerance_ns: u64,
+    /// The mean of their delays.
+    pub mean_ns: f64,
+    /// The longest delay since the drive was made.
+    pub max_ns: u64,
 }
 
 /// Bytes by where they went.

@@ -2,8 +2,8 @@
 
 use std::time::Instant as Moment;
 
-use client::{Command, Done, Drive, DriveResult, Submit, Ticket, TransportError};
-use controller::{Config, Statistics};
+use client::{Command, Done, Drive, DriveResult, Submit, Ticket};
+use nvme_spec::DriveCounters;
 use records::JobRecord;
 use simtime::{Duration, Instant};
 use simulator::{DriveNumber, Fleet, Session};
@@ -57,10 +57,13 @@ pub trait Rig {
     fn next(&mut self, until: Instant) -> DriveResult<Option<(usize, Done)>>;
 
     /// What a drive has counted until now, if it tells.
-    fn counters(&mut self, drive: usize) -> Option<Statistics>;
+    ///
+    /// # Errors
+    /// If the drive is gone.
+    fn counters(&mut self, drive: usize) -> DriveResult<Option<DriveCounters>>;
 
-    /// How a drive is configured, if it tells.
-    fn config(&self, drive: usize) -> Option<&Config>;
+    /// What a drive is called.
+    fn name(&self, drive: usize) -> String;
 
     /// What became of jobs since the last time, if the drive tells.
     fn take_jobs(&mut self, drive: usize) -> Vec<JobRecord>;
@@ -149,13 +152,14 @@ impl Rig for Simulated {
         }
     }
 
-    fn counters(&mut self, drive: usize) -> Option<Statistics> {
-        let of = |session: &mut Session| session.transport.driver.port.drive.statistics();
-        Some(self.fleet.with(DriveNumber(drive), of))
+    fn counters(&mut self, drive: usize) -> DriveResult<Option<DriveCounters>> {
+        // No command for it: that would be a part of the run.
+        let of = |session: &mut Session| session.transport.driver.port.drive.counters();
+        Ok(Some(self.fleet.with(DriveNumber(drive), of)))
     }
 
-    fn config(&self, drive: usize) -> Option<&Config> {
-        Some(self.session(drive).transport.driver.port.drive.config())
+    fn name(&self, drive: usize) -> String {
+        self.session(drive).transport.driver.port.drive.config().serial.clone()
     }
 
     fn take_jobs(&mut self, drive: usize) -> Vec<JobRecord> {
@@ -169,6 +173,8 @@ impl Rig for Simulated {
 #[derive(Debug)]
 pub struct Real {
     drives: Vec<Drive>,
+    /// How each is called.
+    names: Vec<String>,
     /// Commands of each that have not completed.
     under_way: Vec<usize>,
     began: Moment,
@@ -180,10 +186,11 @@ const TURN: std::time::Duration = std::time::Duration::from_micros(50);
 const WAIT: std::time::Duration = std::time::Duration::from_millis(100);
 
 impl Real {
-    /// Drives that were opened for it.
-    pub fn new(drives: Vec<Drive>) -> Self {
+    /// Drives that were opened for it, and how they are called.
+    pub fn new(drives: Vec<(String, Drive)>) -> Self {
+        let (names, drives): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
         let under_way = vec![0; drives.len()];
-        Self { drives, under_way, began: Moment::now() }
+        Self { drives, names, under_way, began: Moment::now() }
     }
 
     fn left(&self, until: Instant) -> std::time::Duration {
@@ -251,13 +258,13 @@ impl Rig for Real {
                 }
                 let left = self.left(until);
                 let limit = if busy == 1 { left } else { left.min(TURN) };
-                match self.drives[number].transport.wait_at_most(Some(limit)) {
+                match self.drives[number].wait_at_most(limit) {
                     Ok(Some(done)) => {
                         self.under_way[number] -= 1;
                         return Ok(Some((number, done)));
                     }
-                    Ok(None) | Err(TransportError::Idle) => {}
-                    Err(error) => return Err(error.into()),
+                    Ok(None) => {}
+                    Err(error) => return Err(error),
                 }
             }
             if until <= self.now() {
@@ -266,12 +273,13 @@ impl Rig for Real {
         }
     }
 
-    fn counters(&mut self, _: usize) -> Option<Statistics> {
-        None
+    fn counters(&mut self, drive: usize) -> DriveResult<Option<DriveCounters>> {
+        // What else completes meanwhile stays with the drive.
+        self.drives[drive].counters()
     }
 
-    fn config(&self, _: usize) -> Option<&Config> {
-        None
+    fn name(&self, drive: usize) -> String {
+        self.names[drive].clone()
     }
 
     fn take_jobs(&mut self, _: usize) -> Vec<JobRecord> {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use client::{CommandFailed, Done, Ticket};
+use nvme_spec::DriveCounters;
 use simtime::{Duration, Instant, Prng};
 
 use crate::Error;
@@ -17,7 +18,7 @@ use crate::plan::{Arrival, Job, Limit, Plan, Work};
 use crate::prepare::{Prepared, Slot, prepare, take_away};
 use crate::report::Report;
 use crate::rig::Rig;
-use crate::summary::{Snapshot, drive_report, report};
+use crate::summary::{drive_report, report};
 
 /// What a run tells while it lasts.
 #[derive(Clone, PartialEq, Debug)]
@@ -83,7 +84,7 @@ pub fn run<R: Rig>(
     done?;
     let snapshots = before.into_iter().zip(after).enumerate();
     let drives = snapshots.filter_map(|(number, (before, after))| {
-        Some(drive_report(rig.config(number)?, before?, after?))
+        Some(drive_report(rig.name(number), before?, after?))
     });
     let drives = drives.collect();
     Ok(report::<R>(plan, &instances, &prepared, &groups, drives))
@@ -111,8 +112,8 @@ struct Host<'a, R> {
     /// Instances with a limit of their own that have not ended.
     limited: usize,
     measured_from: Instant,
-    before: Vec<Option<Snapshot>>,
-    after: Vec<Option<Snapshot>>,
+    before: Vec<Option<DriveCounters>>,
+    after: Vec<Option<DriveCounters>>,
     start: Instant,
     /// Which job a program of a drive belongs to.
     programs: BTreeMap<(usize, u32), usize>,
@@ -214,7 +215,7 @@ impl<'a, R: Rig> Host<'a, R> {
             if self.limited == 0 && !is_ending {
                 is_ending = true;
                 self.stop_all();
-                self.after = self.snapshot();
+                self.after = self.snapshot()?;
             }
             let in_flight: usize = self.instances.iter().map(|one| one.in_flight).sum();
             if is_ending && in_flight == 0 {
@@ -261,15 +262,14 @@ impl<'a, R: Rig> Host<'a, R> {
         self.instances.iter().filter_map(of).reduce(f64::min).map(|share| share.min(1.0))
     }
 
-    fn snapshot(&mut self) -> Vec<Option<Snapshot>> {
-        let (now, count) = (self.rig.now(), self.rig.count());
-        let of = |number| self.rig.counters(number).map(|counters| (now, counters));
-        (0..count).map(of).collect()
+    fn snapshot(&mut self) -> Result<Vec<Option<DriveCounters>>, Error> {
+        let count = self.rig.count();
+        Ok((0..count).map(|number| self.rig.counters(number)).collect::<Result<_, _>>()?)
     }
 
     fn happen(&mut self, at: Instant, timer: Timer) -> Result<(), Error> {
         match timer {
-            Timer::Measure => self.before = self.snapshot(),
+            Timer::Measure => self.before = self.snapshot()?,
             Timer::End(number) => self.end_instance(number),
             Timer::Arrival(number) => {
                 // In real time a timer may be late; what it is about is not.

@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use controller::{Config, Statistics};
-use simtime::{Duration, Instant};
+use nvme_spec::DriveCounters;
+use zerocopy::little_endian::{U32, U64};
 
 use crate::instance::Instance;
 use crate::measure::{Counts, Latencies, Operations};
 use crate::plan::Plan;
 use crate::prepare::{GroupCounts, Prepared};
 use crate::report::{
-    Bytes, DriveReport, FORMAT_VERSION, JobReport, Latency, Measured, Report, SeriesReport, Steps,
-    TenantReport,
+    Bytes, DriveReport, FORMAT_VERSION, JobReport, Late, Latency, Measured, Report, SeriesReport,
+    Steps, TenantReport,
 };
 use crate::rig::Rig;
-
-/// Counters and when they were read.
-pub(crate) type Snapshot = (Instant, Statistics);
 
 /// What came of all instances.
 pub(crate) fn report<R: Rig>(
@@ -94,48 +91,49 @@ pub(crate) fn report<R: Rig>(
     report
 }
 
-/// What a drive did between two moments.
-pub(crate) fn drive_report(config: &Config, before: Snapshot, after: Snapshot) -> DriveReport {
-    let (from, before) = before;
-    let (to, after) = after;
-    let ns = to.since(from).as_ns().max(1) as f64;
-    let share = |later: Duration, earlier: Duration, of: u32| {
-        (later.as_ns() - earlier.as_ns()) as f64 / ns / f64::from(of.max(1))
-    };
+/// What a drive did between two readings of its counters.
+pub(crate) fn drive_report(
+    serial: String,
+    before: DriveCounters,
+    after: DriveCounters,
+) -> DriveReport {
+    let since = |of: fn(&DriveCounters) -> U64| of(&after).get() - of(&before).get();
+    let ns = since(|c| c.now_ns).max(1) as f64;
+    let share = |busy: u64, of: U32| busy as f64 / ns / f64::from(of.get().max(1));
+    let page_bytes = u64::from(after.page_bytes.get());
+    let reads = since(|c| c.flash_reads) + since(|c| c.modify_reads) + since(|c| c.gc_reads);
+    let programs = since(|c| c.flash_programs) + since(|c| c.gc_programs);
     let bytes = Bytes {
-        to_host: after.bytes_to_host - before.bytes_to_host,
-        from_host: after.bytes_from_host - before.bytes_from_host,
-        internal: after.bytes_internal - before.bytes_internal,
-        flash_read: flash_read(&after) - flash_read(&before),
-        flash_programmed: flash_programmed(&after) - flash_programmed(&before),
+        to_host: since(|c| c.bytes_to_host),
+        from_host: since(|c| c.bytes_from_host),
+        internal: since(|c| c.bytes_internal),
+        flash_read: reads * page_bytes,
+        flash_programmed: programs * page_bytes,
     };
-    let link = |bytes: u64| config.host_link.bandwidth.time_for(bytes).as_ns() as f64 / ns;
-    let written = after.flash.host_bytes_written - before.flash.host_bytes_written;
-    let geometry = &config.flash;
-    let channels = geometry.channels;
-    let dies = channels * geometry.dies_per_channel;
+    let link = |bytes: u64| match after.link_bytes_per_s.get() {
+        0 => 0.0,
+        rate => bytes as f64 / rate as f64 * 1e9 / ns,
+    };
+    let late = since(|c| c.late);
     DriveReport {
-        serial: config.serial.clone(),
-        units_busy: share(after.units_busy, before.units_busy, config.compute.units),
-        channels_busy: share(after.flash.channels_busy, before.flash.channels_busy, channels),
-        dies_busy: share(after.flash.dies_busy, before.flash.dies_busy, dies),
+        serial,
+        units_busy: share(since(|c| c.units_busy_ns), after.units),
+        channels_busy: share(since(|c| c.channels_busy_ns), after.channels),
+        dies_busy: share(since(|c| c.dies_busy_ns), after.dies),
         link_to_host_busy: link(bytes.to_host),
         link_from_host_busy: link(bytes.from_host),
         bytes,
-        write_amplification: match written {
+        write_amplification: match since(|c| c.host_bytes_written) {
             0 => 1.0,
             written => bytes.flash_programmed as f64 / written as f64,
         },
-        erases: after.flash.erases - before.flash.erases,
+        erases: since(|c| c.erases),
+        commands: since(|c| c.commands),
+        late: Late {
+            commands: late,
+            tolerance_ns: after.late_tolerance_ns.get(),
+            mean_ns: since(|c| c.late_sum_ns) as f64 / late.max(1) as f64,
+            max_ns: after.late_max_ns.get(),
+        },
     }
-}
-
-fn flash_read(counters: &Statistics) -> u64 {
-    let flash = &counters.flash;
-    (flash.flash_reads + flash.modify_reads + flash.gc_reads) * counters.page_bytes
-}
-
-fn flash_programmed(counters: &Statistics) -> u64 {
-    let flash = &counters.flash;
-    (flash.flash_programs + flash.gc_programs) * counters.page_bytes
 }

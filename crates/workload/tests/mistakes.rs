@@ -121,5 +121,12 @@ fn assignments_change_the_file() {
         let error = parse(&[set]).unwrap_err().to_string();
         assert!(error.contains(says), "{set}: {error}");
     }
-    parse(&["job.x.bs=8KiB", "job.job2.iodepth=4", "job.*.runtime=2ms", "host.cores=2", "drive.count=3"]).unwrap();
+    parse(&[
+        "job.x.bs=8KiB",
+        "job.job2.iodepth=4",
+        "job.*.runtime=2ms",
+        "host.cores=2",
+        "drive.count=3",
+    ])
+    .unwrap();
 }

@@ -89,7 +89,9 @@ fn the_hosts_processors_bound_what_it_processes() {
 #[test]
 fn the_hosts_memory_keeps_what_was_used_last() {
     let text = |memory: &str| {
-        format!("[host]\nmemory = '{memory}'\n[[job]]\non = 'host'\nhost_bandwidth = '1GB/s'\nbs = '64KiB'\nsize = '1MiB'\nnumber_ios = 64\n")
+        format!(
+            "[host]\nmemory = '{memory}'\n[[job]]\non = 'host'\nhost_bandwidth = '1GB/s'\nbs = '64KiB'\nsize = '1MiB'\nnumber_ios = 64\n"
+        )
     };
     let mut config = config();
     config.flash.keep_data = false;

@@ -1,9 +1,11 @@
 //! Log pages (Base 2.1, section 5.1.12). The counters behind them: `logs.rs`.
 
+mod counters;
 mod effects;
 mod programs;
 mod reachability;
 
+pub(crate) use counters::counters;
 pub(crate) use reachability::group_of;
 
 use nvme_spec::{
@@ -86,6 +88,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
             reachability::associations(&subsystem.namespaces, groups_only)
         }
         lid::SANITIZE_STATUS => subsystem.sanitize_log(turn.now).as_bytes().to_vec(),
+        lid::DRIVE_COUNTERS => counters(turn.now, session, subsystem).as_bytes().to_vec(),
         _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
     })
 }

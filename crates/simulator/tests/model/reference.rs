@@ -922,6 +922,7 @@ impl Reference {
             lid::PROGRAM_TYPES => Some(96),
             // These hosts make no groups: there is the one of jobs of none.
             lid::JOB_GROUPS => Some(16 + 72),
+            lid::DRIVE_COUNTERS => Some(208),
             lid::RANGE_SETS => Some(16 + 16 * self.sets.len() + 32 * ranges),
             _ => None,
         };

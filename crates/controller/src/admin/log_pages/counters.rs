@@ -1,0 +1,48 @@
+//! What the drive counted, for hosts.
+
+use nvme_spec::DriveCounters;
+use simtime::Instant;
+
+use crate::session::Session;
+use crate::statistics::Lateness;
+use crate::subsystem::Subsystem;
+
+/// Version of the layout.
+const VERSION: u32 = 1;
+
+/// The log page (vendor, C3h).
+pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -> DriveCounters {
+    let flash = subsystem.ssd.statistics();
+    let geometry = subsystem.ssd.geometry();
+    let config = &subsystem.config;
+    let Lateness { late, late_sum, late_max, .. } = session.lateness;
+    DriveCounters {
+        version: VERSION.into(),
+        bytes: (size_of::<DriveCounters>() as u32).into(),
+        now_ns: now.as_ns().into(),
+        units: config.compute.units.into(),
+        channels: geometry.channels.into(),
+        dies: geometry.dies.into(),
+        page_bytes: geometry.page_bytes.into(),
+        link_bytes_per_s: config.host_link.bandwidth.bytes_per_s().into(),
+        units_busy_ns: subsystem.engine.busy(now).as_ns().into(),
+        channels_busy_ns: flash.channels_busy.as_ns().into(),
+        dies_busy_ns: flash.dies_busy.as_ns().into(),
+        bytes_to_host: session.to_host.bytes().into(),
+        bytes_from_host: session.from_host.bytes().into(),
+        bytes_internal: subsystem.internal.bytes().into(),
+        host_bytes_written: flash.host_bytes_written.into(),
+        flash_reads: flash.flash_reads.into(),
+        modify_reads: flash.modify_reads.into(),
+        gc_reads: flash.gc_reads.into(),
+        flash_programs: flash.flash_programs.into(),
+        gc_programs: flash.gc_programs.into(),
+        erases: flash.erases.into(),
+        commands: subsystem.logs.commands.into(),
+        late: late.into(),
+        late_tolerance_ns: Lateness::TOLERANCE.as_ns().into(),
+        late_sum_ns: late_sum.as_ns().into(),
+        late_max_ns: late_max.as_ns().into(),
+        reserved184: [0; 24],
+    }
+}

@@ -1,0 +1,217 @@
+//! `csdrive workload`, sweeps over it, and the experiments that are shipped.
+
+#[path = "harness/lib.rs"]
+mod harness;
+#[path = "served/mod.rs"]
+mod served;
+
+use std::path::Path;
+use std::process::Command;
+
+use harness::{csdrive, root};
+use serde_json::Value;
+use served::Served;
+
+const WORKLOAD: &str = r#"
+runtime = "20ms"
+
+[[job]]
+name = "reader"
+rw = "randread"
+iodepth = 4
+assert = ["p99 < 10ms"]
+
+[[job]]
+name = "scan"
+program = "declared"
+time = "100us"
+bs = "64KiB"
+output_ratio = 0.5
+"#;
+
+fn document(args: &[&str]) -> Value {
+    let ran = csdrive(args);
+    assert!(ran.code == 0, "{args:?}: {}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+fn file(folder: &Path, text: &str) -> String {
+    let path = folder.join("workload.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn results_are_printed_written_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), WORKLOAD);
+    let [csv, svg] = ["out.csv", "out.svg"].map(|name| folder.path().join(name));
+    let (csv_path, svg_path) = (csv.display().to_string(), svg.display().to_string());
+    let ran = csdrive(&["workload", &file, "--csv", &csv_path, "--plot", &svg_path]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for word in ["reader", "scan", "execute", "p99.9", "units", "virtual time"] {
+        assert!(ran.stdout.contains(word), "{word}: {}", ran.stdout);
+    }
+    let csv = std::fs::read_to_string(csv).unwrap();
+    assert_eq!(csv.lines().count(), 3);
+    assert!(csv.lines().all(|line| line.split(',').count() == 15), "{csv}");
+    assert!(std::fs::read_to_string(svg).unwrap().contains("scan execute"));
+    let document = document(&["workload", &file, "--json"]);
+    let read = &document["jobs"][0]["read"];
+    assert_eq!(read["total_ios"].as_u64(), read["clat_ns"]["N"].as_u64());
+    assert!(read["clat_ns"]["percentile"]["99.000000"].as_u64() > Some(10_000));
+    assert_eq!(document["drives"][0]["late"]["commands"], 0);
+}
+
+#[test]
+fn what_does_not_hold_or_is_wrong_has_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), &WORKLOAD.replace("p99 < 10ms", "p99 < 1us"));
+    let ran = csdrive(&["workload", &path]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("reader: p99 < 1us does not hold"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("reader"), "the table is there all the same");
+    let path = file(folder.path(), &WORKLOAD.replace("iodepth", "io_depth"));
+    let ran = csdrive(&["workload", &path]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("line 7") && ran.stderr.contains("io_depth"), "{}", ran.stderr);
+    let path = file(folder.path(), WORKLOAD);
+    for (set, says) in [
+        ("job.nobody.bs=1", "no job"),
+        ("compute.units=0", "compute.units"),
+        ("compute.unit=1", "compute.unit"),
+    ] {
+        let ran = csdrive(&["workload", &path, "--set", set]);
+        assert!(ran.code == 2 && ran.stderr.contains(says), "{set}: {}", ran.stderr);
+    }
+    let ran = csdrive(&["workload", &path, "--device", "/nonexistent"]);
+    assert!(ran.code == 2 && ran.stderr.contains("/nonexistent"), "{}", ran.stderr);
+}
+
+/// The same file against a drive that is served. It says how late it was, if it was; that it is near is for an idle machine.
+#[test]
+fn a_served_drive_takes_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), &WORKLOAD.replace("20ms", "300ms"));
+    let served = Served::new(&[]);
+    let socket = served.socket().display().to_string();
+    let real = document(&["workload", &file, "--json", "--device", &socket]);
+    // What it made there is gone again.
+    let programs = document(&["program", "list", &socket, "--json"]);
+    assert_eq!(programs["programs"], Value::Array(Vec::new()), "{programs}");
+    let virtually = document(&["workload", &file, "--json"]);
+    assert_eq!((&real["clock"], &virtually["clock"]), (&"real".into(), &"virtual".into()));
+    for (job, kind) in [(0, "read"), (1, "execute")] {
+        let count = |document: &Value| document["jobs"][job][kind]["total_ios"].as_f64().unwrap();
+        let (real, virtually) = (count(&real), count(&virtually));
+        println!("{kind}: {real} in real time, {virtually} in virtual time");
+        assert!(real > 0.0 && real < 1.1 * virtually, "{real} {virtually}");
+    }
+    let drive = &real["drives"][0];
+    assert!(drive["commands"].as_u64() > Some(100) && drive["late"]["tolerance_ns"] == 3000);
+}
+
+#[test]
+fn sweeps_vary_what_a_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), WORKLOAD);
+    let results = folder.path().join("results.jsonl").display().to_string();
+    let svg = folder.path().join("sweep.svg");
+    let args = [
+        "sweep",
+        &file,
+        "--vary",
+        "job.reader.iodepth=1,2,4",
+        "--vary",
+        "drive.count=1,2",
+        "--results",
+        &results,
+        "--plot",
+        &svg.display().to_string(),
+    ];
+    let ran = csdrive(&args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("jobs.reader.read.lat_ns.p99"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.lines().count(), 7);
+    let svg = std::fs::read_to_string(svg).unwrap();
+    assert!(svg.contains("drive.count 2") && svg.contains("job.reader.iodepth"));
+}
+
+/// All of them, their figures, and what each is to show.
+#[test]
+fn shipped_experiments_show_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let [figures, results] = ["figures", "results"].map(|name| folder.path().join(name));
+    let csdrive = Path::new(env!("CARGO_BIN_EXE_csdrive")).parent().unwrap();
+    let path = format!("{}:{}", csdrive.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("sh")
+        .arg(root().join("experiments/figures.sh"))
+        .args([&figures, &results])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut drawn = 0;
+    for entry in std::fs::read_dir(root().join("experiments")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let figure = Path::new(path.file_stem().unwrap()).with_extension("svg");
+            assert!(figures.join(&figure).exists(), "{figure:?}");
+            let kept = root().join("docs/figures").join(&figure);
+            assert!(kept.exists(), "{kept:?}: run sh experiments/figures.sh");
+            drawn += 1;
+        }
+    }
+    assert!(drawn >= 7);
+    // The lines of an experiment: settings by the ends of their keys, and a number of the document.
+    let of = |name: &str, settings: &[&str], place: &str| -> f64 {
+        let text = std::fs::read_to_string(results.join(name).with_extension("jsonl")).unwrap();
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let is = |line: &&Value| {
+            settings.iter().all(|setting| {
+                let (key, value) = setting.split_once('=').unwrap();
+                line["settings"]
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .any(|(k, v)| k.ends_with(key) && v == value)
+            })
+        };
+        let line = lines.iter().find(is).unwrap_or_else(|| panic!("{name} {settings:?}"));
+        line["document"].pointer(place).unwrap().as_f64().unwrap()
+    };
+    let rate = "/jobs/0/execute/bw_bytes";
+    // Selective scans are for the drive; the link carries as much of one that returns everything.
+    let scan = |ratio, on| of("pushdown", &[&format!("ratio={ratio}"), &format!("on={on}")], rate);
+    assert!(scan("0.01", "drive") > 1.4 * scan("0.01", "host"));
+    assert!((scan("1.0", "drive") / scan("1.0", "host") - 1.0).abs() < 0.01);
+    // Eight drives do eight times as much; the host's processors are the same.
+    let scale = |count, on| of("scale", &[&format!("count={count}"), &format!("on={on}")], rate);
+    let gain = scale("8", "drive") / scale("1", "drive");
+    assert!(gain >= 7.5, "{gain}");
+    assert!(scale("16", "host") < 1.01 * scale("8", "host"));
+    // FLAX: with memory for all of it, or for what is used often, the host wins.
+    let flax = |memory, on, skew| {
+        let settings =
+            [format!("memory={memory}"), format!("on={on}"), format!("distribution={skew}")];
+        of("host_memory", &settings.each_ref().map(|s| s.as_str()), rate)
+    };
+    assert!(flax("0MiB", "drive", "random") > flax("0MiB", "host", "random"));
+    assert!(flax("256MiB", "host", "random") > flax("256MiB", "drive", "random"));
+    assert!(flax("32MiB", "host", "zipf:1.2") > flax("32MiB", "drive", "zipf:1.2"));
+    // Urgent jobs do not wait behind long ones.
+    let p99 = |policy| {
+        of(
+            "schedulers",
+            &[&format!("policy={policy}")],
+            "/jobs/0/execute/lat_ns/percentile/99.000000",
+        )
+    };
+    assert!(10.0 * p99("priority") < p99("fifo"));
+    let amplification = |spare| {
+        let settings = ["rate_iops=2000", &format!("provisioning={spare}")].map(str::to_owned);
+        of("collection", &settings.each_ref().map(|s| s.as_str()), "/drives/0/write_amplification")
+    };
+    assert!(amplification("15%") > 1.5 * amplification("28%"));
+}
