@@ -35,7 +35,12 @@ const LAYERS: &[Layer] = &[
     layer("records", &["simtime"], &[]),
     layer("ssd", &["simtime", "records"], &[]),
     layer("compute", &["simtime", "records"], &[]),
-    layer("controller", &["nvme_spec", "simtime", "records", "ssd", "compute", "ebpf"], &[]),
+    layer("fabric", &["simtime"], &[]),
+    layer(
+        "controller",
+        &["nvme_spec", "simtime", "records", "ssd", "compute", "fabric", "ebpf"],
+        &[],
+    ),
     layer("native_programs", &["ebpf", "controller"], &["simtime"]),
     layer("config", &["simtime", "ssd", "compute", "controller"], &[]),
     // Tests compare its list of helpers with the engine's.

@@ -1,12 +1,12 @@
 //! Submission queue entries of every command the drive knows, without data pointers.
 
 use nvme_spec::command::{
-    AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CopySourceMemory, CreateCqCdw11,
-    CreateSqCdw11, DatasetCdw11, ExecuteCdw2, ExecuteCdw14, FeaturesCdw10, FormatCdw10,
-    GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11, LoadProgramCdw2,
-    LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor, NamespaceCdw10, QueueCdw10,
-    RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, RunTime, SanitizeCdw10, SelfTestCdw10,
-    WriteZeroesCdw12,
+    AbortCdw10, ActivationCdw10, CopyCdw12, CopySourceBlocks, CopySourceMemory, CopySourcePeer,
+    CreateCqCdw11, CreateSqCdw11, DatasetCdw11, ExecuteCdw2, ExecuteCdw14, FeaturesCdw10,
+    FormatCdw10, GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11,
+    LoadProgramCdw2, LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor, NamespaceCdw10,
+    QueueCdw10, RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, RunTime, SanitizeCdw10,
+    SelfTestCdw10, WriteZeroesCdw12,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
@@ -442,6 +442,17 @@ pub fn copy_sources(first_block: u64, count: u64) -> impl Iterator<Item = CopySo
 pub fn copy_source_memory(start: u64, len: u32) -> CopySourceMemory {
     CopySourceMemory {
         snsid: MEMORY_NSID.into(),
+        saddr: start.into(),
+        nbyte: len.into(),
+        ..Default::default()
+    }
+}
+
+/// A copy source entry (format Fh, vendor) for bytes of device memory of another drive.
+pub fn copy_source_peer(drive: u32, nsid: u32, start: u64, len: u32) -> CopySourcePeer {
+    CopySourcePeer {
+        snsid: nsid.into(),
+        drive: drive.into(),
         saddr: start.into(),
         nbyte: len.into(),
         ..Default::default()

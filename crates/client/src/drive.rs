@@ -2,6 +2,7 @@
 
 mod counters;
 mod groups;
+mod peers;
 mod programs;
 mod single;
 mod transfer;
@@ -22,6 +23,7 @@ use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError
 
 pub use crate::commands::GroupOptions;
 pub use groups::GroupInfo;
+pub use peers::PeerMemory;
 pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming};
 pub use single::MEMORY_COMMAND_BYTES_MAX;
 

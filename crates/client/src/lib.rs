@@ -47,7 +47,8 @@ pub use commands::LoadOptions;
 pub use direct::Direct;
 pub use drive::{
     CommandFailed, Drive, DriveError, DriveResult, Geometry, GroupInfo, GroupOptions, Invocation,
-    MEMORY_COMMAND_BYTES_MAX, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming,
+    MEMORY_COMMAND_BYTES_MAX, PeerMemory, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo,
+    Streaming,
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};

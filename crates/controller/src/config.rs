@@ -2,20 +2,12 @@
 
 use compute::{CostTable, RunTimeModel};
 use ebpf::Engine;
+use fabric::LinkConfig;
 use simtime::{Bandwidth, Duration};
 
 use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX};
 use crate::native::NativeConfig;
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
-
-/// A link: transfers queue at its bandwidth, then take its latency.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LinkConfig {
-    /// Rate of each direction.
-    pub bandwidth: Bandwidth,
-    /// Time from the last byte sent to its arrival.
-    pub latency: Duration,
-}
 
 /// A machine that says how long programs take there. A shell of the drive speaks with it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -13,6 +13,7 @@ use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
 use crate::namespace::programs::execute;
 use crate::parts::Parts;
+use crate::peers::Place;
 use crate::queues::Queues;
 use crate::session::Session;
 use crate::statistics::{Lateness, Statistics, TraceHash};
@@ -62,12 +63,15 @@ impl Controller {
             None => Ssd::new(&config.flash)?,
         };
         config.check()?;
-        let subsystem = Subsystem::new(config, ssd, parts.policy, parts.native)?;
+        let mut subsystem = Subsystem::new(config, ssd, parts.policy, parts.native)?;
+        let Config { serial, host_link, .. } = &subsystem.config;
+        let place = Place::take(parts.peers, serial, *host_link, &subsystem.namespaces);
+        subsystem.peers = place.among;
         let config = &subsystem.config;
         Ok(Self {
             queues: Queues::new(config.queue_pairs_max),
             // What the configuration lists is attached.
-            session: Session::new(config, subsystem.namespaces.ids().collect()),
+            session: Session::new(config, subsystem.namespaces.ids().collect(), place.port),
             subsystem,
             is_saturated: false,
             shutdowns: 0,
@@ -217,8 +221,8 @@ impl Controller {
             flash: ssd.statistics(),
             units_busy: engine.busy(self.now()),
             page_bytes: ssd.geometry().page_bytes.into(),
-            bytes_to_host: self.session.to_host.bytes(),
-            bytes_from_host: self.session.from_host.bytes(),
+            bytes_to_host: self.session.port.bytes_to_host(),
+            bytes_from_host: self.session.port.bytes_from_host(),
             bytes_internal: internal.bytes(),
             commands: logs.commands,
             commands_in_flight: self.session.inflight.len() as u64,

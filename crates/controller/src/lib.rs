@@ -44,11 +44,11 @@ mod host_memory;
 mod inflight;
 mod interrupt;
 mod lifecycle;
-mod link;
 mod logs;
 mod namespace;
 mod native;
 mod parts;
+mod peers;
 mod queue;
 mod queues;
 mod registers;
@@ -67,11 +67,12 @@ pub use admin::PCI_VENDOR;
 pub use command::check_entry;
 pub use compute::RunTimeModel;
 pub use config::{
-    Config, ConfigError, FreezeConfig, LinkConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
+    Config, ConfigError, FreezeConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
     RuntimeServerConfig,
 };
 pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
+pub use fabric::{LinkConfig, Switch};
 pub use host_memory::{HostMemory, HostMemoryError};
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 pub use native::{
@@ -79,5 +80,6 @@ pub use native::{
     NativePrograms, NativeSource,
 };
 pub use parts::{NewPolicy, Parts};
+pub use peers::Peers;
 pub use statistics::{Lateness, Statistics};
 pub use work::{NewRemoteRuntime, Outbox, RemoteRuntime, WorkDone, WorkItem};

@@ -6,7 +6,9 @@ pub(crate) mod programs;
 pub(crate) mod space;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use ebpf::SharedMemory;
 use nvme_spec::{CommandSet, Nsid, Status};
 use ssd::Geometry;
 
@@ -163,6 +165,15 @@ impl Namespaces {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Nsid, &Namespace)> {
         let numbered = self.table.iter().enumerate();
         numbered.filter_map(|(nsid, namespace)| Some((Nsid(nsid as u32), namespace.as_ref()?)))
+    }
+
+    /// Device memory of every memory namespace, by identifier.
+    pub(crate) fn memories(&self) -> Vec<(Nsid, Arc<SharedMemory>)> {
+        let of = |(nsid, namespace): (Nsid, &Namespace)| match namespace {
+            Namespace::Memory(namespace) => Some((nsid, Arc::clone(&namespace.memory))),
+            _ => None,
+        };
+        self.iter().filter_map(of).collect()
     }
 
     /// Identifiers of all namespaces.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::native::NativePrograms;
+use crate::peers::Peers;
 
 /// Parts of a drive that are not chosen by name in its [`Config`](crate::Config).
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Parts {
     pub policy: Option<NewPolicy>,
     /// Loads and runs native programs; without it none can be loaded, whatever the configuration says.
     pub native: Option<Arc<dyn NativePrograms>>,
+    /// Drives whose device memory it reaches, and that reach its own.
+    pub peers: Option<Peers>,
 }
 
 /// Makes a scheduler.

@@ -3,7 +3,9 @@
 //! The NVM subsystem is shared by all controllers; there is one today.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use fabric::Port;
 use nvme_spec::Nsid;
 use simtime::Instant;
 
@@ -15,7 +17,6 @@ use crate::event::Tag;
 use crate::features::Features;
 use crate::inflight::InFlightTable;
 use crate::interrupt::Interrupts;
-use crate::link::Link;
 use crate::registers::{CSS_ALL, Registers};
 use crate::statistics::Lateness;
 use crate::waiting::Waiting;
@@ -33,8 +34,8 @@ pub(crate) struct Session {
     pub(crate) async_events: AsyncEvents,
     pub(crate) keep_alive: KeepAlive,
     pub(crate) interrupts: Interrupts,
-    pub(crate) to_host: Link,
-    pub(crate) from_host: Link,
+    /// Where it is connected.
+    pub(crate) port: Arc<Port>,
     /// How late completions were.
     pub(crate) lateness: Lateness,
     /// Commands that end now, before anything else happens.
@@ -48,7 +49,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(config: &Config, attached: Attachments) -> Self {
+    pub(crate) fn new(config: &Config, attached: Attachments, port: Arc<Port>) -> Self {
         Self {
             registers: Registers::default(),
             features: Features::default(),
@@ -59,8 +60,7 @@ impl Session {
             keep_alive: KeepAlive::default(),
             // One vector for each possible queue pair, and one for the admin queue.
             interrupts: Interrupts::new(usize::from(config.queue_pairs_max) + 1),
-            to_host: Link::new(config.host_link),
-            from_host: Link::new(config.host_link),
+            port,
             lateness: Lateness::default(),
             ready: Vec::new(),
             fetch_due: false,
@@ -71,8 +71,7 @@ impl Session {
 
     /// A controller reset; commands in flight were abandoned before.
     pub(crate) fn reset(&mut self, now: Instant) {
-        self.to_host.forget(now);
-        self.from_host.forget(now);
+        self.port.forget(now);
         self.interrupts.reset();
         self.async_events.reset();
         self.features.reset(now);
@@ -89,8 +88,7 @@ impl Session {
     pub(crate) fn power_lost(&mut self, config: &Config) {
         self.interrupts = Interrupts::new(usize::from(config.queue_pairs_max) + 1);
         self.keep_alive = KeepAlive::default();
-        self.to_host = Link::new(config.host_link);
-        self.from_host = Link::new(config.host_link);
+        self.port.reset();
     }
 
     /// True if the host enabled all command sets (CC.CSS).

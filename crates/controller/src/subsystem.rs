@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fabric::Link;
 use records::Records;
 use simtime::{EventQueue, Instant};
 use ssd::Ssd;
@@ -9,11 +10,11 @@ use ssd::Ssd;
 use crate::background::Background;
 use crate::config::{Config, ConfigError};
 use crate::event::Event;
-use crate::link::Link;
 use crate::logs::Logs;
 use crate::namespace::Namespaces;
 use crate::native::NativePrograms;
 use crate::parts::NewPolicy;
+use crate::peers::Peers;
 use crate::work::Outbox;
 
 /// Everything that is not one controller's.
@@ -28,6 +29,8 @@ pub(crate) struct Subsystem {
     pub(crate) native: Option<Arc<dyn NativePrograms>>,
     /// Link between flash and device memory.
     pub(crate) internal: Link,
+    /// Other drives that it reaches, and its number among them.
+    pub(crate) peers: Option<(Peers, u32)>,
     pub(crate) background: Background,
     pub(crate) logs: Logs,
     pub(crate) events: EventQueue<Event>,
@@ -60,6 +63,7 @@ impl Subsystem {
             policy,
             native,
             internal: Link::new(config.internal_link),
+            peers: None,
             background: Background::default(),
             logs: Logs::default(),
             events: EventQueue::new(),
@@ -80,7 +84,7 @@ impl Subsystem {
         self.outbox = Outbox::default();
         // Nothing is due any more: what reminds of something must know it.
         self.events = EventQueue::new();
-        self.internal = Link::new(self.config.internal_link);
+        self.internal.reset();
         self.engine = new_engine(&self.config.compute, self.policy);
         self.engine.set_recording(is_recording);
         self.namespaces.power_lost();

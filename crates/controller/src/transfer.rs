@@ -37,7 +37,7 @@ impl Turn<'_> {
 
     /// Lets a command's host data travel.
     pub(crate) fn expect_data(&mut self, tag: Tag, len: u64, segments: Segments, arrival: Arrival) {
-        let at = self.session.from_host.send(self.now, len);
+        let at = self.session.port.from_host(self.now, len);
         self.expect_at(at, tag, segments, arrival);
     }
 
@@ -70,7 +70,7 @@ impl Turn<'_> {
 
     /// Completes a command with data for the host, already written there, after its transfer.
     pub(crate) fn complete_with_data(&mut self, tag: Tag, len: u64) {
-        let at = self.session.to_host.send(self.now, len);
+        let at = self.session.port.to_host(self.now, len);
         if let Some(command) = self.command(tag) {
             command.end_stage(at, Stage::Transfer);
         }

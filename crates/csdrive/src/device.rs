@@ -8,6 +8,7 @@ pub(crate) mod group;
 pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod ranges;
+pub(crate) mod stat;
 mod transfer;
 
 use std::path::{Path, PathBuf};

@@ -71,6 +71,7 @@ enum Command {
     #[command(subcommand)]
     Group(device::group::Command),
     Exec(device::exec::Arguments),
+    Stat(device::stat::Arguments),
     Check(device::check::Arguments),
     RuntimeServer(runtime_server::Arguments),
     Calibrate(calibrate::Arguments),
@@ -206,6 +207,7 @@ fn main() -> ExitCode {
         Command::Memory(command) => device::memory::run(command),
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
+        Command::Stat(arguments) => device::stat::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),
         Command::Workload(arguments) => workload::run(arguments),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
-use controller::Lateness;
+use controller::{Lateness, LinkConfig, Switch};
 use emulator::{
-    Doorbells, Event, FreezeStatistics, Freezer, Options, RealTimeStatistics, Server, Stopper,
+    Doorbells, Event, FreezeStatistics, Freezer, Neighbours, Options, RealTimeStatistics, Server,
+    Stopper,
 };
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,7 +17,8 @@ use signal_hook::iterator::Signals;
 use crate::input::{check_standard_input, is_standard};
 use crate::report::{self, say, tell};
 use crate::{Outcome, native, runtime_server, usage};
-use config::Sources;
+use config::{Sources, parse_bandwidth};
+use simtime::{Bandwidth, Duration};
 
 /// Serve drives to QEMU, Cloud Hypervisor or a user-space driver, in real time, until SIGTERM
 #[derive(Debug, clap::Args)]
@@ -24,6 +26,12 @@ pub(crate) struct Arguments {
     /// Configuration of a drive: TOML, or CEMU's JSON; repeat it for several drives
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
+    /// So many equal drives, instead of several --config
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    count: Option<u64>,
+    /// Bandwidth of the switch between the drives and their host, which all of them share [default: unlimited]
+    #[arg(long, value_name = "RATE", value_parser = parse_bandwidth)]
+    switch_bandwidth: Option<u64>,
     /// Socket of the first drive; those of others have -2, -3, ... appended
     #[arg(long, value_name = "PATH", default_value = "/tmp/csdrive.sock")]
     socket: PathBuf,
@@ -45,10 +53,17 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Drives of one server.
+const DRIVES_MAX: usize = 64;
+
 /// Drives to serve.
 pub(crate) struct Request<'a> {
     /// A configuration file for each; none = one drive of the default configuration.
     pub(crate) configs: &'a [PathBuf],
+    /// Of each of them so many.
+    pub(crate) count: u64,
+    /// Bytes per second of the switch that all drives share.
+    pub(crate) switch_bandwidth: Option<u64>,
     /// Socket of the first.
     pub(crate) socket: &'a Path,
     pub(crate) set: &'a [String],
@@ -92,6 +107,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals")?;
     let drives = start(&Request {
         configs: &arguments.config,
+        count: arguments.count.unwrap_or(1),
+        switch_bandwidth: arguments.switch_bandwidth,
         socket: &arguments.socket,
         set: &arguments.set,
         femu: &arguments.femu,
@@ -148,11 +165,23 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         [] => vec![None],
         files => files.iter().cloned().map(Some).collect(),
     };
+    let count = configs.len() * request.count as usize;
+    if count > DRIVES_MAX {
+        let text = format!("{count} drives: one csdrive serves at most {DRIVES_MAX}");
+        return usage(Err(anyhow!(text)));
+    }
+    let configs = configs.into_iter().cycle().take(count);
+    // They reach each other's device memory.
+    let switch = request.switch_bandwidth.map(|rate| {
+        let bandwidth = Bandwidth::from_bytes_per_s(rate);
+        Switch::new(LinkConfig { bandwidth, latency: Duration::ZERO })
+    });
+    let neighbours = (count > 1).then(|| Neighbours::new(switch.unwrap_or_default()));
     usage(check_standard_input(request.configs.iter().map(|path| &**path)))?;
     let mut servers = Vec::new();
     let mut serials = Vec::new();
     let mut freezers = Vec::new();
-    for (n, config) in configs.into_iter().enumerate() {
+    for (n, config) in configs.enumerate() {
         let sources = Sources { config, set: request.set.to_vec(), femu: request.femu.to_vec() };
         let loaded = usage(sources.load().map_err(Into::into))?;
         report::notes(&loaded.warnings);
@@ -177,6 +206,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
             remote,
             native,
             freezer: freezer.clone(),
+            neighbours: neighbours.clone(),
         };
         let server = usage(Server::new(options).map_err(Into::into))?;
         servers.push((socket, name, freezer, server));

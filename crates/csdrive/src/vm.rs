@@ -148,6 +148,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     let drives = serve::start(&serve::Request {
         configs: &options.drive,
+        count: 1,
+        switch_bandwidth: None,
         socket: &folder.path().join("drive"),
         set: &set,
         femu: &options.femu,

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, anyhow};
 use client::DriveResult;
 use client_linux::OpenOptions;
 use config::{KEYS, Sources};
-use controller::{Controller, Parts};
+use controller::{Controller, LinkConfig, Parts, Peers, Switch};
 use indicatif::{ProgressBar, ProgressStyle};
+use simtime::{Bandwidth, Duration};
 use simulator::Session;
 use ssd::UnwrittenReads;
 use workload::{DriveEntry, JobReport, Latency, Measured, Plan, Progress, Real, Report, Simulated};
@@ -136,16 +137,29 @@ fn progress_bar() -> Result<ProgressBar> {
 
 /// The drives of a file, with keys that are set for all.
 fn simulated(plan: &Plan, set: &[&String]) -> Result<Vec<Session>> {
+    let switch = plan.switch.map(|(rate, latency)| {
+        let (bandwidth, latency) = (Bandwidth::from_bytes_per_s(rate), Duration::from_ns(latency));
+        Switch::new(LinkConfig { bandwidth, latency })
+    });
+    // A drive that is alone has no need of links that several threads could use.
+    let has_others = plan.drive_count() > 1 || switch.is_some();
+    let peers = has_others.then(|| Peers::new(switch.unwrap_or_default()));
     let mut drives = Vec::new();
     for entry in &plan.drives {
         for _ in 0..entry.count {
-            drives.push(open(plan, entry, set, drives.len())?);
+            drives.push(open(plan, entry, set, peers.clone(), drives.len())?);
         }
     }
     Ok(drives)
 }
 
-fn open(plan: &Plan, entry: &DriveEntry, set: &[&String], number: usize) -> Result<Session> {
+fn open(
+    plan: &Plan,
+    entry: &DriveEntry,
+    set: &[&String],
+    peers: Option<Peers>,
+    number: usize,
+) -> Result<Session> {
     let mut assignments = entry.assignments();
     assignments.extend(set.iter().map(|text| (*text).clone()));
     let sets = |key: &str| assignments.iter().any(|text| text.starts_with(&format!("{key}=")));
@@ -170,7 +184,7 @@ fn open(plan: &Plan, entry: &DriveEntry, set: &[&String], number: usize) -> Resu
         config.serial = format!("CSDRIVE{:04}", number + 1);
     }
     let remote = runtime_server::connections(&config)?;
-    let parts = Parts { native: native::programs(&config)?, ..Parts::default() };
+    let parts = Parts { native: native::programs(&config)?, peers, ..Parts::default() };
     let drive = Controller::with_parts(config, parts)?;
     let mut session = simulator::open_drive(drive, 0, ENTRIES)?;
     if let Some(remote) = remote {

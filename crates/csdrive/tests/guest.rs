@@ -98,6 +98,17 @@ test "$(cat /sys/class/nvme/nvme?/subsysnqn | sort -u | wc -l)" = 2
 for d in /dev/nvme0n1 /dev/nvme1n1; do
     fio --name=v --filename=$d --size=4M --rw=randwrite --bs=4k --ioengine=io_uring --iodepth=16 --direct=1 --verify=crc32c --minimal > /dev/null
 done
+# From the memory of one drive to that of the other, past the host. Linux may have numbered them the other way round.
+head -c 1000000 /dev/urandom > numbers
+csdrive memory write --start 4096 --file numbers /dev/nvme0
+other=$(csdrive memory peers /dev/nvme1 --json | tr -d ' \n' | grep -o '"drive":[01],[^}]*"own":false' | cut -c9)
+before=$(csdrive stat /dev/nvme0 --json | grep '"to_host"' | tr -dc 0-9)
+csdrive memory copy --from 4096 --length 1000000 --start 8192 --from-drive $other /dev/nvme1
+after=$(csdrive stat /dev/nvme0 --json | grep '"to_host"' | tr -dc 0-9)
+test $((after - before)) -lt 100000
+csdrive stat /dev/nvme1 --json | grep '"from_peers": 1000000'
+csdrive memory read --start 8192 --length 1000000 --file back /dev/nvme1
+cmp numbers back
 "#;
 
 /// A program that is in the repository.

@@ -111,6 +111,51 @@ fn a_served_drive_takes_the_same_file() {
     assert!(drive["commands"].as_u64() > Some(100) && drive["late"]["tolerance_ns"] == 3000);
 }
 
+/// Two drives of one server: a copy from one to the other crosses the links of both, and not the host's side.
+#[test]
+fn a_copy_between_served_drives_does_not_pass_the_host() {
+    let served = Served::with(&["--count", "2"], &[]);
+    let first = served.socket().display().to_string();
+    let second = format!("{first}-2");
+    let numbers: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+    let file = served.folder().join("numbers.bin");
+    std::fs::write(&file, &numbers).unwrap();
+    let put = ["memory", "write", "--start", "4096", "--file", &file.display().to_string(), &first];
+    let ran = csdrive(&put);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let peers = document(&["memory", "peers", &second, "--json"]);
+    assert_eq!(
+        (&peers["peers"][0]["own"], &peers["peers"][1]["own"]),
+        (&false.into(), &true.into())
+    );
+    let stat = |drive: &str| document(&["stat", drive, "--json"]);
+    let (from_before, to_before) = (stat(&first), stat(&second));
+    let copy = ["--from", "4096", "--length", "1000000", "--start", "8192", "--from-drive"];
+    let ran = csdrive(&[&["memory", "copy"], &copy[..], &["0", &second]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (from, to) = (stat(&first), stat(&second));
+    let grown = |after: &Value, before: &Value, what: &str| {
+        after["bytes"][what].as_u64().unwrap() - before["bytes"][what].as_u64().unwrap()
+    };
+    assert_eq!(grown(&to, &to_before, "from_peers"), 1_000_000);
+    assert_eq!(grown(&from, &from_before, "to_peers"), 1_000_000);
+    for what in ["to_host", "from_host"] {
+        // Identify pages, log pages, one source entry.
+        assert!(grown(&to, &to_before, what) < 200_000, "{what}: {to}");
+        assert!(grown(&from, &from_before, what) < 200_000, "{what}: {from}");
+    }
+    let back = served.folder().join("back.bin");
+    let get = ["memory", "read", "--start", "8192", "--length", "1000000", "--file"];
+    let ran = csdrive(&[&get[..], &[&back.display().to_string(), &second]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(std::fs::read(back).unwrap() == numbers);
+    // A drive that is not there, and its own number.
+    for number in ["7", "1"] {
+        let ran = csdrive(&[&["memory", "copy"], &copy[..], &[number, &second]].concat());
+        assert!(ran.code == 1 && ran.stderr.contains("Invalid"), "{number}: {}", ran.stderr);
+    }
+}
+
 #[test]
 fn sweeps_vary_what_a_file_says() {
     let folder = tempfile::tempdir().unwrap();

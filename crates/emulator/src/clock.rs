@@ -13,8 +13,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { start: std::time::Instant::now(), frozen: None }
+    pub(crate) fn start(start: std::time::Instant) -> Self {
+        Self { start, frozen: None }
     }
 
     /// A time of the models as this machine's clock has it; while it is frozen, the time now.
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_frozen_clock_stands_still_and_goes_on_from_there() {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(std::time::Instant::now());
         let before = clock.now();
         clock.set_frozen(true);
         let frozen = clock.now();

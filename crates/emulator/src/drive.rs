@@ -4,9 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use controller::{
-    Config, ConfigError, Controller, Lateness, NativePrograms, NewRemoteRuntime, Parts,
-};
+use controller::{Config, ConfigError, Controller, Lateness, NewRemoteRuntime, Parts};
 use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
@@ -83,9 +81,10 @@ pub(crate) struct Drive {
 impl Drive {
     pub(crate) fn new(
         config: Config,
+        parts: Parts,
+        clock: Clock,
         doorbells: Doorbells,
         remote: Option<&NewRemoteRuntime>,
-        native: Option<Arc<dyn NativePrograms>>,
         freezer: Option<&Freezer>,
     ) -> Result<Self, StartError> {
         let vectors = config.queue_pairs_max + 1;
@@ -96,14 +95,13 @@ impl Drive {
             Doorbells::Messages => None,
             Doorbells::Mapped => Some(doorbell_page()?),
         };
-        let parts = Parts { native, ..Parts::default() };
         let mut controller = Controller::with_parts(config, parts)?;
         Ok(Self {
             has_journal: journal::open(&mut controller),
             controller,
             memory: GuestMemory::default(),
             config_space: ConfigSpace::new(vectors),
-            clock: Clock::start(),
+            clock,
             freezing: freezer.map(|freezer| freezer.join(&waker)),
             workers: Workers::start(workers as usize, engine, remote, &waker)?,
             waker,

@@ -30,4 +30,4 @@ mod workers;
 pub use drive::{Doorbells, RealTimeStatistics, StartError};
 pub use freezer::{FreezeStatistics, Freezer};
 pub use pci::{DEVICE, VENDOR};
-pub use server::{Event, Options, ServeError, Server, Stopper};
+pub use server::{Event, Neighbours, Options, ServeError, Server, Stopper};

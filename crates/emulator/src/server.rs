@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use controller::{Config, NativePrograms, NewRemoteRuntime};
+use controller::{Config, NativePrograms, NewRemoteRuntime, Parts, Peers, Switch};
 use pacer::{Limits, Pacer, Wait};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
 use simtime::{Duration, Instant};
 use vfio_user::{Closed, Connection};
 
+use crate::clock::Clock;
 use crate::drive::{Doorbells, Drive, RealTimeStatistics, StartError};
 use crate::freezer::Freezer;
 use crate::workers::Waker;
@@ -72,6 +73,22 @@ pub struct Options {
     pub native: Option<Arc<dyn NativePrograms>>,
     /// Stops the guest that the drive is attached to while a program runs longer here than on the drive.
     pub freezer: Option<Freezer>,
+    /// Drives that this process serves, too.
+    pub neighbours: Option<Neighbours>,
+}
+
+/// Drives of one process: they reach each other's device memory, and their time begins at the same moment.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    pub(crate) peers: Peers,
+    pub(crate) start: std::time::Instant,
+}
+
+impl Neighbours {
+    /// Drives behind a switch.
+    pub fn new(switch: Switch) -> Self {
+        Self { peers: Peers::new(switch), start: std::time::Instant::now() }
+    }
 }
 
 /// Why a drive cannot be served.
@@ -137,8 +154,14 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, doorbells, remote, native, freezer } = options;
-        let drive = Drive::new(config, doorbells, remote.as_ref(), native, freezer.as_ref())?;
+        let Options { config, socket, doorbells, remote, native, freezer, neighbours } = options;
+        let (peers, began) = match neighbours {
+            Some(Neighbours { peers, start }) => (Some(peers), start),
+            None => (None, std::time::Instant::now()),
+        };
+        let parts = Parts { native, peers, ..Parts::default() };
+        let clock = Clock::start(began);
+        let drive = Drive::new(config, parts, clock, doorbells, remote.as_ref(), freezer.as_ref())?;
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {

@@ -193,6 +193,7 @@ fn a_socket_in_use_is_not_taken_away() {
         remote: None,
         native: None,
         freezer: None,
+        neighbours: None,
     };
     let error = emulator::Server::new(options(&served.socket)).unwrap_err().to_string();
     assert!(error.contains("another csdrive serves there"), "{error}");

@@ -46,6 +46,7 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
         remote: None,
         native: None,
         freezer: None,
+        neighbours: None,
     };
     let server = Server::new(options).expect("a drive");
     let stopper = server.stopper();

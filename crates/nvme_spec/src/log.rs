@@ -2,11 +2,13 @@
 
 mod background;
 mod counters;
+mod peers;
 mod program;
 mod reachability;
 
 pub use background::*;
 pub use counters::*;
+pub use peers::*;
 pub use program::*;
 pub use reachability::*;
 
@@ -53,6 +55,8 @@ pub mod lid {
     pub const JOB_GROUPS: u8 = 0xC2;
     /// Vendor: what the drive counted.
     pub const DRIVE_COUNTERS: u8 = 0xC3;
+    /// Vendor: other drives whose device memory the drive reaches.
+    pub const PEERS: u8 = 0xC4;
 
     /// Every identifier named here, ascending.
     pub const ALL: &[u8] = &[
@@ -75,6 +79,7 @@ pub mod lid {
         PROGRAM_TRACE,
         JOB_GROUPS,
         DRIVE_COUNTERS,
+        PEERS,
     ];
 }
 

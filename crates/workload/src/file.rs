@@ -79,6 +79,8 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) host: HostEntry,
     #[serde(default)]
+    pub(crate) fabric: FabricEntry,
+    #[serde(default)]
     pub(crate) drive: Vec<DriveEntry>,
     #[serde(default)]
     pub(crate) job: Vec<JobEntry>,
@@ -104,6 +106,15 @@ impl Default for HostEntry {
     fn default() -> Self {
         Self { command_time: Time(0), cores: 1, memory: Size(0) }
     }
+}
+
+/// The switch between the drives and their host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FabricEntry {
+    /// All drives share it; none = no limit.
+    pub(crate) bandwidth: Option<Rate>,
+    pub(crate) latency: Time,
 }
 
 /// Equal drives.
@@ -179,6 +190,8 @@ pub(crate) enum Input {
     Host,
     /// In device memory.
     Memory,
+    /// In the device memory of another drive; copied from there.
+    Peer,
 }
 
 /// Where the output of an execution goes.
@@ -256,6 +269,7 @@ pub(crate) struct JobEntry {
     pub(crate) bandwidth: Option<Rate>,
     pub(crate) host_bandwidth: Option<Rate>,
     pub(crate) input: Option<Input>,
+    pub(crate) from_drive: Option<usize>,
     pub(crate) output: Option<Output>,
     pub(crate) output_ratio: Option<f64>,
     pub(crate) output_size: Option<Size>,

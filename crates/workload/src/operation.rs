@@ -123,6 +123,17 @@ fn in_order<T: Submit>(
                 })
                 .collect())
         }
+        Step::Input if execution.input == Input::Peer => {
+            let Some(peer) = &prepared.peer else { return Ok(Vec::new()) };
+            // Wherever the place would be on the flash, it is in the other's memory.
+            let room = (peer.bytes - bytes.min(peer.bytes)) / 4096 * 4096 + 4096;
+            let from = offset % room / 4096 * 4096;
+            let piece = |(at, len): (u64, u64)| {
+                let source = (peer.drive, peer.nsid);
+                drive.copy_peer_command(source, from + at, len as u32, slot.input + at)
+            };
+            Ok(pieces(bytes.next_multiple_of(4), MEMORY_COMMAND_BYTES_MAX).map(piece).collect())
+        }
         Step::Input => Ok(pieces(bytes.next_multiple_of(4), most)
             .map(|(at, len)| {
                 drive.write_memory_command(

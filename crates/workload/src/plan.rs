@@ -8,7 +8,8 @@ use simtime::Duration;
 
 use crate::assertion::Assertion;
 use crate::file::{
-    DriveEntry, File, GroupEntry, Input, JobEntry, Output, RateProcess, Side, Text, unnamed,
+    DriveEntry, FabricEntry, File, GroupEntry, Input, JobEntry, Output, RateProcess, Side, Text,
+    unnamed,
 };
 use crate::{Error, trace};
 
@@ -35,6 +36,8 @@ pub struct Plan {
     /// Time before anything is measured.
     pub(crate) ramp: Duration,
     pub(crate) host: Host,
+    /// The switch that all drives share, if it has a limit: bytes per second, nanoseconds.
+    pub switch: Option<(u64, u64)>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) assertions: Vec<Assertion>,
 }
@@ -140,6 +143,8 @@ pub(crate) enum Work {
 pub(crate) struct Execution {
     pub(crate) program: Program,
     pub(crate) input: Input,
+    /// The drive whose device memory has the input, under [`Input::Peer`].
+    pub(crate) from_drive: usize,
     pub(crate) output: Output,
     pub(crate) output_bytes: u64,
     pub(crate) params: (i64, i64),
@@ -251,7 +256,11 @@ impl Plan {
             return Err(text.at(text.line_anywhere("cores"), "cores = 0: choose 1 or more"));
         }
         let ramp = Duration::from_ns(file.ramp_time.0);
-        Ok(Self { file: name.to_owned(), seed: file.seed, drives, ramp, host, jobs, assertions })
+        let FabricEntry { bandwidth, latency } = file.fabric;
+        let has_switch = bandwidth.is_some() || latency.0 > 0;
+        let switch = has_switch.then(|| (bandwidth.unwrap_or_default().0, latency.0));
+        let (file, seed) = (name.to_owned(), file.seed);
+        Ok(Self { file, seed, drives, ramp, host, switch, jobs, assertions })
     }
 
     /// Drives, all groups together.
@@ -307,7 +316,14 @@ impl Checker<'_> {
         if drives.is_empty() {
             return Err(self.wrong("drives", "none: leave the key out for all"));
         }
-        let (region, work) = (self.region()?, self.work()?);
+        let (region, work) = (self.region()?, self.work(drive_count)?);
+        if let Work::OnDrive(execution) = &work
+            && execution.input == Input::Peer
+            && drives.contains(&execution.from_drive)
+        {
+            let reason = "that is a drive of the job itself: name other drives with drives = [1]";
+            return Err(self.wrong("from_drive", reason));
+        }
         let (arrival, depth) = self.arrival(&work)?;
         let limit = self.limit(&arrival)?;
         let start = Duration::from_ns(entry.startdelay.0);
@@ -473,7 +489,7 @@ impl Checker<'_> {
         }
     }
 
-    fn work(&self) -> Result<Work, Error> {
+    fn work(&self, drive_count: usize) -> Result<Work, Error> {
         let entry = self.entry;
         let bytes = entry.bs.map_or(1 << 20, |size| size.0);
         let only = |is_given: bool, key: &str, needs: &str| match is_given {
@@ -494,6 +510,7 @@ impl Checker<'_> {
             only(entry.host_bandwidth.is_some(), "host_bandwidth", "on = \"host\"")?;
             only(entry.time.is_some(), "time", program)?;
             only(entry.input.is_some(), "input", program)?;
+            only(entry.from_drive.is_some(), "from_drive", program)?;
             only(entry.output.is_some(), "output", program)?;
             only(entry.output_size.is_some(), "output_size", program)?;
             only(entry.output_ratio.is_some(), "output_ratio", program)?;
@@ -532,10 +549,25 @@ impl Checker<'_> {
             false => Output::None,
         });
         let stream = self.stream(bytes, input, output)?;
+        let from_drive = match (input, entry.from_drive) {
+            (Input::Peer, Some(number)) if number < drive_count => number,
+            (Input::Peer, Some(number)) => {
+                let reason = format!("{number}: there are {drive_count}, numbered from 0 on");
+                return Err(self.wrong("from_drive", reason));
+            }
+            (Input::Peer, None) => {
+                return Err(self.wrong("input", "peer: say from which, as from_drive = 0"));
+            }
+            (_, Some(_)) => {
+                return Err(self.wrong("from_drive", "of no account without input = \"peer\""));
+            }
+            (_, None) => 0,
+        };
         let data = entry.data.as_ref().map_or_else(Vec::new, |text| text.clone().into_bytes());
         Ok(Work::OnDrive(Box::new(Execution {
             program,
             input,
+            from_drive,
             output,
             output_bytes: output_bytes.unwrap_or(match output {
                 Output::None => 4096.min(bytes),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use client::{Drive, DriveResult, Geometry, LoadOptions, ProgramImage, Submit};
+use client::{Drive, DriveResult, Geometry, LoadOptions, PeerMemory, ProgramImage, Submit};
 
 use crate::Error;
 use crate::access::Places;
@@ -33,6 +33,8 @@ pub(crate) struct Prepared {
     pub(crate) slots: Vec<Vec<Slot>>,
     /// Of each clone.
     pub(crate) places: Vec<Places>,
+    /// Where the input is, if it comes from another drive: the drive and the namespace, and its bytes of device memory.
+    pub(crate) peer: Option<PeerMemory>,
     /// What the host sends as input.
     pub(crate) content: Vec<u8>,
     /// Where outputs go on the flash, one after the other and then from the beginning again: first byte, bytes of all, of each.
@@ -62,6 +64,7 @@ pub(crate) fn prepare<T: Submit>(
             group: 0,
             slots: vec![Vec::new(); job.clones as usize],
             places,
+            peer: None,
             content: Vec::new(),
             outputs: (0, 0, 0),
         };
@@ -92,6 +95,20 @@ pub(crate) fn prepare<T: Submit>(
         if let Work::OnDrive(execution) = &job.work {
             place(job, execution, geometry, &mut one, &mut memory).map_err(of_job)?;
             load(drive, execution, &mut one).map_err(failed)?;
+            if execution.input == Input::Peer {
+                // Drives of a file are numbered as those that are made for it, or served together.
+                let peers = drive.peers().map_err(failed)?;
+                let number = execution.from_drive as u32;
+                one.peer = peers.into_iter().find(|peer| peer.drive == number && !peer.is_own);
+                let chunk = job.region.sizes.first().map_or(0, |(bytes, _)| *bytes);
+                if one.peer.as_ref().is_none_or(|peer| peer.bytes < chunk) {
+                    let reason = format!(
+                        "from_drive: drive {n} reaches no memory of {chunk} bytes of drive {number}; are they of one csdrive serve?",
+                        n = one.drive
+                    );
+                    return Err(of_job(reason));
+                }
+            }
         }
         prepared.push(one);
     }

@@ -240,6 +240,10 @@ pub struct Bytes {
     pub from_host: u64,
     /// Into and within device memory.
     pub internal: u64,
+    /// From the device memory of other drives, not over the link of the host.
+    pub from_peers: u64,
+    /// From this drive's device memory to others.
+    pub to_peers: u64,
     /// Read from flash, garbage collection included.
     pub flash_read: u64,
     /// Programmed to flash, garbage collection included.

@@ -107,6 +107,8 @@ pub(crate) fn drive_report(
         to_host: since(|c| c.bytes_to_host),
         from_host: since(|c| c.bytes_from_host),
         internal: since(|c| c.bytes_internal),
+        from_peers: since(|c| c.bytes_from_peers),
+        to_peers: since(|c| c.bytes_to_peers),
         flash_read: reads * page_bytes,
         flash_programmed: programs * page_bytes,
     };

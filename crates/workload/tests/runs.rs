@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use controller::Config;
+use controller::{Config, Controller, LinkConfig, Parts, Peers, Switch};
 use simtime::{Bandwidth, Duration};
 use ssd::UnwrittenReads;
 use workload::{Plan, Report, Simulated, run};
@@ -24,7 +24,16 @@ fn config() -> Config {
 
 fn of(text: &str, config: &Config) -> Report {
     let plan = Plan::parse("test", text, Path::new(env!("CARGO_MANIFEST_DIR")), &[]).unwrap();
-    let open = |_| simulator::open(config.clone(), 0, 4096).unwrap();
+    let switch = plan.switch.map(|(rate, latency)| {
+        let (bandwidth, latency) = (Bandwidth::from_bytes_per_s(rate), Duration::from_ns(latency));
+        Switch::new(LinkConfig { bandwidth, latency })
+    });
+    let peers = Peers::new(switch.unwrap_or_default());
+    let open = |_| {
+        let parts = Parts { peers: Some(peers.clone()), ..Parts::default() };
+        let drive = Controller::with_parts(config.clone(), parts).unwrap();
+        simulator::open_drive(drive, 0, 4096).unwrap()
+    };
     let drives = (0..plan.drive_count()).map(open).collect();
     run(&plan, &mut Simulated::new(drives), &mut |_| {}).unwrap()
 }
@@ -109,6 +118,43 @@ fn drives_on_one_clock_do_as_much_each() {
     assert_eq!(report.jobs[0].read.lat_ns.max, 50_000);
     let one = format!("{}drives = [3]\n", text(8));
     assert_eq!(of(&one, &config()).jobs[0].read.total_ios, 200);
+}
+
+/// Eight drives bring eight links, and the switch is one: each MiB of a drive takes a millisecond of its link.
+#[test]
+fn the_switch_bounds_what_drives_send_together() {
+    let text = |switch: &str| {
+        format!(
+            "runtime = '100ms'\nramp_time = '20ms'\n{switch}[[drive]]\ncount = 8\n[[job]]\nrw = 'read'\nbs = '128KiB'\niodepth = 32\n"
+        )
+    };
+    let mut config = config();
+    config.flash.read_time = Duration::from_us(1);
+    config.host_link.bandwidth = Bandwidth::from_bytes_per_s(1 << 30);
+    let rate =
+        |switch| of(&text(switch), &config).jobs[0].read.bw_bytes as f64 / f64::from(1 << 30);
+    let (free, bound) = (
+        rate(""),
+        rate("[fabric]\nbandwidth = '3GiB/s'\n".replace("3GiB", "3221225472B").as_str()),
+    );
+    assert!((free / 8.0 - 1.0).abs() < 0.02, "{free}");
+    assert!((bound / 3.0 - 1.0).abs() < 0.02, "{bound}");
+}
+
+#[test]
+fn input_from_another_drive_does_not_pass_the_host() {
+    let text = "runtime = '50ms'\nramp_time = '10ms'\n[[drive]]\ncount = 2\n[[job]]\nprogram = 'declared'\ntime = '10us'\ninput = 'peer'\nfrom_drive = 0\ndrives = [1]\nbs = '1MiB'\niodepth = 4\n";
+    let mut config = config();
+    config.host_link.bandwidth = Bandwidth::from_bytes_per_s(1 << 30);
+    let report = of(text, &config);
+    let [from, to] = [report.drives[0].bytes, report.drives[1].bytes];
+    // 50 ms at a GiB a second are 51 MiB.
+    let count = report.jobs[0].execute.total_ios;
+    assert!((50..=52).contains(&count), "{count}");
+    assert_eq!((from.to_host, from.from_host, to.to_host), (0, 0, 0));
+    assert_eq!(from.to_peers, to.from_peers);
+    // Lists of sources and ranges go there, and nothing else.
+    assert!(to.from_peers >= 50 << 20 && to.from_host < 100 * count, "{to:?}");
 }
 
 #[test]

@@ -155,16 +155,21 @@ impl<T: Submit> Drive<T> {
         self.run("Set Features", Lane::Admin, entry, Data::None).map(drop)
     }
 
+    /// Refuses places and lengths of a copy that are no multiples of four, and targets that are not in device memory.
+    pub(super) fn check_copy(&self, from: u64, len: u64, to: u64) -> DriveResult<()> {
+        for (what, value) in [("source", from), ("length of a copy", len), ("target", to)] {
+            aligned(what, value, DWORD)?;
+        }
+        self.check_memory(to, len)
+    }
+
     /// Copies device memory within the drive, to where it does not overlap; places and length are multiples of four.
     ///
     /// # Errors
     /// If the drive refuses.
     pub fn copy_memory(&mut self, from: u64, len: u64, to: u64) -> DriveResult<()> {
-        for (what, value) in [("source", from), ("length of a copy", len), ("target", to)] {
-            aligned(what, value, DWORD)?;
-        }
+        self.check_copy(from, len, to)?;
         self.check_memory(from, len)?;
-        self.check_memory(to, len)?;
         for at in (0..len).step_by(MEMORY_COMMAND_BYTES_MAX as usize) {
             let n = MEMORY_COMMAND_BYTES_MAX.min(len - at);
             self.perform(self.copy_memory_command(from + at, n as u32, to + at))?;

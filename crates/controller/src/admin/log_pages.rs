@@ -2,6 +2,7 @@
 
 mod counters;
 mod effects;
+mod peers;
 mod programs;
 mod reachability;
 
@@ -88,6 +89,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
             reachability::associations(&subsystem.namespaces, groups_only)
         }
         lid::SANITIZE_STATUS => subsystem.sanitize_log(turn.now).as_bytes().to_vec(),
+        lid::PEERS => peers::peers(subsystem),
         lid::DRIVE_COUNTERS => counters(turn.now, session, subsystem).as_bytes().to_vec(),
         _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
     })

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use client::Drive;
+use client::{Drive, PeerMemory};
 use serde_json::json;
 
 use super::{Target, transfer};
 use crate::Outcome;
 use crate::input::parse_number;
-use crate::report::{bytes, say};
+use crate::report::{bytes, say, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -66,9 +66,17 @@ pub(crate) enum Command {
         /// First byte of device memory; a multiple of four
         #[arg(short, long, value_name = "N", value_parser = parse_number)]
         start: u64,
+        /// Copy --from the device memory of another drive of the same server, whose number `csdrive memory peers` tells
+        #[arg(long, value_name = "N", requires = "from")]
+        from_drive: Option<u32>,
         /// The other way: device memory to the blocks
         #[arg(long)]
         to_blocks: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Drives whose device memory the drive reaches without its host: those of the same server
+    Peers {
         #[command(flatten)]
         target: Target,
     },
@@ -94,12 +102,48 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
             |()| json!({ "start": start, "length": length }),
             |()| say!("{} zeroed", bytes(*length)),
         ),
-        Command::Copy { from: Some(from), length: Some(length), start, target, .. } => target
-            .perform(
-                |drive| drive.copy_memory(*from, *length, *start),
-                |()| json!({ "from": from, "start": start, "bytes": length }),
-                |()| say!("{} copied", bytes(*length)),
-            ),
+        Command::Peers { target } => {
+            let entry = |peer: &PeerMemory| {
+                json!({
+                    "drive": peer.drive, "serial": peer.serial, "nsid": peer.nsid,
+                    "bytes": peer.bytes, "own": peer.is_own,
+                })
+            };
+            target.perform(
+                |drive| drive.peers(),
+                |peers| json!({ "peers": peers.iter().map(entry).collect::<Vec<_>>() }),
+                |peers| {
+                    let heads = ["drive", "serial", "namespace", "memory", ""];
+                    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+                    for peer in peers {
+                        rows.push(vec![
+                            peer.drive.to_string(),
+                            peer.serial.clone(),
+                            peer.nsid.to_string(),
+                            bytes(peer.bytes),
+                            if peer.is_own { "this drive" } else { "" }.to_owned(),
+                        ]);
+                    }
+                    table(&rows, 0);
+                },
+            )
+        }
+        Command::Copy {
+            from: Some(from), length: Some(length), start, from_drive, target, ..
+        } => target.perform(
+            |drive| match from_drive {
+                None => drive.copy_memory(*from, *length, *start),
+                Some(number) => {
+                    let peers = drive.peers()?;
+                    // Without a list the drive says itself that there is none.
+                    let first = peers.iter().find(|peer| peer.drive == *number);
+                    let nsid = first.map_or(0, |peer| peer.nsid);
+                    drive.copy_from_peer((*number, nsid), *from, *length, *start)
+                }
+            },
+            |()| json!({ "from": from, "start": start, "bytes": length }),
+            |()| say!("{} copied", bytes(*length)),
+        ),
         Command::Copy { block, count, start, to_blocks, target, .. } => {
             let (block, count) = (block.unwrap_or_default(), count.unwrap_or_default());
             target.perform(

@@ -44,6 +44,7 @@ impl Served {
             remote: None,
             native: None,
             freezer: None,
+            neighbours: None,
         };
         let server = Server::new(options).unwrap();
         let (send, events) = channel();

@@ -29,10 +29,13 @@ pub mod copy_format {
     /// Bytes of a memory namespace, 32 bytes.
     pub const MEMORY: u8 = 4;
 
+    /// Vendor: bytes of a memory namespace of another drive, 32 bytes.
+    pub const PEER_MEMORY: u8 = 15;
+
     /// Bytes of one source entry; `None` for a format that does not exist.
     pub const fn entry_bytes(format: u8) -> Option<usize> {
         match format {
-            OWN_BLOCKS | BLOCKS | MEMORY => Some(32),
+            OWN_BLOCKS | BLOCKS | MEMORY | PEER_MEMORY => Some(32),
             OWN_BLOCKS_WIDE | BLOCKS_WIDE => Some(40),
             _ => None,
         }
@@ -92,3 +95,22 @@ pub struct CopySourceMemory {
 }
 
 const _: () = assert!(size_of::<CopySourceMemory>() == 32);
+
+/// Copy source entry, descriptor format Fh (vendor): bytes of a memory namespace of another drive, 32 bytes; log page C4h
+/// lists the drives. It is as format 4h, but for the drive's number.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CopySourcePeer {
+    /// Source namespace.
+    pub snsid: U32,
+    /// The drive.
+    pub drive: U32,
+    /// Starting byte.
+    pub saddr: U64,
+    /// Number of bytes.
+    pub nbyte: U32,
+    /// Reserved.
+    pub reserved20: [u8; 12],
+}
+
+const _: () = assert!(size_of::<CopySourcePeer>() == 32);

@@ -61,8 +61,12 @@ pub struct DriveCounters {
     pub late_sum_ns: U64,
     /// The longest delay, in nanoseconds.
     pub late_max_ns: U64,
+    /// Bytes of device memory that other drives copied from this one, not over the link of the host.
+    pub bytes_to_peers: U64,
+    /// Bytes that this drive copied from the device memory of others.
+    pub bytes_from_peers: U64,
     /// Reserved.
-    pub reserved184: [u8; 24],
+    pub reserved200: [u8; 8],
 }
 
 const _: () = assert!(size_of::<DriveCounters>() == 208);

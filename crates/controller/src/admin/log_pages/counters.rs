@@ -28,8 +28,8 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
         units_busy_ns: subsystem.engine.busy(now).as_ns().into(),
         channels_busy_ns: flash.channels_busy.as_ns().into(),
         dies_busy_ns: flash.dies_busy.as_ns().into(),
-        bytes_to_host: session.to_host.bytes().into(),
-        bytes_from_host: session.from_host.bytes().into(),
+        bytes_to_host: session.port.bytes_to_host().into(),
+        bytes_from_host: session.port.bytes_from_host().into(),
         bytes_internal: subsystem.internal.bytes().into(),
         host_bytes_written: flash.host_bytes_written.into(),
         flash_reads: flash.flash_reads.into(),
@@ -43,6 +43,8 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
         late_tolerance_ns: Lateness::TOLERANCE.as_ns().into(),
         late_sum_ns: late_sum.as_ns().into(),
         late_max_ns: late_max.as_ns().into(),
-        reserved184: [0; 24],
+        bytes_to_peers: session.port.bytes_to_peers().into(),
+        bytes_from_peers: session.port.bytes_from_peers().into(),
+        reserved200: [0; 8],
     }
 }

@@ -1,13 +1,18 @@
 //! Commands of the Subsystem Local Memory command set.
 
-use nvme_spec::command::copy_format;
-use nvme_spec::{Status, SubmissionEntry};
+use std::sync::Arc;
+
+use ebpf::SharedMemory;
+use fabric::Port;
+use nvme_spec::command::{CopySourcePeer, copy_format};
+use nvme_spec::{Nsid, Status, SubmissionEntry};
 use records::Stage;
 use ssd::Done;
+use zerocopy::FromBytes;
 
 use super::MemoryNamespace;
 use super::waiting::{MemoryArrival, MemoryWait};
-use crate::command::MemoryCommand;
+use crate::command::{GRANULARITY, MemoryCommand};
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::event::Tag;
 use crate::extent::Extent;
@@ -56,6 +61,9 @@ impl MemoryNamespace {
                 // Formats 0h and 1h name no namespace, and this one has no blocks.
                 let entry_bytes = match format {
                     copy_format::BLOCKS | copy_format::BLOCKS_WIDE | copy_format::MEMORY => {
+                        copy_format::entry_bytes(format)
+                    }
+                    copy_format::PEER_MEMORY if turn.subsystem.peers.is_some() => {
                         copy_format::entry_bytes(format)
                     }
                     _ => None,
@@ -108,6 +116,9 @@ impl MemoryNamespace {
         target: Extent,
         list: SourceList<'_>,
     ) -> Result<(), Status> {
+        if list.format == copy_format::PEER_MEMORY {
+            return self.copy_from_peers(turn, tag, target, list);
+        }
         let sources = resolve_sources(turn, list, self.nsid)?;
         if total(&sources) != target.len {
             return Err(Status::INVALID_FIELD.with_dnr());
@@ -141,6 +152,33 @@ impl MemoryNamespace {
         Ok(())
     }
 
+    /// A Memory Copy's source entries have arrived, which name device memory of other drives.
+    fn copy_from_peers(
+        &self,
+        turn: &mut Turn<'_>,
+        tag: Tag,
+        target: Extent,
+        list: SourceList<'_>,
+    ) -> Result<(), Status> {
+        let sources = resolve_peers(turn, list)?;
+        if sources.iter().map(|source| source.extent.len).sum::<u64>() != target.len {
+            return Err(Status::INVALID_FIELD.with_dnr());
+        }
+        let (mut to, mut arrived) = (target.start, turn.now);
+        for PeerSource { port, memory, extent } in sources {
+            let copied = self.memory.copy_from(&memory, extent.start, to, extent.len);
+            assert!(copied, "both ranges were checked");
+            to += extent.len;
+            arrived = turn.session.port.from_peer(&port, turn.now, extent.len).max(arrived);
+        }
+        let at = turn.subsystem.internal.send(turn.now, target.len).max(arrived);
+        if let Some(command) = turn.command(tag) {
+            command.end_stage(at, Stage::Copy);
+        }
+        turn.complete_at(at, tag, Status::SUCCESS, 0);
+        Ok(())
+    }
+
     /// The last page of a copy has been read: device memory holds the data when it has crossed the internal link.
     fn copied(&self, turn: &mut Turn<'_>, tag: Tag) {
         let now = turn.now;
@@ -161,6 +199,39 @@ impl MemoryNamespace {
         });
         turn.complete_at(link_end, tag, Status::SUCCESS, 0);
     }
+}
+
+/// Bytes of device memory of another drive, which are there.
+struct PeerSource {
+    port: Arc<Port>,
+    memory: Arc<SharedMemory>,
+    extent: Extent,
+}
+
+/// Reads and resolves source entries that name other drives.
+fn resolve_peers(turn: &Turn<'_>, list: SourceList<'_>) -> Result<Vec<PeerSource>, Status> {
+    let mut bytes = vec![0; list.count * size_of::<CopySourcePeer>()];
+    list.segments.read(&*turn.host, &mut bytes)?;
+    let (peers, own) = turn.subsystem.peers.as_ref().ok_or(Status::INVALID_FIELD.with_dnr())?;
+    let entries = bytes.chunks_exact(size_of::<CopySourcePeer>());
+    let resolve = |entry: &[u8]| {
+        let entry = CopySourcePeer::read_from_bytes(entry).expect("entries are 32 bytes");
+        let (drive, nsid) = (entry.drive.get(), Nsid(entry.snsid.get()));
+        // Its own memory is for format 4h, which knows what overlaps.
+        let peer = peers.get(drive).filter(|_| drive != *own);
+        let peer = peer.ok_or(Status::INVALID_FIELD.with_dnr())?;
+        let memory = peer.memories.iter().find(|(other, _)| *other == nsid);
+        let (_, memory) = memory.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+        let (start, len) = (entry.saddr.get(), u64::from(entry.nbyte.get()));
+        let is_inside = start.checked_add(len).is_some_and(|end| end <= memory.len());
+        let is_whole = start.is_multiple_of(GRANULARITY) && len.is_multiple_of(GRANULARITY);
+        if !is_inside || !is_whole {
+            return Err(Status::INVALID_FIELD.with_dnr());
+        }
+        let memory = Arc::clone(memory);
+        Ok(PeerSource { port: peer.port, memory, extent: Extent { start, len } })
+    };
+    entries.map(resolve).collect()
 }
 
 /// The flash model finished a page of a command that waits for a memory namespace.

@@ -30,7 +30,9 @@ impl MemoryArrival {
     /// What the command will ask of flash pages of this size.
     pub(crate) fn reserved(&self, page_bits: u32) -> Reserved {
         match self {
-            Self::Copy { target, source_count, format } if *format != copy_format::MEMORY => {
+            Self::Copy { target, source_count, format }
+                if !matches!(*format, copy_format::MEMORY | copy_format::PEER_MEMORY) =>
+            {
                 let requests = pages_at_most(page_bits, target.len) + *source_count as u64 * 2;
                 Reserved { requests, bytes: 0 }
             }

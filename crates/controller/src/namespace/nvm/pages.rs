@@ -43,7 +43,7 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
             let page_bytes = 1u64 << turn.subsystem.page_bits;
             let sent = *len - (*len).saturating_sub(page_bytes);
             *len -= sent;
-            *link_end = turn.session.to_host.send(now, sent).max(*link_end);
+            *link_end = turn.session.port.to_host(now, sent).max(*link_end);
             if *pages_left > 0 {
                 return;
             }
