@@ -276,6 +276,7 @@ pub(crate) struct JobEntry {
     pub(crate) param1: i64,
     pub(crate) param2: i64,
     pub(crate) data: Option<String>,
+    pub(crate) ranges: Vec<std::path::PathBuf>,
     pub(crate) group: Option<GroupEntry>,
     pub(crate) stream: Option<StreamEntry>,
 }

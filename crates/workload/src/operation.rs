@@ -155,7 +155,8 @@ fn in_order<T: Submit>(
                 ..Invocation::default()
             };
             let Some(stream) = execution.stream else {
-                let ranges = vec![(slot.output, output as u32), (slot.input, bytes as u32)];
+                let mut ranges = vec![(slot.output, output as u32), (slot.input, bytes as u32)];
+                ranges.extend(&prepared.ranges);
                 return Ok(vec![drive.execute_command(&Invocation { ranges, ..invocation })?]);
             };
             let (chunk, in_flight) = ((stream.chunk / block) as u32, u64::from(stream.in_flight));

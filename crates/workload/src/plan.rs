@@ -149,6 +149,8 @@ pub(crate) struct Execution {
     pub(crate) output_bytes: u64,
     pub(crate) params: (i64, i64),
     pub(crate) data: Vec<u8>,
+    /// Files that are further ranges.
+    pub(crate) ranges: Vec<PathBuf>,
     pub(crate) group: Option<GroupOptions>,
     pub(crate) stream: Option<Stream>,
 }
@@ -515,6 +517,7 @@ impl Checker<'_> {
             only(entry.output_size.is_some(), "output_size", program)?;
             only(entry.output_ratio.is_some(), "output_ratio", program)?;
             only(entry.data.is_some(), "data", program)?;
+            only(!entry.ranges.is_empty(), "ranges", program)?;
             only(entry.group.is_some(), "group", program)?;
             only(entry.stream.is_some(), "stream", program)?;
             return Ok(Work::Blocks);
@@ -575,6 +578,7 @@ impl Checker<'_> {
             }),
             params: (entry.param1, entry.param2),
             data,
+            ranges: entry.ranges.iter().map(|path| self.folder.join(path)).collect(),
             group: entry.group.map(|group| self.group(group)).transpose()?,
             stream,
         })))
@@ -606,6 +610,9 @@ impl Checker<'_> {
         }
         if !(1..=64).contains(&in_flight) {
             return Err(self.wrong("stream", format!("in_flight = {in_flight}: choose 1 to 64")));
+        }
+        if !self.entry.ranges.is_empty() {
+            return Err(self.wrong("ranges", "each chunk of a streaming execution has two ranges"));
         }
         if input != Input::Flash {
             return Err(self.wrong("input", "a streaming execution reads from the flash"));

@@ -35,6 +35,8 @@ pub(crate) struct Prepared {
     pub(crate) places: Vec<Places>,
     /// Where the input is, if it comes from another drive: the drive and the namespace, and its bytes of device memory.
     pub(crate) peer: Option<PeerMemory>,
+    /// Further ranges of the program, in device memory.
+    pub(crate) ranges: Vec<(u64, u32)>,
     /// What the host sends as input.
     pub(crate) content: Vec<u8>,
     /// Where outputs go on the flash, one after the other and then from the beginning again: first byte, bytes of all, of each.
@@ -65,6 +67,7 @@ pub(crate) fn prepare<T: Submit>(
             slots: vec![Vec::new(); job.clones as usize],
             places,
             peer: None,
+            ranges: Vec::new(),
             content: Vec::new(),
             outputs: (0, 0, 0),
         };
@@ -94,6 +97,19 @@ pub(crate) fn prepare<T: Submit>(
         }
         if let Work::OnDrive(execution) = &job.work {
             place(job, execution, geometry, &mut one, &mut memory).map_err(of_job)?;
+            for path in &execution.ranges {
+                let content = read(path).map_err(of_job)?;
+                one.ranges.push((memory, content.len() as u32));
+                if memory + content.len() as u64 > geometry.memory_bytes {
+                    let reason = format!(
+                        "ranges: {}: no device memory is left for it: choose a smaller iodepth or bs",
+                        path.display()
+                    );
+                    return Err(of_job(reason));
+                }
+                drive.write_memory(memory, &content).map_err(failed)?;
+                memory += (content.len() as u64).next_multiple_of(ALIGNMENT);
+            }
             load(drive, execution, &mut one).map_err(failed)?;
             if execution.input == Input::Peer {
                 // Drives of a file are numbered as those that are made for it, or served together.
