@@ -9,4 +9,5 @@ pub(crate) mod scale;
 pub(crate) mod schedulers;
 pub(crate) mod simulation;
 pub(crate) mod streaming;
+pub(crate) mod suite;
 pub(crate) mod transport;

@@ -149,6 +149,8 @@ enum BenchCommand {
     Scale(bench::scale::Arguments),
     /// A file processed chunk by chunk in virtual time, beside what CEMU measured
     Streaming(bench::streaming::Arguments),
+    /// Five kernels over files on the flash, chunk by chunk, with the parameters of CEMU's benchmark program
+    Suite(bench::suite::Arguments),
     /// What each scheduler makes of the same jobs, in virtual time
     Schedulers(bench::schedulers::Arguments),
     /// Simulated commands per second of host time, on one core
@@ -226,6 +228,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Transport(arguments)) => bench::transport::run(arguments),
         Command::Bench(BenchCommand::Scale(arguments)) => bench::scale::run(arguments),
         Command::Bench(BenchCommand::Streaming(arguments)) => bench::streaming::run(arguments),
+        Command::Bench(BenchCommand::Suite(arguments)) => bench::suite::run(arguments),
         Command::Bench(BenchCommand::Schedulers(arguments)) => bench::schedulers::run(arguments),
         Command::Bench(BenchCommand::Simulation { commands, only, json }) => {
             bench(*commands, only.as_deref(), *json)

@@ -136,7 +136,7 @@ fn progress_bar() -> Result<ProgressBar> {
 }
 
 /// The drives of a file, with keys that are set for all.
-fn simulated(plan: &Plan, set: &[&String]) -> Result<Vec<Session>> {
+pub(crate) fn simulated(plan: &Plan, set: &[&String]) -> Result<Vec<Session>> {
     let switch = plan.switch.map(|(rate, latency)| {
         let (bandwidth, latency) = (Bandwidth::from_bytes_per_s(rate), Duration::from_ns(latency));
         Switch::new(LinkConfig { bandwidth, latency })
@@ -203,7 +203,7 @@ fn kinds(job: &JobReport) -> Vec<(&'static str, &Measured)> {
 /// Percentiles that are shown.
 const SHOWN: [(&str, f64); 4] = [("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("p99.9", 99.9)];
 
-fn rate(bytes_per_s: u64) -> String {
+pub(crate) fn rate(bytes_per_s: u64) -> String {
     let (value, unit) = match bytes_per_s {
         0..1_000_000 => (bytes_per_s as f64 / 1e3, "kB/s"),
         1_000_000..1_000_000_000 => (bytes_per_s as f64 / 1e6, "MB/s"),

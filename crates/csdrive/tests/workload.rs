@@ -156,6 +156,29 @@ fn a_copy_between_served_drives_does_not_pass_the_host() {
     }
 }
 
+/// CEMU's kernels: what they return is what they should, wherever outputs go and however many drives there are.
+#[test]
+fn kernels_of_the_suite_are_right() {
+    let common = ["bench", "suite", "--json", "--chunk", "64KiB", "--file", "1MiB"];
+    for options in
+        [&["--drives", "2"][..], &["--output", "flash", "--in-flight", "2"], &["--interference"]]
+    {
+        let document = document(&[&common[..], options].concat());
+        let kernels = document["kernels"].as_array().unwrap();
+        assert_eq!(kernels.len(), 5);
+        for kernel in kernels.iter().filter(|kernel| kernel["kernel"] != "lz4") {
+            assert_eq!(kernel["is_right"], true, "{options:?} {kernel}");
+        }
+    }
+    // One unit at 1 GB/s, and nothing else that is slower.
+    let declared =
+        ["--kernel", "vadd", "--bandwidth", "1GB/s", "--file", "64MiB", "--set", "compute.units=1"];
+    let document =
+        document(&[&["bench", "suite", "--json", "--chunk", "1MiB"], &declared[..]].concat());
+    let rate = document["kernels"][0]["bytes_per_s"].as_f64().unwrap() / 1e9;
+    assert!((rate - 1.0).abs() < 0.02, "{rate}");
+}
+
 #[test]
 fn sweeps_vary_what_a_file_says() {
     let folder = tempfile::tempdir().unwrap();

@@ -122,7 +122,11 @@ mod tests {
         let link = Link::shared(LinkConfig { bandwidth, latency: Duration::ZERO });
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..10_000).for_each(|_| drop(link.send(Instant::ZERO, 10))));
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        link.send(Instant::ZERO, 10);
+                    }
+                });
             }
         });
         assert_eq!((link.bytes(), link.pass(Instant::ZERO, 1).as_ns()), (400_000, 400_001));

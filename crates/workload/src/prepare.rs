@@ -196,7 +196,7 @@ fn place(
             geometry.memory_bytes
         ));
     }
-    if execution.output == Output::Flash {
+    if execution.output == Output::Flash && output > 0 {
         let (start, used) = (job.region.offset, one.places[0].bytes());
         let end = geometry.blocks * geometry.block_bytes;
         let first = (start + used).next_multiple_of(geometry.block_bytes);
