@@ -206,6 +206,58 @@ fn the_slowest_stage_is_the_throughput() {
     }
 }
 
+/// With a stage more: every block that was read is written back, over the same link.
+#[test]
+fn the_link_that_carries_input_and_output_is_a_stage() {
+    for (in_flight, chunk_blocks, run_us) in
+        [(1u64, 64u64, 100u64), (2, 64, 100), (8, 32, 50), (8, 32, 600)]
+    {
+        let mut config = config();
+        config.compute.units = 1;
+        config.command_time = Duration::ZERO;
+        config.flash.read_time = Duration::from_us(1);
+        config.flash.program_time = Duration::from_us(10);
+        config.flash.channel_bandwidth = Bandwidth::from_bytes_per_s(0);
+        config.internal_link.bandwidth = Bandwidth::from_bytes_per_s(1_000_000_000);
+        config.internal_link.latency = Duration::ZERO;
+        let mut session = open(config);
+        session.load_program(0, SELECT_BLOCKS).unwrap();
+        let (chunks, chunk) = (256, chunk_blocks * BLOCK);
+        let blocks = chunks * chunk_blocks;
+        session.write_blocks(0, &text(blocks)).unwrap();
+        session.flush().unwrap();
+        let run = Duration::from_us(run_us);
+        let invocation = Invocation {
+            range_set: slots(&mut session, in_flight, chunk as u32, chunk as u32),
+            // All blocks.
+            param2: i64::MAX,
+            run_time: RunTime::Declared(run.as_ns() as u32),
+            ..Invocation::default()
+        };
+        let outputs = divided(blocks, in_flight).into_iter();
+        let streaming = Streaming {
+            invocation,
+            chunk_blocks: chunk_blocks as u32,
+            inputs: divided(blocks, in_flight),
+            outputs: Some(
+                outputs.map(|e| e.into_iter().map(|(at, n)| (at + blocks, n)).collect()).collect(),
+            ),
+        };
+        let start = session.transport.driver.port.now();
+        let written = session.execute_stream(&streaming).unwrap();
+        assert_eq!(written, blocks, "blocks that were produced");
+        let took = session.transport.driver.port.now().since(start).as_ns() as f64;
+        // A nanosecond a byte, in and out; what is read arrives while more is read.
+        let (link, run, n) = (chunk as f64, run.as_ns() as f64, in_flight as f64);
+        let law = chunks as f64 * run.max(2.0 * link).max((2.0 * link + run) / n);
+        let ratio = took / law;
+        assert!(
+            (0.95..1.05).contains(&ratio),
+            "{in_flight} x {chunk_blocks}, {run_us} us: {ratio}"
+        );
+    }
+}
+
 #[test]
 fn what_is_no_stream_is_refused() {
     let mut session = open(config());
