@@ -27,6 +27,7 @@
 
 mod access;
 mod assertion;
+mod check;
 mod file;
 mod host_memory;
 mod instance;

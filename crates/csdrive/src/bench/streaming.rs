@@ -1,25 +1,19 @@
 //! `csdrive bench streaming`: a host that processes a file chunk by chunk on the drive, as CEMU measured it, in virtual time.
 //!
 //! Each of several chunks in flight goes through three commands: its blocks are copied to device memory, a program runs on them
-//! for a declared time, and a part of the chunk is read back. CEMU's own measurements of that are in `cemu-streaming.csv`.
+//! for a declared time, and a part of the chunk is read back: one job of a workload. CEMU's own measurements of that are in
+//! `cemu-streaming.csv`.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use client::commands::{self, Execute};
-use client::{Buffer, DmaMemory, LoadOptions, ProgramImage, QueueId};
 use config::{Sources, parse_bandwidth, parse_duration, parse_size};
 use controller::Config;
 use indicatif::{ProgressBar, ProgressStyle};
-use nvme_spec::MemoryOpcode;
-use nvme_spec::command::copy_format;
 use serde_json::{Value, json};
-use simtime::{Duration, Instant};
-use simulator::Session;
+use simtime::Duration;
 use ssd::UnwrittenReads;
-use zerocopy::IntoBytes;
+use workload::{Plan, Simulated};
 
 use crate::report::{self, say};
 use crate::{Outcome, usage};
@@ -196,138 +190,22 @@ fn prepare(arguments: &Arguments) -> Result<(Config, Host)> {
     Ok((config, Host { time, file, output_ratio }))
 }
 
-/// A chunk in flight: its place in device memory and in the host's, and the step that is next.
-struct Slot {
-    memory: u64,
-    /// For the list of sources, and for what is read back.
-    buffer: Buffer,
-    chunk: u64,
-    step: Step,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Copy,
-    Execute,
-    Read,
-}
-
 /// Processes the file; bytes per second.
 fn simulate(config: &Config, host: Host, point: Point) -> Result<f64> {
     let Point { chunk, in_flight, kernel } = point;
-    let block = u64::from(config.block_bytes);
-    ensure!(
-        chunk > 0 && chunk.is_multiple_of(block) && chunk <= host.file && kernel > 0,
-        "a chunk of {chunk} bytes: choose a multiple of {block}, at most the file"
-    );
-    let output = (chunk as f64 * host.output_ratio) as u64 & !3;
-    if output > config.transfer_bytes_max {
-        bail!(
-            "{output} bytes are read back at once; at most {} are possible",
-            config.transfer_bytes_max
-        );
-    }
-    if u64::from(in_flight) * chunk > config.memory_bytes {
-        bail!(
-            "{in_flight} chunks of {chunk} bytes do not fit into the device memory; use --set memory.size="
-        );
-    }
-    let mut session = simulator::open(config.clone(), 0, 1024)?;
-    let time = u64::try_from(u128::from(chunk) * 1_000_000_000 / u128::from(kernel))?;
-    let program = ProgramImage::Declared(time.to_le_bytes());
-    session.download_program_with(0, program, LoadOptions::default())?;
-    session.activate_program(0, true)?;
-
+    ensure!(chunk > 0 && chunk <= host.file, "a chunk of {chunk} bytes: choose at most the file");
     let chunks = host.file / chunk;
-    let start = session.transport.driver.port.now();
-    let ram = &mut session.transport.driver.port.ram;
-    let mut slots: Vec<Slot> = (0..u64::from(in_flight).min(chunks))
-        .map(|n| Slot {
-            memory: n * chunk,
-            buffer: ram.allocate(output.max(4096)),
-            chunk: n,
-            step: Step::Copy,
-        })
-        .collect();
-    let stream = Stream { point, output, block };
-    // Slots that the host's software is busy with, and those that wait for a command.
-    let mut ready: BinaryHeap<Reverse<(Instant, usize)>> =
-        (0..slots.len()).map(|n| Reverse((start + host.time, n))).collect();
-    let mut under_way: BTreeMap<u16, usize> = BTreeMap::new();
-    let mut next_chunk = slots.len() as u64;
-    let mut end = start;
-    while !ready.is_empty() || !under_way.is_empty() {
-        while let Some(completion) = session.transport.driver.ready_completion() {
-            let now = session.transport.driver.port.now();
-            let n = under_way.remove(&completion.cid).context("a command of the host")?;
-            ensure!(completion.status.is_success(), "{}", completion.status);
-            end = now;
-            let slot = &mut slots[n];
-            slot.step = match slot.step {
-                Step::Copy => Step::Execute,
-                Step::Execute if output > 0 => Step::Read,
-                Step::Execute | Step::Read => {
-                    if next_chunk == chunks {
-                        continue;
-                    }
-                    (slot.chunk, next_chunk) = (next_chunk, next_chunk + 1);
-                    Step::Copy
-                }
-            };
-            ready.push(Reverse((now + host.time, n)));
-        }
-        let port = &mut session.transport.driver.port;
-        let event = port.drive.next_event();
-        match ready.peek().copied() {
-            Some(Reverse((at, n))) if event.is_none_or(|event| at <= event) => {
-                ready.pop();
-                port.idle_until(at);
-                let cid = stream.submit(&mut session, &slots[n]);
-                under_way.insert(cid, n);
-            }
-            _ => match event {
-                Some(event) => port.idle_until(event),
-                None if ready.is_empty() && under_way.is_empty() => {}
-                None => bail!("the drive is idle and commands are under way"),
-            },
-        }
-    }
-    let seconds = end.since(start).as_ns() as f64 / 1e9;
-    Ok((chunks * chunk) as f64 / seconds)
-}
-
-/// The commands of a stream.
-struct Stream {
-    point: Point,
-    output: u64,
-    block: u64,
-}
-
-impl Stream {
-    fn submit(&self, session: &mut Session, slot: &Slot) -> u16 {
-        let chunk = self.point.chunk;
-        let queue = QueueId(1);
-        let ram = &mut session.transport.driver.port.ram;
-        let entry = match slot.step {
-            Step::Copy => {
-                let (first, count) = (slot.chunk * chunk / self.block, chunk / self.block);
-                let sources: Vec<_> = commands::copy_sources(first, count).collect();
-                let list = sources.as_bytes();
-                ram.put(slot.buffer.address, list);
-                let prps = ram.prps(&slot.buffer, list.len() as u64);
-                let copy =
-                    commands::memory_copy(slot.memory, chunk, sources.len(), copy_format::BLOCKS);
-                commands::with_data(copy, prps)
-            }
-            Step::Execute => Execute::default().entry(),
-            Step::Read => {
-                let prps = ram.prps(&slot.buffer, self.output);
-                let read = commands::memory(MemoryOpcode::READ, slot.memory, self.output as u32);
-                commands::with_data(read, prps)
-            }
-        };
-        session.transport.driver.submit(queue, entry)
-    }
+    let text = format!(
+        "[host]\ncommand_time = \"{}ns\"\n[[job]]\nname = \"chunks\"\nprogram = \"declared\"\nbandwidth = \"{kernel}B/s\"\nbs = {chunk}\niodepth = {in_flight}\nnumber_ios = {chunks}\nsize = {}\noutput = \"host\"\noutput_ratio = {:?}\n",
+        host.time.as_ns(),
+        chunks * chunk,
+        host.output_ratio
+    );
+    let plan = Plan::parse("the host of the measurements", &text, Path::new(""), &[])?;
+    let session = simulator::open(config.clone(), 0, 1024)?;
+    let report = workload::run(&plan, &mut Simulated::new(vec![session]), &mut |_| {})?;
+    let job = &report.jobs[0];
+    Ok((chunks * chunk) as f64 / (job.elapsed_ns as f64 / 1e9))
 }
 
 fn print(arguments: &Arguments, rows: &[Row]) {
