@@ -84,17 +84,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
                 "--set {keys}: the drives are there already, and are as they are"
             )));
         }
-        let open = |path: &PathBuf| {
-            let options = OpenOptions { depth: DEPTH, ..OpenOptions::default() };
-            let drive = client_linux::open_with(path, options)?;
-            Ok((path.display().to_string(), drive))
-        };
-        let drives = arguments.device.iter().map(open).collect::<DriveResult<Vec<_>>>();
-        let drives = usage(drives.map_err(Into::into))?;
+        let mut drives = usage(real(&arguments.device))?;
         if arguments.check {
             return Ok(Outcome::Success);
         }
-        workload::run(&plan, &mut Real::new(drives), &mut show)
+        workload::run(&plan, &mut drives, &mut show)
     };
     bar.finish_and_clear();
     let report = match done {
@@ -128,6 +122,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         }
     }
     Ok(if report.holds() { Outcome::Success } else { Outcome::ErrorStatus })
+}
+
+/// Drives that are there.
+pub(crate) fn real(devices: &[PathBuf]) -> Result<Real> {
+    let open = |path: &PathBuf| {
+        let options = OpenOptions { depth: DEPTH, ..OpenOptions::default() };
+        Ok((path.display().to_string(), client_linux::open_with(path, options)?))
+    };
+    let drives: DriveResult<Vec<_>> = devices.iter().map(open).collect();
+    Ok(Real::new(drives?))
 }
 
 fn progress_bar() -> Result<ProgressBar> {

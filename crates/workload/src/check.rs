@@ -21,6 +21,8 @@ const DEPTH_MAX: u32 = 1024;
 const DRIVES_MAX: u64 = 1024;
 /// Most jobs at a time that one entry stands for.
 const CLONES_MAX: u32 = 1024;
+/// Most operations in flight of all jobs on all drives.
+const IN_FLIGHT_MAX: u64 = 1 << 20;
 /// The most urgent group.
 const PRIORITY_MAX: u64 = 9;
 /// Most bytes of an operation.
@@ -76,6 +78,16 @@ impl Plan {
                 assertions.push(parsed.map_err(|reason| checker.wrong("assert", reason))?);
             }
             jobs.push(job);
+        }
+        let at_a_time = |job: &Job| {
+            job.drives.len() as u64 * u64::from(job.clones) * u64::from(job.depth.unwrap_or(1))
+        };
+        let all: u64 = jobs.iter().map(at_a_time).sum();
+        if all > IN_FLIGHT_MAX {
+            let reason = format!(
+                "{all} operations in flight, of all jobs on all drives: at most {IN_FLIGHT_MAX} are possible; choose a smaller iodepth or numjobs"
+            );
+            return Err(text.at(text.line_anywhere("iodepth"), reason));
         }
         let line = text.line_of(0, "assert");
         for assertion in &file.assert {

@@ -61,28 +61,15 @@ pub(crate) struct Operation {
     /// Number of the step.
     pub(crate) step: usize,
     pub(crate) step_began: Instant,
-    /// Commands of the step, not sent, and not completed.
+    /// Commands of the step that are not sent, the last first; and how many have not completed.
     pub(crate) unsent: Vec<Command>,
     pub(crate) left: usize,
     /// Where its output goes on the flash.
     pub(crate) output_at: u64,
 }
 
-/// The commands of a step, the last first.
+/// The commands of a step.
 pub(crate) fn commands<T: Submit>(
-    drive: &Drive<T>,
-    step: Step,
-    operation: &Operation,
-    work: &Work,
-    prepared: &Prepared,
-    slot: Slot,
-) -> DriveResult<Vec<Command>> {
-    let mut commands = in_order(drive, step, operation, work, prepared, slot)?;
-    commands.reverse();
-    Ok(commands)
-}
-
-fn in_order<T: Submit>(
     drive: &Drive<T>,
     step: Step,
     operation: &Operation,

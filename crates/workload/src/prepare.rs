@@ -7,7 +7,8 @@ use client::{Drive, DriveResult, Geometry, LoadOptions, PeerMemory, ProgramImage
 use crate::Error;
 use crate::access::Places;
 use crate::file::{Input, Output};
-use crate::plan::{Execution, Job, Plan, Program, Work};
+use crate::plan::{Arrival, Execution, Job, Plan, Program, Work};
+use crate::trace;
 
 /// Ranges in device memory begin at multiples of it.
 const ALIGNMENT: u64 = 4096;
@@ -43,14 +44,14 @@ pub(crate) struct Prepared {
     pub(crate) outputs: (u64, u64, u64),
 }
 
-/// Prepares one drive for all jobs that use it.
+/// Prepares one drive for all jobs that use it; what was made is in `prepared`, also if something fails.
 pub(crate) fn prepare<T: Submit>(
     plan: &Plan,
     number: usize,
     drive: &mut Drive<T>,
+    prepared: &mut Vec<Prepared>,
     tell: &mut dyn FnMut(String),
-) -> Result<Vec<Prepared>, Error> {
-    let mut prepared = Vec::new();
+) -> Result<(), Error> {
     let mut memory = 0;
     let mut filled: Vec<(u64, u64)> = Vec::new();
     for (n, job) in plan.jobs.iter().enumerate().filter(|(_, job)| job.drives.contains(&number)) {
@@ -59,7 +60,10 @@ pub(crate) fn prepare<T: Submit>(
         let failed = |error: client::DriveError| of_job(error.to_string());
         let places = places(job, geometry).map_err(of_job)?;
         let region = (job.region.offset, places[0].bytes());
-        let mut one = Prepared {
+        if let Arrival::Trace(entries) = &job.arrival {
+            check_trace(job, entries, geometry).map_err(of_job)?;
+        }
+        let one = Prepared {
             job: n,
             drive: number,
             program: None,
@@ -71,6 +75,8 @@ pub(crate) fn prepare<T: Submit>(
             content: Vec::new(),
             outputs: (0, 0, 0),
         };
+        prepared.push(one);
+        let Some(one) = prepared.last_mut() else { continue };
         let content = job.region.content.as_deref().map(read).transpose().map_err(of_job)?;
         let is_sent = matches!(&job.work, Work::OnDrive(e) if e.input == Input::Host);
         match content {
@@ -96,7 +102,7 @@ pub(crate) fn prepare<T: Submit>(
             None => {}
         }
         if let Work::OnDrive(execution) = &job.work {
-            place(job, execution, geometry, &mut one, &mut memory).map_err(of_job)?;
+            place(job, execution, geometry, one, &mut memory).map_err(of_job)?;
             for path in &execution.ranges {
                 let content = read(path).map_err(of_job)?;
                 one.ranges.push((memory, content.len() as u32));
@@ -110,7 +116,7 @@ pub(crate) fn prepare<T: Submit>(
                 drive.write_memory(memory, &content).map_err(failed)?;
                 memory += (content.len() as u64).next_multiple_of(ALIGNMENT);
             }
-            load(drive, execution, &mut one).map_err(failed)?;
+            load(drive, execution, one).map_err(failed)?;
             if execution.input == Input::Peer {
                 // Drives of a file are numbered as those that are made for it, or served together.
                 let peers = drive.peers().map_err(failed)?;
@@ -126,9 +132,8 @@ pub(crate) fn prepare<T: Submit>(
                 }
             }
         }
-        prepared.push(one);
     }
-    Ok(prepared)
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -151,6 +156,28 @@ fn places(job: &Job, geometry: Geometry) -> Result<Vec<Places>, String> {
     let block = if reads_flash { block_bytes } else { 1 };
     let one = || Places::new(&job.region, block_bytes * blocks, block);
     (0..job.clones).map(|_| one()).collect()
+}
+
+/// A trace's operations must be on the drive, in whole blocks, and fit the memory of a program.
+fn check_trace(job: &Job, entries: &[trace::Entry], geometry: Geometry) -> Result<(), String> {
+    let Geometry { block_bytes, blocks, .. } = geometry;
+    let chunk = match &job.work {
+        Work::OnDrive(_) => job.region.sizes.first().map_or(0, |(bytes, _)| *bytes),
+        Work::Blocks | Work::OnHost { .. } => u64::MAX,
+    };
+    for (n, entry) in entries.iter().enumerate() {
+        let trace::Entry { offset, bytes, .. } = *entry;
+        let is_whole = offset.is_multiple_of(block_bytes) && bytes.is_multiple_of(block_bytes);
+        let is_inside = offset.checked_add(bytes).is_some_and(|end| end <= block_bytes * blocks);
+        let what = match (is_whole, is_inside) {
+            (false, _) => format!("no whole blocks of {block_bytes} bytes"),
+            (_, false) => format!("not in the namespace of {} bytes", block_bytes * blocks),
+            _ if bytes > chunk => format!("more than a chunk of the program: bs = {chunk}"),
+            _ => continue,
+        };
+        return Err(format!("trace: operation {}: {bytes} bytes at {offset} are {what}", n + 1));
+    }
+    Ok(())
 }
 
 /// Writes every block of a region.

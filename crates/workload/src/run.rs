@@ -29,6 +29,9 @@ pub enum Progress {
     Running(Option<f64>),
 }
 
+/// Operations of an instance that have arrived and cannot begin.
+const BACKLOG_MAX: usize = 1 << 22;
+
 /// How often a run tells how far it is, in completions.
 const TELL_EVERY: u64 = 4096;
 
@@ -62,8 +65,17 @@ pub fn run<R: Rig>(
     let drives = rig.count();
     let mut prepared: Vec<Vec<Prepared>> = Vec::new();
     for number in 0..drives {
+        let mut of_drive = Vec::new();
         let mut say = |text| tell(Progress::Preparing(text));
-        prepared.push(prepare(plan, number, rig.drive(number), &mut say)?);
+        let done = prepare(plan, number, rig.drive(number), &mut of_drive, &mut say);
+        prepared.push(of_drive);
+        if let Err(error) = done {
+            // A drive that is there is left as it was; why that failed counts more than whether this does.
+            for (number, of_drive) in prepared.iter().enumerate() {
+                let _ = take_away(rig.drive(number), &of_drive.iter().collect::<Vec<_>>());
+            }
+            return Err(error);
+        }
     }
     rig.begin();
     let mut host = Host::new(plan, rig, prepared.into_iter().flatten().collect());
@@ -109,13 +121,15 @@ struct Host<'a, R> {
     memory: HostMemory,
     /// When each processor of the host is free.
     cores: BinaryHeap<Reverse<Instant>>,
+    /// Operations that have begun, of all instances.
+    in_flight: usize,
     /// Instances with a limit of their own that have not ended.
     limited: usize,
     measured_from: Instant,
     before: Vec<Option<DriveCounters>>,
     after: Vec<Option<DriveCounters>>,
     start: Instant,
-    /// Which job a program of a drive belongs to.
+    /// The first instance that a program of a drive belongs to.
     programs: BTreeMap<(usize, u32), usize>,
 }
 
@@ -128,7 +142,7 @@ impl<'a, R: Rig> Host<'a, R> {
         for (number, one) in prepared.iter().enumerate() {
             let job = &plan.jobs[one.job];
             if let Some(program) = one.program {
-                programs.insert((one.drive, u32::from(program)), number);
+                programs.insert((one.drive, u32::from(program)), instances.len());
             }
             for clone in 0..one.places.len() {
                 let begins = start + job.start;
@@ -178,6 +192,7 @@ impl<'a, R: Rig> Host<'a, R> {
             drives: vec![VecDeque::new(); drives],
             memory: HostMemory::new(plan.host.memory),
             cores: (0..plan.host.cores).map(|_| Reverse(start)).collect(),
+            in_flight: 0,
             limited,
             measured_from,
             before: vec![None; drives],
@@ -217,8 +232,7 @@ impl<'a, R: Rig> Host<'a, R> {
                 self.stop_all();
                 self.after = self.snapshot()?;
             }
-            let in_flight: usize = self.instances.iter().map(|one| one.in_flight).sum();
-            if is_ending && in_flight == 0 {
+            if is_ending && self.in_flight == 0 {
                 return Ok(());
             }
             let now = self.rig.now();
@@ -273,7 +287,7 @@ impl<'a, R: Rig> Host<'a, R> {
             Timer::End(number) => self.end_instance(number),
             Timer::Arrival(number) => {
                 // In real time a timer may be late; what it is about is not.
-                self.arrive(number, at);
+                self.arrive(number, at)?;
                 self.begin_operations(number)?;
             }
             Timer::Prepared(operation) => self.send_step(operation)?,
@@ -299,7 +313,7 @@ impl<'a, R: Rig> Host<'a, R> {
     }
 
     /// The next operation of an instance arrives.
-    fn arrive(&mut self, number: usize, at: Instant) {
+    fn arrive(&mut self, number: usize, at: Instant) -> Result<(), Error> {
         let job = self.job(number);
         let instance = &mut self.instances[number];
         let (count, bytes) = instance.arrived;
@@ -309,7 +323,7 @@ impl<'a, R: Rig> Host<'a, R> {
             Limit::Time(_) | Limit::Trace | Limit::Others => false,
         };
         if instance.is_over || is_enough {
-            return;
+            return Ok(());
         }
         let places = &mut self.prepared[instance.prepared].places[instance.clone];
         let (place, next) = match &job.arrival {
@@ -327,7 +341,7 @@ impl<'a, R: Rig> Host<'a, R> {
                 (place, Some(next))
             }
             Arrival::Trace(entries) => {
-                let Some(entry) = entries.get(count as usize) else { return };
+                let Some(entry) = entries.get(count as usize) else { return Ok(()) };
                 let next = entries.get(count as usize + 1).map(|next| instance.start + next.at);
                 let place =
                     Place { is_read: entry.is_read, offset: entry.offset, bytes: entry.bytes };
@@ -335,10 +349,17 @@ impl<'a, R: Rig> Host<'a, R> {
             }
         };
         instance.arrived = (count + 1, bytes + place.bytes);
+        if instance.backlog.len() >= BACKLOG_MAX {
+            let reason = format!(
+                "{BACKLOG_MAX} operations wait: they arrive faster than the drive ends them; choose a lower rate or a shorter time"
+            );
+            return Err(self.failed(self.instances[number].job, reason));
+        }
         instance.backlog.push_back(Pending { at, place });
         if let Some(next) = next {
             self.set_timer(next, Timer::Arrival(number));
         }
+        Ok(())
     }
 
     /// Begins operations that have arrived, as many as may be in flight.
@@ -352,6 +373,7 @@ impl<'a, R: Rig> Host<'a, R> {
             let Some(Pending { at, place }) = instance.backlog.pop_front() else { return Ok(()) };
             let slot = instance.free.as_mut().and_then(Vec::pop);
             instance.in_flight += 1;
+            self.in_flight += 1;
             let (first, all, each) = self.prepared[instance.prepared].outputs;
             let output_at = first + instance.next_output;
             if let Some(rest) = all.checked_sub(each).filter(|_| each > 0) {
@@ -433,6 +455,7 @@ impl<'a, R: Rig> Host<'a, R> {
         let operation = self.operation(id);
         operation.left = built.len();
         operation.unsent = built;
+        operation.unsent.reverse();
         if operation.left == 0 {
             return self.step_done(id);
         }
@@ -510,9 +533,8 @@ impl<'a, R: Rig> Host<'a, R> {
     /// Adds what the drive tells of its jobs.
     fn count_jobs(&mut self, drive: usize) {
         for record in self.rig.take_jobs(drive) {
-            let Some(&prepared) = self.programs.get(&(drive, record.program)) else { continue };
-            let of = |one: &&mut Instance| one.prepared == prepared;
-            let Some(instance) = self.instances.iter_mut().find(of) else { continue };
+            let Some(&number) = self.programs.get(&(drive, record.program)) else { continue };
+            let instance = &mut self.instances[number];
             let ended = Instant::from_ns(record.ended_ns);
             if instance.is_measured(ended) {
                 instance.counts.waited.add(Duration::from_ns(record.waited_ns));
@@ -550,6 +572,7 @@ impl<'a, R: Rig> Host<'a, R> {
         let job = self.job(number);
         let instance = &mut self.instances[number];
         instance.in_flight -= 1;
+        self.in_flight -= 1;
         if let (Some(free), Some(slot)) = (&mut instance.free, operation.slot) {
             free.push(slot);
         }
@@ -571,7 +594,7 @@ impl<'a, R: Rig> Host<'a, R> {
         }
         if let Arrival::Closed { think } = job.arrival {
             if think == Duration::ZERO {
-                self.arrive(number, now);
+                self.arrive(number, now)?;
             } else {
                 self.set_timer(now + think, Timer::Arrival(number));
             }

@@ -36,6 +36,7 @@ fn every_mistake_is_named() {
         (reader("iodepth = 0\n"), 6, "choose 1 to 1024"),
         (reader("iodepth = 5000\n"), 6, "choose 1 to 1024"),
         (reader("numjobs = 0\n"), 6, "numjobs"),
+        (reader("numjobs = 1024\niodepth = 1024\n[[job]]\nrw = 'read'\n"), 7, "in flight"),
         (reader("drives = [1]\n"), 6, "there are 1"),
         (reader("rate_iops = -4\n"), 6, "more than 0"),
         (reader("rate_process = 'poisson'\n"), 6, "rate_iops"),
@@ -103,6 +104,33 @@ fn what_does_not_fit_the_drive_is_named() {
         let error = mistake(&job(lines), &[]);
         assert!(error.starts_with("job x: ") && error.contains(says), "{lines}\n{error}");
     }
+}
+
+/// Files of traces, and rates that no drive keeps.
+#[test]
+fn what_no_drive_can_do_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |trace: &str, job: &str| {
+        std::fs::write(folder.path().join("trace.csv"), trace).unwrap();
+        let text = format!("[[job]]\nname = 'x'\n{job}");
+        let plan = Plan::parse("file.toml", &text, folder.path(), &[]).unwrap();
+        let drive = simulator::open(controller::Config::default(), 0, 64).unwrap();
+        run(&plan, &mut Simulated::new(vec![drive]), &mut |_| {}).unwrap_err().to_string()
+    };
+    let traced = "rw = 'read'\ntrace = 'trace.csv'\n";
+    for (trace, says) in [
+        ("0,R,0,4096\n1,R,100,4096\n", "operation 2: 4096 bytes at 100 are no whole blocks"),
+        ("0,R,0,5\n", "operation 1: 5 bytes at 0 are no whole blocks"),
+        ("0,W,1099511627776,4096\n", "not in the namespace"),
+        ("0,R,18446744073709547520,8192\n", "not in the namespace"),
+    ] {
+        let error = run(trace, traced);
+        assert!(error.starts_with("job x: trace: ") && error.contains(says), "{error}");
+    }
+    let program = "program = 'declared'\ntime = '1us'\nbs = '4KiB'\ntrace = 'trace.csv'\n";
+    assert!(run("0,R,0,8192\n", program).contains("more than a chunk"));
+    let error = run("", "rw = 'randread'\niodepth = 1\nrate_iops = 1000000000\nruntime = '1s'\n");
+    assert!(error.contains("arrive faster"), "{error}");
 }
 
 #[test]

@@ -7,15 +7,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use client_linux::OpenOptions;
 use config::{parse_bandwidth, parse_size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use simtime::Prng;
-use workload::{Plan, Real, Report, Simulated};
+use workload::{Plan, Report, Simulated};
 
 use crate::report::{self, say};
-use crate::workload::{rate, simulated};
+use crate::workload::{rate, real, simulated};
 use crate::{Outcome, usage};
 
 /// Options of `csdrive bench suite`.
@@ -245,12 +244,7 @@ fn measure(arguments: &Arguments, kernel: Kernel, folder: &Path) -> Result<Row> 
         let drives = usage(simulated(&plan, &set))?;
         workload::run(&plan, &mut Simulated::new(drives), &mut |_| {})
     } else {
-        let open = |path: &PathBuf| -> Result<_> {
-            let drive = client_linux::open_with(path, OpenOptions::default())?;
-            Ok((path.display().to_string(), drive))
-        };
-        let drives = usage(arguments.device.iter().map(open).collect::<Result<_>>())?;
-        workload::run(&plan, &mut Real::new(drives), &mut |_| {})
+        workload::run(&plan, &mut usage(real(&arguments.device))?, &mut |_| {})
     };
     let report = usage(report.map_err(|error| anyhow!("{}: {error}", kernel.name())))?;
     let expected = match arguments.bandwidth {
