@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use indicatif::{BinaryBytes, HumanCount};
+
 /// Prints a line. A reader that has gone away (`csdrive ... | head`) is no error; anything else
 /// that keeps the output from its place is.
 pub(crate) fn put(line: fmt::Arguments<'_>) {
@@ -74,13 +76,7 @@ pub(crate) fn table(rows: &[Vec<String>], left: usize) {
 
 /// A number of bytes for people.
 pub(crate) fn bytes(n: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut value = n as f64;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        (value, unit) = (value / 1024.0, unit + 1);
-    }
-    if unit == 0 { format!("{n} B") } else { format!("{value:.2} {}", UNITS[unit]) }
+    BinaryBytes(n).to_string()
 }
 
 /// A time for people.
@@ -106,15 +102,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// A number with thousands separated.
 pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(n).to_string()
 }
 
 #[cfg(test)]
