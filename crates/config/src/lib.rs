@@ -7,6 +7,7 @@ mod keys;
 mod namespaces;
 mod value;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use controller::{Config, NamespaceKind};
@@ -140,17 +141,22 @@ pub struct Loaded {
     /// What of it has no effect, each in a sentence.
     pub warnings: Vec<String>,
     namespaces: namespaces::List,
-    /// `drive.capacity` was set.
-    is_capacity_given: bool,
+    /// Keys that were set.
+    given: BTreeSet<String>,
 }
 
 impl Loaded {
+    /// True if some source set this key, or a name of another system that means it.
+    pub fn sets(&self, key: &str) -> bool {
+        self.given.contains(key)
+    }
+
     /// Sets one key.
     fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
         if let Some(name) = name.strip_prefix("namespace.") {
             return self.namespaces.set_named(name, text);
         }
-        self.is_capacity_given |= name == CAPACITY;
+        self.given.insert(name.to_owned());
         set(&mut self.config, name, text)
     }
 
@@ -187,7 +193,7 @@ impl Sources {
             config: Config::default(),
             warnings: Vec::new(),
             namespaces: namespaces::List::default(),
-            is_capacity_given: false,
+            given: BTreeSet::new(),
         };
         if let Some(path) = &self.config {
             apply_file(&mut loaded, path).map_err(|error| match error {
@@ -205,7 +211,8 @@ impl Sources {
                 .ok_or_else(|| Error::NotAnAssignment(assignment.clone()))?;
             loaded.set(key.trim(), value.trim())?;
         }
-        loaded.namespaces.apply(&mut loaded.config, loaded.is_capacity_given)?;
+        let is_capacity_given = loaded.sets(CAPACITY);
+        loaded.namespaces.apply(&mut loaded.config, is_capacity_given)?;
         loaded.config.check()?;
         Ok(loaded)
     }

@@ -237,6 +237,11 @@ impl Controller {
         log_pages::counters(self.now(), &self.session, &self.subsystem)
     }
 
+    /// The job groups, and what their jobs did: those of no group first.
+    pub fn groups(&self) -> impl Iterator<Item = compute::GroupRecord> + '_ {
+        self.subsystem.engine.groups()
+    }
+
     /// How late completions were, with the time that the shell gave for the real one. None is late in virtual time.
     pub fn lateness(&self) -> Lateness {
         self.session.lateness

@@ -79,6 +79,14 @@ pub(crate) fn bytes(n: u64) -> String {
     BinaryBytes(n).to_string()
 }
 
+/// A text as a cell of comma-separated values.
+pub(crate) fn csv_cell(text: &str) -> String {
+    match text.contains([',', '"', '\n']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
 /// A time for people.
 pub(crate) fn time(ns: u64) -> String {
     simtime::Duration::from_ns(ns).to_string()

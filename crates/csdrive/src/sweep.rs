@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::plot::{self, Chart, Line};
 use crate::report::{self, say};
@@ -116,7 +117,7 @@ struct Results {
 
 impl Results {
     /// Opens the file, or makes it, and reads what other runs of the same command left there.
-    fn open(path: &Path, command: &[String]) -> Result<Self> {
+    fn open(path: &Path, command: &[String], inputs: &str) -> Result<Self> {
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -140,6 +141,11 @@ impl Results {
                 "{}: of another command: {}; choose another file",
                 place(),
                 line["command"]
+            );
+            ensure!(
+                line["inputs"] == inputs,
+                "{}: a file that the command reads has changed since; choose another file for the results",
+                place()
             );
             done.insert(key_of(&line["settings"]), line);
         }
@@ -169,7 +175,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         None => arguments.command.clone(),
     };
     usage(check_command(&command))?;
-    let results = usage(Results::open(&arguments.results, &command))?;
+    let inputs = inputs(&command);
+    let results = usage(Results::open(&arguments.results, &command, &inputs))?;
     let left: Vec<&Settings> = points
         .iter()
         .filter(|settings| !results.done.contains_key(&key_of(&document_of(settings))))
@@ -185,7 +192,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         while !is_over.load(Ordering::Relaxed)
             && let Some(settings) = left.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            let line = point(&command, settings)
+            let line = point(&command, &inputs, settings)
                 .and_then(|line| results.lock().expect("nobody panics").add(line));
             // One that cannot be run at all: neither can the others.
             if line.is_err() {
@@ -234,6 +241,41 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     Ok(if is_success { Outcome::Success } else { Outcome::ErrorStatus })
 }
 
+/// What identifies the contents of all files that a command names, and of those that a workload file names.
+fn inputs(command: &[String]) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |path: &Path| -> Option<String> {
+        let bytes = path.is_file().then(|| std::fs::read(path).ok())??;
+        hash.update(path.as_os_str().as_encoded_bytes());
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
+        String::from_utf8(bytes).ok()
+    };
+    for word in command {
+        let path = Path::new(word);
+        let Some(text) = add(path) else { continue };
+        if command.first().is_some_and(|first| first == "workload")
+            && let Ok(table) = text.parse::<toml::Table>()
+        {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let mut named = Vec::new();
+            texts(&toml::Value::Table(table), &mut named);
+            named.iter().for_each(|name| drop(add(&folder.join(name))));
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// All texts in a value.
+fn texts(value: &toml::Value, all: &mut Vec<String>) {
+    match value {
+        toml::Value::String(text) => all.push(text.clone()),
+        toml::Value::Array(list) => list.iter().for_each(|value| texts(value, all)),
+        toml::Value::Table(table) => table.values().for_each(|value| texts(value, all)),
+        _ => {}
+    }
+}
+
 /// Commands that have settings, and print a document.
 fn check_command(command: &[String]) -> Result<()> {
     let words: Vec<&str> = command.iter().take(2).map(String::as_str).collect();
@@ -254,7 +296,7 @@ fn check_command(command: &[String]) -> Result<()> {
 }
 
 /// Runs a point; its line of the results file.
-fn point(command: &[String], settings: &Settings) -> Result<Value> {
+fn point(command: &[String], inputs: &str, settings: &Settings) -> Result<Value> {
     let mut process = Command::new("/proc/self/exe");
     process.args(command).arg("--json").stdin(Stdio::null());
     for (key, value) in settings {
@@ -269,7 +311,7 @@ fn point(command: &[String], settings: &Settings) -> Result<Value> {
     };
     match (output.status.code(), document) {
         (Some(exit @ (0 | 1)), Some(document)) => Ok(json!({
-            "command": command, "settings": document_of(settings), "exit": exit, "document": document,
+            "command": command, "inputs": inputs, "settings": document_of(settings), "exit": exit, "document": document,
         })),
         (Some(_), _) => bail!("{}: {said}", at()),
         (None, _) => bail!("{}: csdrive was ended ({})", at(), output.status),
@@ -409,18 +451,18 @@ fn table(lines: &[&Value]) -> String {
         .into_iter()
         .flat_map(Map::keys)
         .collect();
-    let quoted = |cell: &str| match cell.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.to_owned(),
-    };
-    let mut text =
-        keys.iter().chain(&columns).map(|head| quoted(head)).collect::<Vec<_>>().join(",");
+    let mut text = keys
+        .iter()
+        .chain(&columns)
+        .map(|head| report::csv_cell(head))
+        .collect::<Vec<_>>()
+        .join(",");
     text.push('\n');
     for (line, row) in lines.iter().zip(&rows) {
-        let settings = keys.iter().map(|key| quoted(&at_key(&line["settings"], key)));
+        let settings = keys.iter().map(|key| report::csv_cell(&at_key(&line["settings"], key)));
         let cells = columns
             .iter()
-            .map(|column| row.get(*column).map_or_else(String::new, |cell| quoted(cell)));
+            .map(|column| row.get(*column).map_or_else(String::new, |cell| report::csv_cell(cell)));
         let _ = writeln!(text, "{}", settings.chain(cells).collect::<Vec<_>>().join(","));
     }
     text

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Draw latencies and throughput
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Check the file, and do nothing
+    /// Check the file and whether it fits simulated drives, and run nothing
     #[arg(long)]
     check: bool,
 }
@@ -72,11 +72,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         }
     };
     let done = if arguments.device.is_empty() {
-        let drives = usage(simulated(&plan, &drive))?;
+        let mut drives = Simulated::new(usage(simulated(&plan, &drive))?);
         if arguments.check {
-            return Ok(Outcome::Success);
+            return usage(workload::check(&plan, &mut drives).map_err(Into::into))
+                .map(|()| Outcome::Success);
         }
-        workload::run(&plan, &mut Simulated::new(drives), &mut show)
+        workload::run(&plan, &mut drives, &mut show)
     } else {
         if !drive.is_empty() {
             let keys = drive.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" ");
@@ -115,8 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         match judged.value {
             Some(value) => tell!("csdrive: {of}: {} does not hold: it is {value}", judged.text),
             None => tell!(
-                "csdrive: {of}: {}: the job has several kinds of operations; say which, as read.{}",
-                judged.text,
+                "csdrive: {of}: {}: there is no such number: nothing was measured, or the job has several kinds of operations (write read., write. or execute. before it)",
                 judged.text
             ),
         }
@@ -166,17 +166,16 @@ fn open(
 ) -> Result<Session> {
     let mut assignments = entry.assignments();
     assignments.extend(set.iter().map(|text| (*text).clone()));
-    let sets = |key: &str| assignments.iter().any(|text| text.starts_with(&format!("{key}=")));
-    // Reads of blocks that nobody wrote would take no time: as if the flash was full, unless it is said.
-    let has_unwritten = sets("flash.unwritten_reads") || entry.config.is_some();
-    let has_keep = sets("flash.keep_data") || plan.needs_data();
-    let has_serial = sets("drive.serial");
     let sources =
         Sources { config: entry.config.clone(), set: assignments, femu: entry.femu.clone() };
     let loaded = sources.load().with_context(|| format!("{}: drive {number}", plan.file))?;
     if number == 0 {
         report::notes(&loaded.warnings);
     }
+    // Reads of blocks that nobody wrote would take no time: as if the flash was full, unless it is said.
+    let has_unwritten = loaded.sets("flash.unwritten_reads");
+    let has_keep = loaded.sets("flash.keep_data") || plan.needs_data();
+    let has_serial = loaded.sets("drive.serial");
     let mut config = loaded.config;
     if !has_unwritten {
         config.flash.unwritten_reads = UnwrittenReads::Flash;
@@ -301,8 +300,8 @@ fn print(report: &Report) {
                 percent(drive.units_busy),
                 percent(drive.channels_busy),
                 percent(drive.dies_busy),
-                percent(drive.link_to_host_busy),
-                percent(drive.link_from_host_busy),
+                percent(drive.link_out_busy),
+                percent(drive.link_in_busy),
                 report::bytes(drive.bytes.to_host),
                 report::bytes(drive.bytes.from_host),
                 format!("{:.2}", drive.write_amplification),
@@ -331,12 +330,12 @@ fn csv(report: &Report) -> String {
     for job in &report.jobs {
         for (kind, measured) in kinds(job) {
             let Measured { total_ios, io_bytes, iops, bw_bytes, lat_ns, .. } = measured;
-            let tenant = job.tenant.as_deref().unwrap_or_default();
+            let tenant = report::csv_cell(job.tenant.as_deref().unwrap_or_default());
             let percentiles = SHOWN.map(|(_, percent)| format!("{}", lat_ns.at(percent)));
             let _ = writeln!(
                 text,
                 "{},{tenant},{kind},{total_ios},{io_bytes},{iops},{bw_bytes},{},{},{},{},{}",
-                job.jobname,
+                report::csv_cell(&job.jobname),
                 lat_ns.min,
                 lat_ns.mean,
                 percentiles.join(","),

@@ -179,6 +179,21 @@ fn kernels_of_the_suite_are_right() {
     assert!((rate - 1.0).abs() < 0.02, "{rate}");
 }
 
+/// Each of several drives gets the same service from the host, however fast others are.
+#[test]
+fn served_drives_are_served_alike() {
+    let served = Served::with(&["--count", "2"], &[]);
+    let first = served.socket().display().to_string();
+    let second = format!("{first}-2");
+    let folder = tempfile::tempdir().unwrap();
+    let text = "runtime = '300ms'\n[[drive]]\ncount = 2\n[[job]]\nname = 'a'\ndrives = [0]\nrw = 'randread'\niodepth = 8\n[[job]]\nname = 'b'\ndrives = [1]\nrw = 'randread'\niodepth = 8\n";
+    let file = file(folder.path(), text);
+    let document =
+        document(&["workload", &file, "--json", "--device", &first, "--device", &second]);
+    let count = |job: usize| document["jobs"][job]["read"]["total_ios"].as_f64().unwrap();
+    assert!((0.4..2.5).contains(&(count(0) / count(1))), "{} and {}", count(0), count(1));
+}
+
 #[test]
 fn sweeps_vary_what_a_file_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -201,6 +216,11 @@ fn sweeps_vary_what_a_file_says() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("jobs.reader.read.lat_ns.p99"), "{}", ran.stdout);
     assert_eq!(ran.stdout.lines().count(), 7);
+    // What was done is done, and what has changed is not the same.
+    assert_eq!(csdrive(&args).stdout, ran.stdout);
+    std::fs::write(&file, WORKLOAD.replace("20ms", "10ms")).unwrap();
+    let changed = csdrive(&args);
+    assert!(changed.code == 2 && changed.stderr.contains("has changed"), "{}", changed.stderr);
     let svg = std::fs::read_to_string(svg).unwrap();
     assert!(svg.contains("drive.count 2") && svg.contains("job.reader.iodepth"));
 }

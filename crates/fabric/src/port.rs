@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use simtime::Instant;
+use simtime::{Duration, Instant};
 
 use crate::link::{Link, LinkConfig};
 
@@ -48,31 +48,49 @@ impl Port {
     /// Sends bytes to the host; when the last one arrives.
     #[inline]
     pub fn to_host(&self, now: Instant, bytes: u64) -> Instant {
-        self.through(self.to_host.send(now, bytes), now, bytes)
+        self.cross(&self.to_host, now, bytes)
     }
 
     /// Sends bytes from the host; when the last one arrives.
     #[inline]
     pub fn from_host(&self, now: Instant, bytes: u64) -> Instant {
-        self.through(self.from_host.send(now, bytes), now, bytes)
+        self.cross(&self.from_host, now, bytes)
+    }
+
+    #[inline]
+    fn cross(&self, link: &Link, now: Instant, bytes: u64) -> Instant {
+        match &self.switch.0 {
+            None => link.send(now, bytes),
+            Some(_) if bytes == 0 => now,
+            Some(switch) => {
+                link.count(bytes);
+                let end = link.take(now, bytes).max(switch.take(now, bytes));
+                end + link.latency() + switch.latency()
+            }
+        }
     }
 
     /// Sends bytes from another drive to this one; when the last one arrives.
     pub fn from_peer(&self, peer: &Self, now: Instant, bytes: u64) -> Instant {
+        if bytes == 0 {
+            return now;
+        }
         peer.to_peers.fetch_add(bytes, Relaxed);
         self.from_peers.fetch_add(bytes, Relaxed);
-        // Both links take the bytes at the same moment; after the slower one come the latencies of both.
-        let out = peer.to_host.pass(now, bytes) + self.from_host.latency();
-        let into = self.from_host.pass(now, bytes) + peer.to_host.latency();
-        self.through(out.max(into), now, bytes)
+        let (out, into) = (&peer.to_host, &self.from_host);
+        // Nobody but the peer can end what it sends; what comes in is this drive's own.
+        let mut end = out.take_for_peer(now, bytes).max(into.take(now, bytes));
+        let mut latency = out.latency() + into.latency();
+        if let Some(switch) = &self.switch.0 {
+            end = end.max(switch.take(now, bytes));
+            latency += switch.latency();
+        }
+        end + latency
     }
 
-    #[inline]
-    fn through(&self, end: Instant, now: Instant, bytes: u64) -> Instant {
-        match &self.switch.0 {
-            None => end,
-            Some(switch) => switch.pass(now, bytes).max(end),
-        }
+    /// The time until now in which data went out, and in which it came in, from and to whomever.
+    pub fn busy(&self, now: Instant) -> (Duration, Duration) {
+        (self.to_host.busy(now), self.from_host.busy(now))
     }
 
     /// Bytes to the host since the drive was made.
@@ -110,7 +128,7 @@ impl Port {
 
 #[cfg(test)]
 mod tests {
-    use simtime::{Bandwidth, Duration};
+    use simtime::Bandwidth;
 
     use super::*;
 
@@ -125,7 +143,7 @@ mod tests {
         let switch = Switch::new(config(250, 0));
         let (fast, slow) =
             (Port::of(&switch, config(1000, 100)), Port::of(&switch, config(500, 100)));
-        assert_eq!(slow.from_peer(&fast, Instant::ZERO, 1000).as_ns(), 4000);
+        assert_eq!(slow.from_peer(&fast, Instant::ZERO, 1000).as_ns(), 4200);
         let alone = [Port::new(config(1000, 100)), Port::new(config(500, 100))];
         assert_eq!(alone[1].from_peer(&alone[0], Instant::ZERO, 1000).as_ns(), 2200);
         // Both links were taken: what the host sends waits for it, and what goes the other way does not.
@@ -134,6 +152,15 @@ mod tests {
         assert_eq!(alone[0].from_host(Instant::ZERO, 1000).as_ns(), 1100);
         assert_eq!((alone[1].bytes_from_peers(), alone[0].bytes_to_peers()), (1000, 1000));
         assert_eq!((alone[1].bytes_from_host(), alone[0].bytes_to_host()), (1000, 1000));
+    }
+
+    #[test]
+    fn every_latency_of_a_path_counts() {
+        let switch = Switch::new(config(1000, 30));
+        let port = Port::of(&switch, config(1000, 100));
+        assert_eq!(port.to_host(Instant::ZERO, 1000).as_ns(), 1130);
+        assert_eq!(port.to_host(Instant::ZERO, 0).as_ns(), 0);
+        assert_eq!(port.busy(Instant::from_ns(400)).0.as_ns(), 400);
     }
 
     #[test]

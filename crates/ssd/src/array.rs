@@ -93,7 +93,7 @@ pub(crate) struct FlashArray {
     start_at: Instant,
     pub(crate) records: Option<Vec<DieRecord>>,
     /// The time of operations that have ended.
-    pub(crate) dies_busy: Duration,
+    ended: Duration,
     /// Pages that took a channel.
     transfers: u64,
 }
@@ -115,14 +115,22 @@ impl FlashArray {
             starting: Vec::new(),
             start_at: Instant::NEVER,
             records: None,
-            dies_busy: Duration::ZERO,
+            ended: Duration::ZERO,
             transfers: 0,
         }
     }
 
-    /// The time of transfers over channels.
-    pub(crate) fn channels_busy(&self) -> Duration {
-        Duration::from_ns(self.transfer_time.as_ns() * self.transfers)
+    /// The time until now of transfers over channels, all channels together.
+    pub(crate) fn channels_busy(&self, now: Instant) -> Duration {
+        let asked = self.transfer_time.as_ns() * self.transfers;
+        let to_come: u64 = self.channels.iter().map(|free_at| free_at.since(now).as_ns()).sum();
+        Duration::from_ns(asked.saturating_sub(to_come))
+    }
+
+    /// The time until now of operations of dies, all dies together.
+    pub(crate) fn dies_busy(&self, now: Instant) -> Duration {
+        let busy = self.dies.iter().filter(|die| !die.group.is_empty());
+        busy.fold(self.ended, |sum, die| sum + now.since(die.start))
     }
 
     #[inline]
@@ -279,7 +287,7 @@ impl FlashArray {
 
     fn release(&mut self, now: Instant, number: u32) {
         let die = &mut self.dies[number as usize];
-        self.dies_busy += now.since(die.start);
+        self.ended += now.since(die.start);
         if let Some(records) = &mut self.records {
             let first = &die.group[0];
             records.push(DieRecord {

@@ -406,8 +406,8 @@ impl Ssd {
     /// Counters.
     pub fn statistics(&self) -> Statistics {
         Statistics {
-            dies_busy: self.array.dies_busy,
-            channels_busy: self.array.channels_busy(),
+            dies_busy: self.array.dies_busy(self.now),
+            channels_busy: self.array.channels_busy(self.now),
             ..self.statistics
         }
     }

@@ -86,9 +86,9 @@ pub struct Statistics {
     pub media_errors: u64,
     /// Bytes of a flash page.
     pub page_bytes: u64,
-    /// The time of operations that dies have ended, all dies together.
+    /// The time until now in which dies read, programmed or erased, all dies together.
     pub dies_busy: Duration,
-    /// The time of transfers over channels that dies have asked for, all channels together.
+    /// The time until now in which channels moved pages, all channels together.
     pub channels_busy: Duration,
 }
 

@@ -119,7 +119,10 @@ impl Assertion {
                         }
                     };
                     match self.metric {
-                        Metric::Latency(kind, time) => of(kind).map(|m| time.of(&m.lat_ns)),
+                        // Of nothing, no time is the least.
+                        Metric::Latency(kind, time) => of(kind)
+                            .filter(|measured| measured.total_ios > 0)
+                            .map(|measured| time.of(&measured.lat_ns)),
                         Metric::Iops(kind) => of(kind).map(|m| m.iops),
                         Metric::Bandwidth(kind) => of(kind).map(|m| m.bw_bytes as f64),
                         Metric::Count(kind) => of(kind).map(|m| m.total_ios as f64),

@@ -23,6 +23,10 @@ const DRIVES_MAX: u64 = 1024;
 const CLONES_MAX: u32 = 1024;
 /// Most operations in flight of all jobs on all drives.
 const IN_FLIGHT_MAX: u64 = 1 << 20;
+/// Most processors of the host.
+const CORES_MAX: u32 = 65_536;
+/// Most bytes of a range of a program: its length has 32 bits, and device memory is moved by dwords.
+const RANGE_BYTES_MAX: u64 = u32::MAX as u64 & !3;
 /// The most urgent group.
 const PRIORITY_MAX: u64 = 9;
 /// Most bytes of an operation.
@@ -107,8 +111,9 @@ impl Plan {
             cores: file.host.cores,
             memory: file.host.memory.0,
         };
-        if host.cores == 0 {
-            return Err(text.at(text.line_anywhere("cores"), "cores = 0: choose 1 or more"));
+        if !(1..=CORES_MAX).contains(&host.cores) {
+            let reason = format!("cores = {}: choose 1 to {CORES_MAX}", host.cores);
+            return Err(text.at(text.line_anywhere("cores"), reason));
         }
         let ramp = Duration::from_ns(file.ramp_time.0);
         let FabricEntry { bandwidth, latency } = file.fabric;
@@ -155,6 +160,12 @@ impl Checker<'_> {
             let reason = format!("{drive}: there are {drive_count}, numbered from 0 on");
             return Err(self.wrong("drives", reason));
         }
+        if let Some(drive) = (1..drives.len()).find(|n| drives[..*n].contains(&drives[*n])) {
+            return Err(self.wrong(
+                "drives",
+                format!("{} twice: numjobs runs a job several times", drives[drive]),
+            ));
+        }
         if drives.is_empty() {
             return Err(self.wrong("drives", "none: leave the key out for all"));
         }
@@ -170,8 +181,10 @@ impl Checker<'_> {
         let limit = self.limit(&arrival)?;
         let start = Duration::from_ns(entry.startdelay.0);
         let tenant = entry.tenant.clone();
+        let line = self.text.line(self.at);
         let has_own_time = entry.runtime.is_some();
         Ok(Job {
+            line,
             name,
             tenant,
             clones,
@@ -200,9 +213,9 @@ impl Checker<'_> {
             (Some(time), ..) => Limit::Time(Duration::from_ns(time.0)),
             (_, Some(size), _) => Limit::Bytes(size.0),
             (.., Some(count)) => Limit::Operations(count),
-            _ if matches!(arrival, Arrival::Trace(_)) => Limit::Trace,
             _ => match self.file.runtime {
                 Some(time) => Limit::Time(Duration::from_ns(time.0)),
+                None if matches!(arrival, Arrival::Trace(_)) => Limit::Trace,
                 None => Limit::Others,
             },
         })
@@ -214,9 +227,19 @@ impl Checker<'_> {
             return Err(self.wrong("iodepth", format!("choose 1 to {DEPTH_MAX}")));
         }
         if let Some(path) = trace {
-            if rate_iops.is_some() || thinktime.is_some() {
+            let is_program = matches!(work, Work::OnDrive(_));
+            let said = [
+                ("rate_iops", rate_iops.is_some()),
+                ("rate_process", rate_process.is_some()),
+                ("thinktime", thinktime.is_some()),
+                ("bs", self.entry.bs.is_some() && !is_program),
+                ("bssplit", self.entry.bssplit.is_some()),
+                ("rwmixread", self.entry.rwmixread.is_some()),
+                ("random_distribution", self.entry.random_distribution.is_some()),
+            ];
+            if let Some((key, _)) = said.iter().find(|(_, is_given)| *is_given) {
                 return Err(
-                    self.wrong("trace", "the trace says when: leave out rate_iops, thinktime")
+                    self.wrong(key, "the trace says when, where and how much: leave it out")
                 );
             }
             let path = self.folder.join(path);
@@ -255,7 +278,7 @@ impl Checker<'_> {
     fn region(&self) -> Result<Region, Error> {
         let entry = self.entry;
         let is_program = entry.program.is_some() || entry.on == Some(Side::Host);
-        let default = if is_program { "read" } else { "" };
+        let default = if is_program || entry.trace.is_some() { "read" } else { "" };
         let rw = entry.rw.as_deref().unwrap_or(default);
         let (is_random, read_percent) = match rw {
             "read" => (false, 100),
@@ -357,6 +380,8 @@ impl Checker<'_> {
             only(entry.output_size.is_some(), "output_size", program)?;
             only(entry.output_ratio.is_some(), "output_ratio", program)?;
             only(entry.data.is_some(), "data", program)?;
+            only(entry.param1.is_some(), "param1", program)?;
+            only(entry.param2.is_some(), "param2", program)?;
             only(!entry.ranges.is_empty(), "ranges", program)?;
             only(entry.group.is_some(), "group", program)?;
             only(entry.stream.is_some(), "stream", program)?;
@@ -384,14 +409,36 @@ impl Checker<'_> {
             (path, None, None) => Program::File(self.folder.join(path)),
         };
         // Of a streaming execution, each chunk has an output.
-        let output_bytes =
-            self.output_bytes(entry.stream.map_or(bytes, |stream| stream.chunk.0))?;
+        let chunk = entry.stream.map_or(bytes, |stream| stream.chunk.0);
+        let output_bytes = self.output_bytes(chunk)?;
+        if chunk > RANGE_BYTES_MAX {
+            let key = if entry.stream.is_some() { "stream" } else { "bs" };
+            let reason =
+                format!("{chunk} bytes at once: a program takes at most {RANGE_BYTES_MAX}");
+            return Err(self.wrong(key, reason));
+        }
+        if output_bytes.is_some_and(|bytes| bytes > RANGE_BYTES_MAX) {
+            let key = if entry.output_size.is_some() { "output_size" } else { "output_ratio" };
+            return Err(self.wrong(key, format!("an output has at most {RANGE_BYTES_MAX} bytes")));
+        }
         let input = entry.input.unwrap_or_default();
         let output = entry.output.unwrap_or(match output_bytes.is_some() {
             true => Output::Host,
             false => Output::None,
         });
         let stream = self.stream(bytes, input, output)?;
+        let places = [
+            ("fill", entry.fill),
+            ("file", entry.file.is_some() && input != Input::Host),
+            ("rw", entry.rw.is_some()),
+            ("random_distribution", entry.random_distribution.is_some()),
+        ];
+        if input != Input::Flash
+            && input != Input::Peer
+            && let Some((key, _)) = places.iter().find(|(_, is_given)| *is_given)
+        {
+            return Err(self.wrong(key, "the input does not come from blocks: leave it out"));
+        }
         let from_drive = match (input, entry.from_drive) {
             (Input::Peer, Some(number)) if number < drive_count => number,
             (Input::Peer, Some(number)) => {
@@ -416,7 +463,7 @@ impl Checker<'_> {
                 Output::None => 4096.min(bytes),
                 Output::Host | Output::Flash => bytes,
             }),
-            params: (entry.param1, entry.param2),
+            params: (entry.param1.unwrap_or(0), entry.param2.unwrap_or(0)),
             data,
             ranges: entry.ranges.iter().map(|path| self.folder.join(path)).collect(),
             group: entry.group.map(|group| self.group(group)).transpose()?,

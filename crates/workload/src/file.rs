@@ -273,8 +273,8 @@ pub(crate) struct JobEntry {
     pub(crate) output: Option<Output>,
     pub(crate) output_ratio: Option<f64>,
     pub(crate) output_size: Option<Size>,
-    pub(crate) param1: i64,
-    pub(crate) param2: i64,
+    pub(crate) param1: Option<i64>,
+    pub(crate) param2: Option<i64>,
     pub(crate) data: Option<String>,
     pub(crate) ranges: Vec<std::path::PathBuf>,
     pub(crate) group: Option<GroupEntry>,
@@ -366,6 +366,9 @@ fn sets(line: &str, key: &str) -> bool {
     })
 }
 
+/// Most parts of a key that is set.
+const KEY_PARTS_MAX: usize = 8;
+
 /// Sets one key.
 fn assign(table: &mut toml::Table, assignment: &str) -> Result<(), Error> {
     let wrong = |reason: String| Error::Set { assignment: assignment.to_owned(), reason };
@@ -377,6 +380,12 @@ fn assign(table: &mut toml::Table, assignment: &str) -> Result<(), Error> {
         Err(_) => toml::Value::String(text.to_owned()),
     };
     let path: Vec<&str> = key.trim().split('.').collect();
+    if path.len() > KEY_PARTS_MAX {
+        return Err(Error::Set {
+            assignment: key.chars().take(40).collect(),
+            reason: format!("a key has at most {KEY_PARTS_MAX} parts"),
+        });
+    }
     let (tables, path): (Vec<&mut toml::Table>, &[&str]) = match path.as_slice() {
         ["drive", rest @ ..] if !rest.is_empty() => {
             let one = || toml::Value::Array(vec![toml::Value::Table(toml::Table::new())]);

@@ -22,25 +22,31 @@ impl HostMemory {
         Self { capacity, used: 0, pieces: HashMap::new(), order: BTreeMap::new(), next: 0 }
     }
 
-    /// True if a piece is there. Afterwards it is, if it fits at all.
+    /// True if a piece is there; it was used now.
     pub(crate) fn uses(&mut self, piece: Piece) -> bool {
-        let (.., bytes) = piece;
-        if bytes > self.capacity {
-            return false;
-        }
-        let before = self.pieces.insert(piece, self.next);
-        match before {
-            Some(number) => drop(self.order.remove(&number)),
-            None => self.used += bytes,
-        }
+        let Some(number) = self.pieces.get_mut(&piece) else { return false };
+        self.order.remove(number);
+        *number = self.next;
         self.order.insert(self.next, piece);
         self.next += 1;
+        true
+    }
+
+    /// A piece was read; what was used longest ago makes room for it.
+    pub(crate) fn keep(&mut self, piece: Piece) {
+        let (.., bytes) = piece;
+        if bytes > self.capacity || self.uses(piece) {
+            return;
+        }
+        self.pieces.insert(piece, self.next);
+        self.order.insert(self.next, piece);
+        self.next += 1;
+        self.used += bytes;
         while self.used > self.capacity
             && let Some((_, oldest)) = self.order.pop_first()
         {
             self.pieces.remove(&oldest);
             self.used -= oldest.2;
         }
-        before.is_some()
     }
 }

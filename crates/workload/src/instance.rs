@@ -7,7 +7,7 @@ use simtime::{Instant, Prng};
 use crate::access::Place;
 use crate::measure::{Counts, Operations};
 use crate::operation::Operation;
-use crate::plan::Work;
+use crate::plan::{Arrival, Job, Limit, Work};
 
 /// An operation that arrived and has not begun.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,6 @@ pub(crate) struct Instance {
     pub(crate) is_over: bool,
     /// Where its next output goes on the flash.
     pub(crate) next_output: u64,
-    pub(crate) counts: Counts,
 }
 
 impl Instance {
@@ -51,26 +50,41 @@ impl Instance {
         has_begun && now <= self.ends
     }
 
+    /// True if nothing more is to arrive.
+    pub(crate) fn has_arrived(&self, job: &Job) -> bool {
+        let (count, bytes) = self.arrived;
+        let is_enough = match job.limit {
+            Limit::Operations(most) => count >= most,
+            Limit::Bytes(most) => bytes >= most,
+            Limit::Time(_) | Limit::Trace | Limit::Others => false,
+        };
+        let is_traced = match &job.arrival {
+            Arrival::Trace(entries) => count as usize >= entries.len(),
+            Arrival::Closed { .. } | Arrival::Open { .. } => false,
+        };
+        is_enough || is_traced
+    }
+
     /// Counts an operation that has ended.
-    pub(crate) fn count(&mut self, operation: &Operation, work: &Work, now: Instant) {
+    pub(crate) fn count(
+        &self,
+        counts: &mut Counts,
+        operation: &Operation,
+        work: &Work,
+        now: Instant,
+    ) {
         let Operation { place, arrived, begun, .. } = operation;
         let begun = begun.unwrap_or(now);
         let operations: &mut Operations = match work {
-            Work::Blocks if place.is_read => &mut self.counts.read,
-            Work::Blocks => &mut self.counts.write,
-            Work::OnHost { .. } | Work::OnDrive(_) => &mut self.counts.execute,
+            Work::Blocks if place.is_read => &mut counts.read,
+            Work::Blocks => &mut counts.write,
+            Work::OnHost { .. } | Work::OnDrive(_) => &mut counts.execute,
         };
         operations.bytes += place.bytes;
         operations.total.add(now.since(*arrived));
         operations.submission.add(begun.since(*arrived));
         operations.completion.add(now.since(begun));
-        self.counts.series.add(now.since(self.measured_from), place.bytes);
-        self.counts.ended = Some(now);
-    }
-
-    /// The time in which it was measured.
-    pub(crate) fn elapsed(&self) -> u64 {
-        let end = if self.ends == Instant::NEVER { self.counts.ended } else { Some(self.ends) };
-        end.map_or(0, |end| end.since(self.measured_from).as_ns())
+        counts.series.add(now.since(self.measured_from), place.bytes);
+        counts.ended = Some(now);
     }
 }

@@ -50,7 +50,7 @@ pub use report::{
     SeriesReport, Steps, TenantReport,
 };
 pub use rig::{Real, Rig, Simulated};
-pub use run::{Progress, run};
+pub use run::{Progress, check, run};
 
 /// A workload cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +82,12 @@ pub enum Error {
         reason: String,
     },
     /// A job does not fit its drive, or its command failed.
-    #[error("job {job}: {reason}")]
+    #[error("{file}: line {line}: job {job}: {reason}")]
     Job {
+        /// The file.
+        file: String,
+        /// Where the job begins in it.
+        line: usize,
         /// Its name.
         job: String,
         /// What happened.

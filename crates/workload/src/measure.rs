@@ -124,25 +124,9 @@ impl Series {
         self.pieces = self.pieces.chunks(2).map(sum).collect();
         self.width = self.width + self.width;
     }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        let mut other = other.clone();
-        while self.width < other.width {
-            self.widen();
-        }
-        while other.width < self.width {
-            other.widen();
-        }
-        if self.pieces.len() < other.pieces.len() {
-            self.pieces.resize(other.pieces.len(), (0, 0));
-        }
-        for (piece, more) in self.pieces.iter_mut().zip(&other.pieces) {
-            (piece.0, piece.1) = (piece.0 + more.0, piece.1 + more.1);
-        }
-    }
 }
 
-/// What a job counts on one drive.
+/// What a job counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) read: Operations,
@@ -156,21 +140,16 @@ pub(crate) struct Counts {
     pub(crate) series: Series,
     /// Sum of what its programs returned.
     pub(crate) results: i64,
+    /// The least that one returned.
+    pub(crate) result_min: Option<i64>,
     /// When its last operation ended.
     pub(crate) ended: Option<Instant>,
 }
 
 impl Counts {
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.read.merge(&other.read);
-        self.write.merge(&other.write);
-        self.execute.merge(&other.execute);
-        self.steps.iter_mut().zip(&other.steps).for_each(|(step, other)| step.merge(other));
-        self.waited.merge(&other.waited);
-        self.ran.merge(&other.ran);
-        self.series.merge(&other.series);
-        self.results = self.results.wrapping_add(other.results);
-        self.ended = self.ended.max(other.ended);
+    pub(crate) fn add_result(&mut self, result: i64) {
+        self.results = self.results.wrapping_add(result);
+        self.result_min = Some(self.result_min.map_or(result, |least| least.min(result)));
     }
 }
 
@@ -197,10 +176,7 @@ mod tests {
         let mut series = Series::default();
         (0..10_000u64).for_each(|n| series.add(Duration::from_us(n), 10));
         assert!(series.pieces.len() <= PIECES_MAX);
-        let mut other = Series::default();
-        other.add(Duration::from_us(1), 10);
-        other.merge(&series);
-        let sum = other.pieces.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        assert_eq!(sum, (10_001, 100_010));
+        let sum = series.pieces.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        assert_eq!(sum, (10_000, 100_000));
     }
 }

@@ -7,7 +7,7 @@ use simtime::Duration;
 
 use crate::assertion::Assertion;
 use crate::file::{DriveEntry, Input, Output, RateProcess};
-use crate::trace;
+use crate::{Error, trace};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Host {
 /// One thing that is done again and again.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    /// Where it begins in the file.
+    pub(crate) line: usize,
     pub(crate) name: String,
     pub(crate) tenant: Option<String>,
     /// So many at a time on each drive.
@@ -175,6 +177,19 @@ impl Plan {
     /// Drives, all groups together.
     pub fn drive_count(&self) -> usize {
         self.drives.iter().map(|drive| drive.count as usize).sum()
+    }
+
+    /// An error of a job that is not what its file says, but what becomes of it.
+    pub(crate) fn failed(&self, job: usize, reason: impl Into<String>) -> Error {
+        let Job { line, name, .. } = &self.jobs[job];
+        let (file, job) = (self.file.clone(), name.clone());
+        Error::Job { file, line: *line, job, reason: reason.into() }
+    }
+
+    /// True if some input comes from another drive.
+    pub(crate) fn uses_peers(&self) -> bool {
+        let uses = |job: &Job| matches!(&job.work, Work::OnDrive(e) if e.input == Input::Peer);
+        self.jobs.iter().any(uses)
     }
 
     /// True if some program works on what is in the blocks or in device memory: otherwise data matters to nothing.

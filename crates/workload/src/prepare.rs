@@ -48,6 +48,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare<T: Submit>(
     plan: &Plan,
     number: usize,
+    own: &[Option<PeerMemory>],
     drive: &mut Drive<T>,
     prepared: &mut Vec<Prepared>,
     tell: &mut dyn FnMut(String),
@@ -56,7 +57,7 @@ pub(crate) fn prepare<T: Submit>(
     let mut filled: Vec<(u64, u64)> = Vec::new();
     for (n, job) in plan.jobs.iter().enumerate().filter(|(_, job)| job.drives.contains(&number)) {
         let geometry = drive.geometry();
-        let of_job = |reason: String| Error::Job { job: job.name.clone(), reason };
+        let of_job = |reason: String| plan.failed(n, reason);
         let failed = |error: client::DriveError| of_job(error.to_string());
         let places = places(job, geometry).map_err(of_job)?;
         let region = (job.region.offset, places[0].bytes());
@@ -118,15 +119,20 @@ pub(crate) fn prepare<T: Submit>(
             }
             load(drive, execution, one).map_err(failed)?;
             if execution.input == Input::Peer {
-                // Drives of a file are numbered as those that are made for it, or served together.
-                let peers = drive.peers().map_err(failed)?;
-                let number = execution.from_drive as u32;
-                one.peer = peers.into_iter().find(|peer| peer.drive == number && !peer.is_own);
                 let chunk = job.region.sizes.first().map_or(0, |(bytes, _)| *bytes);
+                let wanted = own.get(execution.from_drive).and_then(Option::as_ref);
+                // Its number here, which need not be its number in the file.
+                let reached = drive.peers().map_err(failed)?;
+                let is_it = |peer: &&PeerMemory| {
+                    wanted.is_some_and(|wanted| {
+                        (peer.drive, &peer.serial) == (wanted.drive, &wanted.serial)
+                    })
+                };
+                one.peer = reached.iter().find(is_it).filter(|peer| !peer.is_own).cloned();
                 if one.peer.as_ref().is_none_or(|peer| peer.bytes < chunk) {
                     let reason = format!(
-                        "from_drive: drive {n} reaches no memory of {chunk} bytes of drive {number}; are they of one csdrive serve?",
-                        n = one.drive
+                        "from_drive: drive {number} reaches no memory of {chunk} bytes of drive {}; are both of one csdrive serve?",
+                        execution.from_drive
                     );
                     return Err(of_job(reason));
                 }
@@ -162,17 +168,20 @@ fn places(job: &Job, geometry: Geometry) -> Result<Vec<Places>, String> {
 fn check_trace(job: &Job, entries: &[trace::Entry], geometry: Geometry) -> Result<(), String> {
     let Geometry { block_bytes, blocks, .. } = geometry;
     let chunk = match &job.work {
-        Work::OnDrive(_) => job.region.sizes.first().map_or(0, |(bytes, _)| *bytes),
-        Work::Blocks | Work::OnHost { .. } => u64::MAX,
+        Work::OnDrive(_) => job.region.sizes.first().map(|(bytes, _)| *bytes),
+        Work::Blocks | Work::OnHost { .. } => None,
     };
     for (n, entry) in entries.iter().enumerate() {
-        let trace::Entry { offset, bytes, .. } = *entry;
+        let trace::Entry { offset, bytes, is_read, .. } = *entry;
         let is_whole = offset.is_multiple_of(block_bytes) && bytes.is_multiple_of(block_bytes);
         let is_inside = offset.checked_add(bytes).is_some_and(|end| end <= block_bytes * blocks);
         let what = match (is_whole, is_inside) {
             (false, _) => format!("no whole blocks of {block_bytes} bytes"),
             (_, false) => format!("not in the namespace of {} bytes", block_bytes * blocks),
-            _ if bytes > chunk => format!("more than a chunk of the program: bs = {chunk}"),
+            _ if chunk.is_some_and(|chunk| bytes != chunk) => {
+                format!("no chunk of the program: bs = {}", chunk.unwrap_or(0))
+            }
+            _ if chunk.is_some() && !is_read => "a write, and programs read their input".to_owned(),
             _ => continue,
         };
         return Err(format!("trace: operation {}: {bytes} bytes at {offset} are {what}", n + 1));
@@ -211,17 +220,19 @@ fn place(
     let round = |bytes: u64| bytes.max(1).next_multiple_of(ALIGNMENT);
     let each = (round(chunk) + round(output)) * in_flight;
     let depth = u64::from(job.depth.unwrap_or(1));
+    // Before there is a place for each.
+    let all = u128::from(each) * u128::from(depth) * one.slots.len() as u128;
+    if u128::from(*memory) + all > u128::from(geometry.memory_bytes) {
+        return Err(format!(
+            "{depth} executions in flight, each with {each} bytes of device memory, do not fit into the {} there are: choose a smaller iodepth or bs, or [drive.set] memory.size",
+            geometry.memory_bytes
+        ));
+    }
     for clone in &mut one.slots {
         for _ in 0..depth {
             clone.push(Slot { output: *memory, input: *memory + round(output), range_set: 0 });
             *memory += each;
         }
-    }
-    if *memory > geometry.memory_bytes {
-        return Err(format!(
-            "{depth} executions in flight, each with {each} bytes of device memory, do not fit into the {} there are: choose a smaller iodepth or bs, or [drive.set] memory.size",
-            geometry.memory_bytes
-        ));
     }
     if execution.output == Output::Flash && output > 0 {
         let (start, used) = (job.region.offset, one.places[0].bytes());
@@ -282,21 +293,11 @@ fn load<T: Submit>(
     Ok(())
 }
 
-/// What groups counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct GroupCounts {
-    pub(crate) missed: u64,
-    pub(crate) throttled_ns: u64,
-}
-
-/// Takes away what [`prepare`] made on a drive; what the group of each counted.
+/// Takes away what [`prepare`] made on a drive.
 pub(crate) fn take_away<T: Submit>(
     drive: &mut Drive<T>,
     prepared: &[&Prepared],
-) -> DriveResult<Vec<GroupCounts>> {
-    let has_groups = prepared.iter().any(|one| one.group > 0);
-    let groups = if has_groups { drive.groups()? } else { Vec::new() };
-    let mut counts = Vec::new();
+) -> DriveResult<()> {
     for one in prepared {
         for slot in one.slots.iter().flatten().filter(|slot| slot.range_set > 0) {
             drive.delete_range_set(slot.range_set)?;
@@ -304,14 +305,9 @@ pub(crate) fn take_away<T: Submit>(
         if let Some(program) = one.program {
             drive.remove_program(program)?;
         }
-        let mut count = GroupCounts::default();
         if one.group > 0 {
-            if let Some(info) = groups.iter().find(|info| info.id == one.group) {
-                count = GroupCounts { missed: info.missed, throttled_ns: info.throttled_ns };
-            }
             drive.delete_group(one.group)?;
         }
-        counts.push(count);
     }
-    Ok(counts)
+    Ok(())
 }

@@ -61,6 +61,8 @@ pub struct JobReport {
     pub steps: Steps,
     /// Sum of what its programs returned, in executions that are measured.
     pub result_sum: i64,
+    /// The least that one returned.
+    pub result_min: Option<i64>,
     /// Executions whose deadline was missed.
     pub missed: u64,
     /// Time that executions were kept from the scheduler by their group's bandwidth.
@@ -202,10 +204,10 @@ pub struct DriveReport {
     pub channels_busy: f64,
     /// Share of the time of all dies in which they read, programmed or erased.
     pub dies_busy: f64,
-    /// Share of the time in which the link to the host was used.
-    pub link_to_host_busy: f64,
-    /// Share of the time in which the link from the host was used.
-    pub link_from_host_busy: f64,
+    /// Share of the time in which data left the drive, for the host or other drives.
+    pub link_out_busy: f64,
+    /// Share of the time in which data came to the drive.
+    pub link_in_busy: f64,
     /// Bytes by where they went.
     pub bytes: Bytes,
     /// Bytes programmed per byte that the host wrote.

@@ -2,11 +2,33 @@
 
 use std::time::Instant as Moment;
 
-use client::{Command, Done, Drive, DriveResult, Submit, Ticket};
+use client::{Command, Done, Drive, DriveResult, GroupInfo, Submit, Ticket};
 use nvme_spec::DriveCounters;
 use records::JobRecord;
 use simtime::{Duration, Instant};
 use simulator::{DriveNumber, Fleet, Session};
+
+/// What a job group counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GroupCounts {
+    /// The group.
+    pub id: u8,
+    /// Jobs that ended after their deadline.
+    pub missed: u64,
+    /// Time that its limits kept its jobs from the scheduler, in nanoseconds.
+    pub throttled_ns: u64,
+}
+
+impl GroupCounts {
+    /// What it counted after an earlier look.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            id: self.id,
+            missed: self.missed - earlier.missed,
+            throttled_ns: self.throttled_ns - earlier.throttled_ns,
+        }
+    }
+}
 
 /// Drives on one clock.
 pub trait Rig {
@@ -61,6 +83,12 @@ pub trait Rig {
     /// # Errors
     /// If the drive is gone.
     fn counters(&mut self, drive: usize) -> DriveResult<Option<DriveCounters>>;
+
+    /// What the job groups of a drive have counted until now.
+    ///
+    /// # Errors
+    /// If the drive is gone.
+    fn groups(&mut self, drive: usize) -> DriveResult<Vec<GroupCounts>>;
 
     /// What a drive is called.
     fn name(&self, drive: usize) -> String;
@@ -158,6 +186,19 @@ impl Rig for Simulated {
         Ok(Some(self.fleet.with(DriveNumber(drive), of)))
     }
 
+    fn groups(&mut self, drive: usize) -> DriveResult<Vec<GroupCounts>> {
+        let of = |session: &mut Session| {
+            let groups = session.transport.driver.port.drive.groups();
+            let counts = groups.map(|group| GroupCounts {
+                id: group.group.0,
+                missed: group.missed,
+                throttled_ns: group.throttled.as_ns(),
+            });
+            counts.collect()
+        };
+        Ok(self.fleet.with(DriveNumber(drive), of))
+    }
+
     fn name(&self, drive: usize) -> String {
         self.session(drive).transport.driver.port.drive.config().serial.clone()
     }
@@ -177,6 +218,8 @@ pub struct Real {
     names: Vec<String>,
     /// Commands of each that have not completed.
     under_way: Vec<usize>,
+    /// The drive that was served last.
+    last: usize,
     began: Moment,
 }
 
@@ -190,7 +233,7 @@ impl Real {
     pub fn new(drives: Vec<(String, Drive)>) -> Self {
         let (names, drives): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
         let under_way = vec![0; drives.len()];
-        Self { drives, names, under_way, began: Moment::now() }
+        Self { drives, names, under_way, last: 0, began: Moment::now() }
     }
 
     fn left(&self, until: Instant) -> std::time::Duration {
@@ -251,20 +294,24 @@ impl Rig for Real {
             return Ok(None);
         }
         loop {
+            // All are looked at before one is waited for, and none comes first twice: each gets the same service.
             let busy = self.under_way.iter().filter(|count| **count > 0).count();
-            for number in 0..self.drives.len() {
-                if self.under_way[number] == 0 {
-                    continue;
-                }
-                let left = self.left(until);
-                let limit = if busy == 1 { left } else { left.min(TURN) };
-                match self.drives[number].wait_at_most(limit) {
-                    Ok(Some(done)) => {
+            for limit in [std::time::Duration::ZERO, self.left(until).min(TURN)] {
+                for turn in 1..=self.drives.len() {
+                    let number = (self.last + turn) % self.drives.len();
+                    if self.under_way[number] == 0 {
+                        continue;
+                    }
+                    let limit = if busy == 1 { self.left(until) } else { limit };
+                    if let Some(done) = self.drives[number].wait_at_most(limit)? {
                         self.under_way[number] -= 1;
+                        self.last = number;
                         return Ok(Some((number, done)));
                     }
-                    Ok(None) => {}
-                    Err(error) => return Err(error),
+                    if limit > std::time::Duration::ZERO {
+                        self.last = number;
+                        break;
+                    }
                 }
             }
             if until <= self.now() {
@@ -276,6 +323,16 @@ impl Rig for Real {
     fn counters(&mut self, drive: usize) -> DriveResult<Option<DriveCounters>> {
         // What else completes meanwhile stays with the drive.
         self.drives[drive].counters()
+    }
+
+    fn groups(&mut self, drive: usize) -> DriveResult<Vec<GroupCounts>> {
+        let groups = self.drives[drive].groups()?;
+        let counts = |group: GroupInfo| GroupCounts {
+            id: group.id,
+            missed: group.missed,
+            throttled_ns: group.throttled_ns,
+        };
+        Ok(groups.into_iter().map(counts).collect())
     }
 
     fn name(&self, drive: usize) -> String {

@@ -17,6 +17,7 @@ use crate::operation::{Operation, Step, commands, steps};
 use crate::plan::{Arrival, Job, Limit, Plan, Work};
 use crate::prepare::{Prepared, Slot, prepare, take_away};
 use crate::report::Report;
+use crate::rig::GroupCounts;
 use crate::rig::Rig;
 use crate::summary::{drive_report, report};
 
@@ -59,35 +60,18 @@ pub fn run<R: Rig>(
     rig: &mut R,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Report, Error> {
-    if plan.drive_count() != rig.count() {
-        return Err(Error::Drives { wanted: plan.drive_count(), there: rig.count() });
-    }
     let drives = rig.count();
-    let mut prepared: Vec<Vec<Prepared>> = Vec::new();
-    for number in 0..drives {
-        let mut of_drive = Vec::new();
-        let mut say = |text| tell(Progress::Preparing(text));
-        let done = prepare(plan, number, rig.drive(number), &mut of_drive, &mut say);
-        prepared.push(of_drive);
-        if let Err(error) = done {
-            // A drive that is there is left as it was; why that failed counts more than whether this does.
-            for (number, of_drive) in prepared.iter().enumerate() {
-                let _ = take_away(rig.drive(number), &of_drive.iter().collect::<Vec<_>>());
-            }
-            return Err(error);
-        }
-    }
+    let prepared = prepare_all(plan, rig, tell)?;
     rig.begin();
     let mut host = Host::new(plan, rig, prepared.into_iter().flatten().collect());
     let done = host.work(tell);
-    let Host { instances, prepared, before, after, .. } = host;
+    let windows = host.windows();
+    let Host { prepared, counts, groups, before, after, .. } = host;
     rig.end();
-    let mut groups = BTreeMap::new();
     for number in 0..drives {
-        let of = prepared.iter().enumerate().filter(|(_, one)| one.drive == number);
-        let (numbers, ones): (Vec<usize>, Vec<&Prepared>) = of.unzip();
-        match take_away(rig.drive(number), &ones) {
-            Ok(counts) => groups.extend(numbers.into_iter().zip(counts)),
+        let of: Vec<&Prepared> = prepared.iter().filter(|one| one.drive == number).collect();
+        match take_away(rig.drive(number), &of) {
+            Ok(()) => {}
             // What the run came to counts more.
             Err(_) if done.is_err() => {}
             Err(error) => return Err(error.into()),
@@ -99,7 +83,50 @@ pub fn run<R: Rig>(
         Some(drive_report(rig.name(number), before?, after?))
     });
     let drives = drives.collect();
-    Ok(report::<R>(plan, &instances, &prepared, &groups, drives))
+    Ok(report::<R>(plan, &counts, &windows, &prepared, &groups, drives))
+}
+
+/// Checks that a workload fits drives, which are left as they were but for what it writes to them before it begins.
+///
+/// # Errors
+/// If it does not.
+pub fn check<R: Rig>(plan: &Plan, rig: &mut R) -> Result<(), Error> {
+    for (number, of_drive) in prepare_all(plan, rig, &mut |_| {})?.iter().enumerate() {
+        take_away(rig.drive(number), &of_drive.iter().collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// Prepares all drives. If one cannot be, all are left as they were.
+fn prepare_all<R: Rig>(
+    plan: &Plan,
+    rig: &mut R,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Vec<Vec<Prepared>>, Error> {
+    if plan.drive_count() != rig.count() {
+        return Err(Error::Drives { wanted: plan.drive_count(), there: rig.count() });
+    }
+    let mut own = Vec::new();
+    if plan.uses_peers() {
+        for number in 0..rig.count() {
+            own.push(rig.drive(number).peers()?.into_iter().find(|peer| peer.is_own));
+        }
+    }
+    let mut prepared: Vec<Vec<Prepared>> = Vec::new();
+    for number in 0..rig.count() {
+        let mut of_drive = Vec::new();
+        let mut say = |text| tell(Progress::Preparing(text));
+        let done = prepare(plan, number, &own, rig.drive(number), &mut of_drive, &mut say);
+        prepared.push(of_drive);
+        if let Err(error) = done {
+            // Why that failed counts more than whether this does.
+            for (number, of_drive) in prepared.iter().enumerate() {
+                let _ = take_away(rig.drive(number), &of_drive.iter().collect::<Vec<_>>());
+            }
+            return Err(error);
+        }
+    }
+    Ok(prepared)
 }
 
 struct Host<'a, R> {
@@ -107,6 +134,8 @@ struct Host<'a, R> {
     rig: &'a mut R,
     prepared: Vec<Prepared>,
     instances: Vec<Instance>,
+    /// Of each job.
+    counts: Vec<Counts>,
     /// The steps of each job's operations.
     steps: Vec<Vec<Step>>,
     operations: Vec<Option<Operation>>,
@@ -128,7 +157,12 @@ struct Host<'a, R> {
     measured_from: Instant,
     before: Vec<Option<DriveCounters>>,
     after: Vec<Option<DriveCounters>>,
+    /// What groups had counted when measuring began, and what since.
+    groups_before: Vec<Vec<GroupCounts>>,
+    groups: Vec<GroupCounts>,
     start: Instant,
+    /// When the last job with an end had ended.
+    stopped: Instant,
     /// The first instance that a program of a drive belongs to.
     programs: BTreeMap<(usize, u32), usize>,
 }
@@ -171,7 +205,6 @@ impl<'a, R: Rig> Host<'a, R> {
                     ends,
                     is_over: false,
                     next_output: 0,
-                    counts: Counts::default(),
                 });
             }
         }
@@ -182,6 +215,7 @@ impl<'a, R: Rig> Host<'a, R> {
             plan,
             rig,
             prepared,
+            counts: plan.jobs.iter().map(|_| Counts::default()).collect(),
             instances,
             steps: plan.jobs.iter().map(|job| steps(&job.work)).collect(),
             operations: Vec::new(),
@@ -197,7 +231,10 @@ impl<'a, R: Rig> Host<'a, R> {
             measured_from,
             before: vec![None; drives],
             after: vec![None; drives],
+            groups_before: vec![Vec::new(); drives],
+            groups: Vec::new(),
             start,
+            stopped: start,
             programs,
         }
     }
@@ -230,7 +267,9 @@ impl<'a, R: Rig> Host<'a, R> {
             if self.limited == 0 && !is_ending {
                 is_ending = true;
                 self.stop_all();
+                self.stopped = self.rig.now();
                 self.after = self.snapshot()?;
+                self.groups = self.count_groups()?;
             }
             if is_ending && self.in_flight == 0 {
                 return Ok(());
@@ -281,9 +320,55 @@ impl<'a, R: Rig> Host<'a, R> {
         Ok((0..count).map(|number| self.rig.counters(number)).collect::<Result<_, _>>()?)
     }
 
+    /// What the group of each that is prepared counted since measuring began.
+    fn count_groups(&mut self) -> Result<Vec<GroupCounts>, Error> {
+        let mut after = vec![Vec::new(); self.rig.count()];
+        let mut counts = Vec::new();
+        for one in &self.prepared {
+            let mut count = GroupCounts::default();
+            if one.group > 0 {
+                if after[one.drive].is_empty() {
+                    after[one.drive] = self.rig.groups(one.drive)?;
+                }
+                let of = |all: &[GroupCounts]| {
+                    let found = all.iter().find(|count| count.id == one.group);
+                    found.copied().unwrap_or_default()
+                };
+                count = of(&after[one.drive]).since(of(&self.groups_before[one.drive]));
+            }
+            counts.push(count);
+        }
+        Ok(counts)
+    }
+
+    /// When each job was measured.
+    fn windows(&self) -> Vec<(Instant, Instant)> {
+        let of = |(number, job): (usize, &Job)| {
+            let mut all = self.instances.iter().filter(|one| one.job == number);
+            let first = all.next();
+            let from = first.map_or(self.start, |one| one.measured_from);
+            let end = match job.limit {
+                Limit::Time(_) => first.map_or(from, |one| one.ends),
+                Limit::Others => self.stopped,
+                Limit::Operations(_) | Limit::Bytes(_) | Limit::Trace => {
+                    self.counts[number].ended.unwrap_or(from)
+                }
+            };
+            (from, end.max(from))
+        };
+        self.plan.jobs.iter().enumerate().map(of).collect()
+    }
+
     fn happen(&mut self, at: Instant, timer: Timer) -> Result<(), Error> {
         match timer {
-            Timer::Measure => self.before = self.snapshot()?,
+            Timer::Measure => {
+                self.before = self.snapshot()?;
+                for drive in 0..self.rig.count() {
+                    if self.prepared.iter().any(|one| one.drive == drive && one.group > 0) {
+                        self.groups_before[drive] = self.rig.groups(drive)?;
+                    }
+                }
+            }
             Timer::End(number) => self.end_instance(number),
             Timer::Arrival(number) => {
                 // In real time a timer may be late; what it is about is not.
@@ -317,12 +402,7 @@ impl<'a, R: Rig> Host<'a, R> {
         let job = self.job(number);
         let instance = &mut self.instances[number];
         let (count, bytes) = instance.arrived;
-        let is_enough = match job.limit {
-            Limit::Operations(most) => count >= most,
-            Limit::Bytes(most) => bytes >= most,
-            Limit::Time(_) | Limit::Trace | Limit::Others => false,
-        };
-        if instance.is_over || is_enough {
+        if instance.is_over || instance.has_arrived(job) {
             return Ok(());
         }
         let places = &mut self.prepared[instance.prepared].places[instance.clone];
@@ -485,7 +565,7 @@ impl<'a, R: Rig> Host<'a, R> {
     }
 
     fn failed(&self, job: usize, reason: String) -> Error {
-        Error::Job { job: self.plan.jobs[job].name.clone(), reason }
+        self.plan.failed(job, reason)
     }
 
     fn completed(&mut self, drive: usize, done: Done) -> Result<(), Error> {
@@ -516,10 +596,8 @@ impl<'a, R: Rig> Host<'a, R> {
         if step == Step::Program {
             self.count_jobs(drive);
             let now = self.rig.now();
-            let instance = &mut self.instances[number];
-            if instance.is_measured(now) {
-                let counts = &mut instance.counts;
-                counts.results = counts.results.wrapping_add(done.result as i64);
+            if self.instances[number].is_measured(now) {
+                self.counts[job].add_result(done.result as i64);
             }
         }
         let operation = self.operation(id);
@@ -534,11 +612,11 @@ impl<'a, R: Rig> Host<'a, R> {
     fn count_jobs(&mut self, drive: usize) {
         for record in self.rig.take_jobs(drive) {
             let Some(&number) = self.programs.get(&(drive, record.program)) else { continue };
-            let instance = &mut self.instances[number];
-            let ended = Instant::from_ns(record.ended_ns);
-            if instance.is_measured(ended) {
-                instance.counts.waited.add(Duration::from_ns(record.waited_ns));
-                instance.counts.ran.add(Duration::from_ns(record.ran_ns));
+            let instance = &self.instances[number];
+            if instance.is_measured(Instant::from_ns(record.ended_ns)) {
+                let counts = &mut self.counts[instance.job];
+                counts.waited.add(Duration::from_ns(record.waited_ns));
+                counts.ran.add(Duration::from_ns(record.ran_ns));
             }
         }
     }
@@ -546,22 +624,26 @@ impl<'a, R: Rig> Host<'a, R> {
     fn step_done(&mut self, id: usize) -> Result<(), Error> {
         let now = self.rig.now();
         let operation = self.operation(id);
-        let number = operation.instance;
-        let (began, step) = (operation.step_began, operation.step);
+        let (number, began, step) = (operation.instance, operation.step_began, operation.step);
+        let Place { offset, bytes, .. } = operation.place;
         operation.step += 1;
-        let is_last = operation.step == self.steps[self.instances[number].job].len();
-        let instance = &mut self.instances[number];
-        let is_measured = instance.is_measured(now);
-        let kind = self.steps[instance.job][step];
+        let instance = &self.instances[number];
+        let (job, drive, is_measured) = (instance.job, instance.drive, instance.is_measured(now));
+        let kind = self.steps[job][step];
+        if kind == Step::Blocks && matches!(self.plan.jobs[job].work, Work::OnHost { .. }) {
+            self.memory.keep((drive, offset, bytes));
+        }
         if is_measured {
             let time = now.since(began);
+            let steps = &mut self.counts[job].steps;
             match kind {
-                Step::Input => instance.counts.steps[0].add(time),
-                Step::Program | Step::Compute => instance.counts.steps[1].add(time),
-                Step::Output => instance.counts.steps[2].add(time),
+                Step::Input => steps[0].add(time),
+                Step::Program | Step::Compute => steps[1].add(time),
+                Step::Output => steps[2].add(time),
                 Step::Blocks => {}
             }
         }
+        let is_last = step + 1 == self.steps[job].len();
         if is_last { self.operation_done(id, now) } else { self.begin_step(id) }
     }
 
@@ -577,18 +659,10 @@ impl<'a, R: Rig> Host<'a, R> {
             free.push(slot);
         }
         if instance.is_measured(now) {
-            instance.count(&operation, &job.work, now);
+            instance.count(&mut self.counts[instance.job], &operation, &job.work, now);
         }
-        let is_enough = match job.limit {
-            Limit::Operations(most) => instance.arrived.0 >= most,
-            Limit::Bytes(most) => instance.arrived.1 >= most,
-            Limit::Trace => match &job.arrival {
-                Arrival::Trace(entries) => instance.arrived.0 as usize >= entries.len(),
-                _ => true,
-            },
-            Limit::Time(_) | Limit::Others => false,
-        };
-        if is_enough && instance.in_flight == 0 && instance.backlog.is_empty() {
+        let is_done = instance.in_flight == 0 && instance.backlog.is_empty();
+        if is_done && instance.has_arrived(job) {
             self.end_instance(number);
             return Ok(());
         }

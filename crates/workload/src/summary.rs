@@ -3,42 +3,40 @@
 use std::collections::BTreeMap;
 
 use nvme_spec::DriveCounters;
+use simtime::Instant;
 use zerocopy::little_endian::{U32, U64};
 
-use crate::instance::Instance;
 use crate::measure::{Counts, Latencies, Operations};
 use crate::plan::Plan;
-use crate::prepare::{GroupCounts, Prepared};
+use crate::prepare::Prepared;
 use crate::report::{
     Bytes, DriveReport, FORMAT_VERSION, JobReport, Late, Latency, Measured, Report, SeriesReport,
     Steps, TenantReport,
 };
-use crate::rig::Rig;
+use crate::rig::{GroupCounts, Rig};
 
 /// What came of all instances.
 pub(crate) fn report<R: Rig>(
     plan: &Plan,
-    instances: &[Instance],
+    counts: &[Counts],
+    windows: &[(Instant, Instant)],
     prepared: &[Prepared],
-    groups: &BTreeMap<usize, GroupCounts>,
+    groups: &[GroupCounts],
     drives: Vec<DriveReport>,
 ) -> Report {
     let mut jobs = Vec::new();
-    let mut tenants: BTreeMap<String, (u64, Operations)> = BTreeMap::new();
+    let mut tenants: BTreeMap<String, (Instant, Instant, Operations)> = BTreeMap::new();
     for (number, job) in plan.jobs.iter().enumerate() {
-        let mut counts = Counts::default();
-        let mut elapsed = 0;
-        for instance in instances.iter().filter(|one| one.job == number) {
-            counts.merge(&instance.counts);
-            elapsed = elapsed.max(instance.elapsed());
-        }
+        let (counts, (from, end)) = (&counts[number], windows[number]);
+        let elapsed = end.since(from).as_ns();
         let of_groups = |of: fn(&GroupCounts) -> u64| -> u64 {
-            let mine = prepared.iter().enumerate().filter(|(_, one)| one.job == number);
-            mine.filter_map(|(n, _)| groups.get(&n)).map(of).sum()
+            let mine = prepared.iter().zip(groups).filter(|(one, _)| one.job == number);
+            mine.map(|(_, counts)| of(counts)).sum()
         };
         if let Some(tenant) = &job.tenant {
-            let (longest, all) = tenants.entry(tenant.clone()).or_default();
-            *longest = (*longest).max(elapsed);
+            let of = || (from, end, Operations::default());
+            let (first, last, all) = tenants.entry(tenant.clone()).or_insert_with(of);
+            (*first, *last) = (from.min(*first), end.max(*last));
             [&counts.read, &counts.write, &counts.execute].iter().for_each(|one| all.merge(one));
         }
         let [input, program, output] = &counts.steps;
@@ -59,6 +57,7 @@ pub(crate) fn report<R: Rig>(
                 ran_ns: latency(&counts.ran),
             },
             result_sum: counts.results,
+            result_min: counts.result_min,
             missed: of_groups(|counts| counts.missed),
             throttled_ns: of_groups(|counts| counts.throttled_ns),
             series: SeriesReport {
@@ -70,7 +69,8 @@ pub(crate) fn report<R: Rig>(
     }
     let tenants = tenants
         .into_iter()
-        .map(|(tenant, (elapsed, all))| {
+        .map(|(tenant, (first, last, all))| {
+            let elapsed = last.since(first).as_ns();
             let Measured { total_ios, io_bytes, bw_bytes, lat_ns, .. } =
                 Measured::of(&all, elapsed);
             TenantReport { tenant, total_ios, io_bytes, bw_bytes, lat_ns }
@@ -112,18 +112,14 @@ pub(crate) fn drive_report(
         flash_read: reads * page_bytes,
         flash_programmed: programs * page_bytes,
     };
-    let link = |bytes: u64| match after.link_bytes_per_s.get() {
-        0 => 0.0,
-        rate => bytes as f64 / rate as f64 * 1e9 / ns,
-    };
     let late = since(|c| c.late);
     DriveReport {
         serial,
         units_busy: share(since(|c| c.units_busy_ns), after.units),
         channels_busy: share(since(|c| c.channels_busy_ns), after.channels),
         dies_busy: share(since(|c| c.dies_busy_ns), after.dies),
-        link_to_host_busy: link(bytes.to_host),
-        link_from_host_busy: link(bytes.from_host),
+        link_out_busy: since(|c| c.link_out_busy_ns) as f64 / ns,
+        link_in_busy: since(|c| c.link_in_busy_ns) as f64 / ns,
         bytes,
         write_amplification: match since(|c| c.host_bytes_written) {
             0 => 1.0,

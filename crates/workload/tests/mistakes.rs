@@ -57,6 +57,14 @@ fn every_mistake_is_named() {
         (job("program = 'x.o'\ntime = '1us'\n"), 6, "declared"),
         (program("rw = 'write'\n"), 7, "read or randread"),
         (program("output_ratio = 99\n"), 7, "0 to 16"),
+        (program("output_size = '4GiB'\n"), 7, "at most 4294967292"),
+        (program("bs = '4GiB'\n"), 7, "at most 4294967292"),
+        (program("input = 'memory'\nfill = true\n"), 8, "does not come from blocks"),
+        (program("input = 'memory'\nrw = 'randread'\n"), 8, "does not come from blocks"),
+        (reader("param1 = 3\n"), 6, "without a program"),
+        (reader("drives = [0, 0]\n"), 6, "0 twice"),
+        (reader("trace = 'x.csv'\nbs = '4KiB'\n"), 7, "the trace says"),
+        (reader("trace = 'x.csv'\nrate_process = 'linear'\n"), 7, "the trace says"),
         (program("stream = { chunk = '3KiB' }\n"), 7, "multiple"),
         (program("stream = { chunk = '4KiB', in_flight = 0 }\n"), 7, "1 to 64"),
         (program("input = 'peer'\n"), 7, "from_drive = 0"),
@@ -76,6 +84,7 @@ fn every_mistake_is_named() {
         (format!("{}[[drive]]\ncount = 0\n", reader("")), 7, "0 drives"),
         (format!("{}[[drive]]\ncount = 100000\n", reader("")), 7, "choose 1 to 1024"),
         (format!("{}[host]\ncores = 0\n", reader("")), 7, "cores = 0"),
+        (format!("{}[host]\ncores = 4294967295\n", reader("")), 7, "choose 1 to 65536"),
     ];
     for (text, line, says) in cases {
         let error = mistake(&text, &[]);
@@ -102,7 +111,8 @@ fn what_does_not_fit_the_drive_is_named() {
         ("program = 'declared'\ntime = '1us'\noutput = 'flash'\n", "beyond the namespace"),
     ] {
         let error = mistake(&job(lines), &[]);
-        assert!(error.starts_with("job x: ") && error.contains(says), "{lines}\n{error}");
+        assert!(error.starts_with("file.toml: line 2: job x: "), "{lines}\n{error}");
+        assert!(error.contains(says), "{lines}\n{error}");
     }
 }
 
@@ -117,7 +127,7 @@ fn what_no_drive_can_do_is_named() {
         let drive = simulator::open(controller::Config::default(), 0, 64).unwrap();
         run(&plan, &mut Simulated::new(vec![drive]), &mut |_| {}).unwrap_err().to_string()
     };
-    let traced = "rw = 'read'\ntrace = 'trace.csv'\n";
+    let traced = "trace = 'trace.csv'\n";
     for (trace, says) in [
         ("0,R,0,4096\n1,R,100,4096\n", "operation 2: 4096 bytes at 100 are no whole blocks"),
         ("0,R,0,5\n", "operation 1: 5 bytes at 0 are no whole blocks"),
@@ -125,10 +135,13 @@ fn what_no_drive_can_do_is_named() {
         ("0,R,18446744073709547520,8192\n", "not in the namespace"),
     ] {
         let error = run(trace, traced);
-        assert!(error.starts_with("job x: trace: ") && error.contains(says), "{error}");
+        assert!(
+            error.starts_with("file.toml: line 1: job x: trace: ") && error.contains(says),
+            "{error}"
+        );
     }
     let program = "program = 'declared'\ntime = '1us'\nbs = '4KiB'\ntrace = 'trace.csv'\n";
-    assert!(run("0,R,0,8192\n", program).contains("more than a chunk"));
+    assert!(run("0,R,0,8192\n", program).contains("no chunk of the program"));
     let error = run("", "rw = 'randread'\niodepth = 1\nrate_iops = 1000000000\nruntime = '1s'\n");
     assert!(error.contains("arrive faster"), "{error}");
 }
@@ -149,6 +162,7 @@ fn assignments_change_the_file() {
         ("job.*.nonsense=1", "nonsense"),
         ("banana=1", "banana"),
         ("job.x.iodepth=0", "1 to 1024"),
+        ("drive.set.a.b.c.d.e.f.g.h=1", "at most 8 parts"),
     ] {
         let error = parse(&[set]).unwrap_err().to_string();
         assert!(error.contains(says), "{set}: {error}");

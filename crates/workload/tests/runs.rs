@@ -153,6 +153,8 @@ fn input_from_another_drive_does_not_pass_the_host() {
     assert!((50..=52).contains(&count), "{count}");
     assert_eq!((from.to_host, from.from_host, to.to_host), (0, 0, 0));
     assert_eq!(from.to_peers, to.from_peers);
+    // The links are as busy as they can be, although nothing is the host's.
+    assert!(report.drives[0].link_out_busy > 0.99 && report.drives[1].link_in_busy > 0.99);
     // Lists of sources and ranges go there, and nothing else.
     assert!(to.from_peers >= 50 << 20 && to.from_host < 100 * count, "{to:?}");
 }
@@ -165,6 +167,52 @@ fn amounts_end_jobs_and_others_go_on_until_then() {
     assert_eq!(counts[..2], [300, 100]);
     assert!((150..=300).contains(&counts[2]), "{counts:?}");
     assert_eq!(report.jobs[0].elapsed_ns, report.elapsed_ns);
+}
+
+/// A job that goes on until another has ended is measured until then.
+#[test]
+fn jobs_without_an_end_have_the_rate_that_they_are_given() {
+    let text = "[[job]]\nname = 'a'\nrw = 'read'\nnumber_ios = 2000\n[[job]]\nname = 'b'\nrw = 'randread'\nrate_iops = 1000\n";
+    let report = of(text, &config());
+    let rate = report.jobs[1].read.iops;
+    assert!((980.0..1020.0).contains(&rate), "{rate}");
+}
+
+#[test]
+fn what_the_ramp_time_missed_does_not_count() {
+    let mut config = config();
+    config.compute.units = 1;
+    let text = "runtime = '10ms'\nramp_time = '10ms'\n[[job]]\nprogram = 'declared'\ntime = '100us'\ninput = 'memory'\nbs = '4KiB'\ngroup = { deadline = '10us' }\n";
+    let job = &of(text, &config).jobs[0];
+    assert_eq!((job.execute.total_ios, job.missed), (100, 100));
+}
+
+#[test]
+fn of_nothing_no_latency_holds() {
+    let text = "runtime = '1ms'\n[[job]]\nname = 'a'\nrw = 'randread'\nassert = ['write.p99 < 1us', 'write.count < 1', 'p99 < 1ms']\n[[job]]\nname = 'late'\nrw = 'read'\nstartdelay = '5ms'\nassert = ['p99 < 1ms']\n";
+    let report = of(text, &config());
+    let holds: Vec<bool> = report.assertions.iter().map(|judged| judged.holds).collect();
+    assert_eq!(holds, [false, true, true, false]);
+}
+
+/// Two that begin at the same moment both read: what is on its way is not there.
+#[test]
+fn the_hosts_memory_has_what_was_read_only() {
+    let text = "[host]\nmemory = '1GiB'\ncores = 16\n[[job]]\nnumjobs = 2\non = 'host'\nhost_bandwidth = '100GB/s'\nbs = '64KiB'\nsize = '64KiB'\nnumber_ios = 1\n";
+    let report = of(text, &config());
+    assert_eq!(report.drives[0].bytes.to_host, 2 * 65_536);
+    assert!(report.jobs[0].execute.lat_ns.min > 50_000);
+}
+
+/// More is asked of a link than it can send.
+#[test]
+fn no_share_is_above_one() {
+    let mut config = config();
+    config.host_link.bandwidth = Bandwidth::from_bytes_per_s(10_000_000);
+    let text = "runtime = '10ms'\n[[job]]\nrw = 'randread'\nbs = '128KiB'\niodepth = 64\n";
+    let drive = &of(text, &config).drives[0];
+    assert!((0.9..=1.0).contains(&drive.link_out_busy), "{}", drive.link_out_busy);
+    assert!(drive.channels_busy <= 1.0 && drive.dies_busy <= 1.0, "{drive:?}");
 }
 
 #[test]
@@ -232,7 +280,7 @@ fn traces_say_when_and_where() {
         })
         .collect();
     std::fs::write(folder.path().join("trace.csv"), lines).unwrap();
-    let text = "[[job]]\nrw = 'read'\ntrace = 'trace.csv'\n";
+    let text = "[[job]]\ntrace = 'trace.csv'\nnumber_ios = 100\n";
     let plan = Plan::parse("test", text, folder.path(), &[]).unwrap();
     let drive = simulator::open(config(), 0, 64).unwrap();
     let report = run(&plan, &mut Simulated::new(vec![drive]), &mut |_| {}).unwrap();

@@ -11,7 +11,7 @@ use config::{parse_bandwidth, parse_size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use simtime::Prng;
-use workload::{Plan, Report, Simulated};
+use workload::{JobReport, Plan, Report, Simulated};
 
 use crate::report::{self, say};
 use crate::workload::{rate, real, simulated};
@@ -254,7 +254,13 @@ fn measure(arguments: &Arguments, kernel: Kernel, folder: &Path) -> Result<Row> 
             all.sum::<Option<i64>>().map(|sum| sum * i64::from(drives))
         }
     };
-    let is_right = expected.map(|expected| expected == report.jobs[0].result_sum);
+    let JobReport { result_sum, result_min, .. } = &report.jobs[0];
+    // No kernel returns less than 0 unless it fails.
+    let has_failed = result_min.is_some_and(|least| least < 0);
+    let is_right = match expected {
+        _ if has_failed => Some(false),
+        expected => expected.map(|expected| expected == *result_sum),
+    };
     Ok(Row { kernel, report, is_right })
 }
 

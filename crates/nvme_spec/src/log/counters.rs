@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Drive counters, LID C3h (vendor), 208 bytes. All counts are since the drive was made; rates and shares come of two readings.
+/// Drive counters, LID C3h (vendor), 224 bytes. All counts are since the drive was made; rates and shares come of two readings.
 #[repr(C)]
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -65,8 +65,12 @@ pub struct DriveCounters {
     pub bytes_to_peers: U64,
     /// Bytes that this drive copied from the device memory of others.
     pub bytes_from_peers: U64,
+    /// Time in which data went over the host link to the host or to other drives, in nanoseconds.
+    pub link_out_busy_ns: U64,
+    /// Time in which data came over it from the host or from other drives, in nanoseconds.
+    pub link_in_busy_ns: U64,
     /// Reserved.
-    pub reserved200: [u8; 8],
+    pub reserved216: [u8; 8],
 }
 
-const _: () = assert!(size_of::<DriveCounters>() == 208);
+const _: () = assert!(size_of::<DriveCounters>() == 224);

@@ -922,7 +922,7 @@ impl Reference {
             lid::PROGRAM_TYPES => Some(96),
             // These hosts make no groups: there is the one of jobs of none.
             lid::JOB_GROUPS => Some(16 + 72),
-            lid::DRIVE_COUNTERS => Some(208),
+            lid::DRIVE_COUNTERS => Some(224),
             // The drive is alone.
             lid::PEERS => Some(16),
             lid::RANGE_SETS => Some(16 + 16 * self.sets.len() + 32 * ranges),

@@ -15,6 +15,7 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
     let flash = subsystem.ssd.statistics();
     let geometry = subsystem.ssd.geometry();
     let config = &subsystem.config;
+    let (link_out, link_in) = session.port.busy(now);
     let Lateness { late, late_sum, late_max, .. } = session.lateness;
     DriveCounters {
         version: VERSION.into(),
@@ -45,6 +46,8 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
         late_max_ns: late_max.as_ns().into(),
         bytes_to_peers: session.port.bytes_to_peers().into(),
         bytes_from_peers: session.port.bytes_from_peers().into(),
-        reserved200: [0; 8],
+        link_out_busy_ns: link_out.as_ns().into(),
+        link_in_busy_ns: link_in.as_ns().into(),
+        reserved216: [0; 8],
     }
 }
