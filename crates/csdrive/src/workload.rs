@@ -168,7 +168,15 @@ fn open(
     assignments.extend(set.iter().map(|text| (*text).clone()));
     let sources =
         Sources { config: entry.config.clone(), set: assignments, femu: entry.femu.clone() };
-    let loaded = sources.load().with_context(|| format!("{}: drive {number}", plan.file))?;
+    let loaded = sources.load().map_err(|error| {
+        let key = match &error {
+            config::Error::UnknownKey { key, .. } | config::Error::Value { key, .. } => Some(key),
+            _ => None,
+        };
+        let line = key.and_then(|key| plan.line_of(key));
+        let line = line.map_or_else(String::new, |line| format!(": line {line}"));
+        anyhow!("{}{line}: drive {number}: {error}", plan.file)
+    })?;
     if number == 0 {
         report::notes(&loaded.warnings);
     }

@@ -120,7 +120,8 @@ impl Plan {
         let has_switch = bandwidth.is_some() || latency.0 > 0;
         let switch = has_switch.then(|| (bandwidth.unwrap_or_default().0, latency.0));
         let (file, seed) = (name.to_owned(), file.seed);
-        Ok(Self { file, seed, drives, ramp, host, switch, jobs, assertions })
+        let text = text.text.to_owned();
+        Ok(Self { file, text, seed, drives, ramp, host, switch, jobs, assertions })
     }
 }
 

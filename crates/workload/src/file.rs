@@ -322,12 +322,13 @@ impl Text<'_> {
 
     /// A mistake at a place that the parser names.
     fn mistake(&self, error: &toml::de::Error) -> Error {
-        let reason = error.message().replace('\n', " ");
+        let reason = in_words(error.message());
         match error.span() {
             Some(span) => {
                 let line = self.line(span.start);
                 // A key that there is not is in the reason already.
-                let key = self.key(span.start).filter(|key| !reason.contains(&format!("`{key}`")));
+                let key =
+                    self.key(span.start).filter(|key| !reason.contains(&format!("\"{key}\"")));
                 let reason = key.map_or(reason.clone(), |key| format!("{key}: {reason}"));
                 self.at(line, reason)
             }
@@ -353,9 +354,33 @@ impl Text<'_> {
         }
         table.try_into().map_err(|error: toml::de::Error| Error::Set {
             assignment: set.join(" "),
-            reason: error.message().replace('\n', " "),
+            reason: in_words(error.message()),
         })
     }
+}
+
+/// What the parser says, in the words of files instead of programs.
+fn in_words(message: &str) -> String {
+    let words = [('\n', " "), ('`', "\"")];
+    let message = words.iter().fold(message.to_owned(), |text, (from, to)| text.replace(*from, to));
+    let types = [
+        ("expected u32", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected u16", "expected a whole number"),
+        ("expected u8", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected struct GroupEntry", "write it as { weight = 300 }"),
+        ("expected struct StreamEntry", "write it as { chunk = \"1MiB\", in_flight = 4 }"),
+        ("expected struct HostEntry", "write it as a table, [host]"),
+        ("expected struct FabricEntry", "write it as a table, [fabric]"),
+        ("invalid type: map, expected a sequence", "it is a list: write [[drive]] or [[job]]"),
+        ("expected a sequence", "expected a list, as [0, 1]"),
+        ("unknown field", "unknown key"),
+        ("unknown variant", "unknown"),
+    ];
+    types.iter().fold(message, |text, (from, to)| text.replace(from, to))
 }
 
 /// True if a line sets a key.

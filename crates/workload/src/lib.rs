@@ -29,6 +29,7 @@ mod access;
 mod assertion;
 mod check;
 mod file;
+mod host;
 mod host_memory;
 mod instance;
 mod measure;
@@ -44,13 +45,14 @@ mod trace;
 use std::path::PathBuf;
 
 pub use file::{DriveEntry, Rate, Size, Time};
+pub use host::Progress;
 pub use plan::Plan;
 pub use report::{
     Bytes, DriveReport, FORMAT_VERSION, JobReport, Judged, Late, Latency, Measured, Report,
     SeriesReport, Steps, TenantReport,
 };
 pub use rig::{Real, Rig, Simulated};
-pub use run::{Progress, check, run};
+pub use run::{check, run};
 
 /// A workload cannot be run.
 #[derive(Debug, thiserror::Error)]

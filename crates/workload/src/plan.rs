@@ -14,6 +14,8 @@ use crate::{Error, trace};
 pub struct Plan {
     /// The file, as errors name it.
     pub file: String,
+    /// Its text, to say where in it a mistake is.
+    pub(crate) text: String,
     /// Of all random numbers.
     pub seed: u64,
     /// The drives, in groups of equal ones; one of the default configuration if the file has none.
@@ -177,6 +179,16 @@ impl Plan {
     /// Drives, all groups together.
     pub fn drive_count(&self) -> usize {
         self.drives.iter().map(|drive| drive.count as usize).sum()
+    }
+
+    /// The line of a key of a drive's configuration, if the file sets it.
+    pub fn line_of(&self, key: &str) -> Option<usize> {
+        let last = key.rsplit('.').next().unwrap_or(key);
+        let sets = |line: &str| {
+            let name = line.split('=').next().unwrap_or_default().trim();
+            line.contains('=') && (name == key || name == last)
+        };
+        self.text.lines().position(sets).map(|n| n + 1)
     }
 
     /// An error of a job that is not what its file says, but what becomes of it.
