@@ -43,7 +43,7 @@ impl Turn<'_> {
 
     /// Moves bytes over the internal link; the command goes on when they have crossed it.
     pub(crate) fn expect_internal(&mut self, tag: Tag, len: u64, arrival: Arrival) {
-        let at = self.cross_internal(tag, len);
+        let at = self.cross_internal(tag, len, self.now);
         self.expect_at(at, tag, Segments::default(), arrival);
     }
 
@@ -79,13 +79,18 @@ impl Turn<'_> {
 
     /// Completes a command after moving bytes inside the drive.
     pub(crate) fn complete_internal(&mut self, tag: Tag, len: u64) {
-        let at = self.cross_internal(tag, len);
+        self.complete_copy(tag, len, self.now);
+    }
+
+    /// The same, not before the bytes have arrived in the drive.
+    pub(crate) fn complete_copy(&mut self, tag: Tag, len: u64, arrived: Instant) {
+        let at = self.cross_internal(tag, len, arrived);
         self.complete_at(at, tag, Status::SUCCESS, 0);
     }
 
-    /// Sends a command's bytes over the internal link; when they have crossed it.
-    fn cross_internal(&mut self, tag: Tag, len: u64) -> Instant {
-        let at = self.subsystem.internal.send(self.now, len);
+    /// Sends a command's bytes over the internal link; when they have crossed it, at the earliest when they have arrived.
+    fn cross_internal(&mut self, tag: Tag, len: u64, arrived: Instant) -> Instant {
+        let at = self.subsystem.internal.send(self.now, len).max(arrived);
         if let Some(command) = self.command(tag) {
             command.end_stage(at, Stage::Copy);
         }

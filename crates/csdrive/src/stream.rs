@@ -49,14 +49,8 @@ impl Chunks {
         );
         let output = output_size.unwrap_or(self.chunk);
         let short = |len: u64| u32::try_from(len).context("a range has at most 4294967295 bytes");
-        let mut next = room.start;
-        let mut ranges = Vec::new();
-        for _ in 0..self.in_flight {
-            for len in [output, self.chunk] {
-                ranges.push((next, short(len)?));
-                next = (next + len).next_multiple_of(4096);
-            }
-        }
+        let (output, chunk) = (short(output)?, short(self.chunk)?);
+        let (ranges, next) = Streaming::ranges(room.start, self.in_flight, output, chunk);
         if next > room.end {
             let need = report::bytes(next - room.start);
             let have = report::bytes(room.end.saturating_sub(room.start));

@@ -224,12 +224,7 @@ pub(crate) fn rate(bytes_per_s: u64) -> String {
 }
 
 fn times(latency: &Latency) -> Vec<String> {
-    let short = |ns: f64| match ns {
-        ns if ns < 1e3 => format!("{ns:.0} ns"),
-        ns if ns < 1e6 => format!("{:.1} us", ns / 1e3),
-        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
-        ns => format!("{:.2} s", ns / 1e9),
-    };
+    let short = |ns: f64| report::time(ns as u64);
     let mean = std::iter::once(short(latency.mean));
     let percentiles = SHOWN.iter().map(|(_, percent)| short(latency.at(*percent)));
     mean.chain(percentiles).chain([short(latency.max as f64)]).collect()

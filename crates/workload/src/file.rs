@@ -1,26 +1,26 @@
-//! The file as it is written: its keys and their types. Which of them fit together is checked in [`crate::plan`].
+//! The file as it is written: its keys and their types. Which of them fit together is checked in `check.rs`.
 //!
 //! Keys that mean what a key of fio's job files means have its name.
 
 use std::fmt;
 
 use config::{parse_bandwidth, parse_duration, parse_size};
+use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// A time in nanoseconds, written with a unit.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
-pub struct Time(pub u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Time(pub(crate) u64);
 
 /// A number of bytes, written with a unit or without.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
-pub struct Size(pub u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Size(pub(crate) u64);
 
 /// Bytes per second, written with a unit.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
-pub struct Rate(pub u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Rate(pub(crate) u64);
 
 /// Reads a value with a unit.
 fn with_unit<'de, D: Deserializer<'de>>(
@@ -316,8 +316,13 @@ impl Text<'_> {
     }
 
     /// The first line that sets a key, in whatever table.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        self.text.lines().position(|line| sets(line, key)).map(|n| n + 1)
+    }
+
+    /// The same; if there is none, the first line.
     pub(crate) fn line_anywhere(&self, key: &str) -> usize {
-        1 + self.text.lines().position(|line| sets(line, key)).unwrap_or(0)
+        self.find(key).unwrap_or(1)
     }
 
     /// A mistake at a place that the parser names.
@@ -361,8 +366,7 @@ impl Text<'_> {
 
 /// What the parser says, in the words of files instead of programs.
 fn in_words(message: &str) -> String {
-    let words = [('\n', " "), ('`', "\"")];
-    let message = words.iter().fold(message.to_owned(), |text, (from, to)| text.replace(*from, to));
+    let message = message.replace('\n', " ").replace('`', "\"");
     let types = [
         ("expected u32", "expected a whole number"),
         ("expected u64", "expected a whole number"),

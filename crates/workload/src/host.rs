@@ -313,7 +313,7 @@ impl<'a, R: Rig> Host<'a, R> {
         let instance = &mut self.instances[number];
         instance.backlog.clear();
         if !std::mem::replace(&mut instance.is_over, true) {
-            self.limited = self.limited.saturating_sub(1);
+            self.limited -= 1;
         }
     }
 
@@ -341,7 +341,7 @@ impl<'a, R: Rig> Host<'a, R> {
                 (place, Some(next))
             }
             Arrival::Trace(entries) => {
-                let Some(entry) = entries.get(count as usize) else { return Ok(()) };
+                let entry = entries[count as usize];
                 let next = entries.get(count as usize + 1).map(|next| instance.start + next.at);
                 let place =
                     Place { is_read: entry.is_read, offset: entry.offset, bytes: entry.bytes };
@@ -437,7 +437,7 @@ impl<'a, R: Rig> Host<'a, R> {
 
     /// Sends the commands of the current step.
     fn send_step(&mut self, id: usize) -> Result<(), Error> {
-        let operation = self.operation(id).clone();
+        let operation = self.operations[id].as_ref().expect("an operation that is under way");
         let instance = &self.instances[operation.instance];
         let (job, drive) = (instance.job, instance.drive);
         let prepared = &self.prepared[instance.prepared];
@@ -450,7 +450,7 @@ impl<'a, R: Rig> Host<'a, R> {
         let work = &self.plan.jobs[job].work;
         let built = self
             .rig
-            .look_at(drive, |drive| commands(drive, step, &operation, work, prepared, slot))
+            .look_at(drive, |drive| commands(drive, step, operation, work, prepared, slot))
             .map_err(|error| self.failed(job, error.to_string()))?;
         let operation = self.operation(id);
         operation.left = built.len();

@@ -44,7 +44,7 @@ mod trace;
 
 use std::path::PathBuf;
 
-pub use file::{DriveEntry, Rate, Size, Time};
+pub use file::DriveEntry;
 pub use host::Progress;
 pub use plan::Plan;
 pub use report::{

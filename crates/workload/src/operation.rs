@@ -48,7 +48,7 @@ pub(crate) fn steps(work: &Work) -> Vec<Step> {
 }
 
 /// An operation under way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Operation {
     /// Of which clone of which job on which drive.
     pub(crate) instance: usize,

@@ -6,7 +6,7 @@ use client::GroupOptions;
 use simtime::Duration;
 
 use crate::assertion::Assertion;
-use crate::file::{DriveEntry, Input, Output, RateProcess};
+use crate::file::{DriveEntry, Input, Output, RateProcess, Text};
 use crate::{Error, trace};
 
 /// What is to be done.
@@ -183,12 +183,9 @@ impl Plan {
 
     /// The line of a key of a drive's configuration, if the file sets it.
     pub fn line_of(&self, key: &str) -> Option<usize> {
-        let last = key.rsplit('.').next().unwrap_or(key);
-        let sets = |line: &str| {
-            let name = line.split('=').next().unwrap_or_default().trim();
-            line.contains('=') && (name == key || name == last)
-        };
-        self.text.lines().position(sets).map(|n| n + 1)
+        let text = Text { name: &self.file, text: &self.text };
+        // In a table, its name is the last part.
+        text.find(key).or_else(|| text.find(key.rsplit('.').next()?))
     }
 
     /// An error of a job that is not what its file says, but what becomes of it.

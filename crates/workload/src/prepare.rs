@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use client::{Drive, DriveResult, Geometry, LoadOptions, PeerMemory, ProgramImage, Submit};
+use client::{
+    Drive, DriveResult, Geometry, LoadOptions, PeerMemory, ProgramImage, Streaming, Submit,
+};
 
 use crate::Error;
 use crate::access::Places;
@@ -216,9 +218,8 @@ fn place(
         Some(stream) => (stream.chunk, u64::from(stream.in_flight)),
         None => (chunk, 1),
     };
-    let output = execution.output_bytes;
-    let round = |bytes: u64| bytes.max(1).next_multiple_of(ALIGNMENT);
-    let each = (round(chunk) + round(output)) * in_flight;
+    let (output, chunk) = (execution.output_bytes as u32, chunk as u32);
+    let (_, each) = Streaming::ranges(0, in_flight, output, chunk);
     let depth = u64::from(job.depth.unwrap_or(1));
     // Before there is a place for each.
     let all = u128::from(each) * u128::from(depth) * one.slots.len() as u128;
@@ -230,8 +231,9 @@ fn place(
     }
     for clone in &mut one.slots {
         for _ in 0..depth {
-            clone.push(Slot { output: *memory, input: *memory + round(output), range_set: 0 });
-            *memory += each;
+            let (ranges, end) = Streaming::ranges(*memory, in_flight, output, chunk);
+            clone.push(Slot { output: ranges[0].0, input: ranges[1].0, range_set: 0 });
+            *memory = end;
         }
     }
     if execution.output == Output::Flash && output > 0 {
@@ -276,17 +278,10 @@ fn load<T: Submit>(
         drive.enable_copies_from_memory()?;
     }
     if let Some(stream) = execution.stream {
-        let round = |bytes: u64| bytes.max(1).next_multiple_of(ALIGNMENT);
-        let (output, chunk) = (execution.output_bytes, stream.chunk);
+        let (output, chunk) = (execution.output_bytes as u32, stream.chunk as u32);
         for slot in one.slots.iter_mut().flatten() {
-            let mut at = slot.output;
-            let mut ranges = Vec::new();
-            for _ in 0..stream.in_flight {
-                for len in [output, chunk] {
-                    ranges.push((at, len as u32));
-                    at += round(len);
-                }
-            }
+            let (ranges, _) =
+                Streaming::ranges(slot.output, stream.in_flight.into(), output, chunk);
             slot.range_set = drive.create_range_set(&ranges)?;
         }
     }

@@ -236,6 +236,18 @@ impl Real {
         Self { drives, names, under_way, last: 0, began: Moment::now() }
     }
 
+    /// The next completion of a drive, if there is one in about so long.
+    fn take(
+        &mut self,
+        number: usize,
+        limit: std::time::Duration,
+    ) -> DriveResult<Option<(usize, Done)>> {
+        let Some(done) = self.drives[number].wait_at_most(limit)? else { return Ok(None) };
+        self.under_way[number] -= 1;
+        self.last = number;
+        Ok(Some((number, done)))
+    }
+
     fn left(&self, until: Instant) -> std::time::Duration {
         let left = until.since(self.now()).as_ns();
         std::time::Duration::from_nanos(left).min(WAIT)
@@ -294,25 +306,23 @@ impl Rig for Real {
             return Ok(None);
         }
         loop {
-            // All are looked at before one is waited for, and none comes first twice: each gets the same service.
-            let busy = self.under_way.iter().filter(|count| **count > 0).count();
-            for limit in [std::time::Duration::ZERO, self.left(until).min(TURN)] {
-                for turn in 1..=self.drives.len() {
-                    let number = (self.last + turn) % self.drives.len();
-                    if self.under_way[number] == 0 {
-                        continue;
-                    }
-                    let limit = if busy == 1 { self.left(until) } else { limit };
-                    if let Some(done) = self.drives[number].wait_at_most(limit)? {
-                        self.under_way[number] -= 1;
-                        self.last = number;
-                        return Ok(Some((number, done)));
-                    }
-                    if limit > std::time::Duration::ZERO {
-                        self.last = number;
-                        break;
+            let count = self.drives.len();
+            // Whoever was served last comes last: each gets the same service.
+            let in_turn = (1..=count).map(|turn| (self.last + turn) % count);
+            let busy: Vec<usize> = in_turn.filter(|number| self.under_way[*number] > 0).collect();
+            let mut limit = self.left(until);
+            // All are looked at before one of several is waited for.
+            if busy.len() > 1 {
+                limit = limit.min(TURN);
+                for &number in &busy {
+                    if let Some(done) = self.take(number, std::time::Duration::ZERO)? {
+                        return Ok(Some(done));
                     }
                 }
+            }
+            self.last = busy[0];
+            if let Some(done) = self.take(busy[0], limit)? {
+                return Ok(Some(done));
             }
             if until <= self.now() {
                 return Ok(None);

@@ -4,9 +4,9 @@ use crate::Error;
 use crate::host::{Host, Progress};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, take_away};
-use crate::report::Report;
+use crate::report::{DriveReport, Report};
 use crate::rig::Rig;
-use crate::summary::{drive_report, report};
+use crate::summary::report;
 
 /// Runs a workload.
 ///
@@ -37,7 +37,7 @@ pub fn run<R: Rig>(
     done?;
     let snapshots = before.into_iter().zip(after).enumerate();
     let drives = snapshots.filter_map(|(number, (before, after))| {
-        Some(drive_report(rig.name(number), before?, after?))
+        Some(DriveReport::between(rig.name(number), &before?, &after?))
     });
     let drives = drives.collect();
     Ok(report::<R>(plan, &counts, &windows, &prepared, &groups, drives))

@@ -1,17 +1,15 @@
-//! The report of what instances counted and drives tell.
+//! The report of what the host counted and drives tell.
 
 use std::collections::BTreeMap;
 
-use nvme_spec::DriveCounters;
 use simtime::Instant;
-use zerocopy::little_endian::{U32, U64};
 
 use crate::measure::{Counts, Latencies, Operations};
 use crate::plan::Plan;
 use crate::prepare::Prepared;
 use crate::report::{
-    Bytes, DriveReport, FORMAT_VERSION, JobReport, Late, Latency, Measured, Report, SeriesReport,
-    Steps, TenantReport,
+    DriveReport, FORMAT_VERSION, JobReport, Latency, Measured, Report, SeriesReport, Steps,
+    TenantReport,
 };
 use crate::rig::{GroupCounts, Rig};
 
@@ -89,49 +87,4 @@ pub(crate) fn report<R: Rig>(
     };
     report.assertions = plan.assertions.iter().map(|one| one.judge(&report)).collect();
     report
-}
-
-/// What a drive did between two readings of its counters.
-pub(crate) fn drive_report(
-    serial: String,
-    before: DriveCounters,
-    after: DriveCounters,
-) -> DriveReport {
-    let since = |of: fn(&DriveCounters) -> U64| of(&after).get() - of(&before).get();
-    let ns = since(|c| c.now_ns).max(1) as f64;
-    let share = |busy: u64, of: U32| busy as f64 / ns / f64::from(of.get().max(1));
-    let page_bytes = u64::from(after.page_bytes.get());
-    let reads = since(|c| c.flash_reads) + since(|c| c.modify_reads) + since(|c| c.gc_reads);
-    let programs = since(|c| c.flash_programs) + since(|c| c.gc_programs);
-    let bytes = Bytes {
-        to_host: since(|c| c.bytes_to_host),
-        from_host: since(|c| c.bytes_from_host),
-        internal: since(|c| c.bytes_internal),
-        from_peers: since(|c| c.bytes_from_peers),
-        to_peers: since(|c| c.bytes_to_peers),
-        flash_read: reads * page_bytes,
-        flash_programmed: programs * page_bytes,
-    };
-    let late = since(|c| c.late);
-    DriveReport {
-        serial,
-        units_busy: share(since(|c| c.units_busy_ns), after.units),
-        channels_busy: share(since(|c| c.channels_busy_ns), after.channels),
-        dies_busy: share(since(|c| c.dies_busy_ns), after.dies),
-        link_out_busy: since(|c| c.link_out_busy_ns) as f64 / ns,
-        link_in_busy: since(|c| c.link_in_busy_ns) as f64 / ns,
-        bytes,
-        write_amplification: match since(|c| c.host_bytes_written) {
-            0 => 1.0,
-            written => bytes.flash_programmed as f64 / written as f64,
-        },
-        erases: since(|c| c.erases),
-        commands: since(|c| c.commands),
-        late: Late {
-            commands: late,
-            tolerance_ns: after.late_tolerance_ns.get(),
-            mean_ns: since(|c| c.late_sum_ns) as f64 / late.max(1) as f64,
-            max_ns: after.late_max_ns.get(),
-        },
-    }
 }

@@ -157,6 +157,18 @@ impl Streaming {
         Self { invocation, chunk_blocks, inputs, outputs: None }
     }
 
+    /// Ranges for so many chunks in flight, an output and a chunk for each, one behind the other in device memory; and where what
+    /// comes next may begin.
+    pub fn ranges(start: u64, in_flight: u64, output: u32, chunk: u32) -> (Vec<(u64, u32)>, u64) {
+        let mut next = start;
+        let mut ranges = Vec::new();
+        for len in (0..in_flight).flat_map(|_| [output, chunk]) {
+            ranges.push((next, len));
+            next = (next + u64::from(len)).next_multiple_of(RANGE_ALIGNMENT);
+        }
+        (ranges, next)
+    }
+
     /// Numbers, then extents, as CEMU lays them out.
     fn layout(&self, nsid: u32) -> Vec<u8> {
         let entries = |slots: &[Vec<(u64, u64)>]| -> Vec<Vec<CopySourceBlocks>> {
@@ -179,6 +191,9 @@ fn pieces(nsid: u32, extents: &[(u64, u64)]) -> Vec<CopySourceBlocks> {
     let pieces = extents.iter().flat_map(|(first, count)| commands::copy_sources(*first, *count));
     pieces.map(|piece| CopySourceBlocks { snsid: nsid.into(), ..piece }).collect()
 }
+
+/// Ranges that are laid out here begin at multiples of it.
+const RANGE_ALIGNMENT: u64 = 4096;
 
 /// Bytes of a memory range descriptor in log page 84h.
 const RANGE_BYTES: usize = 32;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use nvme_spec::DriveCounters;
 use serde_json::{Value, json};
+use workload::DriveReport;
 
 use super::Target;
 use crate::report::{bytes, grouped, say, table, time};
@@ -29,22 +30,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     }
 }
 
-/// Bytes programmed per byte that hosts wrote.
-fn write_amplification(counters: &DriveCounters) -> f64 {
-    let pages = counters.flash_programs.get() + counters.gc_programs.get();
-    match counters.host_bytes_written.get() {
-        0 => 1.0,
-        written => (pages * u64::from(counters.page_bytes.get())) as f64 / written as f64,
-    }
-}
-
-/// Share of a time that so many of something were busy.
-fn share(counters: &DriveCounters, busy_ns: u64, of: u32) -> f64 {
-    busy_ns as f64 / counters.now_ns.get().max(1) as f64 / f64::from(of.max(1))
+/// What it did since it was made.
+fn report(counters: &DriveCounters) -> DriveReport {
+    DriveReport::between(String::new(), &DriveCounters::default(), counters)
 }
 
 fn to_json(counters: &DriveCounters) -> Value {
-    let busy = |ns: u64, of: u32| share(counters, ns, of);
+    let report = report(counters);
     json!({
         "now_ns": counters.now_ns.get(),
         "commands": counters.commands.get(),
@@ -64,26 +56,28 @@ fn to_json(counters: &DriveCounters) -> Value {
             "programs": counters.flash_programs.get(),
             "gc_programs": counters.gc_programs.get(),
             "erases": counters.erases.get(),
-            "write_amplification": write_amplification(counters),
+            "write_amplification": report.write_amplification,
         },
         "busy": {
-            "units": busy(counters.units_busy_ns.get(), counters.units.get()),
-            "channels": busy(counters.channels_busy_ns.get(), counters.channels.get()),
-            "dies": busy(counters.dies_busy_ns.get(), counters.dies.get()),
+            "units": report.units_busy,
+            "channels": report.channels_busy,
+            "dies": report.dies_busy,
         },
-        "late": {
-            "commands": counters.late.get(),
-            "tolerance_ns": counters.late_tolerance_ns.get(),
-            "mean_ns": counters.late_sum_ns.get() as f64 / counters.late.get().max(1) as f64,
-            "max_ns": counters.late_max_ns.get(),
-        },
+        "late": report.late,
     })
 }
 
 fn print(counters: &DriveCounters) {
-    let percent = |ns: u64, of: u32| format!("{:.2} %", 100.0 * share(counters, ns, of));
-    let late = counters.late.get();
-    let mean = counters.late_sum_ns.get() / late.max(1);
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let DriveReport {
+        units_busy,
+        channels_busy,
+        dies_busy,
+        write_amplification,
+        bytes: sums,
+        late,
+        ..
+    } = report(counters);
     let rows = [
         ("time", time(counters.now_ns.get())),
         ("commands", grouped(counters.commands.get())),
@@ -91,27 +85,27 @@ fn print(counters: &DriveCounters) {
             "late",
             format!(
                 "{} over {}, by {} on average, {} at most",
-                grouped(late),
-                time(counters.late_tolerance_ns.get()),
-                time(mean),
-                time(counters.late_max_ns.get())
+                grouped(late.commands),
+                time(late.tolerance_ns),
+                time(late.mean_ns as u64),
+                time(late.max_ns)
             ),
         ),
-        ("to the host", bytes(counters.bytes_to_host.get())),
-        ("from the host", bytes(counters.bytes_from_host.get())),
-        ("within the drive", bytes(counters.bytes_internal.get())),
-        ("to other drives", bytes(counters.bytes_to_peers.get())),
-        ("from other drives", bytes(counters.bytes_from_peers.get())),
-        ("units busy", percent(counters.units_busy_ns.get(), counters.units.get())),
-        ("channels busy", percent(counters.channels_busy_ns.get(), counters.channels.get())),
-        ("dies busy", percent(counters.dies_busy_ns.get(), counters.dies.get())),
-        ("write amplification", format!("{:.2}", write_amplification(counters))),
+        ("to the host", bytes(sums.to_host)),
+        ("from the host", bytes(sums.from_host)),
+        ("within the drive", bytes(sums.internal)),
+        ("to other drives", bytes(sums.to_peers)),
+        ("from other drives", bytes(sums.from_peers)),
+        ("units busy", percent(units_busy)),
+        ("channels busy", percent(channels_busy)),
+        ("dies busy", percent(dies_busy)),
+        ("write amplification", format!("{write_amplification:.2}")),
         ("blocks erased", grouped(counters.erases.get())),
     ];
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     table(&rows, 1);
-    if late == 0 {
+    if late.commands == 0 {
         say!("\nEvery completion left at its modelled time");
     }
 }

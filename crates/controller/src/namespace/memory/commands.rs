@@ -171,11 +171,7 @@ impl MemoryNamespace {
             to += extent.len;
             arrived = turn.session.port.from_peer(&port, turn.now, extent.len).max(arrived);
         }
-        let at = turn.subsystem.internal.send(turn.now, target.len).max(arrived);
-        if let Some(command) = turn.command(tag) {
-            command.end_stage(at, Stage::Copy);
-        }
-        turn.complete_at(at, tag, Status::SUCCESS, 0);
+        turn.complete_copy(tag, target.len, arrived);
         Ok(())
     }
 
