@@ -171,12 +171,13 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         return usage(Err(anyhow!(text)));
     }
     let configs = configs.into_iter().cycle().take(count);
-    // They reach each other's device memory.
+    // They reach each other's device memory. A drive that is alone has the switch on its way to the host, if there is one.
+    let has_switch = request.switch_bandwidth.is_some();
     let switch = request.switch_bandwidth.map(|rate| {
         let bandwidth = Bandwidth::from_bytes_per_s(rate);
         Switch::new(LinkConfig { bandwidth, latency: Duration::ZERO })
     });
-    let neighbours = (count > 1).then(|| Neighbours::new(switch.unwrap_or_default()));
+    let neighbours = (count > 1 || has_switch).then(|| Neighbours::new(switch.unwrap_or_default()));
     usage(check_standard_input(request.configs.iter().map(|path| &**path)))?;
     let mut servers = Vec::new();
     let mut serials = Vec::new();

@@ -180,6 +180,18 @@ fn kernels_of_the_suite_are_right() {
     assert!((rate - 1.0).abs() < 0.02, "{rate}");
 }
 
+/// Also of one drive: a MiB takes at least a tenth of a second of a switch of 10 MB/s, and not of the drive's own link.
+#[test]
+fn the_switch_of_a_server_bounds_a_drive_that_is_alone() {
+    let served = Served::with(&["--switch-bandwidth", "10MB/s"], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[job]]\nrw = 'read'\nbs = '1MiB'\nnumber_ios = 3\n";
+    let socket = served.socket().display().to_string();
+    let read = document(&["workload", &file(folder.path(), text), "--json", "--device", &socket]);
+    let least = read["jobs"][0]["read"]["lat_ns"]["min"].as_u64().unwrap();
+    assert!(least >= 104_857_600, "{least}");
+}
+
 /// Each of several drives gets the same service from the host, however fast others are.
 #[test]
 fn served_drives_are_served_alike() {

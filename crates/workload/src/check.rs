@@ -433,6 +433,8 @@ impl Checker<'_> {
             ("file", entry.file.is_some() && input != Input::Host),
             ("rw", entry.rw.is_some()),
             ("random_distribution", entry.random_distribution.is_some()),
+            ("size", entry.size.is_some() && input == Input::Memory),
+            ("offset", entry.offset.0 > 0 && input == Input::Memory),
         ];
         if input != Input::Flash
             && input != Input::Peer

@@ -71,6 +71,8 @@ fn every_mistake_is_named() {
         (program("output_size = '4GiB'\n"), 7, "at most 4294967292"),
         (program("bs = '4GiB'\n"), 7, "at most 4294967292"),
         (program("input = 'memory'\nfill = true\n"), 8, "does not come from blocks"),
+        (program("input = 'memory'\nsize = '1MiB'\n"), 8, "does not come from blocks"),
+        (program("input = 'memory'\noffset = '1MiB'\n"), 8, "does not come from blocks"),
         (program("input = 'memory'\nrw = 'randread'\n"), 8, "does not come from blocks"),
         (reader("param1 = 3\n"), 6, "without a program"),
         (reader("drives = [0, 0]\n"), 6, "0 twice"),
