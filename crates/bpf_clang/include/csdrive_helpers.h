@@ -85,4 +85,13 @@ static inline unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned 
 #define csd_print(format, a, b, c) printf((format), (a), (b), (c))
 
 #endif
+
+/* In front of the data buffer of a program that is given a chunk of a stream with --overlap (client::Streaming::overlap). A record
+ * that begins in the first `bytes` bytes of the chunk's range is this run's; what is behind them is the beginning of the next
+ * chunk, so that the record is whole. */
+struct csdrive_chunk {
+    uint64_t position; /* where in the whole input the chunk begins */
+    uint64_t bytes;    /* bytes of the chunk itself */
+};
+
 #endif

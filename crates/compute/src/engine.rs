@@ -62,8 +62,8 @@ struct Job {
     info: JobInfo,
     /// Unknown until the functional run says.
     cost: Option<Cost>,
-    /// It costs at least that.
-    least: Duration,
+    /// It costs at least that. `None` = its cost cannot be known yet.
+    least: Option<Duration>,
     place: Place,
     /// What is done of it.
     done: Progress,
@@ -190,7 +190,7 @@ impl Engine {
             true => Place::Held(self.groups.hold(now, group, job, cost.map(|cost| cost.bytes))),
             false => Place::Waiting(self.queues.choose(affinity)),
         };
-        let (done, least, behind) = (Progress::default(), Duration::ZERO, Duration::ZERO);
+        let (done, least, behind) = (Progress::default(), Some(Duration::ZERO), Duration::ZERO);
         let state = Job { info, cost, least, place, done, behind };
         assert!(self.jobs.insert(job, state).is_none(), "job {job:?} submitted twice");
         match is_held {
@@ -282,14 +282,28 @@ impl Engine {
         self.refresh(now);
     }
 
-    /// Says what a job costs at least, while its cost is not known.
-    pub fn set_least_cost(&mut self, now: Instant, job: JobId, least: Duration) {
+    /// Says what a job costs at least, while its cost is not known. `None` = nobody can know it yet: something that the job
+    /// needs is not there. It holds its unit meanwhile.
+    pub fn set_least_cost(&mut self, now: Instant, job: JobId, least: Option<Duration>) {
         self.pass(now);
         let Some(state) = self.jobs.get_mut(job) else { return };
         state.least = least;
         if let Place::On(unit, _) = state.place {
             self.plan(now, unit);
         }
+    }
+
+    /// The unit time that a job had until now, at full speed.
+    pub fn had(&self, now: Instant, job: JobId) -> Duration {
+        let Some(state) = self.jobs.get(job) else { return Duration::ZERO };
+        let mut done = state.done;
+        if let Place::On(unit, _) = state.place {
+            let unit = &self.units[unit.0 as usize];
+            if unit.counted < now {
+                done.advance(unit.speed.work_in(now.since(unit.counted)));
+            }
+        }
+        done.time()
     }
 
     /// When the first job may finish whose cost is not known: from then on it is late, unless time stands still.
@@ -521,8 +535,8 @@ impl Engine {
             let left = state.done.until(Progress::of(cost.time));
             (unit.counted + unit.speed.time_for(left)).max(now)
         });
-        let may_end = state.cost.is_none().then(|| {
-            let left = state.done.until(Progress::of(state.least));
+        let may_end = state.least.filter(|_| state.cost.is_none()).map(|least| {
+            let left = state.done.until(Progress::of(least));
             unit.counted + unit.speed.time_for(left)
         });
         self.ends.set(id, ends);

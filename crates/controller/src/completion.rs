@@ -50,7 +50,7 @@ impl Controller {
                 if ending.status.is_success() {
                     self.subsystem.logs.count_data(ending.counts);
                 }
-                stream::step_ended(&mut self.turn(host), step, &ending);
+                stream::step_ended(&mut self.turn(host), tag, step, &ending);
                 ending.token.end();
                 self.relieve();
                 self.post_ready(host);

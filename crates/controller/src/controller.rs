@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigError};
 use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
-use crate::namespace::programs::execute;
+use crate::namespace::programs::{early, execute};
 use crate::parts::Parts;
 use crate::peers::Place;
 use crate::queues::Queues;
@@ -286,6 +286,9 @@ impl Controller {
         match event {
             Event::Arrived(tag) => self.turn(host).data_arrived(tag),
             Event::Complete(tag) => return self.post(host, tag),
+            Event::InputArrived { copy, page } => {
+                early::page_arrived(&mut self.turn(host), copy, page);
+            }
             Event::Interrupt(vector) => return self.interrupt_expired(vector),
             Event::Formatted => operations::formatted(&mut self.turn(host)),
             Event::Sanitized => operations::sanitized(&mut self.turn(host)),

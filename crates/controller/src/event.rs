@@ -9,6 +9,8 @@ pub(crate) struct Tag(pub(crate) u64);
 pub(crate) enum Event {
     /// The data a command waits for has arrived.
     Arrived(Tag),
+    /// A page of the input of a run that may begin early is in device memory: which command copies it, which page it is.
+    InputArrived { copy: Tag, page: u32 },
     /// A command's completion is due.
     Complete(Tag),
     // Of each of the following few are under way, whatever a host does: what is due later by the

@@ -398,8 +398,8 @@ fn execute(
     let invocation = Invocation { run_time, ..invocation(arguments, prepared, set) };
     let streamed = arguments.stream.then(|| {
         let (first, block) = (prepared.layout.blocks[0], session.block_bytes());
-        let blocks = (prepared.inputs[0].len() as u64).div_ceil(block);
-        arguments.chunks.streaming(&invocation, (first, blocks), block)
+        let bytes = prepared.inputs[0].len() as u64;
+        arguments.chunks.streaming(&invocation, (first, bytes), block)
     });
     let done = match &streamed {
         Some(streaming) => session.execute_stream(streaming).map(|result| (Some(result), None)),

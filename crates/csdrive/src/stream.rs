@@ -17,6 +17,13 @@ pub(crate) struct Chunks {
     #[arg(long, value_name = "N", default_value_t = 4, requires = "stream",
         value_parser = clap::value_parser!(u64).range(1..=64))]
     in_flight: u64,
+    /// Programs also see so many bytes behind their chunk, for records that cross chunks, and get a struct csdrive_chunk in front of
+    /// their data
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "stream")]
+    overlap: Option<u64>,
+    /// Programs begin on the first pages of their chunk, while later ones are being copied
+    #[arg(long, requires = "stream")]
+    early: bool,
 }
 
 /// Device memory, from a place on.
@@ -39,17 +46,23 @@ impl Chunks {
             "--chunk {}: choose a multiple of a block ({block} bytes)",
             self.chunk
         );
-        let most = MEMORY_COMMAND_BYTES_MAX;
+        let overlap = self.overlap.unwrap_or(0);
         ensure!(
-            self.chunk.saturating_mul(self.in_flight) <= most,
+            overlap.is_multiple_of(block),
+            "--overlap {overlap}: choose a multiple of a block ({block} bytes)"
+        );
+        let most = MEMORY_COMMAND_BYTES_MAX;
+        let seen = self.chunk.saturating_add(overlap);
+        ensure!(
+            seen.saturating_mul(self.in_flight) <= most,
             "{} chunks of {} in flight: one command has at most {} in flight; use a smaller --chunk or --in-flight",
             self.in_flight,
-            report::bytes(self.chunk),
+            report::bytes(seen),
             report::bytes(most)
         );
         let output = output_size.unwrap_or(self.chunk);
         let short = |len: u64| u32::try_from(len).context("a range has at most 4294967295 bytes");
-        let (output, chunk) = (short(output)?, short(self.chunk)?);
+        let (output, chunk) = (short(output)?, short(seen)?);
         let (ranges, next) = Streaming::ranges(room.start, self.in_flight, output, chunk);
         if next > room.end {
             let need = report::bytes(next - room.start);
@@ -62,14 +75,20 @@ impl Chunks {
         Ok(ranges)
     }
 
-    /// The execution for blocks from a first one on; each chunk in flight has a part of them.
+    /// The execution for bytes from a first block on; each chunk in flight has a part of them.
     pub(crate) fn streaming(
         &self,
         invocation: &Invocation,
-        blocks: (u64, u64),
+        (first, bytes): (u64, u64),
         block: u64,
     ) -> Streaming {
         let chunk_blocks = (self.chunk / block) as u32;
-        Streaming::divided(invocation.clone(), blocks, chunk_blocks, self.in_flight)
+        let blocks = (first, bytes.div_ceil(block));
+        Streaming {
+            early: self.early,
+            overlap: self.overlap.map(|overlap| (overlap / block) as u32),
+            cut: (blocks.1.saturating_mul(block) - bytes) as u32,
+            ..Streaming::divided(invocation.clone(), blocks, chunk_blocks, self.in_flight)
+        }
     }
 }

@@ -816,9 +816,25 @@ fn a_stream_gives_what_a_direct_run_gives() {
         assert_eq!(streamed["result"], direct["result"], "{chunk}");
         assert!(streamed["time_ns"]["total"].as_u64() < direct["time_ns"]["total"].as_u64());
     }
+    // Lines of any length, that end where they like; the last has no end.
+    let ragged: String = (0..30_000).map(line).collect::<String>() + "a needle";
+    let input = files.put("ragged", ragged.as_bytes());
+    let common = ["--input", &input, "--output-size", "0", "--data", "hex:6e6565646c65"];
+    let direct = run("grep-count.bpf.o", &common);
+    for chunk in ["4KiB", "40KiB"] {
+        let more = ["--stream", "--chunk", chunk, "--overlap", "4KiB", "--in-flight", "1"];
+        let stream = [&common[..], &more].concat();
+        let streamed = run("grep-lines.bpf.o", &stream);
+        assert_eq!(streamed["result"], direct["result"], "{chunk}");
+        let early = run("grep-lines.bpf.o", &[&stream[..], &["--early"]].concat());
+        assert_eq!(early["result"], direct["result"], "{chunk}");
+        assert!(early["time_ns"]["total"].as_u64() < streamed["time_ns"]["total"].as_u64());
+    }
     let program = example("grep-count.bpf.o");
     for (arguments, part) in [
         (&["--chunk", "100"][..], "a multiple of a block"),
+        (&["--overlap", "100"], "--overlap 100: choose a multiple of a block"),
+        (&["--overlap", "1GiB"], "use a smaller --chunk"),
         (&["--chunk", "1GiB"], "use a smaller --chunk"),
         (&["--set", "memory.size=4MiB"], "of device memory"),
         (&["--output", "x"], "drop --output"),

@@ -24,10 +24,6 @@ const BLOCK_SIZE: u32 = 128 << 10;
 /// Most bytes of a copy: others wait meanwhile.
 const COPY_MAX: u64 = 64 << 20;
 
-/// How long the lock is held to wait for a program's end, and given to others.
-const RUN_WAIT: Duration = Duration::from_micros(500);
-const RUN_PAUSE: Duration = Duration::from_micros(100);
-
 /// `fallocate`'s modes (linux/falloc.h).
 const KEEP_SIZE: i32 = 1;
 const PUNCH_HOLE: i32 = 2;
@@ -46,11 +42,11 @@ const NO_REPLACE: u32 = 1;
 pub(crate) struct Fdmfs<T> {
     state: Mutex<State<T>>,
     /// Threads that want the lock.
-    wanted: AtomicUsize,
+    pub(crate) wanted: AtomicUsize,
     owner: (u32, u32),
     mounted: SystemTime,
     /// Tells the kernel to forget what it keeps; there once the file system is mounted.
-    notifier: Arc<OnceLock<Notifier>>,
+    pub(crate) notifier: Arc<OnceLock<Notifier>>,
 }
 
 impl<T: Submit> Fdmfs<T> {
@@ -291,7 +287,13 @@ impl<T: Submit> Fdmfs<T> {
         Ok(text.as_bytes()[from..to].to_vec())
     }
 
-    pub(crate) fn write_at(&self, ino: u64, handle: u64, offset: u64, data: &[u8]) -> Done<()> {
+    pub(crate) fn write_at(
+        &self,
+        request: &Request,
+        (ino, handle): (u64, u64),
+        offset: u64,
+        data: &[u8],
+    ) -> Done<()> {
         let mut state = self.state();
         if let Some(Handle::Storage { file, .. }) = state.handles.get(&handle) {
             return Ok(file.write_all_at(data, offset)?);
@@ -299,7 +301,7 @@ impl<T: Submit> Fdmfs<T> {
         match (ino, state.nodes.get(ino).map(|node| &node.kind)) {
             _ if fixed::is_run(ino) => {
                 drop(state);
-                self.run(handle, std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?)
+                self.run(request, handle, std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?)
             }
             (fixed::GROUPS, _) => {
                 let request = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
@@ -314,42 +316,6 @@ impl<T: Submit> Fdmfs<T> {
             (_, Some(Kind::Program(_))) => state.write_program(ino, offset, data),
             _ => Err(Errno::EBADF),
         }
-    }
-
-    /// Runs a program; others have the file system meanwhile.
-    fn run(&self, handle: u64, request: &str) -> Done<()> {
-        let mut state = self.state();
-        let running = match state.start_run(request) {
-            Ok(running) => running,
-            Err(refusal) => return state.answer(handle, Err(refusal)),
-        };
-        let done = loop {
-            let is_wanted = self.wanted.load(Ordering::Relaxed) > 0;
-            let limit = if is_wanted { Duration::ZERO } else { RUN_WAIT };
-            match state.files.drive.wait_for_at_most(running.ticket, limit) {
-                Ok(None) => {}
-                Ok(Some(done)) => break Ok(done),
-                Err(error) => break Err(error),
-            }
-            drop(state);
-            if self.wanted.load(Ordering::Relaxed) > 0 {
-                std::thread::sleep(RUN_PAUSE);
-            }
-            state = self.state();
-        };
-        let files = running.files.clone();
-        let result = state.end_run(running, done);
-        let answered = state.answer(handle, result);
-        drop(state);
-        if let Some(notifier) = self.notifier.get() {
-            // The program may have written to them: their times are not what the kernel knows. (If it does not know
-            // them at all, it says so.) No contents are kept.
-            let attributes_only = -1;
-            files.iter().for_each(|ino| {
-                let _ = notifier.inval_inode(INodeNo(*ino), attributes_only, 0);
-            });
-        }
-        answered
     }
 
     pub(crate) fn set_size(

@@ -248,7 +248,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -258,7 +258,7 @@ impl<T: Submit + Send + 'static> Filesystem for Fdmfs<T> {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let done = self.write_at(ino.0, fh.0, offset, data);
+        let done = self.write_at(request, (ino.0, fh.0), offset, data);
         answer!(reply, done, () => reply.written(data.len() as u32));
     }
 

@@ -5,7 +5,8 @@
 //! programs/    copy an object file in: it is loaded and activated; reading it shows its state. Programs that others
 //!              have loaded, or this before it was mounted again, are there too: `program-INDEX`
 //! storage/     the files of a file system on the drive's blocks
-//! run          write "PROGRAM FILE... [param1=N] [param2=N] [data=TEXT]", read what came out
+//! run          write "PROGRAM FILE... [param1=N] [param2=N] [data=TEXT]", read what came out; a file in storage/ goes through
+//!              device memory chunk by chunk
 //! groups       the drive's job groups; write "create|change|delete ..." to change them
 //! statistics   bytes copied within the drive and through the host, as JSON
 //! ```
@@ -24,6 +25,7 @@ mod groups;
 mod memory;
 mod nodes;
 mod run;
+mod running;
 mod space;
 mod state;
 mod storage;
@@ -38,7 +40,8 @@ use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 
 use filesystem::Fdmfs;
 pub use memory::{FileError, FileId, MemoryFiles, Place};
-use state::{RUNNING_MAX, State};
+use running::RUNNING_MAX;
+use state::State;
 use storage::Storage;
 
 /// Threads for requests: each program that runs has one, and there are some for everything else.

@@ -6,18 +6,14 @@ use std::fs::File;
 use std::io;
 use std::time::SystemTime;
 
-use client::{Done as Completed, DriveError, DriveResult, Invocation, Submit, Ticket};
+use client::{DriveError, Submit};
 use fuser::{Errno, FileType};
 
 use crate::filesystem::check_name;
 use crate::groups;
 use crate::memory::{FileError, FileId, MemoryFiles};
 use crate::nodes::{Kind, Node, Nodes, ProgramFile, fixed};
-use crate::run;
 use crate::storage::Storage;
-
-/// Programs that run at a time.
-pub(crate) const RUNNING_MAX: usize = 32;
 
 /// Largest program that can be copied in.
 const PROGRAM_BYTES_MAX: usize = 16 << 20;
@@ -46,13 +42,6 @@ pub(crate) struct Copied {
     pub(crate) through_host: u64,
 }
 
-/// A program that runs, and the files that it uses.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) ticket: Ticket,
-    pub(crate) files: Vec<u64>,
-}
-
 /// Why a request cannot be done: in words, and as a number.
 pub(crate) type Refusal = (String, Errno);
 
@@ -66,7 +55,7 @@ pub(crate) struct State<T> {
     /// What the last request of all to run something gave.
     pub(crate) answer: String,
     pub(crate) copied: Copied,
-    running: usize,
+    pub(crate) running: usize,
     next_run: u64,
 }
 
@@ -245,70 +234,6 @@ impl<T: Submit> State<T> {
         done
     }
 
-    /// Starts what a request says.
-    pub(crate) fn start_run(&mut self, text: &str) -> Result<Running, Refusal> {
-        let request = run::parse(text).map_err(|why| (why, Errno::EINVAL))?;
-        let missing =
-            |folder: &str, name: &str| (format!("there is no {folder}/{name}"), Errno::ENOENT);
-        let found = self.find_name(fixed::PROGRAMS, OsStr::new(request.program));
-        let ino = found.map_err(|_| missing("programs", request.program))?;
-        let index = match self.nodes.get(ino).map(|node| &node.kind) {
-            Some(Kind::Program(program)) => program.index(),
-            _ => None,
-        };
-        let program = index.ok_or_else(|| {
-            (format!("programs/{} is not loaded", request.program), Errno::EINVAL)
-        })?;
-        let (mut ranges, mut files) = (Vec::new(), Vec::new());
-        for name in request.files {
-            let ino = self.nodes.memory_path(name).ok_or_else(|| missing("memory", name))?;
-            let id = self.memory_file(ino);
-            let id = id.map_err(|errno| (format!("memory/{name}: no plain file"), errno))?;
-            let place = self.files.place(id).map_err(|error| (error.to_string(), Errno::ENOENT))?;
-            let len = u32::try_from(place.size).map_err(|_| {
-                (format!("memory/{name}: a range has less than 4 GiB"), Errno::EFBIG)
-            })?;
-            ranges.push((place.start, len));
-            files.push((ino, id));
-        }
-        let invocation = Invocation {
-            program,
-            range_set: 0,
-            ranges,
-            param1: request.param1,
-            param2: request.param2,
-            data: request.data.as_bytes().to_vec(),
-            group: request.group,
-            run_time: client::RunTime::Unsaid,
-        };
-        if self.running == RUNNING_MAX {
-            let why = format!("{RUNNING_MAX} programs run already: wait for one to end");
-            return Err((why, Errno::EAGAIN));
-        }
-        let ticket = self.files.drive.start_execute(&invocation).map_err(refusal)?;
-        self.running += 1;
-        files.iter().for_each(|(_, id)| self.files.pin(*id));
-        Ok(Running { ticket, files: files.iter().map(|(ino, _)| *ino).collect() })
-    }
-
-    /// A program has run, or the drive is gone.
-    pub(crate) fn end_run(
-        &mut self,
-        running: Running,
-        done: DriveResult<Completed>,
-    ) -> Result<u64, Refusal> {
-        self.running -= 1;
-        // Without an answer, it may still run: its files stay where they are for good.
-        for ino in running.files.into_iter().filter(|_| done.is_ok()) {
-            let Some(Node { kind: Kind::Memory(id), .. }) = self.nodes.get(ino) else { continue };
-            let id = *id;
-            self.files.unpin(id);
-            self.touch(ino);
-            self.let_go(ino);
-        }
-        done.and_then(|done| self.files.drive.executed(done)).map_err(refusal)
-    }
-
     /// The file in device memory that an inode number stands for.
     pub(crate) fn memory_file(&self, ino: u64) -> Done<FileId> {
         match self.nodes.get(ino).map(|node| &node.kind) {
@@ -333,7 +258,7 @@ impl<T: Submit> State<T> {
     }
 
     /// If nobody uses a file, it has what it needs; if it has no name either, that is its end.
-    fn let_go(&mut self, ino: u64) {
+    pub(crate) fn let_go(&mut self, ino: u64) {
         let Some(Node { kind, opened: 0, is_linked, .. }) = self.nodes.get(ino) else { return };
         let is_linked = *is_linked;
         if let Kind::Memory(id) = *kind {
@@ -490,7 +415,7 @@ impl<T: Submit> State<T> {
 }
 
 /// What went wrong with an execution.
-fn refusal(error: DriveError) -> Refusal {
+pub(crate) fn refusal(error: DriveError) -> Refusal {
     let errno = match &error {
         DriveError::Failed(_) | DriveError::TooMuch(_) => Errno::EINVAL,
         _ => Errno::EIO,

@@ -64,6 +64,25 @@ typedef struct csdrive_execution {
     uint32_t reserved;
 } csdrive_execution;
 
+/* Flags of csdrive_stream. */
+enum {
+    CSDRIVE_STREAM_EARLY = 1,  /* runs begin on the first pages of their chunks, while later ones are being copied */
+    CSDRIVE_STREAM_OVERLAP = 2 /* the program's data begins with a struct csdrive_chunk, and its range goes on with overlap_blocks
+                                  blocks of the next chunk: for records that cross chunks */
+};
+
+/* Blocks that are processed chunk by chunk. */
+typedef struct csdrive_stream {
+    uint64_t first;          /* first block */
+    uint64_t count;          /* number of blocks */
+    uint32_t chunk_blocks;   /* blocks of a chunk */
+    uint32_t in_flight;      /* chunks in flight, 1 to 64 */
+    uint32_t flags;          /* CSDRIVE_STREAM_... */
+    uint32_t overlap_blocks; /* with CSDRIVE_STREAM_OVERLAP */
+    uint32_t cut_bytes;      /* bytes of the last block that programs do not see */
+    uint32_t reserved;
+} csdrive_stream;
+
 /* An execution that has ended. */
 typedef struct csdrive_done {
     uint64_t ticket; /* which: csdrive_submit() gave it */
@@ -113,6 +132,9 @@ int csdrive_memory_write(csdrive *drive, uint64_t start, const void *buffer, siz
 int csdrive_memory_fill(csdrive *drive, uint64_t start, uint64_t length);
 int csdrive_memory_copy(csdrive *drive, uint64_t from, uint64_t length, uint64_t to);
 
+/* Copies device memory of another drive, past the host; `csdrive memory peers` lists the drives and their memory namespaces. */
+int csdrive_memory_copy_from(csdrive *drive, uint32_t peer, uint32_t nsid, uint64_t from, uint64_t length, uint64_t to);
+
 /* Blocks; the buffer holds count blocks, all of them. */
 int csdrive_read_blocks(csdrive *drive, uint64_t first, uint64_t count, void *buffer);
 int csdrive_write_blocks(csdrive *drive, uint64_t first, uint64_t count, const void *buffer);
@@ -148,6 +170,9 @@ int csdrive_execute(csdrive *drive, const csdrive_execution *execution, uint64_t
  * flight the first receives the output, the second has the chunk. The result is the sum of what the program returned. */
 int csdrive_execute_stream(csdrive *drive, const csdrive_execution *execution, uint64_t first, uint64_t count,
                            uint32_t chunk_blocks, uint32_t in_flight, uint64_t *result);
+
+/* The same, with all that can be said. With an overlap, ranges of chunks have room for it. */
+int csdrive_stream_execute(csdrive *drive, const csdrive_execution *execution, const csdrive_stream *stream, uint64_t *result);
 
 /* Starts an execution. What it points to is copied. The drive sees it at the next csdrive_wait(), at the latest. */
 int csdrive_submit(csdrive *drive, const csdrive_execution *execution, uint64_t *ticket);

@@ -22,6 +22,7 @@ pub(crate) enum Failure {
         count: u64,
         in_flight: u32,
     },
+    Stream,
     Drive(DriveError),
 }
 
@@ -35,9 +36,11 @@ impl Failure {
     fn number(&self) -> c_int {
         let of_system = |cause: &io::Error| -cause.raw_os_error().unwrap_or(libc::EIO);
         match self {
-            Self::Null(_) | Self::Flags(_) | Self::RunTime(_) | Self::Chunks { .. } => {
-                -libc::EINVAL
-            }
+            Self::Null(_)
+            | Self::Flags(_)
+            | Self::RunTime(_)
+            | Self::Chunks { .. }
+            | Self::Stream => -libc::EINVAL,
             Self::Drive(DriveError::Program(error)) => match error {
                 bpf_clang::Error::NoClang { .. } => -libc::ENOPKG,
                 bpf_clang::Error::Rejected { .. } => -libc::EINVAL,
@@ -79,6 +82,7 @@ impl Failure {
                     "{count} blocks with in_flight = {in_flight}: give blocks that there are, and 1 to 64"
                 )
             }
+            Self::Stream => "flags are CSDRIVE_STREAM_EARLY and CSDRIVE_STREAM_OVERLAP, overlap_blocks need the latter, cut_bytes are less than a block, and reserved is 0".to_owned(),
             Self::Drive(error) => error.to_string(),
         }
     }

@@ -9,16 +9,18 @@
 )]
 
 mod error;
+mod streams;
 mod types;
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use client::{Drive, DriveError, GroupOptions, Streaming, TransportError};
+use client::{Drive, DriveError, GroupOptions, TransportError};
 use client_linux::OpenOptions;
 
 use error::{Failure, guarded};
+pub use streams::{Stream, csdrive_execute_stream, csdrive_stream_execute};
 pub use types::{Done, Execution, Geometry, Range};
 use types::{bytes, invocation, pairs, path, places};
 
@@ -263,6 +265,23 @@ pub unsafe extern "C" fn csdrive_memory_copy(
     unsafe { with(drive, |drive| Ok(drive.copy_memory(from, length, to)?)) }
 }
 
+/// See the header.
+///
+/// # Safety
+/// The drive is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn csdrive_memory_copy_from(
+    drive: *const csdrive,
+    peer: u32,
+    nsid: u32,
+    from: u64,
+    length: u64,
+    to: u64,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { with(drive, |drive| Ok(drive.copy_from_peer((peer, nsid), from, length, to)?)) }
+}
+
 /// Bytes of so many blocks.
 fn block_bytes(drive: &Drive, count: u64) -> Result<usize, Failure> {
     let len = drive.block_bytes().checked_mul(count).and_then(|len| usize::try_from(len).ok());
@@ -489,37 +508,6 @@ pub unsafe extern "C" fn csdrive_execute(
         with(drive, |drive| {
             let given = drive.execute(&invocation(execution)?)?;
             // Who does not want the result gives no place for it.
-            places(result, usize::from(!result.is_null()), "result")?.fill(given);
-            Ok(())
-        })
-    }
-}
-
-/// See the header.
-///
-/// # Safety
-/// The drive is open, the execution sound, and `result` is null or a place for a number.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn csdrive_execute_stream(
-    drive: *const csdrive,
-    execution: *const Execution,
-    first: u64,
-    count: u64,
-    chunk_blocks: u32,
-    in_flight: u32,
-    result: *mut u64,
-) -> c_int {
-    // SAFETY: as above.
-    unsafe {
-        with(drive, |drive| {
-            if first.checked_add(count).is_none() || !(1..=64).contains(&in_flight) {
-                return Err(Failure::Chunks { count, in_flight });
-            }
-            let invocation = invocation(execution)?;
-            let blocks = (first, count);
-            let in_flight = in_flight.into();
-            let streaming = Streaming::divided(invocation, blocks, chunk_blocks, in_flight);
-            let given = drive.execute_stream(&streaming)?;
             places(result, usize::from(!result.is_null()), "result")?.fill(given);
             Ok(())
         })

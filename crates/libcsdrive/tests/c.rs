@@ -212,6 +212,15 @@ int main(int argc, char **argv)
     expect(csdrive_execute_stream(drive, &execution, 0, 10, 1, 2, &numbers), 0, "");
     if (numbers != 10 * 1024)
         printf("%llu numbers\n", (unsigned long long)numbers);
+    csdrive_stream stream = {.first = 0, .count = 10, .chunk_blocks = 1, .in_flight = 2, .cut_bytes = 96};
+    expect(csdrive_stream_execute(drive, &execution, NULL, &numbers), -EINVAL, "stream is NULL");
+    stream.flags = CSDRIVE_STREAM_EARLY;
+    expect(csdrive_stream_execute(drive, &execution, &stream, &numbers), 0, "");
+    if (numbers != 10 * 1024 - 24)
+        printf("%llu numbers\n", (unsigned long long)numbers);
+    stream.overlap_blocks = 1;
+    expect(csdrive_stream_execute(drive, &execution, &stream, &numbers), -EINVAL, "overlap_blocks");
+    expect(csdrive_memory_copy_from(drive, 1, 2, 0, 4096, 0), 0x002, "Invalid Field");
     expect(csdrive_ranges_delete(drive, execution.range_set), 0, "");
     expect(csdrive_unload(drive, 0), 0, "");
     csdrive_done done;

@@ -1,7 +1,7 @@
 //! Streaming executions: the same result as a direct one, in the time of the slowest stage.
 
 use client::commands;
-use client::{DriveError, Invocation, RunTime, Streaming};
+use client::{DriveError, Invocation, ProgramImage, RunTime, Streaming};
 use controller::Config;
 use nvme_spec::Status;
 use simtime::{Bandwidth, Duration};
@@ -9,6 +9,7 @@ use simulator::Session;
 
 const HISTOGRAM: &[u8] = include_bytes!("../../../examples/programs/histogram.bpf.o");
 const GREP_COUNT: &[u8] = include_bytes!("../../../examples/programs/grep-count.bpf.o");
+const GREP_LINES: &[u8] = include_bytes!("../../../examples/programs/grep-lines.bpf.o");
 const SELECT_BLOCKS: &[u8] = include_bytes!("../../../examples/programs/select-blocks.bpf.o");
 const DOUBLE: &[u8] = include_bytes!("../../../examples/programs/double.bpf.o");
 
@@ -72,6 +73,7 @@ fn a_file_larger_than_device_memory_gives_what_a_direct_run_gives() {
             chunk_blocks: chunk_blocks as u32,
             inputs: divided(blocks, in_flight),
             outputs: None,
+            ..Streaming::default()
         };
         let result = session.execute_stream(&streaming).unwrap();
         assert_eq!(result, needles as u64, "{in_flight} x {chunk_blocks}");
@@ -105,6 +107,7 @@ fn what_programs_produce_is_written_back() {
             chunk_blocks: chunk_blocks as u32,
             inputs: inputs.clone(),
             outputs: Some(outputs.clone()),
+            ..Streaming::default()
         };
         let kept = session.execute_stream(&streaming).unwrap();
         let mut expected = 0;
@@ -142,6 +145,7 @@ fn a_program_that_produces_too_much_ends_the_command_and_says_where() {
         chunk_blocks: 1,
         inputs: divided(64, 2),
         outputs: Some(vec![vec![(1000, 32)], vec![(2000, 32)]]),
+        ..Streaming::default()
     };
     let error = session.execute_stream(&streaming).unwrap_err();
     let DriveError::Failed(failed) = error else { panic!("{error}") };
@@ -185,6 +189,7 @@ fn the_slowest_stage_is_the_throughput() {
             chunk_blocks: chunk_blocks as u32,
             inputs: divided(chunks * chunk_blocks, in_flight),
             outputs: None,
+            ..Streaming::default()
         };
         let start = session.transport.driver.port.now();
         session.execute_stream(&streaming).unwrap();
@@ -242,6 +247,7 @@ fn the_link_that_carries_input_and_output_is_a_stage() {
             outputs: Some(
                 outputs.map(|e| e.into_iter().map(|(at, n)| (at + blocks, n)).collect()).collect(),
             ),
+            ..Streaming::default()
         };
         let start = session.transport.driver.port.now();
         let written = session.execute_stream(&streaming).unwrap();
@@ -258,6 +264,133 @@ fn the_link_that_carries_input_and_output_is_a_stage() {
     }
 }
 
+/// Lines of any length up to a block, in whole blocks and a bit.
+fn ragged_text(bytes: usize) -> Vec<u8> {
+    let mut random = simtime::Prng::new(7);
+    let mut text = Vec::new();
+    while text.len() < bytes {
+        let word: &[u8] = if random.below(3) == 0 { b"needle" } else { b"straw" };
+        let fill = random.below(BLOCK - 8);
+        let before = random.below(fill + 1);
+        text.extend(vec![b'.'; before as usize]);
+        text.extend(word);
+        text.extend(vec![b'.'; (fill - before) as usize]);
+        text.push(b'\n');
+    }
+    text.truncate(bytes);
+    text
+}
+
+#[test]
+fn lines_that_cross_chunks_are_whole() {
+    // The last line ends within a block, or is cut within the word.
+    for bytes in [1_000_000, 1_000_001, 64 * BLOCK as usize, 4097, 1] {
+        let text = ragged_text(bytes);
+        let lines = text.split(|byte| *byte == b'\n');
+        let needles = lines.filter(|line| line.windows(6).any(|w| w == b"needle")).count();
+        let blocks = (bytes as u64).div_ceil(BLOCK);
+        for (in_flight, chunk_blocks, early) in
+            [(1, 1, false), (1, 7, true), (3, 5, false), (4, 16, true), (2, 300, false)]
+        {
+            let mut session = open(config());
+            let mut whole = text.clone();
+            // What is behind the input in its last block is not seen.
+            whole.resize((blocks * BLOCK) as usize, b'#');
+            session.write_blocks(0, &whole).unwrap();
+            session.load_program(0, GREP_LINES).unwrap();
+            let chunk = ((chunk_blocks + 1) * BLOCK) as u32;
+            let set = slots(&mut session, in_flight, 4096, chunk);
+            let invocation =
+                Invocation { range_set: set, data: b"needle".to_vec(), ..Invocation::default() };
+            let streaming = Streaming {
+                early,
+                overlap: Some(1),
+                cut: (blocks * BLOCK - bytes as u64) as u32,
+                ..Streaming::divided(invocation, (0, blocks), chunk_blocks as u32, in_flight)
+            };
+            let result = session.execute_stream(&streaming).unwrap();
+            assert_eq!(result, needles as u64, "{bytes} bytes, {in_flight} x {chunk_blocks}");
+        }
+    }
+}
+
+#[test]
+fn what_is_behind_the_input_in_its_last_block_is_not_seen() {
+    let mut session = open(config());
+    session.write_blocks(0, &vec![0; 3 * BLOCK as usize]).unwrap();
+    session.load_program(0, HISTOGRAM).unwrap();
+    let set = slots(&mut session, 1, 4096, 2 * BLOCK as u32);
+    let invocation = Invocation { range_set: set, ..Invocation::default() };
+    let streaming = Streaming { cut: 1000, ..Streaming::divided(invocation, (0, 3), 2, 1) };
+    session.execute_stream(&streaming).unwrap();
+    // The output of the last chunk: how often each byte is there.
+    let counts = session.read_memory(0, 8).unwrap();
+    assert_eq!(u64::from_le_bytes(counts.try_into().unwrap()), BLOCK - 1000);
+}
+
+/// A run that begins on the first pages of its chunk ends sooner by what the formula says.
+#[test]
+fn the_gain_of_an_early_run_is_that_of_the_formula() {
+    for (pages, dies, run_us) in [
+        (1, 4, 100),
+        (64, 4, 10),
+        (64, 4, 100),
+        (64, 4, 700),
+        (64, 4, 5000),
+        (13, 8, 90),
+        (256, 1, 999),
+    ] {
+        for declares in [true, false] {
+            let read = Duration::from_us(60);
+            let took = |early: bool| {
+                let mut config = config();
+                config.compute.units = 1;
+                config.command_time = Duration::ZERO;
+                config.flash.channels = dies;
+                config.flash.dies_per_channel = 1;
+                config.flash.planes_per_die = 1;
+                config.flash.keep_data = declares;
+                config.flash.channel_bandwidth = Bandwidth::from_bytes_per_s(0);
+                config.flash.read_time = read;
+                config.flash.unwritten_reads = ssd::UnwrittenReads::Flash;
+                config.internal_link.bandwidth = Bandwidth::from_bytes_per_s(0);
+                config.internal_link.latency = Duration::ZERO;
+                let mut session = open(config);
+                // A program that runs, and one that only takes its time.
+                match declares {
+                    true => session.load_program(0, HISTOGRAM).unwrap(),
+                    false => {
+                        let image = ProgramImage::Declared((run_us * 1000u64).to_le_bytes());
+                        let options = client::LoadOptions::default();
+                        session.download_program_with(0, image, options).unwrap();
+                        session.activate_program(0, true).unwrap();
+                    }
+                }
+                let set = slots(&mut session, 1, 4096, (pages * BLOCK) as u32);
+                let run_time = match declares {
+                    true => RunTime::Declared(run_us as u32 * 1000),
+                    false => RunTime::Unsaid,
+                };
+                let invocation = Invocation { range_set: set, run_time, ..Invocation::default() };
+                let streaming = Streaming {
+                    early,
+                    ..Streaming::divided(invocation, (0, pages), pages as u32, 1)
+                };
+                let start = session.transport.driver.port.now();
+                session.execute_stream(&streaming).unwrap();
+                session.transport.driver.port.now().since(start).as_ns()
+            };
+            // Page i is read in round i / dies, and needed when the run has come to it.
+            let (read, run) = (read.as_ns(), run_us * 1000);
+            let arrival = |i: u64| (i / u64::from(dies) + 1) * read;
+            let rest = |i: u64| (run * (pages - i)).div_ceil(pages);
+            let early = (0..pages).map(|i| arrival(i) + rest(i)).max().unwrap();
+            let gain = arrival(pages - 1) + run - early;
+            assert_eq!(took(false) - took(true), gain, "{pages} pages, {dies} dies, {run_us} us");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_stream_is_refused() {
     let mut session = open(config());
@@ -268,6 +401,7 @@ fn what_is_no_stream_is_refused() {
         chunk_blocks: 2,
         inputs: divided(8, 2),
         outputs: None,
+        ..Streaming::default()
     };
     session.execute_stream(&good).unwrap();
     let mut status = |change: &dyn Fn(&mut Streaming)| {
@@ -337,6 +471,7 @@ fn resets_aborts_and_queue_deletions_leave_nothing() {
                 chunk_blocks: 16,
                 inputs: divided(512, 4),
                 outputs: None,
+                ..Streaming::default()
             };
             let ticket = session.start_stream(&streaming).unwrap();
             session.transport.driver.ring(client::QueueId(1));
@@ -402,6 +537,9 @@ fn hostile_streams_end() {
             chunk_blocks: 1 + random.below(5) as u32,
             inputs: lists(&mut random),
             outputs: (random.below(3) == 0).then(|| lists(&mut random)),
+            early: random.below(2) == 0,
+            overlap: (random.below(3) == 0).then(|| random.below(4) as u32),
+            cut: random.below(6000) as u32 * u32::from(random.below(4) == 0),
         };
         let ticket = session.start_stream(&streaming).unwrap();
         session.transport.driver.ring(client::QueueId(1));
@@ -450,6 +588,7 @@ fn under_way(session: &mut Session, slot_count: u64, us: u64) -> client::Ticket 
         chunk_blocks: 16,
         inputs: divided(1024, slot_count),
         outputs: Some(outputs),
+        ..Streaming::default()
     };
     let ticket = session.start_stream(&streaming).unwrap();
     let driver = &mut session.transport.driver;
@@ -520,6 +659,7 @@ fn what_is_written_back_at_once_is_bounded() {
                 .chain((8..16).map(|_| Vec::new()))
                 .collect(),
         ),
+        ..Streaming::default()
     };
     session.start_stream(&streaming).unwrap();
     session.transport.driver.ring(client::QueueId(1));

@@ -202,7 +202,7 @@ impl Ssd {
             None => {
                 self.statistics.unwritten_reads += 1;
                 if self.config.unwritten_reads == UnwrittenReads::Free {
-                    return self.complete(now, id, Ok(Medium::Memory));
+                    return self.complete_read(now, id, span.lpn, Ok(Medium::Memory));
                 }
                 // As if the drive had been filled in order.
                 let plane = (span.lpn.0 % u64::from(self.geometry.planes)) as u32;
@@ -216,7 +216,7 @@ impl Ssd {
                     Some(ppa) => ppa,
                     None => {
                         self.statistics.buffer_reads += 1;
-                        return self.complete(now, id, Ok(Medium::Memory));
+                        return self.complete_read(now, id, span.lpn, Ok(Medium::Memory));
                     }
                 }
             }
@@ -430,7 +430,20 @@ impl Ssd {
         result: Result<Medium, MediaError>,
     ) {
         self.backlog -= 1;
-        self.ready.push(Done { id, at, result });
+        self.ready.push(Done { id, at, result, page: None });
+    }
+
+    /// As [`Self::complete`], for a read.
+    #[inline]
+    fn complete_read(
+        &mut self,
+        at: Instant,
+        id: RequestId,
+        lpn: Lpn,
+        result: Result<Medium, MediaError>,
+    ) {
+        self.backlog -= 1;
+        self.ready.push(Done { id, at, result, page: Some(lpn) });
     }
 
     #[inline]
@@ -521,7 +534,7 @@ impl Ssd {
         match origin {
             Origin::Host(id) => {
                 let result = self.check_read(lpn);
-                self.complete(now, id, result.map(|()| Medium::Flash));
+                self.complete_read(now, id, lpn, result.map(|()| Medium::Flash));
             }
             Origin::Fill(slot) => self.filled(now, slot),
             Origin::Destage(slot) => self.destaged(now, slot, ppa),

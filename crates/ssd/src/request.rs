@@ -40,6 +40,8 @@ pub struct Done {
     pub at: Instant,
     /// What came of it.
     pub result: Result<Medium, MediaError>,
+    /// The page, of a read.
+    pub page: Option<Lpn>,
 }
 
 /// What served a request.

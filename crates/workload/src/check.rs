@@ -511,7 +511,15 @@ impl Checker<'_> {
             let reason = "the outputs of the chunks of a streaming execution stay on the drive: choose flash or none";
             return Err(self.wrong("output", reason));
         }
-        Ok(Some(Stream { chunk, in_flight }))
+        let overlap = stream.overlap.map(|overlap| overlap.0);
+        if chunk.saturating_add(overlap.unwrap_or(0)) > client::MEMORY_COMMAND_BYTES_MAX {
+            let reason = format!(
+                "a chunk with its overlap: choose at most {} bytes",
+                client::MEMORY_COMMAND_BYTES_MAX
+            );
+            return Err(self.wrong("stream", reason));
+        }
+        Ok(Some(Stream { chunk, in_flight, early: stream.early, overlap }))
     }
 
     fn group(&self, entry: GroupEntry) -> Result<GroupOptions, Error> {

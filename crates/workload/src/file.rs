@@ -226,6 +226,9 @@ pub(crate) struct StreamEntry {
     pub(crate) chunk: Size,
     #[serde(default = "four")]
     pub(crate) in_flight: u32,
+    #[serde(default)]
+    pub(crate) early: bool,
+    pub(crate) overlap: Option<Size>,
 }
 
 fn four() -> u32 {

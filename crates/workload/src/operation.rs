@@ -148,7 +148,11 @@ pub(crate) fn commands<T: Submit>(
             };
             let (chunk, in_flight) = ((stream.chunk / block) as u32, u64::from(stream.in_flight));
             let blocks = (offset / block, bytes / block);
-            let mut streaming = Streaming::divided(invocation, blocks, chunk, in_flight);
+            let mut streaming = Streaming {
+                early: stream.early,
+                overlap: stream.overlap.map(|overlap| (overlap / block) as u32),
+                ..Streaming::divided(invocation, blocks, chunk, in_flight)
+            };
             if execution.output == Output::Flash {
                 let each = output.div_ceil(block);
                 let first = operation.output_at / block;

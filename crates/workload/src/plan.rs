@@ -157,6 +157,16 @@ pub(crate) enum Program {
 pub(crate) struct Stream {
     pub(crate) chunk: u64,
     pub(crate) in_flight: u32,
+    pub(crate) early: bool,
+    /// Bytes that a run sees behind its chunk.
+    pub(crate) overlap: Option<u64>,
+}
+
+impl Stream {
+    /// Bytes that a run sees.
+    pub(crate) fn seen(&self) -> u64 {
+        self.chunk + self.overlap.unwrap_or(0)
+    }
 }
 
 impl Execution {

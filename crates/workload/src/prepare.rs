@@ -215,9 +215,19 @@ fn place(
 ) -> Result<(), String> {
     let chunk = job.region.sizes.first().map_or(0, |(bytes, _)| *bytes);
     let (chunk, in_flight) = match execution.stream {
-        Some(stream) => (stream.chunk, u64::from(stream.in_flight)),
+        Some(stream) => (stream.seen(), u64::from(stream.in_flight)),
         None => (chunk, 1),
     };
+    if let Some(stream) = execution.stream {
+        for (key, bytes) in [("chunk", stream.chunk), ("overlap", stream.seen() - stream.chunk)] {
+            if !bytes.is_multiple_of(geometry.block_bytes) {
+                let block = geometry.block_bytes;
+                return Err(format!(
+                    "stream.{key}: {bytes} bytes are no whole blocks of {block} bytes"
+                ));
+            }
+        }
+    }
     let (output, chunk) = (execution.output_bytes as u32, chunk as u32);
     let (_, each) = Streaming::ranges(0, in_flight, output, chunk);
     let depth = u64::from(job.depth.unwrap_or(1));
@@ -278,7 +288,7 @@ fn load<T: Submit>(
         drive.enable_copies_from_memory()?;
     }
     if let Some(stream) = execution.stream {
-        let (output, chunk) = (execution.output_bytes as u32, stream.chunk as u32);
+        let (output, chunk) = (execution.output_bytes as u32, stream.seen() as u32);
         for slot in one.slots.iter_mut().flatten() {
             let (ranges, _) =
                 Streaming::ranges(slot.output, stream.in_flight.into(), output, chunk);

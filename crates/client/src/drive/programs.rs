@@ -1,10 +1,11 @@
 //! Programs, range sets, executions.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::path::Path;
 
 use nvme_spec::command::{
-    CopySourceBlocks, ExecuteCdw14, MemoryRangeDescriptor, RunTime, program_type,
+    CopySourceBlocks, ExecuteCdw14, MemoryRangeDescriptor, RunTime, program_type, stream_flags,
 };
 use nvme_spec::{
     ProgramDescriptor, ProgramListHeader, RangeSetEntry, RangeSetsHeader, Status, SubmissionEntry,
@@ -136,6 +137,13 @@ pub struct Streaming {
     /// The same for what the program returns as a number of blocks; `None` = the output stays in device memory, and what the
     /// program returns is added up.
     pub outputs: Option<Vec<Vec<(u64, u64)>>>,
+    /// Runs begin on the first pages of their chunks, while later ones are on their way to device memory.
+    pub early: bool,
+    /// For records that cross chunks. The inputs, slot after slot, are one input; a run also sees so many blocks of it behind its
+    /// chunk, in the same range, and the program's data begins with a [`ChunkHeader`](nvme_spec::command::ChunkHeader).
+    pub overlap: Option<u32>,
+    /// Bytes of the last block of the inputs that do not belong to the input: programs do not see them.
+    pub cut: u32,
 }
 
 impl Streaming {
@@ -143,18 +151,38 @@ impl Streaming {
     /// program returns is added up.
     pub fn divided(
         invocation: Invocation,
-        (first, blocks): (u64, u64),
+        blocks: (u64, u64),
         chunk_blocks: u32,
         in_flight: u64,
     ) -> Self {
+        Self::divided_extents(invocation, &[blocks], chunk_blocks, in_flight)
+    }
+
+    /// As [`Self::divided`], for an input in several extents: first block and number of blocks of each.
+    pub fn divided_extents(
+        invocation: Invocation,
+        extents: &[(u64, u64)],
+        chunk_blocks: u32,
+        in_flight: u64,
+    ) -> Self {
+        let blocks = extents.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
         let chunk = u64::from(chunk_blocks.max(1));
         let each = blocks.div_ceil(chunk).div_ceil(in_flight.max(1)).saturating_mul(chunk);
-        let part = |n: u64| {
-            let at = n.saturating_mul(each).min(blocks);
-            vec![(first.saturating_add(at), each.min(blocks - at))]
+        let mut left = VecDeque::from(extents.to_vec());
+        let mut part = || {
+            let taken = first_blocks(left.iter().copied(), each);
+            for (start, count) in &taken {
+                let end = start.saturating_add(*count);
+                if let Some((_, of)) = left.pop_front()
+                    && *count < of
+                {
+                    left.push_front((end, of - count));
+                }
+            }
+            taken
         };
-        let inputs = (0..in_flight).map(part).collect();
-        Self { invocation, chunk_blocks, inputs, outputs: None }
+        let inputs = (0..in_flight).map(|_| part()).collect();
+        Self { invocation, chunk_blocks, inputs, ..Self::default() }
     }
 
     /// Ranges for so many chunks in flight, an output and a chunk for each, one behind the other in device memory; and where what
@@ -169,21 +197,68 @@ impl Streaming {
         (ranges, next)
     }
 
+    /// Which part of the whole input each slot has; `see` gets the blocks that a slot sees behind its own.
+    fn parts(&self, mut see: impl FnMut(usize, &[(u64, u64)])) -> Vec<u32> {
+        let overlap = self.overlap.unwrap_or(0);
+        let count = |extents: &[(u64, u64)]| {
+            extents.iter().fold(0u64, |sum, (_, count)| sum.wrapping_add(*count))
+        };
+        let mut words = vec![overlap];
+        let mut before = 0u64;
+        for (n, slot) in self.inputs.iter().enumerate() {
+            let later = &self.inputs[n + 1..];
+            let behind = first_blocks(later.iter().flatten().copied(), overlap.into());
+            let trailing = count(&behind);
+            let all_later = later.iter().fold(0u64, |sum, slot| sum.wrapping_add(count(slot)));
+            let cut = if trailing == all_later { self.cut } else { 0 };
+            words.extend([trailing as u32, before as u32, (before >> 32) as u32, cut]);
+            before = before.wrapping_add(count(slot));
+            see(n, &behind);
+        }
+        words
+    }
+
     /// Numbers, then extents, as CEMU lays them out.
     fn layout(&self, nsid: u32) -> Vec<u8> {
         let entries = |slots: &[Vec<(u64, u64)>]| -> Vec<Vec<CopySourceBlocks>> {
             slots.iter().map(|extents| pieces(nsid, extents)).collect()
         };
-        let inputs = entries(&self.inputs);
+        let mut how = usize::from(self.outputs.is_some());
+        if self.early {
+            how |= stream_flags::EARLY;
+        }
+        let mut inputs = entries(&self.inputs);
+        let mut parts = Vec::new();
+        if self.overlap.is_some() || self.cut > 0 {
+            how |= stream_flags::PARTS;
+            parts = self.parts(|n, behind| inputs[n].extend(pieces(nsid, behind)));
+        }
+        if self.overlap.is_some() {
+            how |= stream_flags::HEADER;
+        }
         let outputs = self.outputs.as_deref().map(entries);
         let sum = |slots: &[Vec<CopySourceBlocks>]| slots.iter().map(Vec::len).sum::<usize>();
-        let mut words = vec![inputs.len(), usize::from(outputs.is_some()), sum(&inputs)];
+        let mut words = vec![inputs.len(), how, sum(&inputs)];
         words.push(outputs.as_deref().map_or(0, sum));
         let all = || inputs.iter().chain(outputs.iter().flatten());
         words.extend(all().map(Vec::len));
-        let words = words.iter().flat_map(|word| (*word as u32).to_le_bytes());
+        let words = words.iter().map(|word| *word as u32).chain(parts);
+        let words = words.flat_map(u32::to_le_bytes);
         words.chain(all().flatten().flat_map(|entry| entry.as_bytes().to_vec())).collect()
     }
+}
+
+/// The first blocks of some extents, so many or what there is.
+fn first_blocks(extents: impl Iterator<Item = (u64, u64)>, mut blocks: u64) -> Vec<(u64, u64)> {
+    let mut first = Vec::new();
+    for (start, count) in extents {
+        let count = count.min(blocks);
+        if count > 0 {
+            first.push((start, count));
+        }
+        blocks -= count;
+    }
+    first
 }
 
 /// Source entries of extents.

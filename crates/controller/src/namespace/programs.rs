@@ -3,6 +3,7 @@
 //! A program or range set is in use while a lease on it exists; leases travel with the command and
 //! with its work item, so a worker that still runs keeps them in use even after a reset.
 
+pub(crate) mod early;
 pub(crate) mod execute;
 pub(crate) mod manage;
 pub(crate) mod run_time;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use compute::{GroupId, Work};
+use early::EarlyInput;
 use ebpf::{CpuTime, Program, Range};
 use nvme_spec::command::program_type;
 use nvme_spec::{Nsid, Status};
@@ -122,6 +124,8 @@ pub(crate) struct RunningJob {
     pub(crate) cpu_time: CpuTime,
     /// What the program came to, once it ran.
     pub(crate) ran: Option<Ran>,
+    /// It began before all of its input was there.
+    pub(crate) early: Option<Box<EarlyInput>>,
     /// Stops the program, wherever it runs, when nobody waits for it any more.
     #[expect(dead_code, reason = "acts when it is dropped")]
     pub(crate) stop: StopOnDrop,

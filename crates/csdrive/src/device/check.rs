@@ -144,6 +144,7 @@ fn chunks<T: Submit>(drive: &mut Drive<T>) -> Result<()> {
         chunk_blocks: 3,
         inputs: (0..IN_FLIGHT).map(|n| vec![(16 * n, 16)]).collect(),
         outputs: None,
+        ..Streaming::default()
     };
     let result = drive.execute_stream(&streaming)?;
     let numbers = 64 * drive.block_bytes() / 4;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use client::{Drive, DriveResult, Invocation, RunTime, Streaming};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -107,7 +107,9 @@ fn stream(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) ->
     let (block, end) = (drive.block_bytes(), drive.geometry().memory_bytes);
     let room = Room { start: arguments.memory, end };
     let ranges = usage(chunks.ranges(arguments.output_size, block, room))?;
-    let streaming = chunks.streaming(invocation, blocks, block);
+    let (first, count) = blocks;
+    let bytes = count.checked_mul(block).context("--stream: more blocks than bytes can be counted");
+    let streaming = chunks.streaming(invocation, (first, usage(bytes)?), block);
     match with_ranges(&mut drive, &ranges, streaming) {
         Ok(result) => {
             target.present(|| json!({ "result": result }), || say!("{result}"));

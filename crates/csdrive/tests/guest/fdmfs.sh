@@ -56,7 +56,30 @@ refused sh -c 'echo "double out nothing" > run'
 grep 'no memory/nothing' run
 refused cp /etc/passwd programs/bad
 grep 'not an ELF file' programs/bad
-rm programs/double programs/bad
+# A file that does not fit into device memory, chunk by chunk; lines cross chunks, and the file has holes of others between its own.
+python3 -c 'import random
+random.seed(1)
+with open("/mnt/s/text", "w") as f, open("/mnt/s/between", "w") as g:
+    for n in range(150000):
+        f.write("%d " % (n * 7919) + "x" * random.randrange(2000) + "\n")
+        if n % 30000 == 0: f.flush(); g.write("y" * 100000); g.flush()'
+test "$(stat -c %s /mnt/s/text)" -gt 140000000
+cp /share/programs/grep-lines.bpf.o programs/grep
+echo "grep storage/text data=999 chunk_kib=512 overlap_kib=4" > run
+grep "^result $(grep -c 999 /mnt/s/text)$" run
+echo "grep storage/text data=999 chunk_kib=256 in_flight=8 overlap_kib=4 early=1" > run
+grep "^result $(grep -c 999 /mnt/s/text)$" run
+grep -E '"memory_bytes": 134217728, "memory_free_bytes": [0-9]+' statistics
+refused sh -c 'echo "grep storage/sparse data=9 overlap_kib=4" > run'
+grep 'holes' run
+refused sh -c 'echo "grep storage/nothing data=9 overlap_kib=4" > run'
+grep 'No such file' run
+refused sh -c 'echo "grep storage/../../etc/passwd data=9 overlap_kib=4" > run'
+refused sh -c 'echo "grep storage/text chunk_kib=3" > run'
+grep 'multiple of a block' run
+refused sh -c 'echo "grep storage/text chunk_kib=65536" > run'
+rm /mnt/s/text /mnt/s/between
+rm programs/double programs/bad programs/grep
 python3 /share/host/examples.py /mnt/f /share/programs
 rm memory/*
 
@@ -94,6 +117,7 @@ mv file folder
 rm link
 test "$(stat -c '%u' folder)" = 1000
 refused cat secret
+refused sh -c 'echo "double storage/all/secret" > /mnt/f/run'
 refused cat ../root/inside
 refused sh -c 'echo x > secret'
 refused ls ../root

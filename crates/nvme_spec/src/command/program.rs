@@ -125,3 +125,30 @@ pub struct MemoryRangeDescriptor {
 }
 
 const _: () = assert!(size_of::<MemoryRangeDescriptor>() == 32);
+
+/// Word 1 of the data buffer of a streaming execution (vendor): where the output goes, and flags.
+pub mod stream_flags {
+    /// 0 = what programs produce stays in device memory, 1 = it is written back.
+    pub const DESTINATION: usize = 0xFF;
+    /// Runs begin on the first pages of their chunks.
+    pub const EARLY: usize = 1 << 8;
+    /// Behind the numbers of extents it is said which part of the input each chunk in flight has, and how many blocks runs see
+    /// behind their chunks.
+    pub const PARTS: usize = 1 << 9;
+    /// Programs get a [`ChunkHeader`](super::ChunkHeader) in front of their data.
+    pub const HEADER: usize = 1 << 10;
+    /// All bits that mean something.
+    pub const ALL: usize = DESTINATION | EARLY | PARTS | HEADER;
+}
+
+/// What a program of a streaming execution gets in front of its data, if it is asked for; 16 bytes (vendor).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ChunkHeader {
+    /// Where in the whole input the chunk begins, in bytes.
+    pub position: U64,
+    /// Bytes of the chunk itself: what is behind them in its range is the beginning of the next chunk.
+    pub bytes: U64,
+}
+
+const _: () = assert!(size_of::<ChunkHeader>() == 16);

@@ -148,7 +148,7 @@ fn flush_waits_for_a_partial_write_that_is_still_reading() {
 fn flush_without_writes_is_done_at_once() {
     let mut ssd = Ssd::new(&buffered(64)).unwrap();
     ssd.flush(Instant::from_ns(3), RequestId(1));
-    assert_eq!(drain(&mut ssd), [done(1, Instant::from_ns(3), Medium::Flash)]);
+    assert_eq!(drain(&mut ssd), [done(1, Instant::from_ns(3), Medium::Flash, None)]);
 }
 
 #[test]

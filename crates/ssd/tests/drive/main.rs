@@ -87,8 +87,8 @@ pub(crate) fn fill(ssd: &mut Ssd, count: u64) -> Instant {
     latest(&drain(ssd))
 }
 
-pub(crate) fn done(id: u64, at: Instant, medium: Medium) -> Done {
-    Done { id: RequestId(id), at, result: Ok(medium) }
+pub(crate) fn done(id: u64, at: Instant, medium: Medium, page: Option<u64>) -> Done {
+    Done { id: RequestId(id), at, result: Ok(medium), page: page.map(Lpn) }
 }
 
 /// When a request was done.

@@ -10,7 +10,7 @@ fn read_of_an_unwritten_page_costs_no_flash_time() {
     let mut ssd = Ssd::new(&config()).unwrap();
     let now = Instant::from_ns(5);
     read(&mut ssd, now, 9, 1);
-    assert_eq!(drain(&mut ssd), [done(1, now, Medium::Memory)]);
+    assert_eq!(drain(&mut ssd), [done(1, now, Medium::Memory, Some(9))]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn read_on_an_idle_drive_takes_array_time_and_transfer() {
     let mut ssd = Ssd::new(&config()).unwrap();
     let start = fill(&mut ssd, 1);
     read(&mut ssd, start, 0, 1);
-    assert_eq!(drain(&mut ssd), [done(1, start + READ + TRANSFER, Medium::Flash)]);
+    assert_eq!(drain(&mut ssd), [done(1, start + READ + TRANSFER, Medium::Flash, Some(0))]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::event::Tag;
 use crate::extent::Extent;
 use crate::limits::{COPY_SOURCES_MAX, MEMORY_COMMAND_BYTES_MAX};
 use crate::namespace::nvm::{SourceList, resolve_sources, total};
+use crate::namespace::programs::early::page_read;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 
@@ -131,6 +132,7 @@ impl MemoryNamespace {
                 sources: copying,
                 pages_left,
                 link_end,
+                early: None,
             };
             turn.wait(tag, Waiting::Memory(waiting));
             turn.read_sources(tag, &sources);
@@ -234,14 +236,22 @@ fn resolve_peers(turn: &Turn<'_>, list: SourceList<'_>) -> Result<Vec<PeerSource
 pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
     let Some(command) = turn.session.inflight.get_mut(tag) else { return };
     let nsid = command.kind.nsid;
-    let Waiting::Memory(MemoryWait::Copying { pages_left, link_end, .. }) = &mut command.waiting
+    let Waiting::Memory(MemoryWait::Copying { pages_left, link_end, early, .. }) =
+        &mut command.waiting
     else {
         unreachable!("flash finished a page for a command that waits for something else")
     };
     *pages_left -= 1;
     let page_bytes = 1 << turn.subsystem.page_bits;
-    *link_end = turn.subsystem.internal.send(done.at, page_bytes).max(*link_end);
-    if *pages_left == 0 {
+    let arrives = turn.subsystem.internal.send(done.at, page_bytes);
+    *link_end = arrives.max(*link_end);
+    let is_last = *pages_left == 0;
+    if let (Some(order), Some(page), Ok(_)) = (early, done.page, done.result)
+        && let Some(page) = order.arrived(page)
+    {
+        page_read(turn, tag, page, arrives);
+    }
+    if is_last {
         let namespace = turn.subsystem.namespaces.memory(nsid);
         let namespace = namespace.expect("a namespace outlives its commands").clone();
         namespace.copied(turn, tag);

@@ -6,12 +6,20 @@ use simtime::Instant;
 use crate::extent::Extent;
 use crate::inflight::Reserved;
 use crate::namespace::nvm::waiting::{Source, pages_at_most};
+use crate::namespace::programs::early::PageOrder;
 
 /// Flash pages.
 #[derive(Debug)]
 pub(crate) enum MemoryWait {
     /// Pages on their way from flash to device memory.
-    Copying { target: u64, sources: Vec<Source>, pages_left: u32, link_end: Instant },
+    Copying {
+        target: u64,
+        sources: Vec<Source>,
+        pages_left: u32,
+        link_end: Instant,
+        /// A run waits for each of them.
+        early: Option<Box<PageOrder>>,
+    },
 }
 
 /// What a command does when the data it waits for has arrived.

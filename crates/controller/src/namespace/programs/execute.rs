@@ -9,6 +9,7 @@ use nvme_spec::command::{MemoryRangeDescriptor, RunTime};
 use nvme_spec::{Nsid, Status, SubmissionEntry};
 use records::JobRecord;
 
+use super::early::EarlyInput;
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
 use super::run_time::{CostSource, NOT_OF_NATIVE, declared};
 use super::{
@@ -114,6 +115,7 @@ fn queue_job(
         data,
         lease,
         set,
+        early_pages: None,
     };
     start_job(turn, tag, nsid, start)
 }
@@ -130,6 +132,8 @@ pub(super) struct Start {
     pub(super) data: Vec<u8>,
     pub(super) lease: ProgramLease,
     pub(super) set: Option<Arc<RangeSet>>,
+    /// So many pages of its input are yet to come.
+    pub(super) early_pages: Option<usize>,
 }
 
 /// Has the program run, and queues the job for a unit.
@@ -139,7 +143,18 @@ pub(super) fn start_job(
     nsid: Nsid,
     start: Start,
 ) -> Result<(), Status> {
-    let Start { program_index, param1, param2, group, run_time, ranges, data, lease, set } = start;
+    let Start {
+        program_index,
+        param1,
+        param2,
+        group,
+        run_time,
+        ranges,
+        data,
+        lease,
+        set,
+        early_pages,
+    } = start;
     // It may have been deleted while data was on its way.
     if !turn.subsystem.engine.has_group(group) {
         return Err(Status::INVALID_JOB_GROUP.with_dnr());
@@ -174,14 +189,11 @@ pub(super) fn start_job(
         LoadedProgram::Declared(_) => None,
     };
     let (job, stop) = (JobId(tag.0), Arc::new(AtomicBool::new(false)));
-    let declared = match cost {
-        CostSource::Declared(time) => Some(time),
-        _ => None,
-    };
+    let declared = cost.declared();
     // A job whose program runs has no cost until it ran: it cannot end without its result.
-    let known = if task.is_none() { declared.map(Cost::from) } else { None };
-    let runs = task.is_some();
-    if let Some(task) = task {
+    let is_known = task.is_none() && early_pages.is_none();
+    let known = if is_known { declared.map(Cost::from) } else { None };
+    let item = task.map(|task| {
         let bytes: u64 = ranges.iter().map(|r| r.len).sum();
         let per_byte = config.instruction_budget_per_byte.saturating_mul(bytes);
         let invocation = Invocation {
@@ -192,13 +204,24 @@ pub(super) fn start_job(
             stop: Some(Arc::clone(&stop)),
             budget: config.instruction_budget.saturating_add(per_byte),
         };
-        let item = WorkItem { job: tag.0, task, invocation, lease: lease.clone() };
-        turn.subsystem.outbox.work.push(item);
-    }
-    turn.subsystem.engine.submit(turn.now, job, group, known);
-    if let (true, Some(time)) = (runs, declared) {
-        turn.subsystem.engine.set_least_cost(turn.now, job, time);
-    }
+        WorkItem { job: tag.0, task, invocation, lease: lease.clone() }
+    });
+    let engine = &mut turn.subsystem.engine;
+    engine.submit(turn.now, job, group, known);
+    let early = match (early_pages, item) {
+        (Some(pages), item) => {
+            engine.set_least_cost(turn.now, job, None);
+            Some(Box::new(EarlyInput::new(pages, item)))
+        }
+        (None, None) => None,
+        (None, Some(item)) => {
+            if declared.is_some() {
+                engine.set_least_cost(turn.now, job, declared);
+            }
+            turn.subsystem.outbox.work.push(item);
+            None
+        }
+    };
     let job = RunningJob {
         _in_use: (lease, set),
         group,
@@ -207,6 +230,7 @@ pub(super) fn start_job(
         work: Work::default(),
         cpu_time: CpuTime::default(),
         ran: None,
+        early,
         stop: StopOnDrop(stop),
     };
     turn.wait(tag, Waiting::Job(Box::new(job)));
@@ -244,8 +268,9 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
         }
     };
     job.ran = Some(ran);
+    let time = job.cost.cost(config, &job.work, &job.cpu_time);
     let cost = Cost {
-        time: job.cost.cost(config, &job.work, &job.cpu_time),
+        time: job.early.as_ref().map_or(time, |early| early.unit_time(time)),
         bytes,
         // A time that was declared or measured has its memory traffic in it.
         shares_memory: job.cost == CostSource::Instructions,

@@ -31,6 +31,14 @@ pub(crate) enum CostSource {
 }
 
 impl CostSource {
+    /// The time, if it is declared.
+    pub(crate) fn declared(self) -> Option<Duration> {
+        match self {
+            Self::Declared(time) => Some(time),
+            _ => None,
+        }
+    }
+
     /// The execution's word counts most, then the program's, then the drive's.
     pub(crate) fn choose(config: &Config, program: ProgramRunTime, execution: RunTime) -> Self {
         let said = declared(execution).or(declared(program.run_time));

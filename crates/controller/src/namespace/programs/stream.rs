@@ -6,7 +6,8 @@
 //! slot 1           copy in | run | write back | ...
 //! ```
 //!
-//! Each slot walks its own extents, and has its own group of the range set's ranges: range 0 of the group is the output, range 1
+//! A run may begin on the first pages of its chunk, and a chunk may be followed by the first blocks of the next one, so that records
+//! that begin in it are whole ([`stream_flags`]). Each slot walks its own extents, and has its own group of the range set's ranges: range 0 of the group is the output, range 1
 //! the input. Slots do not wait for each other, but for units, dies and links. A step of a slot is a command of the drive's own,
 //! in flight like one of the host's: the same code copies, runs and writes.
 
@@ -15,12 +16,13 @@ use std::sync::Arc;
 
 use compute::GroupId;
 use ebpf::Range;
-use nvme_spec::command::CopySourceBlocks;
+use nvme_spec::command::{ChunkHeader, CopySourceBlocks, stream_flags};
 use nvme_spec::{MemoryOpcode, Nsid, NvmOpcode, ProgramOpcode, Status};
 use simtime::Duration;
-use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, IntoBytes};
 
+use super::early::PageOrder;
 use super::execute::{Start, start_job};
 use super::{ProgramLease, RangeSet};
 use crate::command::{ExecuteProgram, StreamProgram};
@@ -47,6 +49,12 @@ pub(crate) struct Stream {
     /// What the program gets besides its ranges.
     data: Vec<u8>,
     chunk_bytes: u64,
+    /// Runs begin on the first pages of their chunks.
+    is_early: bool,
+    /// Bytes behind each chunk that its run sees besides.
+    overlap: u64,
+    /// Runs are told of it.
+    has_header: bool,
     /// Bytes of a block of the output; `None` = what programs produce stays in device memory.
     output_block: Option<u64>,
     slots: Vec<Slot>,
@@ -61,10 +69,23 @@ pub(crate) struct Stream {
 struct Slot {
     inputs: VecDeque<Source>,
     outputs: VecDeque<Source>,
-    /// The blocks of the chunk.
+    /// Bytes of its input that are still to be chunks; what follows them is only seen behind its last chunk.
+    left: u64,
+    /// How many bytes that is.
+    trailing: u64,
+    /// Where in the whole input the next chunk begins.
+    position: u64,
+    /// Bytes at the end of what it sees that do not belong to the input: it ends within a block.
+    cut: u64,
+    /// The blocks of the chunk, and what is seen behind it.
     chunk: Vec<Source>,
+    /// Where in the whole input the chunk begins, and its bytes.
+    own: Extent,
     /// Bytes of its output that are to be written, and where they begin.
     unwritten: Extent,
+    /// The step that copies it.
+    copying: Option<Tag>,
+    /// The step that runs or writes back.
     step: Option<(Stage, Tag)>,
 }
 
@@ -89,7 +110,8 @@ impl Stage {
 impl Stream {
     /// The steps that are under way.
     pub(crate) fn steps(&self) -> impl Iterator<Item = Tag> + '_ {
-        self.slots.iter().filter_map(|slot| slot.step.map(|(_, tag)| tag))
+        let of_slot = |slot: &Slot| [slot.copying, slot.step.map(|(_, tag)| tag)];
+        self.slots.iter().flat_map(of_slot).flatten()
     }
 
     /// True if it reads or writes blocks of one of these namespaces.
@@ -123,6 +145,9 @@ pub(super) fn begin(
         lease,
         data: data.split_off(layout.bytes),
         chunk_bytes: u64::from(chunk_blocks) * layout.input_block,
+        is_early: layout.is_early,
+        overlap: layout.overlap,
+        has_header: layout.has_header,
         output_block: layout.output_block,
         slots: layout.slots,
         result: 0,
@@ -145,10 +170,11 @@ impl Stream {
         if of_slot < 2 || ranges % slots != 0 {
             return Err(Status::INVALID_MEMORY_RANGE_SET.with_dnr());
         }
-        if self.chunk_bytes == 0 || self.chunk_bytes * slots as u64 > MEMORY_COMMAND_BYTES_MAX {
+        let bytes = self.chunk_bytes + self.overlap;
+        if self.chunk_bytes == 0 || bytes * slots as u64 > MEMORY_COMMAND_BYTES_MAX {
             return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
         }
-        let is_short = |ranges: &[Range]| ranges[1].len < self.chunk_bytes;
+        let is_short = |ranges: &[Range]| ranges[1].len < bytes;
         if self.set.ranges.chunks(of_slot).any(is_short) {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
@@ -189,7 +215,10 @@ fn begin_step(
     (stage, kind): (Stage, Kind),
 ) -> Tag {
     let tag = turn.session.inflight.insert_step(Step { parent, slot: n as u32 }, kind);
-    stream.slots[n].step = Some((stage, tag));
+    match stage {
+        Stage::CopyIn => stream.slots[n].copying = Some(tag),
+        Stage::Run | Stage::WriteBack => stream.slots[n].step = Some((stage, tag)),
+    }
     tag
 }
 
@@ -197,18 +226,28 @@ fn begin_step(
 fn next_chunk(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
     let input = stream.ranges_of(n).start + 1;
     let slot = &mut stream.slots[n];
-    slot.chunk = take(&mut slot.inputs, stream.chunk_bytes);
+    slot.chunk = take(&mut slot.inputs, stream.chunk_bytes.min(slot.left));
     if slot.chunk.is_empty() {
         return;
     }
+    slot.own = Extent { start: slot.position, len: bytes_of(&slot.chunk) };
+    slot.position += slot.own.len;
+    slot.left -= slot.own.len;
+    slot.chunk.extend(peek(&slot.inputs, stream.overlap));
     let sources = slot.chunk.clone();
     let (target, nsid) = (stream.set.ranges[input].offset, stream.set.nsids[input]);
     let kind = Kind { opcode: MemoryOpcode::COPY.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::CopyIn, kind));
     let (pages_left, link_end) = (turn.source_pages(&sources), turn.now);
-    let waiting = MemoryWait::Copying { target, sources: sources.clone(), pages_left, link_end };
+    let early = stream.is_early.then(|| Box::new(PageOrder::of(turn, &sources)));
+    let copying = sources.clone();
+    let waiting = MemoryWait::Copying { target, sources: copying, pages_left, link_end, early };
     turn.wait(tag, Waiting::Memory(waiting));
     turn.read_sources(tag, &sources);
+}
+
+fn bytes_of<'a>(extents: impl IntoIterator<Item = &'a Source>) -> u64 {
+    extents.into_iter().map(|source| source.extent.len).sum()
 }
 
 /// Takes so many bytes from the front of some extents, or what there is.
@@ -229,7 +268,21 @@ fn take(extents: &mut VecDeque<Source>, mut bytes: u64) -> Vec<Source> {
     taken
 }
 
-/// A chunk is in device memory: the program runs on it.
+/// The same, but they stay.
+fn peek(extents: &VecDeque<Source>, mut bytes: u64) -> Vec<Source> {
+    let mut seen = Vec::new();
+    for Source { nsid, extent } in extents {
+        if bytes == 0 {
+            break;
+        }
+        let len = extent.len.min(bytes);
+        seen.push(Source { nsid: *nsid, extent: Extent { start: extent.start, len } });
+        bytes -= len;
+    }
+    seen
+}
+
+/// A chunk is in device memory, or will be soon: the program runs on it.
 fn run(
     turn: &mut Turn<'_>,
     parent: Tag,
@@ -239,7 +292,18 @@ fn run(
 ) -> Result<(), Status> {
     let mut ranges = stream.set.ranges[stream.ranges_of(n)].to_vec();
     // The last chunk may be shorter.
-    ranges[1].len = stream.slots[n].chunk.iter().map(|source| source.extent.len).sum();
+    let slot = &stream.slots[n];
+    let seen = bytes_of(&slot.chunk);
+    let is_end = seen - slot.own.len == slot.left + slot.trailing;
+    ranges[1].len = if is_end { seen - slot.cut } else { seen };
+    let own = slot.own.len.min(ranges[1].len);
+    let early_pages = stream.is_early.then(|| turn.source_pages(&slot.chunk) as usize);
+    let mut data = Vec::new();
+    if stream.has_header {
+        let position = slot.own.start.into();
+        data.extend(ChunkHeader { position, bytes: own.into() }.as_bytes());
+    }
+    data.extend(&stream.data);
     let start = Start {
         program_index: stream.command.program_index,
         param1: stream.command.param1,
@@ -247,9 +311,10 @@ fn run(
         group: GroupId(stream.command.group),
         run_time: stream.command.run_time,
         ranges,
-        data: stream.data.clone(),
+        data,
         lease: stream.lease.clone(),
         set: Some(Arc::clone(&stream.set)),
+        early_pages,
     };
     let kind = Kind { opcode: ProgramOpcode::EXECUTE.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::Run, kind));
@@ -271,7 +336,7 @@ fn ran(
     };
     let range = &stream.set.ranges[stream.ranges_of(n).start];
     let slot = &mut stream.slots[n];
-    let room: u64 = slot.outputs.iter().map(|output| output.extent.len).sum();
+    let room = bytes_of(&slot.outputs);
     let bytes = result.checked_mul(block).filter(|bytes| *bytes <= range.len.min(room));
     let bytes = bytes.ok_or(Status::CAPACITY_EXCEEDED.with_dnr())?;
     slot.unwritten = Extent { start: range.offset, len: bytes };
@@ -308,18 +373,18 @@ fn after_output(
 }
 
 /// A step has ended: the slot goes on, or the whole command ends with the step's error.
-pub(crate) fn step_ended(turn: &mut Turn<'_>, Step { parent, slot }: Step, ending: &Ending) {
-    let Some(command) = turn.command(parent) else { return };
-    if !matches!(command.waiting, Waiting::Stream(_)) {
-        return;
-    }
-    let nsid = command.kind.nsid;
-    let Waiting::Stream(mut stream) = command.take_waiting() else { return };
-    let n = slot as usize;
-    let Some((stage, _)) = stream.slots[n].step.take() else { return };
+pub(crate) fn step_ended(turn: &mut Turn<'_>, tag: Tag, of: Step, ending: &Ending) {
+    let Some((nsid, mut stream)) = take_stream(turn, of.parent) else { return };
+    let (parent, n) = (of.parent, of.slot as usize);
+    let slot = &mut stream.slots[n];
+    let copied = slot.copying.take_if(|copying| *copying == tag).map(|_| Stage::CopyIn);
+    let ended = || Some(slot.step.take_if(|(_, step)| *step == tag)?.0);
+    let stage = copied.or_else(ended).expect("a step is of a slot");
     stream.late = stream.late.max(ending.late);
     let (at, done) = match stage {
         _ if !ending.status.is_success() => (stage, Err(ending.status)),
+        // Its last page began or continued the run.
+        Stage::CopyIn if stream.is_early => (stage, Ok(())),
         Stage::CopyIn => (Stage::Run, run(turn, parent, nsid, &mut stream, n)),
         Stage::Run => (Stage::Run, ran(turn, parent, &mut stream, n, ending.result)),
         Stage::WriteBack => (Stage::WriteBack, after_output(turn, parent, &mut stream, n)),
@@ -328,6 +393,33 @@ pub(crate) fn step_ended(turn: &mut Turn<'_>, Step { parent, slot }: Step, endin
         Ok(()) => go_on(turn, parent, *stream),
         Err(status) => fail(turn, parent, nsid, stream, (n, at), status),
     }
+}
+
+/// The stream that a command waits for, and the namespace that the command is for.
+fn take_stream(turn: &mut Turn<'_>, parent: Tag) -> Option<(Nsid, Box<Stream>)> {
+    let command = turn.command(parent)?;
+    if !matches!(command.waiting, Waiting::Stream(_)) {
+        return None;
+    }
+    let nsid = command.kind.nsid;
+    let Waiting::Stream(stream) = command.take_waiting() else { return None };
+    Some((nsid, stream))
+}
+
+/// The run of a chunk that a step copies, which begins with the first page of it.
+pub(super) fn run_of(turn: &mut Turn<'_>, copy: Tag) -> Option<Tag> {
+    let Step { parent, slot } = turn.command(copy)?.step?;
+    let n = slot as usize;
+    let (nsid, mut stream) = take_stream(turn, parent)?;
+    if stream.slots[n].step.is_none()
+        && let Err(status) = run(turn, parent, nsid, &mut stream, n)
+    {
+        fail(turn, parent, nsid, stream, (n, Stage::Run), status);
+        return None;
+    }
+    let run = stream.slots[n].step.map(|(_, tag)| tag);
+    turn.wait(parent, Waiting::Stream(stream));
+    run
 }
 
 /// Ends the command with the error of a step, and forgets the others.
@@ -362,11 +454,18 @@ fn fail(
     end(turn, parent, late, (status, 0));
 }
 
+/// Words that say for a slot which part of the whole input it has: blocks at its end that are only seen behind its last chunk; its
+/// first block, counted in the whole input, in two words; bytes at its end that do not belong to the input.
+const PART_WORDS: usize = 4;
+
 /// The data buffer of the command, as CEMU lays it out: numbers, then extents.
 struct Layout {
     /// Bytes that it takes.
     bytes: usize,
     slots: Vec<Slot>,
+    is_early: bool,
+    overlap: u64,
+    has_header: bool,
     input_block: u64,
     output_block: Option<u64>,
 }
@@ -380,7 +479,14 @@ impl Layout {
             Some(word.get() as usize)
         };
         let word = |n| word(n).ok_or(invalid);
-        let (slots, to_flash, inputs, outputs) = (word(0)?, word(1)?, word(2)?, word(3)?);
+        let (slots, how, inputs, outputs) = (word(0)?, word(1)?, word(2)?, word(3)?);
+        let to_flash = how & stream_flags::DESTINATION;
+        let is_early = how & stream_flags::EARLY != 0;
+        let has_parts = how & stream_flags::PARTS != 0;
+        let has_header = how & stream_flags::HEADER != 0;
+        if how & !stream_flags::ALL != 0 {
+            return Err(invalid);
+        }
         if !(1..=STREAM_SLOTS_MAX).contains(&slots) || to_flash > 1 {
             return Err(invalid);
         }
@@ -398,7 +504,12 @@ impl Layout {
             0 => vec![0; slots],
             _ => counts(4 + slots, outputs)?,
         };
-        let start = 4 * (4 + slots * (1 + to_flash));
+        let mut start = 4 + slots * (1 + to_flash);
+        let parts = start;
+        if has_parts {
+            start += 1 + PART_WORDS * slots;
+        }
+        let start = 4 * start;
         let bytes = start + EXTENT * (inputs + outputs);
         let list = data.get(start..bytes).ok_or(invalid)?;
         let mut extents =
@@ -423,15 +534,38 @@ impl Layout {
             let namespace = turn.subsystem.namespaces.nvm(output.nsid);
             namespace.expect("it was resolved").check_writable()?;
         }
-        let slot = |(inputs, outputs)| Slot {
-            inputs,
-            outputs,
-            chunk: Vec::new(),
-            unwritten: Extent { start: 0, len: 0 },
-            step: None,
+        let overlap = if has_parts { word(parts)? as u64 * input_block } else { 0 };
+        let slot = |(n, (inputs, outputs)): (usize, (VecDeque<Source>, _))| {
+            let (mut trailing, mut position, mut cut) = (0, 0, 0);
+            if has_parts {
+                let of_slot = parts + 1 + PART_WORDS * n;
+                trailing = word(of_slot)? as u64 * input_block;
+                let blocks = word(of_slot + 1)? as u64 | (word(of_slot + 2)? as u64) << 32;
+                position = blocks.checked_mul(input_block).ok_or(invalid)?;
+                cut = word(of_slot + 3)? as u64;
+            }
+            let input = bytes_of(&inputs);
+            if trailing > input || cut >= input_block || position.checked_add(input).is_none() {
+                return Err(invalid);
+            }
+            let none = Extent { start: 0, len: 0 };
+            Ok(Slot {
+                inputs,
+                outputs,
+                left: input - trailing,
+                trailing,
+                position,
+                cut,
+                chunk: Vec::new(),
+                own: none,
+                unwritten: none,
+                copying: None,
+                step: None,
+            })
         };
-        let slots = read_inputs.into_iter().zip(read_outputs).map(slot).collect();
-        Ok(Self { bytes, slots, input_block, output_block })
+        let slots = read_inputs.into_iter().zip(read_outputs).enumerate().map(slot);
+        let slots = slots.collect::<Result<_, Status>>()?;
+        Ok(Self { bytes, slots, is_early, overlap, has_header, input_block, output_block })
     }
 }
 
