@@ -15,7 +15,6 @@ use Meaning::{Key, NoEffect};
 
 const PROPERTIES: &[(&str, Meaning)] = &[
     ("devsz_mb", Key("drive.capacity", "MiB")),
-    ("fdm_size", Key("memory.size", "MiB")),
     ("nchs", Key("flash.channels", "")),
     ("luns_per_ch", Key("flash.dies_per_channel", "")),
     ("pls_per_lun", Key("flash.planes_per_die", "")),
@@ -31,7 +30,6 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("fw_cpu_ns", Key("drive.command_time", "ns")),
     ("serial", Key("drive.serial", "")),
     ("op_pcent", Key("flash.overprovisioning", "%")),
-    ("femu_mode", NoEffect(Some("4"), "a drive here is always a computational one")),
     (
         "namespaces",
         NoEffect(
@@ -42,7 +40,7 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("nr_thread", Key("compute.workers", "")),
     ("cq_poller_enabled", NoEffect(None, "")),
     ("pmem_file", NoEffect(None, "data is kept in memory")),
-    ("csd_program_dir", NoEffect(None, "programs are downloaded, not named as host files")),
+    ("csd_program_dir", Key("compute.native_directory", "")),
     ("id", NoEffect(None, "")),
 ];
 
@@ -188,6 +186,20 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             let key = if name == "gc_thres_pcent" { "flash.gc_start" } else { "flash.gc_urgent" };
             return loaded.set(key, &format!("{}%", 100u64.saturating_sub(used)));
         }
+        // Memory that hosts of the dialect allocate, and the memory namespace.
+        "fdm_size" => {
+            let size = format!("{}MiB", number(name, value)?);
+            loaded.set("memory.size", &size)?;
+            return loaded.set("memory.own_size", &size);
+        }
+        "femu_mode" => match value.trim() {
+            "4" => return loaded.set("drive.dialect", "femu"),
+            _ => {
+                let why = "a drive here is always a computational one";
+                loaded.warnings.push(format!("{name}={value} has no effect: {why}"));
+                return Ok(());
+            }
+        },
         "mdts" => {
             // A power of two of the smallest page; 0 = no limit.
             let power = number(name, value)?;

@@ -1,7 +1,7 @@
 //! The table of all keys: name, meaning, and the place in the configuration.
 
 use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
-use controller::{Config, Engine, RemoteFallback, RunTimeModel};
+use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
 
@@ -137,6 +137,8 @@ pub static KEYS: &[Key] = &[
         queue_pairs_max
     ),
     key!("drive.command_time", "Firmware time added to every command.", time, command_time),
+    key!(@ "drive.dialect", "Whose commands the drive understands besides NVMe's: nvme = none; femu = FEMU's and CEMU's for computational storage (block_size is 512B then, unless it is set).", "nvme, femu",
+        |c| name_of(&Dialect::NAMES, &c.dialect), |c, t| choose(&Dialect::NAMES, t).map(|v| c.dialect = v)),
     key!(@ "drive.serial", "Serial number, 1 to 20 ASCII characters.", "text",
         |c| Value::Text(c.serial.clone()), |c, t| { c.serial = t.to_owned(); Ok(()) }, "serial"),
     key!("link.bandwidth", "Host link, each direction.", bandwidth, host_link.bandwidth),
@@ -235,6 +237,12 @@ pub static KEYS: &[Key] = &[
         |c| Value::Bool(c.flash.keep_data), |c, t| parse_bool(t).map(|v| c.flash.keep_data = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),
     key!(
+        "memory.own_size",
+        "Device memory besides, which the drive gives out by itself (drive.dialect = femu); this machine's memory is used only for what is given out.",
+        size,
+        own_memory_bytes
+    ),
+    key!(
         "memory.bandwidth",
         "Rate at which all units together load and store, run_time = instructions; jobs share it fairly.",
         bandwidth,
@@ -298,6 +306,8 @@ pub static KEYS: &[Key] = &[
         "true or false", |c| Value::Bool(c.native.upload), |c, t| parse_bool(t).map(|v| c.native.upload = v)),
     key!(@ "compute.native_directory", "Folder of shared objects that hosts may name to have them loaded; none = no native programs by name.", "path",
         |c| Value::Text(c.native.directory.clone()), |c, t| { c.native.directory = t.to_owned(); Ok(()) }),
+    key!(@ "compute.native_threads", "Runs of native programs may have threads: their processor times count together. True with drive.dialect = femu, unless it is set.", "true or false",
+        |c| Value::Bool(c.native.threads), |c, t| parse_bool(t).map(|v| c.native.threads = v)),
     key!(
         "compute.native_time_limit",
         "A run of a native program that takes longer on this machine is stopped.",

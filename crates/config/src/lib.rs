@@ -10,7 +10,7 @@ mod value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use controller::{Config, NamespaceKind};
+use controller::{Config, Dialect, NamespaceKind};
 
 pub use keys::{KEYS, Key};
 pub use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
@@ -153,6 +153,7 @@ impl Loaded {
 
     /// Sets one key.
     fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
+        let name = if name == DIALECT_ALONE { DIALECT } else { name };
         if let Some(name) = name.strip_prefix("namespace.") {
             return self.namespaces.set_named(name, text);
         }
@@ -211,6 +212,12 @@ impl Sources {
                 .ok_or_else(|| Error::NotAnAssignment(assignment.clone()))?;
             loaded.set(key.trim(), value.trim())?;
         }
+        let is_femu = loaded.config.dialect == Dialect::Femu;
+        for (key, value) in AS_IN_FEMU {
+            if is_femu && !loaded.sets(key) {
+                set(&mut loaded.config, key, value)?;
+            }
+        }
         let is_capacity_given = loaded.sets(CAPACITY);
         loaded.namespaces.apply(&mut loaded.config, is_capacity_given)?;
         loaded.config.check()?;
@@ -240,7 +247,13 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
             continue;
         }
         let toml::Value::Table(entries) = entries else {
-            return Err(unknown(section));
+            match entries {
+                toml::Value::String(text) if section == DIALECT_ALONE => {
+                    loaded.set(DIALECT_ALONE, text)?;
+                    continue;
+                }
+                _ => return Err(unknown(section)),
+            }
         };
         // Keys that set others come first: those may be given, too.
         let is_first = |name: &str| FIRST.contains(&&*format!("{section}.{name}"));
@@ -267,6 +280,14 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
 
 /// Keys that set other keys.
 const FIRST: [&str; 1] = ["compute.core"];
+
+/// The key of the dialect, and how it may also be written.
+const DIALECT: &str = "drive.dialect";
+const DIALECT_ALONE: &str = "dialect";
+
+/// What hosts of FEMU's dialect expect, unless it is said otherwise.
+const AS_IN_FEMU: [(&str, &str); 2] =
+    [("drive.block_size", "512B"), ("compute.native_threads", "true")];
 
 /// The key of the size of the flash.
 const CAPACITY: &str = "drive.capacity";

@@ -12,11 +12,12 @@ pub use identify::PCI_VENDOR;
 
 use nvme_spec::{AdminOpcode, Cid, CqId, SqId, Status, SubmissionEntry, fid, select};
 
-use crate::command::{AdminCommand, GetFeatures, SetFeatures};
+use crate::command::{AdminCommand, FemuAdminCommand, GetFeatures, SetFeatures};
 use crate::controller::Controller;
 use crate::data_pointer::DataPointer;
 use crate::doorbell::DoorbellBuffers;
 use crate::event::Tag;
+use crate::femu;
 use crate::host_memory::HostMemory;
 use crate::namespace::programs::manage::manage;
 use crate::waiting::Waiting;
@@ -32,8 +33,13 @@ impl Controller {
         tag: Tag,
         entry: &SubmissionEntry,
     ) -> Result<(), Status> {
-        let command = AdminCommand::decode(entry)?;
         let pointer = DataPointer::of(entry);
+        if self.subsystem.femu.is_some()
+            && let Some(command) = FemuAdminCommand::decode(entry)
+        {
+            return femu::begin_admin(&mut self.turn(host), tag, command?, pointer);
+        }
+        let command = AdminCommand::decode(entry)?;
         let mut turn = self.turn(host);
         turn.check_admin_open(AdminOpcode(entry.opcode))?;
         let mut result = 0;

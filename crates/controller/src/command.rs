@@ -4,6 +4,7 @@
 //! what depends on the state of the drive is validated by the namespace that executes it.
 
 mod admin;
+mod femu;
 mod memory;
 mod nvm;
 mod program;
@@ -14,6 +15,7 @@ pub(crate) use admin::{
     AdminCommand, CreateCq, CreateSq, Erase, Format, GetFeatures, GetLog, GroupAction, GroupFields,
     Identify, LoadProgram, NamespaceAction, ProgramAction, SanitizeAction, SelfTest, SetFeatures,
 };
+pub(crate) use femu::{FemuAdminCommand, FemuCommand, FemuLoad, Part};
 pub(crate) use memory::{GRANULARITY, MemoryCommand};
 pub(crate) use nvm::{Blocks, CopyBlocks, NvmCommand, ZeroBlocks};
 pub(crate) use program::{ExecuteProgram, ProgramCommand, StreamProgram};

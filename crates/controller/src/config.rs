@@ -65,6 +65,20 @@ impl RemoteFallback {
     ];
 }
 
+/// Whose commands a drive understands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// The ratified command sets.
+    Nvme,
+    /// FEMU's commands for computational storage, too (`hw/femu/csd`), which CEMU's hosts send.
+    Femu,
+}
+
+impl Dialect {
+    /// All of them, with their names in configurations.
+    pub const NAMES: [(&str, Self); 2] = [("nvme", Self::Nvme), ("femu", Self::Femu)];
+}
+
 /// What a namespace is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NamespaceKind {
@@ -102,6 +116,10 @@ pub struct Config {
     pub block_bytes: u32,
     /// Bytes of device memory, if [`Self::namespaces`] is empty.
     pub memory_bytes: u64,
+    /// Bytes of device memory that the drive gives out by itself, and that are no namespace.
+    pub own_memory_bytes: u64,
+    /// Whose commands it understands.
+    pub dialect: Dialect,
     /// The namespaces of the drive. An empty list means one of each kind: all of the flash, device memory, programs.
     pub namespaces: Vec<NamespaceConfig>,
     /// Compute units and their scheduler.
@@ -153,6 +171,8 @@ impl Default for Config {
             flash: ssd::Config::default(),
             block_bytes: 4096,
             memory_bytes: 1 << 30,
+            own_memory_bytes: 64 << 20,
+            dialect: Dialect::Nvme,
             namespaces: Vec::new(),
             compute: compute::Config::default(),
             run_time: RunTimeModel::Instructions,
@@ -280,6 +300,10 @@ impl Config {
         }
         if self.memory_bytes > MEMORY_BYTES_MAX {
             return refuse("memory_bytes", &self.memory_bytes, "choose at most 16TiB");
+        }
+        if !self.own_memory_bytes.is_multiple_of(4096) || self.own_memory_bytes > MEMORY_BYTES_MAX {
+            let reason = "choose a multiple of 4KiB, at most 16TiB";
+            return refuse("own_memory_bytes", &self.own_memory_bytes, reason);
         }
         if !(1..=1024).contains(&self.compute.units) {
             return refuse("compute.units", &self.compute.units, "choose 1 to 1024");

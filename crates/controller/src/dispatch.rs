@@ -7,6 +7,7 @@ use ssd::Done;
 use crate::admin::{features, namespaces};
 use crate::command::check_flags;
 use crate::event::Tag;
+use crate::femu;
 use crate::namespace::Namespace;
 use crate::namespace::memory::commands::page_done as memory_page_done;
 use crate::namespace::nvm::commands::{Pair, flush};
@@ -14,6 +15,9 @@ use crate::namespace::nvm::{NvmNamespace, media_status, page_done as nvm_page_do
 use crate::namespace::programs::execute;
 use crate::turn::Turn;
 use crate::waiting::{AdminArrival, Arrival, Waiting};
+
+/// The first vendor specific opcode.
+const VENDOR: u8 = 0x80;
 
 impl Turn<'_> {
     /// Begins an I/O command: its namespace does.
@@ -31,7 +35,11 @@ impl Turn<'_> {
         }
         if let Some(namespace) = self.attached_nvm(nsid) {
             self.check_open(namespace)?;
-            return namespace.clone().begin(self, tag, entry);
+            let namespace = namespace.clone();
+            if entry.opcode >= VENDOR && self.subsystem.femu.is_some() {
+                return femu::begin(self, tag, &namespace, entry);
+            }
+            return namespace.begin(self, tag, entry);
         }
         self.check_no_sanitize()?;
         let namespace = self.active(nsid)?;
@@ -80,6 +88,7 @@ impl Turn<'_> {
                 namespace.arrived(self, tag, &segments, arrival)
             }
             Arrival::Programs(arrival) => execute::arrived(self, tag, nsid, &segments, arrival),
+            Arrival::Femu(arrival) => femu::arrived(self, tag, &segments, arrival),
             Arrival::Admin(AdminArrival::Timestamp) => {
                 features::timestamp_arrived(self, tag, &segments)
             }

@@ -39,6 +39,7 @@ mod doorbell;
 mod event;
 mod extent;
 mod features;
+mod femu;
 mod fetch;
 mod host_memory;
 mod inflight;
@@ -47,6 +48,7 @@ mod lifecycle;
 mod logs;
 mod namespace;
 mod native;
+mod own_memory;
 mod parts;
 mod peers;
 mod queue;
@@ -67,7 +69,7 @@ pub use admin::PCI_VENDOR;
 pub use command::check_entry;
 pub use compute::RunTimeModel;
 pub use config::{
-    Config, ConfigError, FreezeConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
+    Config, ConfigError, Dialect, FreezeConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
     RuntimeServerConfig,
 };
 pub use controller::Controller;

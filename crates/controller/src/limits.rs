@@ -9,6 +9,9 @@ pub const NAMESPACE_RUNS_MAX: usize = 64;
 /// Bytes of a memory namespace.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 44;
 
+/// Pieces of its own memory that the drive gives out at a time.
+pub const ALLOCATIONS_MAX: usize = 4096;
+
 /// Entries of a queue (CAP.MQES + 1).
 pub const QUEUE_ENTRIES_MAX: u32 = 65_536;
 

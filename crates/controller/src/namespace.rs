@@ -17,7 +17,7 @@ use crate::features::Saved;
 use crate::namespace::memory::MemoryNamespace;
 use crate::namespace::nvm::NvmNamespace;
 use crate::namespace::programs::ProgramsNamespace;
-use crate::namespace::space::FlashSpace;
+use crate::namespace::space::PageSpace;
 
 pub use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
@@ -69,7 +69,7 @@ pub(crate) fn check_nsid(nsid: Nsid) -> Result<(), Status> {
 pub(crate) struct Namespaces {
     /// By identifier; places without a namespace are empty.
     table: Vec<Option<Namespace>>,
-    pub(crate) space: FlashSpace,
+    pub(crate) space: PageSpace,
     page_bits: u32,
     /// Namespaces that were created so far, at run time.
     created: u32,
@@ -80,7 +80,7 @@ impl Namespaces {
     pub(crate) fn new(config: &Config, geometry: &Geometry) -> Result<Self, ConfigError> {
         let mut all = Self {
             table: (0..=NAMESPACES_MAX).map(|_| None).collect(),
-            space: FlashSpace::new(geometry.logical_pages),
+            space: PageSpace::new(geometry.logical_pages),
             page_bits: geometry.page_bytes.trailing_zeros(),
             created: 0,
         };
@@ -225,6 +225,15 @@ impl Namespaces {
             Some(Namespace::Programs(namespace)) => Some(namespace),
             _ => None,
         }
+    }
+
+    /// The first programs namespace.
+    pub(crate) fn first_programs(&self) -> Option<Nsid> {
+        let programs = |(nsid, namespace): (Nsid, &Namespace)| match namespace {
+            Namespace::Programs(_) => Some(nsid),
+            _ => None,
+        };
+        self.iter().find_map(programs)
     }
 
     /// True while an execution or a worker of one, also of one that a reset forgot, may touch device memory.

@@ -17,6 +17,8 @@ pub struct NativeConfig {
     pub directory: String,
     /// A run that takes longer here is stopped.
     pub time_limit: Duration,
+    /// Runs may have threads; their processor times count together.
+    pub threads: bool,
     /// Memory of a run besides that of its ranges.
     pub memory_bytes: u64,
 }
@@ -27,6 +29,7 @@ impl Default for NativeConfig {
             upload: false,
             directory: String::new(),
             time_limit: Duration::from_us(10_000_000),
+            threads: false,
             memory_bytes: 256 << 20,
         }
     }
@@ -61,6 +64,12 @@ pub trait NativePrograms: fmt::Debug + Send + Sync {
         source: NativeSource<'_>,
         function: Option<&str>,
     ) -> Result<Arc<dyn NativeProgram>, NativeLoadError>;
+
+    /// The bytes of a file in the folder of [`NativeConfig::directory`], by its name, or by a path that leads there.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn read(&self, path: &str) -> Result<Vec<u8>, NativeLoadError>;
 }
 
 /// A native program that is loaded.

@@ -8,11 +8,13 @@ use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
 use crate::background::Background;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Dialect};
 use crate::event::Event;
+use crate::femu::Femu;
 use crate::logs::Logs;
 use crate::namespace::Namespaces;
 use crate::native::NativePrograms;
+use crate::own_memory::OwnMemory;
 use crate::parts::NewPolicy;
 use crate::peers::Peers;
 use crate::work::Outbox;
@@ -31,6 +33,10 @@ pub(crate) struct Subsystem {
     pub(crate) internal: Link,
     /// Other drives that it reaches, and its number among them.
     pub(crate) peers: Option<(Peers, u32)>,
+    /// Device memory that no host sees as a namespace.
+    pub(crate) own_memory: OwnMemory,
+    /// What hosts of FEMU's dialect made, if the drive speaks it.
+    pub(crate) femu: Option<Femu>,
     pub(crate) background: Background,
     pub(crate) logs: Logs,
     pub(crate) events: EventQueue<Event>,
@@ -64,6 +70,8 @@ impl Subsystem {
             native,
             internal: Link::new(config.internal_link),
             peers: None,
+            own_memory: OwnMemory::new(config.own_memory_bytes),
+            femu: new_femu(&config),
             background: Background::default(),
             logs: Logs::default(),
             events: EventQueue::new(),
@@ -88,7 +96,13 @@ impl Subsystem {
         self.engine = new_engine(&self.config.compute, self.policy);
         self.engine.set_recording(is_recording);
         self.namespaces.power_lost();
+        self.own_memory = OwnMemory::new(self.config.own_memory_bytes);
+        self.femu = new_femu(&self.config);
     }
+}
+
+fn new_femu(config: &Config) -> Option<Femu> {
+    (config.dialect == Dialect::Femu).then(Femu::default)
 }
 
 fn new_engine(config: &compute::Config, policy: Option<NewPolicy>) -> compute::Engine {

@@ -70,11 +70,16 @@ impl Turn<'_> {
 
     /// Completes a command with data for the host, already written there, after its transfer.
     pub(crate) fn complete_with_data(&mut self, tag: Tag, len: u64) {
+        self.complete_with_data_and(tag, len, 0);
+    }
+
+    /// The same, with a result.
+    pub(crate) fn complete_with_data_and(&mut self, tag: Tag, len: u64, result: u64) {
         let at = self.session.port.to_host(self.now, len);
         if let Some(command) = self.command(tag) {
             command.end_stage(at, Stage::Transfer);
         }
-        self.complete_at(at, tag, Status::SUCCESS, 0);
+        self.complete_at(at, tag, Status::SUCCESS, result);
     }
 
     /// Completes a command after moving bytes inside the drive.

@@ -5,6 +5,7 @@ use nvme_spec::Nsid;
 use crate::command::NamespaceAction;
 use crate::data_pointer::Segments;
 use crate::event::Tag;
+use crate::femu::FemuArrival;
 use crate::inflight::{Reserved, Wait};
 use crate::namespace::memory::waiting::{MemoryArrival, MemoryWait};
 use crate::namespace::nvm::waiting::{NvmArrival, NvmWait};
@@ -40,6 +41,7 @@ pub(crate) enum Arrival {
     Nvm(NvmArrival),
     Memory(MemoryArrival),
     Programs(ProgramsArrival),
+    Femu(FemuArrival),
     Admin(AdminArrival),
 }
 
@@ -104,7 +106,7 @@ impl Arrival {
         match self {
             Self::Nvm(arrival) => arrival.reserved(page_bits),
             Self::Memory(arrival) => arrival.reserved(page_bits),
-            Self::Programs(_) | Self::Admin(_) => Reserved::default(),
+            Self::Programs(_) | Self::Femu(_) | Self::Admin(_) => Reserved::default(),
         }
     }
 

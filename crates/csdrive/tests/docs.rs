@@ -19,7 +19,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -28,6 +28,7 @@ const PAGES: [&str; 14] = [
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/experiments.md",
+    "docs/femu.md",
     "docs/guest.md",
     "docs/host.md",
     "docs/json.md",

@@ -483,6 +483,17 @@ fn the_drive_as_a_file_system() -> Result<(), Failed> {
     expect(&vm(&machine, &["bash", "fdmfs.sh"]), 0)
 }
 
+fn commands_of_femus_hosts() -> Result<(), Failed> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/femu.py");
+    let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/programs");
+    let folder = format!("compute.native_directory={programs}");
+    let machine = ["--set", "dialect=femu", "--set", &folder, "--file", script];
+    let program = format!("{programs}/double.bpf.o");
+    let output = vm(&machine, &["python3", "femu.py", &program]);
+    expect(&output, 0)?;
+    expect_lines(&output, &["all of it"])
+}
+
 fn copies_within_the_drive() -> Result<(), Failed> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/copies.py");
     let machine = ["--set", "memory.size=512MiB", "--memory", "2G", "--file", script];
@@ -598,7 +609,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // A guest without KVM takes one processor.
     arguments.test_threads = Some(2);
-    let tests: [(&str, Test); 17] = [
+    let tests: [(&str, Test); 18] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -614,6 +625,7 @@ fn main() {
         ("a_frozen_guest_sees_the_modelled_time", a_frozen_guest_sees_the_modelled_time),
         ("examples_in_c_rust_and_shell", examples_in_c_rust_and_shell),
         ("the_drive_as_a_file_system", the_drive_as_a_file_system),
+        ("commands_of_femus_hosts", commands_of_femus_hosts),
         ("copies_within_the_drive", copies_within_the_drive),
         ("reboot_of_the_guest", reboot_of_the_guest),
         ("a_stalled_guest_goes_on", a_stalled_guest_goes_on),

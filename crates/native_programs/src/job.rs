@@ -36,6 +36,8 @@ pub(crate) struct Header {
     pub(crate) memory_bytes: u64,
     /// The run is killed after so long.
     pub(crate) time_limit_ns: u64,
+    /// 1 = it may have threads.
+    pub(crate) threads: u64,
 }
 
 /// A range: bytes of one of the files that come with the job.

@@ -28,7 +28,7 @@ use crate::system_calls;
 const IDLE_MAX: usize = 16;
 
 /// What the refusal of a system call reminds of.
-const MAY: &str = "a program may use its ranges, memory of its own and standard output, no files, processes, threads or network";
+const MAY: &str = "a program may use its ranges, memory of its own and standard output, no files, processes, network, or threads (unless compute.native_threads = true)";
 
 /// Loads native programs, each with processes of its own.
 #[derive(Clone, Debug)]
@@ -46,9 +46,26 @@ impl Programs {
         Self { executable: executable.to_owned(), config: config.clone(), idle: Arc::default() }
     }
 
-    /// The bytes of a file in the folder.
-    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+    /// The name of a file in the folder; FEMU's hosts give the whole path.
+    fn name_of<'a>(&self, path: &'a str) -> Result<&'a str, String> {
+        let Some((parent, name)) = path.rsplit_once('/') else { return Ok(path) };
         let folder = &self.config.directory;
+        let is_there = |parent: &str| {
+            let [parent, folder] = [Path::new(parent), Path::new(folder)].map(Path::canonicalize);
+            matches!((parent, folder), (Ok(parent), Ok(folder)) if parent == folder)
+        };
+        match is_there(if parent.is_empty() { "/" } else { parent }) {
+            true => Ok(name),
+            false => Err(format!(
+                "{path} is not in compute.native_directory = {folder:?}, the folder of the programs that hosts may name"
+            )),
+        }
+    }
+
+    /// The bytes of a file in the folder.
+    fn read_named(&self, path: &str) -> Result<Vec<u8>, String> {
+        let folder = &self.config.directory;
+        let name = self.name_of(path)?;
         if !is_plain(name) {
             return Err(format!(
                 "{name:?} is not a name: give one of a file in compute.native_directory, of letters, digits and . _ + -"
@@ -89,7 +106,7 @@ impl NativePrograms for Programs {
         let bytes = match source {
             NativeSource::Uploaded(bytes) => bytes,
             NativeSource::Named(name) => {
-                read = self.read(name).map_err(Refused)?;
+                read = self.read_named(name).map_err(Refused)?;
                 &read
             }
         };
@@ -104,6 +121,10 @@ impl NativePrograms for Programs {
         })?;
         program.keep(first);
         Ok(Arc::new(program))
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, NativeLoadError> {
+        self.read_named(path).map_err(NativeLoadError::Refused)
     }
 }
 
@@ -368,6 +389,7 @@ impl Job {
             data_len: data.len() as u64,
             memory_bytes: config.memory_bytes,
             time_limit_ns: config.time_limit.as_ns(),
+            threads: config.threads.into(),
         };
         let is_written = file.write(HEADER_AT, header.as_bytes())
             && file.write(RANGES_AT, entries.as_bytes())

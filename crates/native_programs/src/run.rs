@@ -60,6 +60,9 @@ pub(crate) fn header(files: &[OwnedFd]) -> io::Result<Header> {
     Ok(header)
 }
 
+/// Threads of this user, those of other runs included.
+const THREADS_MAX: u64 = 4096;
+
 /// Closes all descriptors from a number on: what is left open, a program can use.
 pub(crate) fn close_from(first: i32) -> io::Result<()> {
     // SAFETY: whoever calls this uses none of them any more.
@@ -197,12 +200,12 @@ fn prepare_and_call(run: &Run<'_>, parent: Pid) -> io::Result<()> {
         buffer_len: data.len() as i64,
     };
     let function = CString::new(run.function).map_err(io::Error::other)?;
-    // The first look at the clock asks the kernel where it is.
-    thread_ns();
+    // The first look at a clock asks the kernel where it is.
+    clock_ns(header.threads == 1);
     limit(&header)?;
     keep_only(run.object)?;
-    sandbox::enter()?;
-    call(&function, &mut arguments)
+    sandbox::enter(header.threads == 1)?;
+    call(&function, &mut arguments, header.threads == 1)
 }
 
 /// Maps the pages of a range, with pages before and after it that nothing can touch.
@@ -245,6 +248,10 @@ fn limit(header: &Header) -> io::Result<()> {
     let seconds = header.time_limit_ns / 1_000_000_000 + 2;
     limit(Resource::Cpu, seconds, seconds + 1)?;
     limit(Resource::Core, 0, 0)?;
+    if header.threads == 1 {
+        // All threads of this user count.
+        limit(Resource::Nproc, THREADS_MAX, THREADS_MAX)?;
+    }
     limit(Resource::Fsize, 0, 0)?;
     limit(Resource::Stack, STACK_BYTES, STACK_BYTES)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -265,7 +272,7 @@ fn keep_only(object: &OwnedFd) -> io::Result<()> {
 }
 
 /// Loads the object, and calls its function.
-fn call(function: &CString, arguments: &mut Arguments) -> io::Result<()> {
+fn call(function: &CString, arguments: &mut Arguments, has_threads: bool) -> io::Result<()> {
     report(|report| report.stage = stage::LOADING);
     // SAFETY: whatever the code does, it does to this process.
     let library = unsafe { libc::dlopen(sandbox::PATH.as_ptr(), libc::RTLD_NOW) };
@@ -288,9 +295,9 @@ fn call(function: &CString, arguments: &mut Arguments) -> io::Result<()> {
     report(|report| (report.base, report.stage) = (base, stage::CALLED));
     // SAFETY: the program says that it is such a function. If not, only this process suffers.
     let function = unsafe { std::mem::transmute::<*mut c_void, Function>(address) };
-    let before = thread_ns();
+    let before = clock_ns(has_threads);
     let result = no_exception(function, arguments);
-    let cpu_ns = thread_ns().saturating_sub(before);
+    let cpu_ns = clock_ns(has_threads).saturating_sub(before);
     // SAFETY: what the program printed is written out.
     unsafe { libc::fflush(std::ptr::null_mut()) };
     report(|report| {
@@ -328,7 +335,9 @@ fn loading_error() -> io::Error {
     io::Error::other(text.to_string_lossy().into_owned())
 }
 
-fn thread_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// Processor time of this thread, or of all of this process.
+fn clock_ns(has_threads: bool) -> u64 {
+    let clock = if has_threads { ClockId::ProcessCPUTime } else { ClockId::ThreadCPUTime };
+    let time = clock_gettime(clock);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -26,8 +26,8 @@ static LOADING: AtomicBool = AtomicBool::new(false);
 /// A path for the loader; there is nothing.
 pub(crate) const PATH: &CStr = c"/csdrive/native.so";
 
-/// From here on, this process may do little.
-pub(crate) fn enter() -> io::Result<()> {
+/// From here on, this process may do little: more threads, if it may have them.
+pub(crate) fn enter(may_have_threads: bool) -> io::Result<()> {
     LOADING.store(true, Ordering::Relaxed);
     handle(libc::SIGSYS, refused, libc::SA_NODEFER)?;
     for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE] {
@@ -48,6 +48,13 @@ pub(crate) fn enter() -> io::Result<()> {
         .chain(others.iter().map(|(number, _)| number))
         .map(|n| (*n, Vec::new()))
         .collect();
+    if may_have_threads {
+        // The C library goes back to clone, whose flags can be looked at.
+        let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
+        apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), SeccompAction::Allow, unknown)?;
+        allowed.insert(libc::SYS_clone3, Vec::new());
+        allowed.insert(libc::SYS_clone, vec![if_thread()?]);
+    }
     // abort() sends a signal to its own process.
     let own = rustix::process::getpid().as_raw_nonzero().get() as u64;
     allowed.insert(libc::SYS_tgkill, vec![if_argument(0, own)?]);
@@ -82,6 +89,25 @@ const ADVICE: [c_int; 9] = [
 fn if_argument(place: u8, value: u64) -> io::Result<SeccompRule> {
     let equals = SeccompCondition::new(place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
     equals.and_then(|equals| SeccompRule::new(vec![equals])).map_err(io::Error::other)
+}
+
+/// The rule that what is made is a thread of this process, in the same namespaces.
+fn if_thread() -> io::Result<SeccompRule> {
+    const THREAD: u64 = (libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD) as u64;
+    const NAMESPACES: u64 = (libc::CLONE_NEWNS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET) as u64;
+    let op = SeccompCmpOp::MaskedEq(THREAD | NAMESPACES);
+    let is_thread = SeccompCondition::new(0, SeccompCmpArgLen::Dword, op, THREAD);
+    is_thread.and_then(|is_thread| SeccompRule::new(vec![is_thread])).map_err(io::Error::other)
 }
 
 /// System calls that are listed are answered one way, all others another way. Of several filters, the strictest answer counts.

@@ -59,6 +59,7 @@ const TESTS: &[(&str, Test)] = &[
     ("what_is_no_program_is_refused_with_a_reason", what_is_no_program_is_refused),
     ("programs_by_name_come_from_the_folder_only", programs_by_name),
     ("a_worker_that_dies_is_replaced", a_worker_that_dies_is_replaced),
+    ("threads_where_they_are_let", threads_where_they_are_let),
 ];
 
 fn has_filters() -> bool {
@@ -477,6 +478,29 @@ fn programs_by_name() -> Result<(), Failed> {
     for name in ["", "../outside.so", "/etc/passwd", "link.so", "magic.so", "absent.so", ".", ".."]
     {
         assert!(by_name(name).is_err(), "{name}");
+    }
+    Ok(())
+}
+
+fn threads_where_they_are_let() -> Result<(), Failed> {
+    let object = compile("hostile.c", &["-pthread"]);
+    let with_threads = NativeConfig { threads: true, memory_bytes: 256 << 20, ..config() };
+    let load = |function| {
+        let source = NativeSource::Uploaded(&object);
+        programs(&with_threads).load(source, Some(function)).unwrap()
+    };
+    let invocation = || with(vec![range(&memory(PAGE), 0, PAGE)]);
+    let outcome = load("works_with_threads").run(&invocation(), 1);
+    assert_eq!(result(&outcome), 4);
+    // All threads count: five times the work of one.
+    let all = outcome.cpu_time.median;
+    assert!(all > Duration::from_millis(10), "{all:?}");
+    // Memory ends it: each has a stack.
+    let outcome = load("thread_bomb").run(&invocation(), 1);
+    assert!((1..4096).contains(&result(&outcome)), "{outcome:?}");
+    for function in ["fork_bomb", "opens", "executes", "kills_other"] {
+        let fault = load(function).run(&invocation(), 1).result.expect_err(function);
+        assert_eq!(fault.kind, NativeFaultKind::SystemCall, "{function}: {}", fault.text);
     }
     Ok(())
 }

@@ -81,12 +81,38 @@ opcodes! {
     }
 }
 
+opcodes! {
+    /// FEMU's admin commands for computational storage, which an early draft had (hw/femu/csd/csd.h); for drives that speak its
+    /// dialect. NVMe 2.1 has other uses of some of these numbers.
+    FemuAdminOpcode {
+        MEMORY_RANGE_SET = 0x21, "Memory Range Set Management (FEMU)";
+        LOAD_PROGRAM = 0x22, "Load Program (FEMU)";
+        PROGRAM_ACTIVATION = 0x23, "Program Activation Management (FEMU)";
+        LOAD_PROGRAM_DATA = 0x25, "Load Program with data (FEMU)";
+    }
+}
+
+opcodes! {
+    /// FEMU's I/O commands for computational storage, for an NVM namespace; for drives that speak its dialect.
+    FemuOpcode {
+        ALLOCATE = 0xB0, "Allocate Device Memory (FEMU)";
+        DEALLOCATE = 0xC0, "Deallocate Device Memory (FEMU)";
+        COPY_BLOCKS = 0xD0, "Copy Blocks to Device Memory (FEMU)";
+        EXECUTE = 0xE1, "Execute Program (FEMU)";
+        READ = 0xF2, "Read Device Memory (FEMU)";
+        WRITE = 0xF5, "Write Device Memory (FEMU)";
+        CREATE_GROUP = 0xF6, "Create Job Group (FEMU)";
+        SET_QOS = 0xF7, "Set Quality of Service (FEMU)";
+        DELETE_GROUP = 0xF8, "Delete Job Group (FEMU)";
+    }
+}
+
 /// The name of a command: `sqid` says whether it is an admin command (0) or one of `set`; `None` if it is none of ours.
 pub fn command_name(sqid: u16, set: CommandSet, opcode: u8) -> Option<&'static str> {
     match (sqid, set) {
-        (0, _) => AdminOpcode(opcode).name(),
+        (0, _) => AdminOpcode(opcode).name().or(FemuAdminOpcode(opcode).name()),
         (_, CommandSet::MEMORY) => MemoryOpcode(opcode).name(),
-        (_, CommandSet::PROGRAMS) => ProgramOpcode(opcode).name(),
-        _ => NvmOpcode(opcode).name(),
+        (_, CommandSet::PROGRAMS) => ProgramOpcode(opcode).name().or(FemuOpcode(opcode).name()),
+        _ => NvmOpcode(opcode).name().or(FemuOpcode(opcode).name()),
     }
 }

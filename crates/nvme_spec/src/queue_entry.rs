@@ -77,6 +77,11 @@ impl SubmissionEntry {
         u64::from(self.cdw12.get()) | u64::from(self.cdw13.get()) << 32
     }
 
+    /// Dwords 14 and 15 as one value.
+    pub fn cdw14_15(&self) -> u64 {
+        u64::from(self.cdw14.get()) | u64::from(self.cdw15.get()) << 32
+    }
+
     /// Dwords 2 and 3 as one value.
     pub fn cdw2_3(&self) -> u64 {
         u64::from(self.cdw2.get()) | u64::from(self.cdw3.get()) << 32

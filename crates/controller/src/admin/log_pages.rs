@@ -79,7 +79,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
             }
             page.as_bytes().to_vec()
         }
-        lid::EFFECTS => effects::commands(command.csi)?,
+        lid::EFFECTS => effects::commands(command.csi, subsystem.config.dialect)?,
         lid::SELF_TEST => subsystem.background.self_test_log(turn.now).as_bytes().to_vec(),
         lid::FEATURE_EFFECTS => effects::features(|id| subsystem.has_feature(id)),
         // No management interface: no command of it.

@@ -268,6 +268,7 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
     }
     subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
     subsystem.namespaces.clear_memory();
+    subsystem.own_memory.clear();
     subsystem.background.written_pages = subsystem.ssd.statistics().host_page_writes;
     if let Some(sanitizing) = &mut subsystem.background.sanitizing {
         sanitizing.is_running = false;

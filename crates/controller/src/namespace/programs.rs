@@ -22,11 +22,13 @@ use run_time::{CostSource, ProgramRunTime};
 use simtime::Duration;
 
 use crate::command::{ExecuteProgram, LoadProgram, StreamProgram};
+use crate::femu::FemuEnd;
 use crate::limits::{
     ACTIVATIONS_MAX, DIAGNOSTICS_BYTES_MAX, FUNCTION_BYTES_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS,
     RANGE_SETS_MAX, TRACE_LOG_BYTES,
 };
 use crate::native::{NativeLoadError, NativeProgram, NativePrograms, NativeSource};
+use crate::own_memory::Allocation;
 use crate::work::Ran;
 
 /// What a slot holds once all pieces of it have arrived.
@@ -46,10 +48,12 @@ pub(crate) enum LoadedProgram {
 /// The right to use a program; while one exists the program is in use.
 #[derive(Clone, Debug)]
 pub(crate) struct ProgramLease {
-    pub(super) program: LoadedProgram,
+    pub(crate) program: LoadedProgram,
     pub(super) run_time: ProgramRunTime,
     #[expect(dead_code, reason = "counted, not read")]
     in_use: Arc<()>,
+    /// Memory of the drive's own that it works on: it stays as long as the program may run.
+    pub(crate) memory: Vec<Arc<Allocation>>,
 }
 
 /// A program slot that is not empty.
@@ -62,6 +66,8 @@ pub(crate) struct ProgramSlot {
     run_time: ProgramRunTime,
     total: u32,
     bytes: Vec<u8>,
+    /// The function to call, of an object with several.
+    pub(crate) function: Option<String>,
     program: Option<LoadedProgram>,
     in_use: Arc<()>,
 }
@@ -126,6 +132,8 @@ pub(crate) struct RunningJob {
     pub(crate) ran: Option<Ran>,
     /// It began before all of its input was there.
     pub(crate) early: Option<Box<EarlyInput>>,
+    /// How it ends in FEMU's dialect.
+    pub(crate) femu: Option<FemuEnd>,
     /// Stops the program, wherever it runs, when nobody waits for it any more.
     #[expect(dead_code, reason = "acts when it is dropped")]
     pub(crate) stop: StopOnDrop,
@@ -205,7 +213,7 @@ impl ProgramsNamespace {
     }
 
     /// Takes one piece of a program; true when it was the last.
-    pub(super) fn load_piece(&mut self, load: &LoadProgram, bytes: &[u8]) -> Result<bool, Status> {
+    pub(crate) fn load_piece(&mut self, load: &LoadProgram, bytes: &[u8]) -> Result<bool, Status> {
         let others = self.slots.iter().filter(|(i, _)| **i != load.program_index);
         let used: u64 = others.map(|(_, s)| u64::from(s.total)).sum();
         if used + u64::from(load.program_bytes) > PROGRAM_BYTES_MAX {
@@ -224,6 +232,7 @@ impl ProgramsNamespace {
             run_time: ProgramRunTime { run_time: load.run_time, scale_tenths: load.scale_tenths },
             total: load.program_bytes,
             bytes: Vec::new(),
+            function: None,
             program: None,
             in_use: Arc::new(()),
         });
@@ -243,7 +252,7 @@ impl ProgramsNamespace {
     }
 
     /// All pieces are here: make a program of them. The error is a status, and text for the diagnostics log.
-    pub(super) fn finish_load(
+    pub(crate) fn finish_load(
         &mut self,
         index: u16,
         native: Option<&dyn NativePrograms>,
@@ -266,7 +275,7 @@ impl ProgramsNamespace {
                     NativeLoadError::Host(text) => (Status::INTERNAL_ERROR, text),
                 })
             }
-            _ => Program::load(&bytes, None)
+            _ => Program::load(&bytes, slot.function.as_deref())
                 .map(|program| LoadedProgram::Ebpf { program, object: bytes.into() })
                 .map_err(|e| refused(e.to_string())),
         };
@@ -326,13 +335,14 @@ impl ProgramsNamespace {
         }
     }
 
-    pub(super) fn lease(&self, index: u16) -> Result<ProgramLease, Status> {
+    pub(crate) fn lease(&self, index: u16) -> Result<ProgramLease, Status> {
         let slot = self.find(index)?;
         match &slot.program {
             Some(program) if slot.active => Ok(ProgramLease {
                 program: program.clone(),
                 run_time: slot.run_time,
                 in_use: Arc::clone(&slot.in_use),
+                memory: Vec::new(),
             }),
             _ => Err(Status::PROGRAM_NOT_ACTIVATED.with_dnr()),
         }

@@ -1,4 +1,4 @@
-//! The logical pages of the flash: which are free, and where those of a namespace lie.
+//! Pages of the flash, or of memory: which are free, and where those of a namespace lie.
 //!
 //! A namespace has as many pages as its size needs, in one run if there is one, else in several, the longest first.
 
@@ -62,12 +62,12 @@ impl Placement {
 
 /// Free pages.
 #[derive(Debug)]
-pub(crate) struct FlashSpace {
+pub(crate) struct PageSpace {
     /// Length of each free run by its first page.
     free: BTreeMap<u64, u64>,
 }
 
-impl FlashSpace {
+impl PageSpace {
     /// All pages are free.
     pub(crate) fn new(pages: u64) -> Self {
         Self { free: BTreeMap::from([(0, pages)]) }
@@ -107,6 +107,13 @@ impl FlashSpace {
         Some(Placement::Several(runs.into()))
     }
 
+    /// Takes pages in one run: the first one's number; `None` if there is none so long.
+    pub(crate) fn allocate_run(&mut self, pages: u64) -> Option<u64> {
+        let (&first, _) = self.free.iter().find(|(_, count)| **count >= pages)?;
+        self.take(first, pages);
+        Some(first)
+    }
+
     /// Takes the first pages of a free run.
     fn take(&mut self, lpn: u64, count: u64) {
         let free = self.free.remove(&lpn).expect("the run was found");
@@ -117,19 +124,21 @@ impl FlashSpace {
 
     /// Gives a namespace's pages back.
     pub(crate) fn release(&mut self, placement: &Placement) {
-        for run in placement.runs() {
-            let (mut lpn, mut count) = (run.lpn, run.count);
-            if let Some((&before, &len)) = self.free.range(..lpn).next_back()
-                && before + len == lpn
-            {
-                self.free.remove(&before);
-                (lpn, count) = (before, len + count);
-            }
-            if let Some(len) = self.free.remove(&(lpn + count)) {
-                count += len;
-            }
-            self.free.insert(lpn, count);
+        placement.runs().iter().for_each(|run| self.release_run(run.lpn, run.count));
+    }
+
+    /// Gives a run of pages back.
+    pub(crate) fn release_run(&mut self, mut first: u64, mut count: u64) {
+        if let Some((&before, &len)) = self.free.range(..first).next_back()
+            && before + len == first
+        {
+            self.free.remove(&before);
+            (first, count) = (before, len + count);
         }
+        if let Some(len) = self.free.remove(&(first + count)) {
+            count += len;
+        }
+        self.free.insert(first, count);
     }
 }
 
@@ -143,7 +152,7 @@ mod tests {
     fn every_page_has_one_owner_however_namespaces_come_and_go() {
         const PAGES: u64 = 1000;
         let mut prng = Prng::new(15);
-        let (mut space, mut placed) = (FlashSpace::new(PAGES), Vec::<(Placement, u64)>::new());
+        let (mut space, mut placed) = (PageSpace::new(PAGES), Vec::<(Placement, u64)>::new());
         for _ in 0..5000 {
             if prng.below(2) == 0 && !placed.is_empty() {
                 let (placement, _) = placed.swap_remove(prng.below(placed.len() as u64) as usize);

@@ -80,11 +80,22 @@ impl SharedMemory {
 
     /// Zeroes everything and gives its pages back to the host machine.
     pub fn clear(&self) {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let punched = rustix::fs::fallocate(&self.file, flags, 0, self.map.len() as u64);
-        if punched.is_err() {
-            assert!(self.fill(0, self.len, 0), "all of it is inside");
+        assert!(self.clear_range(0, self.len), "all of it is inside");
+    }
+
+    /// Zeroes bytes, and gives whole pages of them back to the host machine. False (and nothing zeroed) if they are not all inside.
+    #[must_use]
+    pub fn clear_range(&self, offset: u64, len: u64) -> bool {
+        if self.pointer(offset, len).is_none() {
+            return false;
         }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // The file ends with a whole page.
+        let len_in_file =
+            if offset + len == self.len { self.map.len() as u64 - offset } else { len };
+        len == 0
+            || rustix::fs::fallocate(&self.file, flags, offset, len_in_file).is_ok()
+            || self.fill(offset, len, 0)
     }
 
     /// Copies bytes of a memory into this one, which may be the same, and the two places may overlap. False (and nothing

@@ -55,6 +55,36 @@ PROGRAM(ignores_signals)
 PROGRAM(fork_bomb) { for (;;) fork(); }
 static void *thread(void *argument) { return argument; }
 PROGRAM(threads) { pthread_t id; return pthread_create(&id, NULL, thread, NULL); }
+static void *adds(void *argument)
+{
+    long long sum = 0;
+    for (long long i = 0; i < 10000000; i++)
+        sum += i ^ (long long)argument;
+    return (void *)sum;
+}
+PROGRAM(works_with_threads)
+{
+    pthread_t ids[4];
+    long long same = 0, first = (long long)adds((void *)7);
+    for (int i = 0; i < 4; i++)
+        if (pthread_create(&ids[i], NULL, adds, (void *)7))
+            return -1;
+    for (int i = 0; i < 4; i++) {
+        void *sum;
+        pthread_join(ids[i], &sum);
+        same += (long long)sum == first;
+    }
+    return same;
+}
+static void *sleeps_long(void *argument) { return sleep(100), argument; }
+PROGRAM(thread_bomb)
+{
+    pthread_t id;
+    long long count = 0;
+    while (!pthread_create(&id, NULL, sleeps_long, NULL))
+        count++;
+    return count;
+}
 PROGRAM(memory_bomb)
 {
     long long got = 0;

@@ -59,6 +59,10 @@ impl NativePrograms for Ending {
     ) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
         Ok(Arc::new(self.clone()))
     }
+
+    fn read(&self, _: &str) -> Result<Vec<u8>, NativeLoadError> {
+        Err(NativeLoadError::Refused(String::new()))
+    }
 }
 
 impl NativeProgram for Ending {

@@ -1,12 +1,13 @@
 //! Commands and features supported, and their effects (Base 2.1, Figures 210 and 269).
 
 use nvme_spec::{
-    AdminOpcode, CommandSet, EffectsLog, FeatureEffectsLog, MemoryOpcode, NvmOpcode, ProgramOpcode,
-    Status, fid,
+    AdminOpcode, CommandSet, EffectsLog, FeatureEffectsLog, FemuAdminOpcode, FemuOpcode,
+    MemoryOpcode, NvmOpcode, ProgramOpcode, Status, fid,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::features::is_namespace_specific;
+use crate::config::Dialect;
 
 /// The Zoned Namespace command set, which no namespace here has.
 const ZONED: CommandSet = CommandSet(0x02);
@@ -53,12 +54,16 @@ fn memory_effects(opcode: MemoryOpcode) -> u32 {
 }
 
 /// Commands supported and effects, for one I/O command set.
-pub(super) fn commands(csi: CommandSet) -> Result<Vec<u8>, Status> {
+pub(super) fn commands(csi: CommandSet, dialect: Dialect) -> Result<Vec<u8>, Status> {
     let mut log = EffectsLog::default();
     for opcode in AdminOpcode::ALL {
         log.admin[usize::from(opcode.0)].set(admin_effects(*opcode));
     }
-    let io: Vec<(u8, u32)> = match csi {
+    let is_femu = dialect == Dialect::Femu;
+    for opcode in FemuAdminOpcode::ALL.iter().filter(|_| is_femu) {
+        log.admin[usize::from(opcode.0)].set(EffectsLog::SUPPORTED | EffectsLog::SCOPE_CONTROLLER);
+    }
+    let mut io: Vec<(u8, u32)> = match csi {
         CommandSet::NVM => NvmOpcode::ALL.iter().map(|o| (o.0, nvm_effects(*o))).collect(),
         CommandSet::MEMORY => MemoryOpcode::ALL.iter().map(|o| (o.0, memory_effects(*o))).collect(),
         CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, WRITES)).collect(),
@@ -67,6 +72,10 @@ pub(super) fn commands(csi: CommandSet) -> Result<Vec<u8>, Status> {
         ZONED => Vec::new(),
         _ => return Err(Status::INVALID_FIELD.with_dnr()),
     };
+    if is_femu && csi == CommandSet::NVM {
+        // None changes blocks.
+        io.extend(FemuOpcode::ALL.iter().map(|o| (o.0, READS)));
+    }
     for (opcode, effect) in io {
         log.io[usize::from(opcode)].set(effect);
     }

@@ -11,7 +11,7 @@ use ssd::Done;
 use zerocopy::FromBytes;
 
 use super::MemoryNamespace;
-use super::waiting::{MemoryArrival, MemoryWait};
+use super::waiting::{Destination, MemoryArrival, MemoryWait};
 use crate::command::{GRANULARITY, MemoryCommand};
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::event::Tag;
@@ -125,15 +125,8 @@ impl MemoryNamespace {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
         if list.format != copy_format::MEMORY {
-            let (pages_left, link_end) = (turn.source_pages(&sources), turn.now);
-            let copying = sources.clone();
-            let waiting = MemoryWait::Copying {
-                target: target.start,
-                sources: copying,
-                pages_left,
-                link_end,
-                early: None,
-            };
+            let to = self.destination(target.start);
+            let waiting = MemoryWait::copying(turn, to, &sources, None);
             turn.wait(tag, Waiting::Memory(waiting));
             turn.read_sources(tag, &sources);
             return Ok(());
@@ -177,26 +170,30 @@ impl MemoryNamespace {
         Ok(())
     }
 
-    /// The last page of a copy has been read: device memory holds the data when it has crossed the internal link.
-    fn copied(&self, turn: &mut Turn<'_>, tag: Tag) {
-        let now = turn.now;
-        let Some(command) = turn.command(tag) else { return };
-        let Waiting::Memory(MemoryWait::Copying { target, sources, link_end, .. }) =
-            command.take_waiting()
-        else {
-            unreachable!("only a copy waits for pages to copy")
-        };
-        command.end_stage(now, Stage::FlashRead);
-        let status = command.status;
-        if !status.is_success() {
-            return turn.complete(tag, status, 0);
-        }
-        command.end_stage(link_end, Stage::Copy);
-        turn.visit_sources(&sources, |at, bytes| {
-            assert!(self.memory.write(target + at, bytes), "the target was checked");
-        });
-        turn.complete_at(link_end, tag, Status::SUCCESS, 0);
+    /// A place in it that blocks are copied to.
+    pub(crate) fn destination(&self, offset: u64) -> Destination {
+        Destination { memory: Arc::clone(&self.memory), offset, own: None, result: 0 }
     }
+}
+
+/// The last page of a copy has been read: device memory holds the data when it has crossed the internal link.
+fn copied(turn: &mut Turn<'_>, tag: Tag) {
+    let now = turn.now;
+    let Some(command) = turn.command(tag) else { return };
+    let Waiting::Memory(MemoryWait::Copying { to, sources, link_end, .. }) = command.take_waiting()
+    else {
+        unreachable!("only a copy waits for pages to copy")
+    };
+    command.end_stage(now, Stage::FlashRead);
+    let status = command.status;
+    if !status.is_success() {
+        return turn.complete(tag, status, 0);
+    }
+    command.end_stage(link_end, Stage::Copy);
+    turn.visit_sources(&sources, |at, bytes| {
+        assert!(to.memory.write(to.offset + at, bytes), "the target was checked");
+    });
+    turn.complete_at(link_end, tag, Status::SUCCESS, to.result);
 }
 
 /// Bytes of device memory of another drive, which are there.
@@ -235,7 +232,6 @@ fn resolve_peers(turn: &Turn<'_>, list: SourceList<'_>) -> Result<Vec<PeerSource
 /// The flash model finished a page of a command that waits for a memory namespace.
 pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
     let Some(command) = turn.session.inflight.get_mut(tag) else { return };
-    let nsid = command.kind.nsid;
     let Waiting::Memory(MemoryWait::Copying { pages_left, link_end, early, .. }) =
         &mut command.waiting
     else {
@@ -252,8 +248,6 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
         page_read(turn, tag, page, arrives);
     }
     if is_last {
-        let namespace = turn.subsystem.namespaces.memory(nsid);
-        let namespace = namespace.expect("a namespace outlives its commands").clone();
-        namespace.copied(turn, tag);
+        copied(turn, tag);
     }
 }

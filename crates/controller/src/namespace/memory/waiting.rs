@@ -1,5 +1,8 @@
 //! What commands of the Subsystem Local Memory command set wait for.
 
+use std::sync::Arc;
+
+use ebpf::SharedMemory;
 use nvme_spec::command::copy_format;
 use simtime::Instant;
 
@@ -7,19 +10,46 @@ use crate::extent::Extent;
 use crate::inflight::Reserved;
 use crate::namespace::nvm::waiting::{Source, pages_at_most};
 use crate::namespace::programs::early::PageOrder;
+use crate::own_memory::Allocation;
+use crate::turn::Turn;
 
 /// Flash pages.
 #[derive(Debug)]
 pub(crate) enum MemoryWait {
     /// Pages on their way from flash to device memory.
     Copying {
-        target: u64,
+        to: Destination,
         sources: Vec<Source>,
         pages_left: u32,
         link_end: Instant,
         /// A run waits for each of them.
         early: Option<Box<PageOrder>>,
     },
+}
+
+/// Device memory that blocks are copied to.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) memory: Arc<SharedMemory>,
+    pub(crate) offset: u64,
+    /// Kept until then, if it is the drive's own.
+    #[expect(dead_code, reason = "counted, not read")]
+    pub(crate) own: Option<Arc<Allocation>>,
+    /// Dwords 0 and 1 of the completion.
+    pub(crate) result: u64,
+}
+
+impl MemoryWait {
+    /// What a copy of blocks waits for, before it has read any.
+    pub(crate) fn copying(
+        turn: &Turn<'_>,
+        to: Destination,
+        sources: &[Source],
+        early: Option<Box<PageOrder>>,
+    ) -> Self {
+        let (pages_left, link_end) = (turn.source_pages(sources), turn.now);
+        Self::Copying { to, sources: sources.to_vec(), pages_left, link_end, early }
+    }
 }
 
 /// What a command does when the data it waits for has arrived.

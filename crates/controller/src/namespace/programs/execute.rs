@@ -18,6 +18,7 @@ use super::{
 use crate::command::{ExecuteProgram, ProgramCommand, StreamProgram};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
+use crate::femu::FemuEnd;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 use crate::work::{NoAnswer, Task, WorkDone, WorkItem};
@@ -116,28 +117,31 @@ fn queue_job(
         lease,
         set,
         early_pages: None,
+        femu: None,
     };
     start_job(turn, tag, nsid, start)
 }
 
 /// A job, ready to be queued.
-pub(super) struct Start {
-    pub(super) program_index: u16,
-    pub(super) param1: u64,
-    pub(super) param2: u64,
-    pub(super) group: GroupId,
-    pub(super) run_time: RunTime,
-    pub(super) ranges: Vec<Range>,
+pub(crate) struct Start {
+    pub(crate) program_index: u16,
+    pub(crate) param1: u64,
+    pub(crate) param2: u64,
+    pub(crate) group: GroupId,
+    pub(crate) run_time: RunTime,
+    pub(crate) ranges: Vec<Range>,
     /// Its data buffer.
-    pub(super) data: Vec<u8>,
-    pub(super) lease: ProgramLease,
-    pub(super) set: Option<Arc<RangeSet>>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) lease: ProgramLease,
+    pub(crate) set: Option<Arc<RangeSet>>,
     /// So many pages of its input are yet to come.
-    pub(super) early_pages: Option<usize>,
+    pub(crate) early_pages: Option<usize>,
+    /// How it ends in FEMU's dialect.
+    pub(crate) femu: Option<FemuEnd>,
 }
 
 /// Has the program run, and queues the job for a unit.
-pub(super) fn start_job(
+pub(crate) fn start_job(
     turn: &mut Turn<'_>,
     tag: Tag,
     nsid: Nsid,
@@ -154,6 +158,7 @@ pub(super) fn start_job(
         lease,
         set,
         early_pages,
+        femu,
     } = start;
     // It may have been deleted while data was on its way.
     if !turn.subsystem.engine.has_group(group) {
@@ -231,6 +236,7 @@ pub(super) fn start_job(
         cpu_time: CpuTime::default(),
         ran: None,
         early,
+        femu,
         stop: StopOnDrop(stop),
     };
     turn.wait(tag, Waiting::Job(Box::new(job)));
@@ -296,15 +302,17 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
         let record = record_of(&job, of, &finished);
         turn.subsystem.records.jobs.push(record);
     }
-    let Some(ran) = job.ran else {
+    let RunningJob { ran, femu, .. } = *job;
+    let end = |result| femu.map_or(result, |femu| femu.end(result));
+    let Some(ran) = ran else {
         // A declared-time program: nothing ran.
-        return turn.complete_at(finished.at, tag, Status::SUCCESS, 0);
+        return turn.complete_at(finished.at, tag, Status::SUCCESS, end(0));
     };
     let namespace = turn.subsystem.namespaces.programs_mut(nsid);
     let text = &mut namespace.expect("a namespace outlives its commands").text;
     text.append_trace(&ran.output);
     match ran.result {
-        Ok(result) => turn.complete_at(finished.at, tag, Status::SUCCESS, result),
+        Ok(result) => turn.complete_at(finished.at, tag, Status::SUCCESS, end(result)),
         Err((status, why)) => {
             text.set_diagnostics(u16::MAX, &why);
             turn.complete_at(finished.at, tag, status, 0);

@@ -61,7 +61,7 @@ pub(crate) fn manage(
 }
 
 /// Job Group Management; returns dword 0. The groups are the drive's: every programs namespace names the same.
-fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status> {
+pub(crate) fn manage_groups(turn: &mut Turn<'_>, action: GroupAction) -> Result<u64, Status> {
     let engine = &mut turn.subsystem.engine;
     let checked = |fields: GroupFields| match (fields.weight, fields.priority) {
         (weight @ 1..=GROUP_WEIGHT_MAX, priority @ 0..=PRIORITY_MAX) => Ok(GroupSettings {
@@ -124,7 +124,7 @@ fn begin_load(
 }
 
 /// Whether the drive takes programs of this type, and with this run time. The error is text for the diagnostics log.
-fn check_type(turn: &Turn<'_>, load: &LoadProgram) -> Result<(), String> {
+pub(crate) fn check_type(turn: &Turn<'_>, load: &LoadProgram) -> Result<(), String> {
     let native = &turn.subsystem.config.native;
     let (is_on, key) = match load.program_type {
         program_type::EBPF | program_type::DECLARED => return Ok(()),

@@ -34,7 +34,7 @@ use crate::limits::{
     MEMORY_COMMAND_BYTES_MAX, STREAM_EXTENTS_MAX, STREAM_SLOTS_MAX, STREAM_WRITE_BYTES_MAX,
     STREAMS_MAX,
 };
-use crate::namespace::memory::waiting::MemoryWait;
+use crate::namespace::memory::waiting::{Destination, MemoryWait};
 use crate::namespace::nvm::waiting::{NvmArrival, Source, Target};
 use crate::namespace::nvm::{resolve_blocks, resolve_extent};
 use crate::turn::{Turn, abandon};
@@ -235,13 +235,17 @@ fn next_chunk(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
     slot.left -= slot.own.len;
     slot.chunk.extend(peek(&slot.inputs, stream.overlap));
     let sources = slot.chunk.clone();
-    let (target, nsid) = (stream.set.ranges[input].offset, stream.set.nsids[input]);
+    let (target, nsid) = (&stream.set.ranges[input], stream.set.nsids[input]);
+    let to = Destination {
+        memory: Arc::clone(&target.memory),
+        offset: target.offset,
+        own: None,
+        result: 0,
+    };
     let kind = Kind { opcode: MemoryOpcode::COPY.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::CopyIn, kind));
-    let (pages_left, link_end) = (turn.source_pages(&sources), turn.now);
     let early = stream.is_early.then(|| Box::new(PageOrder::of(turn, &sources)));
-    let copying = sources.clone();
-    let waiting = MemoryWait::Copying { target, sources: copying, pages_left, link_end, early };
+    let waiting = MemoryWait::copying(turn, to, &sources, early);
     turn.wait(tag, Waiting::Memory(waiting));
     turn.read_sources(tag, &sources);
 }
@@ -315,6 +319,7 @@ fn run(
         lease: stream.lease.clone(),
         set: Some(Arc::clone(&stream.set)),
         early_pages,
+        femu: None,
     };
     let kind = Kind { opcode: ProgramOpcode::EXECUTE.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::Run, kind));
