@@ -26,6 +26,8 @@ experiment pushdown --vary job.scan.output_ratio=0.01,0.1,0.25,0.5,0.75,1.0 --va
 experiment clock_and_link --vary job.scan.bandwidth=150MB/s,300MB/s,600MB/s,1.2GB/s,2.4GB/s \
     --vary job.scan.on=drive,host --vary link.bandwidth=800MB/s,3.2GB/s \
     --show jobs.scan.execute.bw_bytes
+experiment compound --vary job.select.bs=4KiB,16KiB,64KiB,256KiB,1MiB --vary 'job.select.compound=false,true,{early=true}' \
+    --show jobs.select.execute.lat_ns.mean,drives.0.commands
 experiment scale --vary drive.count=1,2,4,8,16 --vary job.scan.on=drive,host \
     --show jobs.scan.execute.bw_bytes
 experiment host_memory --vary host.memory=0MiB,32MiB,64MiB,128MiB,256MiB --vary job.scan.on=drive,host \

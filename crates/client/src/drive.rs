@@ -1,10 +1,12 @@
 //! A drive as its user sees it: programs, device memory, blocks.
 
+mod compound;
 mod counters;
 mod groups;
 mod peers;
 mod programs;
 mod single;
+mod streaming;
 mod transfer;
 
 use std::collections::VecDeque;
@@ -22,10 +24,12 @@ use crate::namespaces::{NamespaceIds, addressed};
 use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError};
 
 pub use crate::commands::GroupOptions;
+pub use compound::Compound;
 pub use groups::GroupInfo;
 pub use peers::PeerMemory;
-pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo, Streaming};
+pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo};
 pub use single::MEMORY_COMMAND_BYTES_MAX;
+pub use streaming::Streaming;
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

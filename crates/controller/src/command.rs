@@ -18,7 +18,7 @@ pub(crate) use admin::{
 pub(crate) use femu::{FemuAdminCommand, FemuCommand, FemuLoad, Part};
 pub(crate) use memory::{GRANULARITY, MemoryCommand};
 pub(crate) use nvm::{Blocks, CopyBlocks, NvmCommand, ZeroBlocks};
-pub(crate) use program::{ExecuteProgram, ProgramCommand, StreamProgram};
+pub(crate) use program::{CompoundProgram, ExecuteProgram, ProgramCommand, StreamProgram};
 
 /// Checks what is the same for every command of a queue: how it points to its data. A pair of
 /// fused commands is the business of whoever takes them from the queue.

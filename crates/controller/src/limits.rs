@@ -62,6 +62,9 @@ pub const STREAMS_MAX: usize = 8;
 /// Most bytes that a chunk in flight writes back at a time: all of them together are about as much as other writes may be.
 pub const STREAM_WRITE_BYTES_MAX: u64 = 512 << 10;
 
+/// Most bytes of the input of a compound execution: its pages are read at once, as those of a Read are.
+pub const COMPOUND_BYTES_MAX: u64 = 32 << 20;
+
 /// Longest text of the diagnostics log.
 pub const DIAGNOSTICS_BYTES_MAX: usize = 4000;
 /// Longest name of a native program's function.

@@ -379,6 +379,15 @@ fn blocks_of_a_served_drive_are_processed_chunk_by_chunk() {
     // One chunk at a time: of several that fail, any may be first in real time.
     let alone = ["--chunk", "4KiB", "--in-flight", "1", "--output-size", "0", "-p", "1"];
     refused_with(&[&["7:10"], &alone[..]].concat(), 1, "from block 7");
+    // One command copies, runs and returns the output.
+    let output = folder.join("doubled");
+    let blocks = ["exec", "-p", "1", "--compound", "100:2", "--output-size", "8KiB"];
+    let more = ["--output", output.to_str().unwrap()];
+    assert_eq!(served.json(&[&blocks[..], &more].concat())["result"], 2048);
+    let word = u32::from_le_bytes(text.as_bytes()[..4].try_into().unwrap());
+    assert_eq!(std::fs::read(&output).unwrap()[..4], word.wrapping_mul(2).to_le_bytes());
+    refused(&served.run(&["exec", "--compound", "100:9000"]), 1, "Size Limit");
+    refused(&served.run(&["exec", "--output-size", "8KiB"]), 2, "--stream and --compound");
     // What it says is about this command, not about the one before.
     let beyond = served.run(&["exec", "--stream", "9999999999:10", "--chunk", "4KiB"]);
     assert!(!String::from_utf8_lossy(&beyond.stderr).contains("chunk of slot"), "{beyond:?}");

@@ -78,6 +78,7 @@ opcodes! {
     ProgramOpcode {
         EXECUTE = 0x01, "Execute Program";
         EXECUTE_STREAM = 0x81, "Execute Program, streaming (csdrive)";
+        EXECUTE_COMPOUND = 0x82, "Execute Program, compound (csdrive)";
     }
 }
 

@@ -320,7 +320,7 @@ fn logs_of_effects() {
             ],
         ),
         (3, vec![(1, changes), (2, 0), (4, changes), (5, changes)]),
-        (4, vec![(1, changes), (0x81, changes)]),
+        (4, vec![(1, changes), (0x81, changes), (0x82, changes)]),
     ] {
         let page = log(s, 0x05, 0, csi, 4096);
         let dword = |n: usize| u32::from_le_bytes(page[4 * n..4 * n + 4].try_into().unwrap());

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use client::GroupOptions;
-use controller::limits::GROUP_WEIGHT_MAX;
+use controller::limits::{COMPOUND_BYTES_MAX, GROUP_WEIGHT_MAX};
 use simtime::Duration;
 
 use crate::assertion::Assertion;
 use crate::file::{
-    DriveEntry, FabricEntry, File, GroupEntry, Input, JobEntry, Output, Side, Text, unnamed,
+    CompoundEntry, DriveEntry, FabricEntry, File, GroupEntry, Input, JobEntry, Output, Side, Text,
+    unnamed,
 };
 use crate::plan::{
-    Arrival, Execution, Host, Job, Limit, Order, Plan, Program, Region, Stream, Work,
+    Arrival, Compound, Execution, Host, Job, Limit, Order, Plan, Program, Region, Stream, Work,
 };
 use crate::{Error, trace};
 
@@ -386,6 +387,7 @@ impl Checker<'_> {
             only(!entry.ranges.is_empty(), "ranges", program)?;
             only(entry.group.is_some(), "group", program)?;
             only(entry.stream.is_some(), "stream", program)?;
+            only(entry.compound.is_some(), "compound", program)?;
             return Ok(Work::Blocks);
         };
         let program = match (name.as_str(), entry.time, entry.bandwidth) {
@@ -428,6 +430,7 @@ impl Checker<'_> {
             false => Output::None,
         });
         let stream = self.stream(bytes, input, output)?;
+        let compound = self.compound(bytes, input, output)?;
         let places = [
             ("fill", entry.fill),
             ("file", entry.file.is_some() && input != Input::Host),
@@ -471,6 +474,7 @@ impl Checker<'_> {
             ranges: entry.ranges.iter().map(|path| self.folder.join(path)).collect(),
             group: entry.group.map(|group| self.group(group)).transpose()?,
             stream,
+            compound,
         })))
     }
 
@@ -520,6 +524,46 @@ impl Checker<'_> {
             return Err(self.wrong("stream", reason));
         }
         Ok(Some(Stream { chunk, in_flight, early: stream.early, overlap }))
+    }
+
+    fn compound(
+        &self,
+        bytes: u64,
+        input: Input,
+        output: Output,
+    ) -> Result<Option<Compound>, Error> {
+        let entry = self.entry;
+        let early = match entry.compound {
+            None | Some(CompoundEntry::Is(false)) => return Ok(None),
+            Some(CompoundEntry::Is(true)) => false,
+            Some(CompoundEntry::With(options)) => options.early,
+        };
+        if entry.stream.is_some() {
+            return Err(self.wrong("compound", "give one of stream and compound"));
+        }
+        if bytes > COMPOUND_BYTES_MAX {
+            let reason = format!("bs = {bytes}: one command copies at most {COMPOUND_BYTES_MAX}");
+            return Err(self.wrong("compound", reason));
+        }
+        if input != Input::Flash {
+            return Err(self.wrong("input", "a compound execution reads from the flash"));
+        }
+        if output == Output::Flash {
+            let reason = "the output of a compound execution goes to the host: choose host or none";
+            return Err(self.wrong("output", reason));
+        }
+        for (is_given, key) in [
+            (entry.data.is_some(), "data"),
+            (entry.param2.is_some(), "param2"),
+            (!entry.ranges.is_empty(), "ranges"),
+        ] {
+            if is_given {
+                return Err(
+                    self.wrong(key, "a compound execution has no room for it: leave it out")
+                );
+            }
+        }
+        Ok(Some(Compound { early }))
     }
 
     fn group(&self, entry: GroupEntry) -> Result<GroupOptions, Error> {

@@ -231,6 +231,23 @@ pub(crate) struct StreamEntry {
     pub(crate) overlap: Option<Size>,
 }
 
+/// A compound execution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged, expecting = "write true, false or { early = true }")]
+pub(crate) enum CompoundEntry {
+    /// It is one, or not.
+    Is(bool),
+    /// It is one, and runs may begin on the first pages of their input.
+    With(CompoundOptions),
+}
+
+/// How a compound execution is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CompoundOptions {
+    pub(crate) early: bool,
+}
+
 fn four() -> u32 {
     4
 }
@@ -282,6 +299,7 @@ pub(crate) struct JobEntry {
     pub(crate) ranges: Vec<std::path::PathBuf>,
     pub(crate) group: Option<GroupEntry>,
     pub(crate) stream: Option<StreamEntry>,
+    pub(crate) compound: Option<CompoundEntry>,
 }
 
 /// The text of a file, to say where in it a mistake is.

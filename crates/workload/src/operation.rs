@@ -7,7 +7,7 @@ use simtime::Instant;
 
 use crate::access::Place;
 use crate::file::{Input, Output};
-use crate::plan::{Execution, Work};
+use crate::plan::{Compound, Execution, Work};
 use crate::prepare::{Prepared, Slot};
 
 /// What writes consist of.
@@ -141,6 +141,20 @@ pub(crate) fn commands<T: Submit>(
                 group: prepared.group,
                 ..Invocation::default()
             };
+            if let Some(Compound { early }) = execution.compound {
+                let is_wanted = execution.output == Output::Host;
+                let compound = client::Compound {
+                    program,
+                    first: offset / block,
+                    count: (bytes / block) as u32,
+                    output: if is_wanted { output as u32 } else { 0 },
+                    param1,
+                    range_set: 0,
+                    group: prepared.group,
+                    early,
+                };
+                return Ok(vec![drive.compound_command(&compound)?]);
+            }
             let Some(stream) = execution.stream else {
                 let mut ranges = vec![(slot.output, output as u32), (slot.input, bytes as u32)];
                 ranges.extend(&prepared.ranges);

@@ -142,6 +142,7 @@ pub(crate) struct Execution {
     pub(crate) ranges: Vec<PathBuf>,
     pub(crate) group: Option<GroupOptions>,
     pub(crate) stream: Option<Stream>,
+    pub(crate) compound: Option<Compound>,
 }
 
 /// Which program.
@@ -150,6 +151,12 @@ pub(crate) enum Program {
     /// No code, but a run time.
     Declared(Duration),
     File(PathBuf),
+}
+
+/// One command copies the input, runs, and returns the output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Compound {
+    pub(crate) early: bool,
 }
 
 /// Chunks of a streaming execution.
@@ -177,11 +184,11 @@ impl Execution {
     }
 
     pub(crate) fn has_input_step(&self) -> bool {
-        self.stream.is_none() && self.input != Input::Memory
+        self.stream.is_none() && self.compound.is_none() && self.input != Input::Memory
     }
 
     pub(crate) fn has_output_step(&self) -> bool {
-        self.output != Output::None && self.output_bytes > 0
+        self.compound.is_none() && self.output != Output::None && self.output_bytes > 0
     }
 }
 

@@ -218,6 +218,16 @@ fn place(
         Some(stream) => (stream.seen(), u64::from(stream.in_flight)),
         None => (chunk, 1),
     };
+    let most = geometry.transfer_bytes_max;
+    if execution.compound.is_some()
+        && execution.output == Output::Host
+        && execution.output_bytes > most
+    {
+        return Err(format!(
+            "compound: an output of {} bytes comes with one command, which carries at most {most}: choose a smaller output_size or output_ratio, or [drive.set] drive.max_transfer",
+            execution.output_bytes
+        ));
+    }
     if let Some(stream) = execution.stream {
         for (key, bytes) in [("chunk", stream.chunk), ("overlap", stream.seen() - stream.chunk)] {
             if !bytes.is_multiple_of(geometry.block_bytes) {

@@ -1,7 +1,9 @@
 //! Computational Programs I/O commands.
 
-use nvme_spec::command::{ExecuteCdw2, ExecuteCdw14, MemoryRangeDescriptor, RunTime};
-use nvme_spec::{ProgramOpcode, Status, SubmissionEntry};
+use nvme_spec::command::{
+    CompoundCdw13, ExecuteCdw2, ExecuteCdw14, MemoryRangeDescriptor, RunTime,
+};
+use nvme_spec::{Nsid, ProgramOpcode, Status, SubmissionEntry};
 
 use crate::limits::RANGES_PER_SET_MAX;
 
@@ -28,6 +30,21 @@ pub(crate) struct ExecuteProgram {
 pub(crate) enum ProgramCommand {
     Execute(ExecuteProgram),
     Stream(StreamProgram),
+    Compound(CompoundProgram),
+}
+
+/// Execute Program, compound (vendor specific): blocks are copied to memory that the drive allocates, a program runs on them, and
+/// its output goes to the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CompoundProgram {
+    /// Its range set has the ranges behind the output and the input; it has no data.
+    pub(crate) execute: ExecuteProgram,
+    pub(crate) nsid: Nsid,
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    /// Bytes of the output.
+    pub(crate) output: u64,
+    pub(crate) early: bool,
 }
 
 /// Execute Program, streaming (vendor specific).
@@ -49,6 +66,28 @@ impl ProgramCommand {
             ProgramOpcode::EXECUTE_STREAM => {
                 let execute = ExecuteProgram::decode(entry, 0)?;
                 Ok(Self::Stream(StreamProgram { execute, chunk_blocks: entry.cdw3.get() }))
+            }
+            ProgramOpcode::EXECUTE_COMPOUND => {
+                let cdw2 = ExecuteCdw2::from_bits(entry.cdw2.get());
+                let cdw13 = CompoundCdw13::from_bits(entry.cdw13.get());
+                let execute = ExecuteProgram {
+                    program_index: cdw2.pind(),
+                    rsid: cdw2.rsid(),
+                    inline_ranges: 0,
+                    data_len: 0,
+                    param1: entry.cdw14_15(),
+                    param2: 0,
+                    group: cdw13.group(),
+                    run_time: RunTime::Unsaid,
+                };
+                Ok(Self::Compound(CompoundProgram {
+                    execute,
+                    nsid: Nsid(cdw13.nsid().into()),
+                    first: entry.cdw10_11(),
+                    count: u64::from(entry.cdw12.get()) + 1,
+                    output: entry.cdw3.get().into(),
+                    early: cdw13.early(),
+                }))
             }
             _ => Err(Status::INVALID_OPCODE.with_dnr()),
         }

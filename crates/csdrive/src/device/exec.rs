@@ -1,14 +1,17 @@
 //! `csdrive exec`: Execute Program, once or many times.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use client::{Drive, DriveResult, Invocation, RunTime, Streaming};
+use client::{Compound, Drive, DriveResult, Invocation, RunTime, Streaming};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Target;
-use crate::input::{Parameters, parse_blocks, parse_number, parse_range, parse_run_time};
+use crate::input::{
+    Parameters, is_standard, parse_blocks, parse_number, parse_range, parse_run_time, write_all,
+};
 use crate::report::{say, tell};
 use crate::stream::{Chunks, Room};
 use crate::{Outcome, usage};
@@ -38,11 +41,17 @@ pub(crate) struct Arguments {
     stream: Option<(u64, u64)>,
     #[command(flatten)]
     chunks: Chunks,
+    /// Copy so many blocks, from FIRST on, to memory of the drive's own, run the program on them, and return its output: in one command
+    #[arg(long, value_name = "FIRST:COUNT", value_parser = parse_blocks, conflicts_with_all = ["range", "count", "depth", "stream", "param2", "data", "run_time"])]
+    compound: Option<(u64, u64)>,
+    /// With --compound: receives the output; - = standard output
+    #[arg(long, value_name = "FILE", requires = "compound")]
+    output: Option<PathBuf>,
     /// With --stream: where the chunks lie in device memory
     #[arg(long, value_name = "START", default_value_t = 0, value_parser = parse_number, requires = "stream")]
     memory: u64,
-    /// With --stream: bytes of the output of a chunk; default: as many as a chunk has
-    #[arg(long, value_name = "SIZE", value_parser = config::parse_size, requires = "stream")]
+    /// With --stream: bytes of the output of a chunk; default: as many as a chunk has. With --compound: bytes of the output; default: 0
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_size)]
     output_size: Option<u64>,
     /// Execute it so many times
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -75,6 +84,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         run_time: arguments.run_time.unwrap_or_default(),
     };
     let Arguments { count, depth, .. } = *arguments;
+    if let Some(blocks) = arguments.compound {
+        return compound(arguments, &invocation, blocks);
+    }
+    if arguments.output_size.is_some() && arguments.stream.is_none() {
+        let why =
+            "--output-size: ranges say how long an output is; it is for --stream and --compound";
+        return usage(Err(anyhow::anyhow!(why)));
+    }
     if let Some(blocks) = arguments.stream {
         return stream(arguments, &invocation, blocks);
     }
@@ -98,6 +115,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             }
         },
     )
+}
+
+/// Has blocks copied, processed, and the output returned by one command.
+fn compound(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) -> Result<Outcome> {
+    let target = &arguments.target;
+    let short = |number: u64, what: &str| {
+        u32::try_from(number).with_context(|| format!("{what} {number}: at most 4294967295"))
+    };
+    let compound = Compound {
+        program: invocation.program,
+        first: blocks.0,
+        count: usage(short(blocks.1, "--compound: COUNT"))?,
+        output: usage(short(arguments.output_size.unwrap_or(0), "--output-size"))?,
+        param1: invocation.param1,
+        range_set: invocation.range_set,
+        group: invocation.group,
+        early: false,
+    };
+    let mut drive = target.open()?;
+    match drive.execute_compound(&compound) {
+        Ok((result, output)) => {
+            let result = result as i64;
+            match &arguments.output {
+                Some(path) if is_standard(path) => tell!("{result}"),
+                _ => target.present(|| json!({ "result": result }), || say!("{result}")),
+            }
+            if let Some(path) = &arguments.output {
+                let written = write_all(path, &output);
+                usage(written.with_context(|| format!("--output {}", path.display())))?;
+            }
+            Ok(Outcome::Success)
+        }
+        Err(error) => target.refused(error),
+    }
 }
 
 /// Has blocks processed chunk by chunk.

@@ -97,6 +97,19 @@ pub struct JobGroupCdw11 {
     pub units_max: u16,
 }
 
+/// Execute Program, compound (vendor), dword 13.
+#[bitfield(u32)]
+pub struct CompoundCdw13 {
+    /// The NVM namespace of the input.
+    pub nsid: u16,
+    /// Job group, 0 = none.
+    pub group: u8,
+    /// The run begins on the first pages of its input.
+    pub early: bool,
+    #[bits(7)]
+    __: u8,
+}
+
 /// Program types (PTYPE); the eBPF value is provisional, see `docs/conformance.md`.
 pub mod program_type {
     /// An eBPF program in an ELF object.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod any;
+mod compound;
 mod memory;
 mod namespaces;
 mod nvm;
@@ -153,6 +154,7 @@ fn rows() -> Vec<Row> {
         admin::rows(),
         namespaces::rows(),
         programs::rows(),
+        compound::rows(),
         nvm::rows(),
         memory::rows(),
     ];

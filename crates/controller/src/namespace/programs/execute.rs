@@ -15,7 +15,7 @@ use super::run_time::{CostSource, NOT_OF_NATIVE, declared};
 use super::{
     LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, stream,
 };
-use crate::command::{ExecuteProgram, ProgramCommand, StreamProgram};
+use crate::command::{CompoundProgram, ExecuteProgram, ProgramCommand, StreamProgram};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::femu::FemuEnd;
@@ -33,7 +33,8 @@ pub(crate) fn begin(
     let decoded = ProgramCommand::decode(entry)?;
     let command = match decoded {
         ProgramCommand::Execute(command) => command,
-        ProgramCommand::Stream(StreamProgram { execute, .. }) => execute,
+        ProgramCommand::Stream(StreamProgram { execute, .. })
+        | ProgramCommand::Compound(CompoundProgram { execute, .. }) => execute,
     };
     if command.data_len > turn.subsystem.config.transfer_bytes_max {
         return Err(Status::INVALID_FIELD.with_dnr());
@@ -43,7 +44,7 @@ pub(crate) fn begin(
     }
     let namespace = turn.subsystem.namespaces.programs_mut(nsid);
     let namespace = namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
-    if let ProgramCommand::Stream(_) = decoded {
+    if !matches!(decoded, ProgramCommand::Execute(_)) {
         // What the log says after it is about this command, whatever its status.
         namespace.text.diagnostics.clear();
     }
@@ -60,6 +61,10 @@ pub(crate) fn begin(
         ProgramCommand::Stream(command) => {
             let set = set.ok_or(Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr())?;
             ProgramsArrival::Stream { command, lease, set }
+        }
+        ProgramCommand::Compound(command) => {
+            let pointer = DataPointer::of(entry);
+            return stream::compound::begin(turn, tag, command, lease, set, pointer);
         }
     };
     turn.fetch_data(tag, DataPointer::of(entry), command.data_len, Arrival::Programs(arrival))

@@ -7,20 +7,23 @@
 //! ```
 //!
 //! A run may begin on the first pages of its chunk, and a chunk may be followed by the first blocks of the next one, so that records
-//! that begin in it are whole ([`stream_flags`]). Each slot walks its own extents, and has its own group of the range set's ranges: range 0 of the group is the output, range 1
+//! that begin in it are whole (`nvme_spec::command::stream_flags`). Each slot walks its own extents, and has its own group of the range set's ranges: range 0 of the group is the output, range 1
 //! the input. Slots do not wait for each other, but for units, dies and links. A step of a slot is a command of the drive's own,
 //! in flight like one of the host's: the same code copies, runs and writes.
+
+pub(super) mod compound;
+mod layout;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use compute::GroupId;
 use ebpf::Range;
-use nvme_spec::command::{ChunkHeader, CopySourceBlocks, stream_flags};
+use layout::Layout;
+use nvme_spec::command::ChunkHeader;
 use nvme_spec::{MemoryOpcode, Nsid, NvmOpcode, ProgramOpcode, Status};
 use simtime::Duration;
-use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 use super::early::PageOrder;
 use super::execute::{Start, start_job};
@@ -30,13 +33,9 @@ use crate::data_pointer::Segments;
 use crate::event::Tag;
 use crate::extent::Extent;
 use crate::inflight::{Ending, InFlight, Kind, Step};
-use crate::limits::{
-    MEMORY_COMMAND_BYTES_MAX, STREAM_EXTENTS_MAX, STREAM_SLOTS_MAX, STREAM_WRITE_BYTES_MAX,
-    STREAMS_MAX,
-};
+use crate::limits::{MEMORY_COMMAND_BYTES_MAX, STREAM_WRITE_BYTES_MAX, STREAMS_MAX};
 use crate::namespace::memory::waiting::{Destination, MemoryWait};
 use crate::namespace::nvm::waiting::{NvmArrival, Source, Target};
-use crate::namespace::nvm::{resolve_blocks, resolve_extent};
 use crate::turn::{Turn, abandon};
 use crate::waiting::{Arrival, Waiting};
 
@@ -46,6 +45,9 @@ pub(crate) struct Stream {
     command: ExecuteProgram,
     lease: ProgramLease,
     set: Arc<RangeSet>,
+    /// The host's range set of a compound execution: it is in use.
+    #[expect(dead_code, reason = "counted, not read")]
+    more: Option<Arc<RangeSet>>,
     /// What the program gets besides its ranges.
     data: Vec<u8>,
     chunk_bytes: u64,
@@ -55,6 +57,8 @@ pub(crate) struct Stream {
     overlap: u64,
     /// Runs are told of it.
     has_header: bool,
+    /// The output of a compound execution goes to the host: where, and how many bytes.
+    to_host: Option<(Segments, u64)>,
     /// Bytes of a block of the output; `None` = what programs produce stays in device memory.
     output_block: Option<u64>,
     slots: Vec<Slot>,
@@ -87,6 +91,26 @@ struct Slot {
     copying: Option<Tag>,
     /// The step that runs or writes back.
     step: Option<(Stage, Tag)>,
+}
+
+impl Slot {
+    /// With so many bytes to be chunks, of extents that it reads.
+    fn new(inputs: VecDeque<Source>, outputs: VecDeque<Source>, left: u64) -> Self {
+        let none = Extent { start: 0, len: 0 };
+        Self {
+            inputs,
+            outputs,
+            left,
+            trailing: 0,
+            position: 0,
+            cut: 0,
+            chunk: Vec::new(),
+            own: none,
+            unwritten: none,
+            copying: None,
+            step: None,
+        }
+    }
 }
 
 /// What is done with a chunk.
@@ -133,7 +157,10 @@ pub(super) fn begin(
     lease: ProgramLease,
     set: Arc<RangeSet>,
 ) -> Result<(), Status> {
-    let is_stream = |command: &InFlight<Waiting>| matches!(command.waiting, Waiting::Stream(_));
+    let is_stream = |command: &InFlight<Waiting>| match &command.waiting {
+        Waiting::Stream(stream) => stream.to_host.is_none(),
+        _ => false,
+    };
     if turn.session.inflight.tags(is_stream).len() >= STREAMS_MAX {
         return Err(Status::INSUFFICIENT_PROGRAM_RESOURCES);
     }
@@ -148,10 +175,12 @@ pub(super) fn begin(
         is_early: layout.is_early,
         overlap: layout.overlap,
         has_header: layout.has_header,
+        to_host: None,
         output_block: layout.output_block,
         slots: layout.slots,
         result: 0,
         late: Duration::ZERO,
+        more: None,
         set,
     };
     stream.check()?;
@@ -193,17 +222,28 @@ fn go_on(turn: &mut Turn<'_>, tag: Tag, stream: Stream) {
     if stream.steps().next().is_some() {
         return turn.wait(tag, Waiting::Stream(Box::new(stream)));
     }
-    end(turn, tag, stream.late, (Status::SUCCESS, stream.result));
+    let Stream { late, result, to_host, set, .. } = stream;
+    match to_host {
+        Some((segments, len)) if len > 0 => {
+            compound::send_output(turn, tag, &set.ranges[0], &segments, late, result);
+        }
+        _ => end(turn, tag, late, (Status::SUCCESS, result)),
+    }
 }
 
 /// The command is over. Its stages overlap: all of its time counts as computing.
 fn end(turn: &mut Turn<'_>, tag: Tag, late: Duration, (status, result): (Status, u64)) {
+    computed(turn, tag, late);
+    turn.complete(tag, status, result);
+}
+
+/// All of a command's steps are over.
+fn computed(turn: &mut Turn<'_>, tag: Tag, late: Duration) {
     let now = turn.now;
     if let Some(command) = turn.command(tag) {
         command.late = late;
         command.end_stage(now, records::Stage::Compute);
     }
-    turn.complete(tag, status, result);
 }
 
 /// Puts a step of a slot into flight.
@@ -457,157 +497,4 @@ fn fail(
     turn.session.has_abandoned = true;
     turn.forget_abandoned();
     end(turn, parent, late, (status, 0));
-}
-
-/// Words that say for a slot which part of the whole input it has: blocks at its end that are only seen behind its last chunk; its
-/// first block, counted in the whole input, in two words; bytes at its end that do not belong to the input.
-const PART_WORDS: usize = 4;
-
-/// The data buffer of the command, as CEMU lays it out: numbers, then extents.
-struct Layout {
-    /// Bytes that it takes.
-    bytes: usize,
-    slots: Vec<Slot>,
-    is_early: bool,
-    overlap: u64,
-    has_header: bool,
-    input_block: u64,
-    output_block: Option<u64>,
-}
-
-impl Layout {
-    fn read(turn: &Turn<'_>, data: &[u8]) -> Result<Self, Status> {
-        const EXTENT: usize = size_of::<CopySourceBlocks>();
-        let invalid = Status::INVALID_FIELD.with_dnr();
-        let word = |n: usize| {
-            let (word, _) = U32::read_from_prefix(data.get(4 * n..)?).ok()?;
-            Some(word.get() as usize)
-        };
-        let word = |n| word(n).ok_or(invalid);
-        let (slots, how, inputs, outputs) = (word(0)?, word(1)?, word(2)?, word(3)?);
-        let to_flash = how & stream_flags::DESTINATION;
-        let is_early = how & stream_flags::EARLY != 0;
-        let has_parts = how & stream_flags::PARTS != 0;
-        let has_header = how & stream_flags::HEADER != 0;
-        if how & !stream_flags::ALL != 0 {
-            return Err(invalid);
-        }
-        if !(1..=STREAM_SLOTS_MAX).contains(&slots) || to_flash > 1 {
-            return Err(invalid);
-        }
-        if inputs > STREAM_EXTENTS_MAX || outputs > STREAM_EXTENTS_MAX {
-            return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
-        }
-        let counts = |from: usize, sum: usize| {
-            let counts = (from..from + slots).map(word).collect::<Result<Vec<_>, Status>>()?;
-            let is_sum = counts.iter().try_fold(0usize, |all, n| all.checked_add(*n)) == Some(sum);
-            if is_sum { Ok(counts) } else { Err(invalid) }
-        };
-        let input_counts = counts(4, inputs)?;
-        let output_counts = match to_flash {
-            0 if outputs > 0 => return Err(invalid),
-            0 => vec![0; slots],
-            _ => counts(4 + slots, outputs)?,
-        };
-        let mut start = 4 + slots * (1 + to_flash);
-        let parts = start;
-        if has_parts {
-            start += 1 + PART_WORDS * slots;
-        }
-        let start = 4 * start;
-        let bytes = start + EXTENT * (inputs + outputs);
-        let list = data.get(start..bytes).ok_or(invalid)?;
-        let mut extents =
-            list.chunks_exact(EXTENT).enumerate().map(|(n, entry)| match n < inputs {
-                true => resolve_blocks(turn, entry, None),
-                false => resolve_extent(turn, entry, None),
-            });
-        let mut read = |counts: &[usize]| {
-            counts
-                .iter()
-                .map(|count| extents.by_ref().take(*count).collect())
-                .collect::<Result<Vec<VecDeque<Source>>, Status>>()
-        };
-        let (read_inputs, read_outputs) = (read(&input_counts)?, read(&output_counts)?);
-        check_distinct(&read_inputs, &read_outputs)?;
-        let input_block = block_of(turn, &read_inputs)?.ok_or(invalid)?;
-        let output_block = match to_flash {
-            0 => None,
-            _ => Some(block_of(turn, &read_outputs)?.ok_or(invalid)?),
-        };
-        for output in read_outputs.iter().flatten() {
-            let namespace = turn.subsystem.namespaces.nvm(output.nsid);
-            namespace.expect("it was resolved").check_writable()?;
-        }
-        let overlap = if has_parts { word(parts)? as u64 * input_block } else { 0 };
-        let slot = |(n, (inputs, outputs)): (usize, (VecDeque<Source>, _))| {
-            let (mut trailing, mut position, mut cut) = (0, 0, 0);
-            if has_parts {
-                let of_slot = parts + 1 + PART_WORDS * n;
-                trailing = word(of_slot)? as u64 * input_block;
-                let blocks = word(of_slot + 1)? as u64 | (word(of_slot + 2)? as u64) << 32;
-                position = blocks.checked_mul(input_block).ok_or(invalid)?;
-                cut = word(of_slot + 3)? as u64;
-            }
-            let input = bytes_of(&inputs);
-            if trailing > input || cut >= input_block || position.checked_add(input).is_none() {
-                return Err(invalid);
-            }
-            let none = Extent { start: 0, len: 0 };
-            Ok(Slot {
-                inputs,
-                outputs,
-                left: input - trailing,
-                trailing,
-                position,
-                cut,
-                chunk: Vec::new(),
-                own: none,
-                unwritten: none,
-                copying: None,
-                step: None,
-            })
-        };
-        let slots = read_inputs.into_iter().zip(read_outputs).enumerate().map(slot);
-        let slots = slots.collect::<Result<_, Status>>()?;
-        Ok(Self { bytes, slots, is_early, overlap, has_header, input_block, output_block })
-    }
-}
-
-/// Nothing is written twice, or read and written: which came first would depend on the time that steps take.
-fn check_distinct(inputs: &[VecDeque<Source>], outputs: &[VecDeque<Source>]) -> Result<(), Status> {
-    let all = |lists: &[VecDeque<Source>], is_written: bool| {
-        let entry =
-            |source: &Source| (source.nsid, source.extent.start, source.extent.end(), is_written);
-        lists.iter().flatten().map(entry).collect::<Vec<_>>()
-    };
-    let mut extents = all(inputs, false);
-    extents.extend(all(outputs, true));
-    extents.sort_unstable();
-    // Where the blocks end that were read, and those that were written, of the namespace so far.
-    let (mut of, mut read, mut written) = (None, 0, 0);
-    for (nsid, start, end, is_written) in extents {
-        if of != Some(nsid) {
-            (of, read, written) = (Some(nsid), 0, 0);
-        }
-        if start < written || is_written && start < read {
-            return Err(Status::OVERLAPPING_IO_RANGE.with_dnr());
-        }
-        let last = if is_written { &mut written } else { &mut read };
-        *last = end.max(*last);
-    }
-    Ok(())
-}
-
-/// Bytes of a block of some extents, which must be the same everywhere; `None` without extents.
-fn block_of(turn: &Turn<'_>, extents: &[VecDeque<Source>]) -> Result<Option<u64>, Status> {
-    let mut block = None;
-    for source in extents.iter().flatten() {
-        let namespace = turn.subsystem.namespaces.nvm(source.nsid).expect("it was resolved");
-        let own = u64::from(namespace.block_bytes);
-        if *block.get_or_insert(own) != own {
-            return Err(Status::INCOMPATIBLE_NAMESPACE.with_dnr());
-        }
-    }
-    Ok(block)
 }
