@@ -56,8 +56,13 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "workload",
-        &["nvme_spec", "simtime", "records", "controller", "config", "client", "simulator"],
-        &["ssd"],
+        &["nvme_spec", "simtime", "records", "ssd", "controller", "config", "client", "simulator"],
+        &[],
+    ),
+    layer(
+        "csdrive_python",
+        &["nvme_spec", "simtime", "controller", "config", "client", "simulator", "workload"],
+        &[],
     ),
     // Its tests are hosts of the drive.
     layer(

@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use client::DriveResult;
 use client_linux::OpenOptions;
-use config::{KEYS, Sources};
-use controller::{Controller, LinkConfig, Parts, Peers, Switch};
+use config::KEYS;
 use indicatif::{ProgressBar, ProgressStyle};
-use simtime::{Bandwidth, Duration};
 use simulator::Session;
-use ssd::UnwrittenReads;
-use workload::{DriveEntry, JobReport, Latency, Measured, Plan, Progress, Real, Report, Simulated};
+use workload::{JobReport, Latency, Measured, Plan, Progress, Real, Report, Shell, Simulated};
 
 use crate::plot::{self, Chart, Line};
 use crate::report::{self, say, tell};
@@ -48,8 +45,6 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// Commands that a simulated drive's queue has room for.
-const ENTRIES: u32 = 4096;
 /// Commands that the queue of a drive that is there has room for.
 const DEPTH: u16 = 1024;
 
@@ -141,67 +136,14 @@ fn progress_bar() -> Result<ProgressBar> {
 
 /// The drives of a file, with keys that are set for all.
 pub(crate) fn simulated(plan: &Plan, set: &[&String]) -> Result<Vec<Session>> {
-    let switch = plan.switch.map(|(rate, latency)| {
-        let (bandwidth, latency) = (Bandwidth::from_bytes_per_s(rate), Duration::from_ns(latency));
-        Switch::new(LinkConfig { bandwidth, latency })
-    });
-    // A drive that is alone has no need of links that several threads could use.
-    let has_others = plan.drive_count() > 1 || switch.is_some();
-    let peers = has_others.then(|| Peers::new(switch.unwrap_or_default()));
-    let mut drives = Vec::new();
-    for entry in &plan.drives {
-        for _ in 0..entry.count {
-            drives.push(open(plan, entry, set, peers.clone(), drives.len())?);
-        }
-    }
-    Ok(drives)
-}
-
-fn open(
-    plan: &Plan,
-    entry: &DriveEntry,
-    set: &[&String],
-    peers: Option<Peers>,
-    number: usize,
-) -> Result<Session> {
-    let mut assignments = entry.assignments();
-    assignments.extend(set.iter().map(|text| (*text).clone()));
-    let sources =
-        Sources { config: entry.config.clone(), set: assignments, femu: entry.femu.clone() };
-    let loaded = sources.load().map_err(|error| {
-        let key = match &error {
-            config::Error::UnknownKey { key, .. } | config::Error::Value { key, .. } => Some(key),
-            _ => None,
-        };
-        let line = key.and_then(|key| plan.line_of(key));
-        let line = line.map_or_else(String::new, |line| format!(": line {line}"));
-        anyhow!("{}{line}: drive {number}: {error}", plan.file)
+    let set: Vec<String> = set.iter().map(|text| (*text).clone()).collect();
+    let made = workload::simulated_drives(plan, &set, &mut |config| {
+        let remote = runtime_server::connections(config)?;
+        let native = native::programs(config)?;
+        Ok(Shell { native, remote: remote.map(|remote| remote.make()) })
     })?;
-    if number == 0 {
-        report::notes(&loaded.warnings);
-    }
-    // Reads of blocks that nobody wrote would take no time: as if the flash was full, unless it is said.
-    let has_unwritten = loaded.sets("flash.unwritten_reads");
-    let has_keep = loaded.sets("flash.keep_data") || plan.needs_data();
-    let has_serial = loaded.sets("drive.serial");
-    let mut config = loaded.config;
-    if !has_unwritten {
-        config.flash.unwritten_reads = UnwrittenReads::Flash;
-    }
-    if !has_keep {
-        config.flash.keep_data = false;
-    }
-    if number > 0 && !has_serial {
-        config.serial = format!("CSDRIVE{:04}", number + 1);
-    }
-    let remote = runtime_server::connections(&config)?;
-    let parts = Parts { native: native::programs(&config)?, peers, ..Parts::default() };
-    let drive = Controller::with_parts(config, parts)?;
-    let mut session = simulator::open_drive(drive, 0, ENTRIES)?;
-    if let Some(remote) = remote {
-        session.transport.driver.port.set_remote(remote.make());
-    }
-    Ok(session)
+    report::notes(&made.warnings);
+    Ok(made.drives)
 }
 
 /// Kinds of operations that a job has, with their names.

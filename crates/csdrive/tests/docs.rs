@@ -19,7 +19,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -33,12 +33,13 @@ const PAGES: [&str; 15] = [
     "docs/host.md",
     "docs/json.md",
     "docs/program-abi.md",
+    "docs/python.md",
     "docs/timing.md",
     "docs/workloads.md",
 ];
 
 /// Languages of blocks that are no commands.
-const OTHERS: [&str; 6] = ["c", "rust", "text", "toml", "json", "ini"];
+const OTHERS: [&str; 7] = ["c", "python", "rust", "text", "toml", "json", "ini"];
 
 /// Where a block is run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

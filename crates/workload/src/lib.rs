@@ -28,6 +28,7 @@
 mod access;
 mod assertion;
 mod check;
+mod drives;
 mod file;
 mod host;
 mod host_memory;
@@ -44,6 +45,7 @@ mod trace;
 
 use std::path::PathBuf;
 
+pub use drives::{Drives, Shell, ShellError, simulated_drives};
 pub use file::DriveEntry;
 pub use host::Progress;
 pub use plan::Plan;
