@@ -33,6 +33,7 @@ const LAYERS: &[Layer] = &[
     layer("ebpf", &[], &[]),
     layer("runtime_server", &["ebpf"], &[]),
     layer("records", &["simtime"], &[]),
+    layer("ring", &["records"], &[]),
     layer("ssd", &["simtime", "records"], &[]),
     layer("compute", &["simtime", "records"], &[]),
     layer("fabric", &["simtime"], &[]),

@@ -387,6 +387,11 @@ impl Engine {
         Ok(())
     }
 
+    /// True if jobs of a group are held back before the scheduler sees them: what they need must be known then.
+    pub fn holds_jobs(&self, group: GroupId) -> bool {
+        self.groups.settings(group).is_some_and(|settings| settings.is_limited())
+    }
+
     /// True if there is such a group.
     pub fn has_group(&self, group: GroupId) -> bool {
         self.groups.contains(group)

@@ -103,6 +103,10 @@ impl Groups {
         Ok(())
     }
 
+    pub(crate) fn settings(&self, group: GroupId) -> Option<&GroupSettings> {
+        self.groups.get(&group).map(|group| &group.record.settings)
+    }
+
     pub(crate) fn contains(&self, group: GroupId) -> bool {
         self.groups.contains_key(&group)
     }

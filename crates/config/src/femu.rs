@@ -229,7 +229,7 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
     let found = PROPERTIES.iter().find(|(known, _)| *known == name);
     match found.map(|(_, meaning)| meaning) {
         Some(Key(key, unit)) => {
-            let value = if *key == "drive.serial" {
+            let value = if ["drive.serial", "compute.native_directory"].contains(key) {
                 value.to_owned()
             } else {
                 number(name, value)?.to_string()

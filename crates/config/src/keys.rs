@@ -238,7 +238,7 @@ pub static KEYS: &[Key] = &[
     key!("memory.size", "Device memory.", size, memory_bytes),
     key!(
         "memory.own_size",
-        "Device memory besides, which the drive gives out by itself (drive.dialect = femu); this machine's memory is used only for what is given out.",
+        "Device memory besides, which the drive gives out by itself: to compound executions, and to hosts of FEMU's dialect. This machine's memory is used only for what is given out.",
         size,
         own_memory_bytes
     ),

@@ -225,6 +225,9 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace and --jobs, or give one"
         );
     }
+    if !arguments.stream && (arguments.chunks.is_given() || arguments.chunks.early) {
+        anyhow::bail!("--chunk, --in-flight, --overlap and --early: only with --stream");
+    }
     if arguments.stream
         && (arguments.input.len() != 1
             || arguments.output.is_some()

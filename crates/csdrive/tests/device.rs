@@ -386,8 +386,23 @@ fn blocks_of_a_served_drive_are_processed_chunk_by_chunk() {
     assert_eq!(served.json(&[&blocks[..], &more].concat())["result"], 2048);
     let word = u32::from_le_bytes(text.as_bytes()[..4].try_into().unwrap());
     assert_eq!(std::fs::read(&output).unwrap()[..4], word.wrapping_mul(2).to_le_bytes());
-    refused(&served.run(&["exec", "--compound", "100:9000"]), 1, "Size Limit");
-    refused(&served.run(&["exec", "--output-size", "8KiB"]), 2, "--stream and --compound");
+    refused(&served.run(&["exec", "--compound", "100:9000"]), 1, "at most 33554432");
+    refused(
+        &served.run(&["exec", "--compound", "0:16", "--output-size", "4294967295"]),
+        1,
+        "at most 1048576",
+    );
+    for (options, of) in [
+        (&["--output-size", "8KiB"][..], "--stream and --compound"),
+        (&["--compound", "0:16", "--memory", "4096"], "only with --stream"),
+        (&["--compound", "0:16", "--chunk", "4096"], "only with --stream"),
+        (&["--compound", "0:0"], "COUNT 0"),
+        (&["--compound", "0:4294967296"], "at most 4294967295"),
+        (&["--stream", "0:16", "--output", "x"], "only with --compound"),
+        (&["--early"], "--stream and --compound"),
+    ] {
+        refused(&served.run(&[&["exec"], options].concat()), 2, of);
+    }
     // What it says is about this command, not about the one before.
     let beyond = served.run(&["exec", "--stream", "9999999999:10", "--chunk", "4KiB"]);
     assert!(!String::from_utf8_lossy(&beyond.stderr).contains("chunk of slot"), "{beyond:?}");

@@ -50,14 +50,13 @@ impl Programs {
     fn name_of<'a>(&self, path: &'a str) -> Result<&'a str, String> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Ok(path) };
         let folder = &self.config.directory;
-        let is_there = |parent: &str| {
-            let [parent, folder] = [Path::new(parent), Path::new(folder)].map(Path::canonicalize);
-            matches!((parent, folder), (Ok(parent), Ok(folder)) if parent == folder)
-        };
-        match is_there(if parent.is_empty() { "/" } else { parent }) {
+        // As texts: whoever asks learns nothing of other folders.
+        let canonical = Path::new(folder).canonicalize().unwrap_or_default();
+        let is_there = |known: &Path| !parent.contains("..") && Path::new(parent) == known;
+        match is_there(Path::new(folder)) || is_there(&canonical) {
             true => Ok(name),
             false => Err(format!(
-                "{path} is not in compute.native_directory = {folder:?}, the folder of the programs that hosts may name"
+                "{path:?} is not in compute.native_directory = {folder:?}, the folder of the programs that hosts may name"
             )),
         }
     }

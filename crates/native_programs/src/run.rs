@@ -244,9 +244,12 @@ fn limit(header: &Header) -> io::Result<()> {
         let bytes = (pages * PAGE).saturating_add(header.memory_bytes);
         limit(resource, bytes, bytes)?;
     }
-    // The worker's clock decides; this is for a worker that cannot.
-    let seconds = header.time_limit_ns / 1_000_000_000 + 2;
-    limit(Resource::Cpu, seconds, seconds + 1)?;
+    // The worker's clock decides; this is for a worker that cannot. Of several threads it would count all together, and with it Linux
+    // knows the time of the process only now and then.
+    if header.threads == 0 {
+        let seconds = header.time_limit_ns / 1_000_000_000 + 2;
+        limit(Resource::Cpu, seconds, seconds + 1)?;
+    }
     limit(Resource::Core, 0, 0)?;
     if header.threads == 1 {
         // All threads of this user count.

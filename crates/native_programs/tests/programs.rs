@@ -495,6 +495,11 @@ fn threads_where_they_are_let() -> Result<(), Failed> {
     // All threads count: five times the work of one.
     let all = outcome.cpu_time.median;
     assert!(all > Duration::from_millis(10), "{all:?}");
+    // Short times are known, too.
+    for _ in 0..5 {
+        let time = load("works_alone").run(&invocation(), 1).cpu_time.median;
+        assert!(time > Duration::from_micros(20), "{time:?}");
+    }
     // Memory ends it: each has a stack.
     let outcome = load("thread_bomb").run(&invocation(), 1);
     assert!((1..4096).contains(&result(&outcome)), "{outcome:?}");

@@ -242,6 +242,8 @@ fn programs_are_named_and_run_on_blocks_that_were_copied() {
     piece(&mut session, 0..10).unwrap();
     piece(&mut session, 10..names.len()).unwrap();
     activate(&mut session, 7, true).unwrap();
+    // One that cannot be loaded leaves what was there, active.
+    load(&mut session, 7, 1, b"/programs/double.o\0other\0", 0).unwrap_err();
     let doubled: Vec<u8> = (0..1024u32).flat_map(|n| (2 * n).to_le_bytes()).collect();
     assert_eq!(execute(&mut session, 7, &[(to, 0), (from, 0)], 0).unwrap(), 1024);
     assert_eq!(read(&mut session, to, 0, 4096).unwrap(), doubled);

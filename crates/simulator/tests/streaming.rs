@@ -391,6 +391,45 @@ fn the_gain_of_an_early_run_is_that_of_the_formula() {
     }
 }
 
+/// A group's limits look at jobs as a whole: their runs begin when all of their input is there, and nothing is late.
+#[test]
+fn early_runs_of_a_limited_group_wait_for_their_input() {
+    let took = |early, bandwidth_kbps| {
+        let mut session = open(config());
+        session.write_blocks(0, &text(256)).unwrap();
+        session.load_program(0, GREP_COUNT).unwrap();
+        let options = client::GroupOptions { bandwidth_kbps, ..client::GroupOptions::default() };
+        let group = session.create_group(&options).unwrap();
+        let set = slots(&mut session, 2, 4096, 65536);
+        let invocation =
+            Invocation { range_set: set, data: b"needle".to_vec(), group, ..Invocation::default() };
+        let streaming = Streaming { early, ..Streaming::divided(invocation, (0, 256), 16, 2) };
+        session.execute_stream(&streaming).unwrap();
+        let drive = &session.transport.driver.port.drive;
+        assert_eq!(drive.lateness().late, 0);
+        session.transport.driver.port.now().as_ns()
+    };
+    assert_eq!(took(true, 100_000_000), took(false, 100_000_000));
+    assert!(took(true, 0) < took(false, 0));
+}
+
+/// One block many times is one page for each time.
+#[test]
+fn a_block_that_is_read_again_and_again_costs_no_more_than_others() {
+    let mut session = open(config());
+    session.write_blocks(0, &text(64)).unwrap();
+    session.load_program(0, GREP_COUNT).unwrap();
+    let set = slots(&mut session, 1, 4096, 4 << 20);
+    let invocation =
+        Invocation { range_set: set, data: b"needle".to_vec(), ..Invocation::default() };
+    let once = Streaming { early: true, ..Streaming::divided(invocation.clone(), (3, 1), 1000, 1) };
+    let found = session.execute_stream(&once).unwrap();
+    let extents = vec![(3, 1); 1000];
+    let many =
+        Streaming { early: true, ..Streaming::divided_extents(invocation, &extents, 1000, 1) };
+    assert_eq!(session.execute_stream(&many).unwrap(), 1000 * found);
+}
+
 #[test]
 fn what_is_no_stream_is_refused() {
     let mut session = open(config());

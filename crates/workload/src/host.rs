@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use client::{CommandFailed, Done, Ticket};
-use nvme_spec::DriveCounters;
+use nvme_spec::{DriveCounters, Status};
 use simtime::{Duration, Instant, Prng};
 
 use crate::Error;
@@ -506,7 +506,12 @@ impl<'a, R: Rig> Host<'a, R> {
                 Some(number) => std::io::Error::from_raw_os_error(number).to_string(),
                 None => {
                     let command = what;
-                    CommandFailed { command, status: done.status, detail: None }.to_string()
+                    let is_full = done.status.same_code(Status::CAPACITY_EXCEEDED);
+                    let is_compound = matches!(&self.plan.jobs[job].work, Work::OnDrive(of) if of.compound.is_some());
+                    let detail = (is_full && is_compound).then(|| {
+                        "the drive's own memory is given out to the executions in flight: [drive.set] memory.own_size, or a smaller iodepth or bs".to_owned()
+                    });
+                    CommandFailed { command, status: done.status, detail }.to_string()
                 }
             };
             let Place { offset, bytes, .. } = place;

@@ -241,6 +241,14 @@ fn place(
     let (output, chunk) = (execution.output_bytes as u32, chunk as u32);
     let (_, each) = Streaming::ranges(0, in_flight, output, chunk);
     let depth = u64::from(job.depth.unwrap_or(1));
+    if execution.compound.is_some() {
+        // The drive has memory of its own for them.
+        for clone in &mut one.slots {
+            let slot = Slot { output: 0, input: 0, range_set: 0 };
+            clone.extend((0..depth).map(|_| slot));
+        }
+        return Ok(());
+    }
     // Before there is a place for each.
     let all = u128::from(each) * u128::from(depth) * one.slots.len() as u128;
     if u128::from(*memory) + all > u128::from(geometry.memory_bytes) {

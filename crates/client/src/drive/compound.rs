@@ -9,6 +9,9 @@ use super::programs::EXECUTE;
 use super::{Drive, DriveError, DriveResult, succeeded};
 use crate::transport::{Command, Data, Lane, Submit};
 
+/// Most bytes of the input of a compound execution.
+const COMPOUND_BYTES_MAX: u64 = 32 << 20;
+
 /// An execution on blocks that the drive copies to memory of its own, and whose output comes with the completion (vendor specific).
 /// The program's range 0 is the output, range 1 the blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -61,6 +64,21 @@ impl<T: Submit> Drive<T> {
             return Err(DriveError::TooMuch("a compound execution on no blocks".to_owned()));
         }
         self.check_blocks(compound.first, compound.count.into())?;
+        let most = self.geometry.transfer_bytes_max;
+        if u64::from(compound.output) > most {
+            let what = format!(
+                "an output of {} bytes (a command carries at most {most})",
+                compound.output
+            );
+            return Err(DriveError::TooMuch(what));
+        }
+        let input = u64::from(compound.count) * self.geometry.block_bytes;
+        if input > COMPOUND_BYTES_MAX {
+            let what = format!(
+                "{input} bytes of input (a compound execution takes at most {COMPOUND_BYTES_MAX})"
+            );
+            return Err(DriveError::TooMuch(what));
+        }
         let entry = self.of_programs(compound.entry(self.geometry.namespaces.nvm));
         let data = match compound.output {
             0 => Data::None,

@@ -59,7 +59,8 @@ impl Streaming {
         let blocks = extents.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
         let chunk = u64::from(chunk_blocks.max(1));
         let each = blocks.div_ceil(chunk).div_ceil(in_flight.max(1)).saturating_mul(chunk);
-        let mut left = VecDeque::from(extents.to_vec());
+        let mut left: VecDeque<_> =
+            extents.iter().copied().filter(|(_, count)| *count > 0).collect();
         let mut part = || {
             let taken = first_blocks(left.iter().copied(), each);
             for (start, count) in &taken {

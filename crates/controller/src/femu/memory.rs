@@ -104,6 +104,7 @@ pub(super) fn copy(
     (id, offset): (u32, u64),
 ) -> Result<(), Status> {
     let blocks = namespace.extent(first, count.into())?;
+    namespace.check_written(&turn.subsystem.ssd, blocks)?;
     let allocation = Arc::clone(state(turn).allocation(id)?);
     let target = extent_of(&allocation, offset, blocks.len)?;
     let sources = vec![Source { nsid: namespace.nsid, extent: blocks }];

@@ -259,20 +259,17 @@ fn finish_load(
         return refuse(turn, nsid, index, &why);
     }
     let namespace = turn.subsystem.namespaces.programs_mut(nsid).expect("it was found");
-    if let Some(slot) = namespace.slots.get(&index) {
-        if slot.active {
-            namespace.activate(index, false)?;
-        }
-        namespace.unload(index)?;
-    }
-    namespace.load_piece(&piece, &bytes)?;
+    let before = namespace.take_unused(index)?;
+    let loaded = namespace.load_piece(&piece, &bytes).map_err(|status| status.name().to_owned());
     if let Some(slot) = namespace.slots.get_mut(&index) {
         slot.function = function;
     }
-    match namespace.finish_load(index, native.as_deref()) {
-        Ok(()) => Ok(()),
-        Err((_, why)) => refuse(turn, nsid, index, &why),
-    }
+    let finished = loaded
+        .and_then(|_| namespace.finish_load(index, native.as_deref()).map_err(|(_, why)| why));
+    let Err(why) = finished else { return Ok(()) };
+    // What was there stays.
+    namespace.slots.extend(before.map(|slot| (index, slot)));
+    refuse(turn, nsid, index, &why)
 }
 
 /// Begins an execution.

@@ -317,6 +317,14 @@ impl ProgramsNamespace {
         Ok(())
     }
 
+    /// Takes a slot away whose program does not run, active or not; `None` if it is empty.
+    pub(crate) fn take_unused(&mut self, index: u16) -> Result<Option<ProgramSlot>, Status> {
+        match self.slots.get(&index) {
+            Some(slot) if slot.is_in_use() => Err(Status::PROGRAM_IN_USE),
+            _ => Ok(self.slots.remove(&index)),
+        }
+    }
+
     /// Activates or deactivates a program.
     pub(crate) fn activate(&mut self, index: u16, activate: bool) -> Result<(), Status> {
         let active = self.slots.values().filter(|s| s.active).count();

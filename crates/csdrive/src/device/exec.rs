@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use client::{Compound, Drive, DriveResult, Invocation, RunTime, Streaming};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -45,11 +45,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FIRST:COUNT", value_parser = parse_blocks, conflicts_with_all = ["range", "count", "depth", "stream", "param2", "data", "run_time"])]
     compound: Option<(u64, u64)>,
     /// With --compound: receives the output; - = standard output
-    #[arg(long, value_name = "FILE", requires = "compound")]
+    #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// With --stream: where the chunks lie in device memory
-    #[arg(long, value_name = "START", default_value_t = 0, value_parser = parse_number, requires = "stream")]
-    memory: u64,
+    #[arg(long, value_name = "START", value_parser = parse_number)]
+    memory: Option<u64>,
     /// With --stream: bytes of the output of a chunk; default: as many as a chunk has. With --compound: bytes of the output; default: 0
     #[arg(long, value_name = "SIZE", value_parser = config::parse_size)]
     output_size: Option<u64>,
@@ -70,6 +70,28 @@ struct Executed {
     seconds: f64,
 }
 
+impl Arguments {
+    /// Options of one way to execute a program do nothing in others.
+    fn check_options(&self) -> Result<()> {
+        let (streams, is_compound) = (self.stream.is_some(), self.compound.is_some());
+        for (is_given, option, is_right, of) in [
+            (self.chunks.is_given(), "--chunk, --in-flight and --overlap", streams, "--stream"),
+            (self.memory.is_some(), "--memory", streams, "--stream"),
+            (self.chunks.early, "--early", streams || is_compound, "--stream and --compound"),
+            (self.output.is_some(), "--output", is_compound, "--compound"),
+            (
+                self.output_size.is_some(),
+                "--output-size",
+                streams || is_compound,
+                "--stream and --compound (elsewhere ranges say how long an output is)",
+            ),
+        ] {
+            ensure!(is_right || !is_given, "{option}: only with {of}");
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let target = &arguments.target;
     let data = usage(arguments.parameters.data(u32::MAX.into()))?;
@@ -84,13 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         run_time: arguments.run_time.unwrap_or_default(),
     };
     let Arguments { count, depth, .. } = *arguments;
+    usage(arguments.check_options())?;
     if let Some(blocks) = arguments.compound {
         return compound(arguments, &invocation, blocks);
-    }
-    if arguments.output_size.is_some() && arguments.stream.is_none() {
-        let why =
-            "--output-size: ranges say how long an output is; it is for --stream and --compound";
-        return usage(Err(anyhow::anyhow!(why)));
     }
     if let Some(blocks) = arguments.stream {
         return stream(arguments, &invocation, blocks);
@@ -121,8 +139,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 fn compound(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) -> Result<Outcome> {
     let target = &arguments.target;
     let short = |number: u64, what: &str| {
-        u32::try_from(number).with_context(|| format!("{what} {number}: at most 4294967295"))
+        u32::try_from(number).map_err(|_| anyhow!("{what} {number}: at most {}", u32::MAX))
     };
+    usage(if blocks.1 == 0 {
+        Err(anyhow!("--compound: COUNT 0: give the blocks to process"))
+    } else {
+        Ok(())
+    })?;
     let compound = Compound {
         program: invocation.program,
         first: blocks.0,
@@ -131,7 +154,7 @@ fn compound(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) 
         param1: invocation.param1,
         range_set: invocation.range_set,
         group: invocation.group,
-        early: false,
+        early: arguments.chunks.early,
     };
     let mut drive = target.open()?;
     match drive.execute_compound(&compound) {
@@ -156,7 +179,7 @@ fn stream(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) ->
     let Arguments { target, chunks, .. } = arguments;
     let mut drive = target.open()?;
     let (block, end) = (drive.block_bytes(), drive.geometry().memory_bytes);
-    let room = Room { start: arguments.memory, end };
+    let room = Room { start: arguments.memory.unwrap_or(0), end };
     let ranges = usage(chunks.ranges(arguments.output_size, block, room))?;
     let (first, count) = blocks;
     let bytes = count.checked_mul(block).context("--stream: more blocks than bytes can be counted");

@@ -62,6 +62,13 @@ static void *adds(void *argument)
         sum += i ^ (long long)argument;
     return (void *)sum;
 }
+PROGRAM(works_alone)
+{
+    volatile long long sum = 0;
+    for (long long i = 0; i < 100000; i++)
+        sum += i;
+    return sum;
+}
 PROGRAM(works_with_threads)
 {
     pthread_t ids[4];

@@ -24,11 +24,11 @@ use crate::work::WorkItem;
 /// Which page of an input a flash page is.
 #[derive(Debug)]
 pub(crate) struct PageOrder {
-    /// Sorted by flash page; those that arrived are [`ARRIVED`].
+    /// Sorted by flash page.
     pages: Vec<(Lpn, u32)>,
+    /// At the first place of a flash page: how many of its places have arrived. An input may have a page more than once.
+    arrived: Vec<u32>,
 }
-
-const ARRIVED: u32 = u32::MAX;
 
 impl PageOrder {
     /// The order of the pages of some blocks.
@@ -39,16 +39,16 @@ impl PageOrder {
         });
         let mut pages: Vec<_> = spans.map(|span| span.lpn).zip(0..).collect();
         pages.sort_unstable();
-        Self { pages }
+        Self { arrived: vec![0; pages.len()], pages }
     }
 
     /// A flash page was read; returns which page of the input it is.
     pub(crate) fn arrived(&mut self, lpn: Lpn) -> Option<u32> {
         let first = self.pages.partition_point(|(other, _)| *other < lpn);
-        let of_page = self.pages[first..].iter_mut().take_while(|(other, _)| *other == lpn);
-        // An input may have a page more than once.
-        let (_, place) = { of_page }.find(|(_, place)| *place != ARRIVED)?;
-        Some(std::mem::replace(place, ARRIVED))
+        let arrived = self.arrived.get_mut(first)?;
+        let (found, place) = *self.pages.get(first + *arrived as usize)?;
+        *arrived += 1;
+        (found == lpn).then_some(place)
     }
 }
 

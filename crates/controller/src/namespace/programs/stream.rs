@@ -51,7 +51,7 @@ pub(crate) struct Stream {
     /// What the program gets besides its ranges.
     data: Vec<u8>,
     chunk_bytes: u64,
-    /// Runs begin on the first pages of their chunks.
+    /// Runs may begin on the first pages of their chunks.
     is_early: bool,
     /// Bytes behind each chunk that its run sees besides.
     overlap: u64,
@@ -81,6 +81,8 @@ struct Slot {
     position: u64,
     /// Bytes at the end of what it sees that do not belong to the input: it ends within a block.
     cut: u64,
+    /// The run of the chunk begins on its first pages.
+    is_early: bool,
     /// The blocks of the chunk, and what is seen behind it.
     chunk: Vec<Source>,
     /// Where in the whole input the chunk begins, and its bytes.
@@ -104,6 +106,7 @@ impl Slot {
             trailing: 0,
             position: 0,
             cut: 0,
+            is_early: false,
             chunk: Vec::new(),
             own: none,
             unwritten: none,
@@ -284,7 +287,11 @@ fn next_chunk(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
     };
     let kind = Kind { opcode: MemoryOpcode::COPY.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::CopyIn, kind));
-    let early = stream.is_early.then(|| Box::new(PageOrder::of(turn, &sources)));
+    // A group's limits look at jobs as a whole.
+    let is_early =
+        stream.is_early && !turn.subsystem.engine.holds_jobs(GroupId(stream.command.group));
+    stream.slots[n].is_early = is_early;
+    let early = is_early.then(|| Box::new(PageOrder::of(turn, &sources)));
     let waiting = MemoryWait::copying(turn, to, &sources, early);
     turn.wait(tag, Waiting::Memory(waiting));
     turn.read_sources(tag, &sources);
@@ -341,7 +348,7 @@ fn run(
     let is_end = seen - slot.own.len == slot.left + slot.trailing;
     ranges[1].len = if is_end { seen - slot.cut } else { seen };
     let own = slot.own.len.min(ranges[1].len);
-    let early_pages = stream.is_early.then(|| turn.source_pages(&slot.chunk) as usize);
+    let early_pages = slot.is_early.then(|| turn.source_pages(&slot.chunk) as usize);
     let mut data = Vec::new();
     if stream.has_header {
         let position = slot.own.start.into();
@@ -429,7 +436,7 @@ pub(crate) fn step_ended(turn: &mut Turn<'_>, tag: Tag, of: Step, ending: &Endin
     let (at, done) = match stage {
         _ if !ending.status.is_success() => (stage, Err(ending.status)),
         // Its last page began or continued the run.
-        Stage::CopyIn if stream.is_early => (stage, Ok(())),
+        Stage::CopyIn if stream.slots[n].is_early => (stage, Ok(())),
         Stage::CopyIn => (Stage::Run, run(turn, parent, nsid, &mut stream, n)),
         Stage::Run => (Stage::Run, ran(turn, parent, &mut stream, n, ending.result)),
         Stage::WriteBack => (Stage::WriteBack, after_output(turn, parent, &mut stream, n)),

@@ -30,7 +30,9 @@ pub(in crate::namespace::programs) fn begin(
     let is_attached = turn.session.attached.contains(nsid);
     let source = turn.subsystem.namespaces.nvm(nsid).filter(|_| is_attached);
     let source = source.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+    turn.check_open(source)?;
     let extent = source.extent(first, count)?;
+    source.check_written(&turn.subsystem.ssd, extent)?;
     if extent.len > COMPOUND_BYTES_MAX {
         return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
     }
