@@ -68,7 +68,7 @@ const LAYERS: &[Layer] = &[
     // Its tests are hosts of the drive.
     layer(
         "emulator",
-        &["nvme_spec", "simtime", "records", "controller", "vfio_user", "pacer"],
+        &["nvme_spec", "simtime", "records", "ring", "controller", "vfio_user", "pacer"],
         &["client", "client_linux"],
     ),
     // Its tests have a drive in their process.
@@ -88,6 +88,7 @@ const LAYERS: &[Layer] = &[
             "nvme_spec",
             "simtime",
             "records",
+            "ring",
             "runtime_server",
             "native_programs",
             "ssd",

@@ -271,14 +271,20 @@ impl Controller {
 
     /// Takes what was recorded since the last time.
     pub fn take_records(&mut self) -> Records {
-        let mut records = std::mem::take(&mut self.subsystem.records);
+        let mut records = Records::default();
+        self.take_records_into(&mut records);
+        records
+    }
+
+    /// Appends what was recorded since the last time.
+    pub fn take_records_into(&mut self, records: &mut Records) {
+        records.append(&mut self.subsystem.records);
         if let Some(units) = self.subsystem.engine.records() {
             records.units.append(units);
         }
         if let Some(dies) = self.subsystem.ssd.records() {
             records.dies.append(dies);
         }
-        records
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 pub(crate) mod blocks;
 pub(crate) mod check;
 pub(crate) mod exec;
+pub(crate) mod follow;
 pub(crate) mod fs;
 pub(crate) mod group;
 pub(crate) mod memory;

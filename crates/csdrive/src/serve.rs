@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use ring::{Kind, Wanted, Writer};
+
 use crate::input::{check_standard_input, is_standard};
 use crate::report::{self, say, tell};
 use crate::{Outcome, native, runtime_server, usage};
@@ -48,9 +50,22 @@ pub(crate) struct Arguments {
     /// mapped page (for hosts that cannot; an idle drive then wakes a thousand times a second)
     #[arg(long, value_name = "HOW", default_value = "messages", value_parser = ["messages", "mapped"])]
     doorbells: String,
+    /// Put records into shared memory, for csdrive stat --follow and Python: commands, jobs, units, dies, separated by commas [default: all]
+    #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies", value_parser = parse_kinds)]
+    records: Option<Wanted>,
     /// Print one JSON document when the drives are ready, and one when they have stopped
     #[arg(long)]
     json: bool,
+}
+
+/// Kinds of records, by their names.
+pub(crate) fn parse_kinds(text: &str) -> Result<Wanted, String> {
+    text.split(',').try_fold(Wanted::default(), |wanted, name| {
+        let found = Kind::ALL.iter().find(|(known, _)| *known == name.trim());
+        let names = || Kind::ALL.map(|(name, _)| name).join(", ");
+        let (_, kind) = found.ok_or_else(|| format!("{name:?}: choose of {}", names()))?;
+        Ok(wanted.with(*kind))
+    })
 }
 
 /// Drives of one server.
@@ -71,6 +86,8 @@ pub(crate) struct Request<'a> {
     /// Threads that run programs, if the configuration is not to say.
     pub(crate) workers: Option<u32>,
     pub(crate) doorbells: Doorbells,
+    /// Records that are put into shared memory.
+    pub(crate) records: Option<Wanted>,
     /// Says nothing of clients that come and go.
     pub(crate) is_quiet: bool,
 }
@@ -117,6 +134,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             "mapped" => Doorbells::Mapped,
             _ => Doorbells::Messages,
         },
+        records: arguments.records,
         is_quiet: false,
     })?;
     announce(arguments, &drives);
@@ -200,6 +218,9 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         let native = usage(native::programs(&config))?;
         let freezer = usage(freezer_of(&config, &mut freezers))?;
         let doorbells = request.doorbells;
+        let path = ring::path_of(&config.serial);
+        let records = request.records.map(|wanted| Writer::create(&path, wanted)).transpose();
+        let records = usage(records.map_err(Into::into))?;
         let options = Options {
             config,
             socket: socket.clone(),
@@ -208,6 +229,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
             native,
             freezer: freezer.clone(),
             neighbours: neighbours.clone(),
+            records,
         };
         let server = usage(Server::new(options).map_err(Into::into))?;
         servers.push((socket, name, freezer, server));

@@ -54,6 +54,9 @@ struct Options {
     /// FEMU device properties, for all drives; repeatable
     #[arg(long, global = true, value_name = "K=V,...")]
     femu: Vec<String>,
+    /// Put records of the drives into shared memory, as csdrive serve --records does
+    #[arg(long, global = true, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies", value_parser = serve::parse_kinds)]
+    records: Option<ring::Wanted>,
     /// Copy a file of this machine to where the guest's command starts; repeatable
     #[arg(long, global = true, value_name = "PATH")]
     file: Vec<PathBuf>,
@@ -155,6 +158,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         femu: &options.femu,
         workers: None,
         doorbells: emulator::Doorbells::Messages,
+        records: options.records,
         is_quiet: true,
     })?;
     let keys = if ssh.is_some() { parts.public_keys()? } else { String::new() };

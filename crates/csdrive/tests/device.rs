@@ -2,7 +2,7 @@
 
 mod served;
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use served::Served;
@@ -337,6 +337,55 @@ fn as_many_programs_run_at_a_time_as_there_are_threads() {
     assert_eq!(most("compute.workers=1"), 1);
     let several = most("compute.workers=3");
     assert!((2..=3).contains(&several), "{several}");
+}
+
+#[test]
+fn a_served_drive_is_followed_live() {
+    let serial = format!("FOLLOW{}", std::process::id());
+    let follow = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_csdrive"));
+        command
+            .arg("follow")
+            .arg(&serial)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    // It waits for the drive.
+    let waiting = follow(&["--json", "--interval", "3", "--count", "1"]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let setting = format!("drive.serial={serial}");
+    let served = Served::with(&["--records"], &[&setting]);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let file = served.folder().join("bytes");
+    std::fs::write(&file, vec![7; 1 << 20]).unwrap();
+    served.json(&["blocks", "write", "--block", "0", "--file", file.to_str().unwrap()]);
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--records"), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["written_bytes"], 1 << 20, "{document}");
+    let (latency, commands) = (&document["lat_ns"], &document["commands"]);
+    assert_eq!(&latency["N"], commands);
+    assert!(latency["percentile"]["50.000000"].as_u64() <= latency["max"].as_u64());
+    assert_eq!(document["lost"]["commands"], 0);
+    let lines = follow(&["--interval", "0.1", "--count", "2"]).wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&lines.stdout).lines().count(), 3, "{lines:?}");
+    // A file that is no ring, a ring that is another's, kinds that there are not.
+    let refused_with = |arguments: &[&str], words: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_csdrive")).args(arguments).output().unwrap();
+        refused(&output, 2, words);
+    };
+    refused_with(&["follow", "--count", "1", file.to_str().unwrap()], "no ring of records");
+    let socket = served.folder().join("other");
+    let other = ["serve", "--records", "--set", &setting, "--socket", socket.to_str().unwrap()];
+    refused_with(&other, "drive.serial");
+    refused_with(&["serve", "--records=commands,dice"], "commands, jobs, units, dies");
+    let path = format!("/dev/shm/csdrive-{serial}");
+    assert!(std::path::Path::new(&path).exists());
+    drop(served);
+    let _ = std::fs::remove_file(path);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use controller::{Config, ConfigError, Controller, Lateness, NewRemoteRuntime, Parts};
 use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
+use records::Records;
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 
@@ -75,6 +76,9 @@ pub(crate) struct Drive {
     complaint: Option<String>,
     /// Commands are told of.
     has_journal: bool,
+    /// Where records go, and those that are on their way.
+    ring: Option<ring::Writer>,
+    records: Records,
     pub(crate) statistics: RealTimeStatistics,
 }
 
@@ -109,8 +113,28 @@ impl Drive {
             lines: InterruptLines::new(vectors)?,
             raised: Vec::new(),
             complaint: None,
+            ring: None,
+            records: Records::default(),
             statistics: RealTimeStatistics::default(),
         })
+    }
+
+    /// From now on records go there.
+    pub(crate) fn keep_records(&mut self, ring: ring::Writer) {
+        self.controller.set_recording(true);
+        self.ring = Some(ring);
+    }
+
+    /// Hands out what was recorded since the last time.
+    fn report(&mut self) {
+        self.controller.take_records_into(&mut self.records);
+        if self.has_journal {
+            journal::write(&self.records);
+        }
+        if let Some(ring) = &mut self.ring {
+            ring.put(&self.records);
+        }
+        self.records.clear();
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -183,8 +207,8 @@ impl Drive {
         for note in self.controller.outbox().notes.drain(..) {
             tracing::warn!("{note}");
         }
-        if self.has_journal {
-            journal::write(&mut self.controller);
+        if self.has_journal || self.ring.is_some() {
+            self.report();
         }
         is_busy || posted > 0 || due.is_some_and(|due| due <= now)
     }

@@ -6,7 +6,7 @@
 
 use controller::Controller;
 use nvme_spec::{CommandSet, Status, command_name};
-use records::CommandRecord;
+use records::{CommandRecord, Records};
 use tracing::Level;
 
 const COMMANDS: &str = "emulator::command";
@@ -20,11 +20,9 @@ pub(crate) fn open(controller: &mut Controller) -> bool {
     is_wanted
 }
 
-/// Tells of the commands that have ended since the last time.
-pub(crate) fn write(controller: &mut Controller) {
-    for record in controller.take_records().commands {
-        write_command(&record);
-    }
+/// Tells of commands that have ended.
+pub(crate) fn write(records: &Records) {
+    records.commands.iter().for_each(write_command);
 }
 
 fn write_command(record: &CommandRecord) {

@@ -59,7 +59,7 @@ const CLOCK_STEP: std::time::Duration = std::time::Duration::from_millis(1);
 const WAITING_MAX: usize = 16;
 
 /// What to serve, and how.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// The drive.
     pub config: Config,
@@ -75,6 +75,8 @@ pub struct Options {
     pub freezer: Option<Freezer>,
     /// Drives that this process serves, too.
     pub neighbours: Option<Neighbours>,
+    /// Where records of commands, jobs and flash operations go, for whoever looks at the drive live.
+    pub records: Option<ring::Writer>,
 }
 
 /// Drives of one process: they reach each other's device memory, and their time begins at the same moment.
@@ -154,14 +156,19 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, doorbells, remote, native, freezer, neighbours } = options;
+        let Options { config, socket, doorbells, remote, native, freezer, neighbours, records } =
+            options;
         let (peers, began) = match neighbours {
             Some(Neighbours { peers, start }) => (Some(peers), start),
             None => (None, std::time::Instant::now()),
         };
         let parts = Parts { native, peers, ..Parts::default() };
         let clock = Clock::start(began);
-        let drive = Drive::new(config, parts, clock, doorbells, remote.as_ref(), freezer.as_ref())?;
+        let mut drive =
+            Drive::new(config, parts, clock, doorbells, remote.as_ref(), freezer.as_ref())?;
+        if let Some(records) = records {
+            drive.keep_records(records);
+        }
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {

@@ -47,6 +47,7 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
         native: None,
         freezer: None,
         neighbours: None,
+        records: None,
     };
     let server = Server::new(options).expect("a drive");
     let stopper = server.stopper();

@@ -193,6 +193,14 @@ pub struct Records {
 }
 
 impl Records {
+    /// Forgets all of them; the memory stays.
+    pub fn clear(&mut self) {
+        self.commands.clear();
+        self.jobs.clear();
+        self.units.clear();
+        self.dies.clear();
+    }
+
     /// Moves all records of another to the end of these; the other keeps its memory.
     pub fn append(&mut self, other: &mut Self) {
         self.commands.append(&mut other.commands);

@@ -51,8 +51,8 @@ fn c_header_is_committed_and_has_the_same_layout() {
 
 #[test]
 fn python_module_is_committed_and_has_the_same_layout() {
-    committed("python/csdrive_records.py", &python_module());
-    let mut script = "import ctypes, csdrive_records as r\n".to_owned();
+    committed("../../python/src/csdrive/records.py", &python_module());
+    let mut script = "import ctypes, records as r\n".to_owned();
     for layout in LAYOUTS {
         let name = layout.name;
         script +=
@@ -61,7 +61,7 @@ fn python_module_is_committed_and_has_the_same_layout() {
             script += &format!("assert r.{name}.{}.offset == {}\n", field.name, field.offset);
         }
     }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/src/csdrive");
     let python =
         Command::new("python3").args(["-B", "-c", &script]).env("PYTHONPATH", folder).status();
     match python {

@@ -6,10 +6,10 @@ sweep      a workload for every combination of settings, on all processors or on
 plots      figures of what came of them (matplotlib)
 """
 
-from . import plots
+from . import live, plots, records
 from ._csdrive import CsdriveError, __version__
 from .drive import Drive, config_keys
 from .sweeps import Ray, sweep
 from .workloads import Result, run
 
-__all__ = ["CsdriveError", "Drive", "Ray", "Result", "__version__", "config_keys", "plots", "run", "sweep"]
+__all__ = ["CsdriveError", "Drive", "Ray", "Result", "__version__", "config_keys", "live", "plots", "records", "run", "sweep"]

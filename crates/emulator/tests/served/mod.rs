@@ -45,6 +45,7 @@ impl Served {
             native: None,
             freezer: None,
             neighbours: None,
+            records: None,
         };
         let server = Server::new(options).unwrap();
         let (send, events) = channel();
