@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,12 @@ def test_the_notebook():
     assert len(pictures) == 2
     text = [output["data"]["text/plain"] for output in notebook.cells[-2].outputs]
     assert 0.4 < float(text[0]) <= 1.0, "where the drive's advantage ends"
+
+
+def test_the_live_example_runs(tmp_path):
+    """Without a drive: it waits for one, and ends when its window is closed, here at once."""
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    command = [sys.executable, "-W", "ignore", ROOT / "python/examples/live.py", "NOSUCHDRIVE"]
+    output = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert output.returncode == 0, output.stderr
+    assert (tmp_path / "live.npz").exists()

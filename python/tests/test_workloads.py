@@ -63,6 +63,16 @@ def test_settings_are_the_workloads_and_the_drives(workload):
     assert all(0 <= share <= 1 for share in shares)
 
 
+def test_a_run_can_be_interrupted(workload):
+    workload["job"][0]["number_ios"] = 100_000_000
+
+    def enough(share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        csdrive.run(workload, progress=enough)
+
+
 def test_mistakes_name_what_is_wrong(workload):
     workload["job"][0]["iodept"] = 4
     with pytest.raises(csdrive.CsdriveError, match="iodept"):

@@ -1,5 +1,6 @@
 //! Workloads, and what is said of configurations.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use controller::Config;
@@ -20,19 +21,35 @@ pub(crate) fn run_workload(
     set_drive: Vec<String>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<String> {
+    // Ctrl-C, or what the display of the progress raised.
+    let mut raised = None;
     let mut tell = |told: Progress| {
-        if let (Progress::Running(Some(share)), Some(progress)) = (told, &progress) {
-            // A display that fails is no reason to lose a run.
-            let _ = Python::attach(|py| progress.call1(py, (share,)));
+        let told = Python::attach(|py| {
+            py.check_signals()?;
+            match (told, &progress) {
+                (Progress::Running(Some(share)), Some(progress)) => {
+                    progress.call1(py, (share,)).map(drop)
+                }
+                _ => Ok(()),
+            }
+        });
+        match told {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                raised = Some(error);
+                ControlFlow::Break(())
+            }
         }
     };
-    py.detach(|| {
+    let done = py.detach(|| {
         let plan = Plan::parse(name, text, &folder, &set_workload)?;
         let made = workload::simulated_drives(&plan, &set_drive, &mut shell)?;
-        workload::run(&plan, &mut Simulated::new(made.drives), &mut tell)
-    })
-    .map_err(error)
-    .and_then(|report| serde_json::to_string(&report).map_err(error))
+        workload::run_until(&plan, &mut Simulated::new(made.drives), &mut tell)
+    });
+    match raised {
+        Some(raised) => Err(raised),
+        None => serde_json::to_string(&done.map_err(error)?).map_err(error),
+    }
 }
 
 /// Drives in this process have no processes beside them.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::ops::ControlFlow;
 
 use client::{CommandFailed, Done, Ticket};
 use nvme_spec::{DriveCounters, Status};
@@ -169,7 +170,10 @@ impl<'a, R: Rig> Host<'a, R> {
     }
 
     /// Runs everything.
-    pub(crate) fn work(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+    pub(crate) fn work(
+        &mut self,
+        tell: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         self.set_timer(self.measured_from, Timer::Measure);
         for number in 0..self.instances.len() {
             let (start, ends) = (self.instances[number].start, self.instances[number].ends);
@@ -208,8 +212,10 @@ impl<'a, R: Rig> Host<'a, R> {
                 Some((drive, done)) => {
                     self.completed(drive, done)?;
                     completions += 1;
-                    if completions.is_multiple_of(TELL_EVERY) {
-                        tell(Progress::Running(self.share_done()));
+                    if completions.is_multiple_of(TELL_EVERY)
+                        && tell(Progress::Running(self.share_done())).is_break()
+                    {
+                        return Err(Error::Stopped);
                     }
                 }
                 None if until == Instant::NEVER => return Err(Error::Stalled(self.sent.len())),

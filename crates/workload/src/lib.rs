@@ -54,7 +54,7 @@ pub use report::{
     SeriesReport, Steps, TenantReport,
 };
 pub use rig::{Real, Rig, Simulated};
-pub use run::{check, run};
+pub use run::{check, run, run_until};
 
 /// A workload cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +108,9 @@ pub enum Error {
         /// As there are.
         there: usize,
     },
+    /// Whoever was told of its progress wanted no more.
+    #[error("stopped")]
+    Stopped,
     /// Nothing goes on, and not everything is done.
     #[error("the drive is idle and {0} commands are under way: this is a bug of csdrive")]
     Stalled(usize),

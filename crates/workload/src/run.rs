@@ -1,5 +1,7 @@
 //! A workload from its beginning to its end: drives are prepared, the host works, drives are left as they were.
 
+use std::ops::ControlFlow;
+
 use crate::Error;
 use crate::host::{Host, Progress};
 use crate::plan::Plan;
@@ -17,8 +19,24 @@ pub fn run<R: Rig>(
     rig: &mut R,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Report, Error> {
+    let mut always = |progress| {
+        tell(progress);
+        ControlFlow::Continue(())
+    };
+    run_until(plan, rig, &mut always)
+}
+
+/// As [`run`], for simulated drives: it may be stopped, and then comes to nothing.
+///
+/// # Errors
+/// If it does not fit the drives, a command fails, or it was stopped.
+pub fn run_until<R: Rig>(
+    plan: &Plan,
+    rig: &mut R,
+    tell: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report, Error> {
     let drives = rig.count();
-    let prepared = prepare_all(plan, rig, tell)?;
+    let prepared = prepare_all(plan, rig, &mut |progress| drop(tell(progress)))?;
     rig.begin();
     let mut host = Host::new(plan, rig, prepared.into_iter().flatten().collect());
     let done = host.work(tell);
