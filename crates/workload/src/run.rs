@@ -36,7 +36,9 @@ pub fn run_until<R: Rig>(
     tell: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report, Error> {
     let drives = rig.count();
-    let prepared = prepare_all(plan, rig, &mut |progress| drop(tell(progress)))?;
+    let prepared = prepare_all(plan, rig, &mut |progress| {
+        let _ = tell(progress);
+    })?;
     rig.begin();
     let mut host = Host::new(plan, rig, prepared.into_iter().flatten().collect());
     let done = host.work(tell);
