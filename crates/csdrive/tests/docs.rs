@@ -12,6 +12,7 @@
 mod harness;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -101,13 +102,21 @@ fn here(page: &str) -> Result<(), Failed> {
     // The README says how csdrive comes to be on the path; other pages take it from there.
     let path = "export PATH=\"$PWD/target/release:$PATH\"";
     let script = format!("set -exo pipefail\n{path}\n{}", of(page, Place::Here)?);
-    expect(
-        &Command::new("bash")
-            .args(["-c", &script])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .output()?,
-    )
+    // Not into pipes: what a page that fails leaves running would hold them, and this would wait for ever.
+    let [out, err] = ["stdout", "stderr"].map(|name| folder.path().join(format!(".{name}")));
+    let mut shell = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&out)?)
+        .stderr(fs::File::create(&err)?)
+        .process_group(0)
+        .spawn()?;
+    let status = shell.wait()?;
+    let group = format!("-{}", shell.id());
+    // There may be nobody left.
+    let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+    expect(&Output { status, stdout: fs::read(&out)?, stderr: fs::read(&err)? })
 }
 
 fn guest(page: &str) -> Result<(), Failed> {
