@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// mapped page (for hosts that cannot; an idle drive then wakes a thousand times a second)
     #[arg(long, value_name = "HOW", default_value = "messages", value_parser = ["messages", "mapped"])]
     doorbells: String,
-    /// Put records into shared memory, for csdrive stat --follow and Python: commands, jobs, units, dies, separated by commas [default: all]
+    /// Put records into shared memory, for csdrive follow and Python: commands, jobs, units, dies, separated by commas [default: all]
     #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies", value_parser = parse_kinds)]
     records: Option<Wanted>,
     /// Print one JSON document when the drives are ready, and one when they have stopped

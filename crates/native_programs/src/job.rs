@@ -40,6 +40,12 @@ pub(crate) struct Header {
     pub(crate) threads: u64,
 }
 
+impl Header {
+    pub(crate) fn may_have_threads(&self) -> bool {
+        self.threads == 1
+    }
+}
+
 /// A range: bytes of one of the files that come with the job.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -201,11 +201,11 @@ fn prepare_and_call(run: &Run<'_>, parent: Pid) -> io::Result<()> {
     };
     let function = CString::new(run.function).map_err(io::Error::other)?;
     // The first look at a clock asks the kernel where it is.
-    clock_ns(header.threads == 1);
+    clock_ns(header.may_have_threads());
     limit(&header)?;
     keep_only(run.object)?;
-    sandbox::enter(header.threads == 1)?;
-    call(&function, &mut arguments, header.threads == 1)
+    sandbox::enter(header.may_have_threads())?;
+    call(&function, &mut arguments, header.may_have_threads())
 }
 
 /// Maps the pages of a range, with pages before and after it that nothing can touch.
@@ -244,17 +244,16 @@ fn limit(header: &Header) -> io::Result<()> {
         let bytes = (pages * PAGE).saturating_add(header.memory_bytes);
         limit(resource, bytes, bytes)?;
     }
-    // The worker's clock decides; this is for a worker that cannot. Of several threads it would count all together, and with it Linux
-    // knows the time of the process only now and then.
-    if header.threads == 0 {
+    if header.may_have_threads() {
+        // All threads of this user count.
+        limit(Resource::Nproc, THREADS_MAX, THREADS_MAX)?;
+    } else {
+        // The worker's clock decides; this is for a worker that cannot. Of several threads it would count all together, and with it
+        // Linux knows the time of the process only now and then.
         let seconds = header.time_limit_ns / 1_000_000_000 + 2;
         limit(Resource::Cpu, seconds, seconds + 1)?;
     }
     limit(Resource::Core, 0, 0)?;
-    if header.threads == 1 {
-        // All threads of this user count.
-        limit(Resource::Nproc, THREADS_MAX, THREADS_MAX)?;
-    }
     limit(Resource::Fsize, 0, 0)?;
     limit(Resource::Stack, STACK_BYTES, STACK_BYTES)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -275,7 +274,7 @@ fn keep_only(object: &OwnedFd) -> io::Result<()> {
 }
 
 /// Loads the object, and calls its function.
-fn call(function: &CString, arguments: &mut Arguments, has_threads: bool) -> io::Result<()> {
+fn call(function: &CString, arguments: &mut Arguments, may_have_threads: bool) -> io::Result<()> {
     report(|report| report.stage = stage::LOADING);
     // SAFETY: whatever the code does, it does to this process.
     let library = unsafe { libc::dlopen(sandbox::PATH.as_ptr(), libc::RTLD_NOW) };
@@ -298,9 +297,9 @@ fn call(function: &CString, arguments: &mut Arguments, has_threads: bool) -> io:
     report(|report| (report.base, report.stage) = (base, stage::CALLED));
     // SAFETY: the program says that it is such a function. If not, only this process suffers.
     let function = unsafe { std::mem::transmute::<*mut c_void, Function>(address) };
-    let before = clock_ns(has_threads);
+    let before = clock_ns(may_have_threads);
     let result = no_exception(function, arguments);
-    let cpu_ns = clock_ns(has_threads).saturating_sub(before);
+    let cpu_ns = clock_ns(may_have_threads).saturating_sub(before);
     // SAFETY: what the program printed is written out.
     unsafe { libc::fflush(std::ptr::null_mut()) };
     report(|report| {
@@ -339,8 +338,8 @@ fn loading_error() -> io::Error {
 }
 
 /// Processor time of this thread, or of all of this process.
-fn clock_ns(has_threads: bool) -> u64 {
-    let clock = if has_threads { ClockId::ProcessCPUTime } else { ClockId::ThreadCPUTime };
+fn clock_ns(may_have_threads: bool) -> u64 {
+    let clock = if may_have_threads { ClockId::ProcessCPUTime } else { ClockId::ThreadCPUTime };
     let time = clock_gettime(clock);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

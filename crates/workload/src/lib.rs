@@ -51,7 +51,7 @@ pub use host::Progress;
 pub use plan::Plan;
 pub use report::{
     Bytes, DriveReport, FORMAT_VERSION, JobReport, Judged, Late, Latency, Measured, Report,
-    SeriesReport, Steps, TenantReport,
+    SeriesReport, Steps, TenantReport, percentiles,
 };
 pub use rig::{Real, Rig, Simulated};
 pub use run::{check, run, run_until};

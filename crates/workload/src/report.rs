@@ -12,6 +12,11 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Percentiles of a document, as fio lists them.
 const PERCENTILES: [f64; 11] = [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
+/// The percentiles of a document, by percent, written with six digits; `at` gives each.
+pub fn percentiles(at: impl Fn(f64) -> u64) -> Vec<(String, u64)> {
+    PERCENTILES.iter().map(|percent| (format!("{percent:.6}"), at(*percent))).collect()
+}
+
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -120,14 +125,13 @@ fn as_map<S: Serializer>(pairs: &[(String, u64)], serializer: S) -> Result<S::Ok
 
 impl Latency {
     pub(crate) fn of(latencies: &Latencies) -> Self {
-        let percentile = |percent: &f64| (format!("{percent:.6}"), latencies.percentile(*percent));
         Self {
             min: latencies.min(),
             max: latencies.max(),
             mean: latencies.mean(),
             stddev: latencies.deviation(),
             count: latencies.count(),
-            percentile: PERCENTILES.iter().map(percentile).collect(),
+            percentile: percentiles(|percent| latencies.percentile(percent)),
             all: latencies.clone(),
         }
     }

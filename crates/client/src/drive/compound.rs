@@ -94,19 +94,14 @@ impl<T: Submit> Drive<T> {
     pub fn execute_compound(&mut self, compound: &Compound) -> DriveResult<(u64, Vec<u8>)> {
         let ticket = self.start(self.compound_command(compound)?)?;
         let done = self.wait_for(ticket)?;
-        match succeeded(EXECUTE, done) {
-            Err(DriveError::Failed(mut failed)) => {
-                failed.detail = if failed.status.same_code(Status::CAPACITY_EXCEEDED) {
-                    Some(
-                        "the drive's own memory is given out: memory.own_size is how much it has"
-                            .to_owned(),
-                    )
-                } else {
-                    Some(self.diagnostics_text()?).filter(|text| !text.is_empty())
-                };
-                Err(failed.into())
+        let done = self.with_detail(succeeded(EXECUTE, done), |drive, status| {
+            if status.same_code(Status::CAPACITY_EXCEEDED) {
+                let full =
+                    "the drive's own memory is given out: memory.own_size is how much it has";
+                return Ok(Some(full.to_owned()));
             }
-            done => done.map(|done| (done.result, done.data)),
-        }
+            drive.step_diagnostics()
+        })?;
+        Ok((done.result, done.data))
     }
 }

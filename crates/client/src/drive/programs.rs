@@ -157,7 +157,7 @@ impl<T: Submit> Drive<T> {
             let entry = self.of_programs(options.apply(load));
             let data = Data::ToDrive(piece.to_vec());
             let sent = self.run(LOAD, Lane::Admin, entry, data);
-            self.with_detail(sent)?;
+            self.with_detail(sent, Self::diagnostics)?;
             offset += piece.len() as u32;
         }
         Ok(())
@@ -347,15 +347,19 @@ impl<T: Submit> Drive<T> {
     /// # Errors
     /// If the drive refused or stopped the program; the detail says why.
     pub fn executed(&mut self, done: Done) -> DriveResult<u64> {
-        let done = self.with_detail(super::succeeded(EXECUTE, done))?;
+        let done = self.with_detail(super::succeeded(EXECUTE, done), Self::diagnostics)?;
         Ok(done.result)
     }
 
-    /// Adds the drive's diagnostics to the failure of a program command.
-    fn with_detail<U>(&mut self, result: DriveResult<U>) -> DriveResult<U> {
+    /// Adds what the drive says about it to the failure of a program command.
+    pub(super) fn with_detail<U>(
+        &mut self,
+        result: DriveResult<U>,
+        detail: impl FnOnce(&mut Self, Status) -> DriveResult<Option<String>>,
+    ) -> DriveResult<U> {
         match result {
             Err(DriveError::Failed(mut failed)) => {
-                failed.detail = self.diagnostics(failed.status)?;
+                failed.detail = detail(self, failed.status)?;
                 Err(failed.into())
             }
             other => other,
@@ -373,7 +377,12 @@ impl<T: Submit> Drive<T> {
         self.diagnostics_text().map(Some)
     }
 
-    pub(super) fn diagnostics_text(&mut self) -> DriveResult<String> {
+    /// Diagnostics of a command of several steps: any of them may have failed, with any status.
+    pub(super) fn step_diagnostics(&mut self) -> DriveResult<Option<String>> {
+        Ok(Some(self.diagnostics_text()?).filter(|text| !text.is_empty()))
+    }
+
+    fn diagnostics_text(&mut self) -> DriveResult<String> {
         let page = self.log(lid::PROGRAM_DIAGNOSTICS, self.geometry.namespaces.programs, 4096)?;
         let len = u32::from_le_bytes([page[4], page[5], page[6], page[7]]) as usize;
         let text = &page[8..page.len().min(8 + len)];

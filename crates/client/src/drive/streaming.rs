@@ -167,13 +167,9 @@ impl<T: Submit> Drive<T> {
     pub fn execute_stream(&mut self, streaming: &Streaming) -> DriveResult<u64> {
         let ticket = self.start_stream(streaming)?;
         let done = self.wait_for(ticket)?;
-        match succeeded(EXECUTE, done) {
-            Err(DriveError::Failed(mut failed)) => {
-                failed.detail = Some(self.diagnostics_text()?).filter(|text| !text.is_empty());
-                Err(failed.into())
-            }
-            done => done.map(|done| done.result),
-        }
+        let done =
+            self.with_detail(succeeded(EXECUTE, done), |drive, _| drive.step_diagnostics())?;
+        Ok(done.result)
     }
 
     /// Starts a streaming execution; [`Self::wait`] gives its completion, whose result is the sum of what the program returned.

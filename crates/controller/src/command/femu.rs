@@ -1,13 +1,10 @@
 //! FEMU's commands for computational storage (hw/femu/csd/csd.h), which CEMU's hosts send, too. Identifiers begin with 1.
 
-use nvme_spec::command::RunTime;
+use nvme_spec::command::{MemoryRangeDescriptor, RunTime};
 use nvme_spec::{FemuAdminOpcode, FemuOpcode, Status, SubmissionEntry};
 
 use crate::command::{ExecuteProgram, GroupAction, GroupFields};
 use crate::limits::RANGES_PER_SET_MAX;
-
-/// Bytes of a memory range descriptor.
-const RANGE_BYTES: u64 = 32;
 
 /// A part of the memory that was allocated under an identifier.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +109,7 @@ fn execute(entry: &SubmissionEntry) -> Result<ExecuteProgram, Status> {
     if inline_ranges > usize::from(RANGES_PER_SET_MAX) {
         return Err(Status::MAXIMUM_MEMORY_RANGES_EXCEEDED.with_dnr());
     }
-    let descriptors = inline_ranges as u64 * RANGE_BYTES;
+    let descriptors = (inline_ranges * size_of::<MemoryRangeDescriptor>()) as u64;
     let data_len = match (rsid, entry.cdw4.get()) {
         (0, 0) => descriptors,
         (0, len) => u64::from(len),

@@ -109,10 +109,9 @@ pub(super) fn copy(
     let target = extent_of(&allocation, offset, blocks.len)?;
     let sources = vec![Source { nsid: namespace.nsid, extent: blocks }];
     let destination = Destination {
-        memory: Arc::clone(&allocation.memory),
-        offset: target.start,
-        own: Some(allocation),
         result: blocks.len,
+        own: Some(Arc::clone(&allocation)),
+        ..Destination::new(&allocation.memory, target.start)
     };
     let waiting = MemoryWait::copying(turn, destination, &sources, None);
     turn.wait(tag, Waiting::Memory(waiting));

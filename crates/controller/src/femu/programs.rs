@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use compute::GroupId;
 use ebpf::Range;
-use nvme_spec::command::{MemoryRangeDescriptor, program_type};
+use nvme_spec::command::{MemoryRangeDescriptor, RunTime, program_type};
 use nvme_spec::{Nsid, Status};
 use zerocopy::FromBytes;
 
@@ -17,9 +16,9 @@ use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::limits::{FUNCTION_BYTES_MAX, PROGRAM_SLOTS, RANGE_SETS_MAX, RANGES_PER_SET_MAX};
 use crate::namespace::programs::LoadedProgram;
-use crate::namespace::programs::execute::{Start, start_job};
+use crate::namespace::programs::execute::{Start, read_buffer, start_job};
 use crate::namespace::programs::manage::check_type;
-use crate::native::NativeLoadError;
+use crate::native::{NativeLoadError, NativePrograms};
 use crate::own_memory::Allocation;
 use crate::turn::Turn;
 use crate::waiting::Arrival;
@@ -197,6 +196,41 @@ fn parse_names(names: &[u8]) -> Option<(&str, &str)> {
     Some((text(path)?, text(function)?))
 }
 
+/// What a load names: the type, the bytes and the function of a program.
+fn content(
+    native: Option<&dyn NativePrograms>,
+    load: &FemuLoad,
+    names: &[u8],
+) -> Result<(u8, Vec<u8>, Option<String>), String> {
+    let named = || parse_names(names).ok_or("the path or the function is missing");
+    match load.program_type {
+        PHANTOM => {
+            let time = match load.run_time {
+                RunTime::Declared(ns) => u64::from(ns),
+                _ => 0,
+            };
+            Ok((program_type::DECLARED, time.to_le_bytes().to_vec(), None))
+        }
+        EBPF => {
+            let (path, function) = named()?;
+            let native = native.ok_or(
+                "this drive names no compute.native_directory: it is the folder of the programs that \
+                 hosts may name",
+            )?;
+            let bytes = native.read(path).map_err(|error| match error {
+                NativeLoadError::Refused(why) | NativeLoadError::Host(why) => why,
+            })?;
+            Ok((program_type::EBPF, bytes, Some(function.to_owned())))
+        }
+        SHARED_LIBRARY => {
+            let (path, function) = named()?;
+            let bytes = [function.as_bytes(), b"\0", path.as_bytes()].concat();
+            Ok((program_type::NATIVE_FILE, bytes, None))
+        }
+        other => Err(format!("there are programs of type 0, 1 and 3, and no {other}")),
+    }
+}
+
 /// All pieces are here: a program is made of what they name. One that is there already is replaced, unless it runs.
 fn finish_load(
     turn: &mut Turn<'_>,
@@ -205,44 +239,10 @@ fn finish_load(
     names: &[u8],
 ) -> Result<(), Status> {
     let index = load.program_index;
-    let named = || parse_names(names).ok_or("the path or the function is missing");
     let native = turn.subsystem.native.clone();
-    let (kind, bytes, function) = match load.program_type {
-        PHANTOM => {
-            let time = match load.run_time {
-                nvme_spec::command::RunTime::Declared(ns) => u64::from(ns),
-                _ => 0,
-            };
-            (program_type::DECLARED, time.to_le_bytes().to_vec(), None)
-        }
-        EBPF => {
-            let (path, function) = match named() {
-                Ok(named) => named,
-                Err(why) => return refuse(turn, nsid, index, why),
-            };
-            let read = native.as_ref().map_or_else(
-                || Err(NativeLoadError::Refused("this drive names no compute.native_directory: it is the folder of the programs that hosts may name".to_owned())),
-                |native| native.read(path),
-            );
-            match read {
-                Ok(bytes) => (program_type::EBPF, bytes, Some(function.to_owned())),
-                Err(NativeLoadError::Refused(why) | NativeLoadError::Host(why)) => {
-                    return refuse(turn, nsid, index, &why);
-                }
-            }
-        }
-        SHARED_LIBRARY => {
-            let (path, function) = match named() {
-                Ok(named) => named,
-                Err(why) => return refuse(turn, nsid, index, why),
-            };
-            let bytes = [function.as_bytes(), b"\0", path.as_bytes()].concat();
-            (program_type::NATIVE_FILE, bytes, None)
-        }
-        other => {
-            let why = format!("there are programs of type 0, 1 and 3, and no {other}");
-            return refuse(turn, nsid, index, &why);
-        }
+    let (kind, bytes, function) = match content(native.as_deref(), load, names) {
+        Ok(content) => content,
+        Err(why) => return refuse(turn, nsid, index, &why),
     };
     let piece = LoadProgram {
         program_index: index,
@@ -299,15 +299,13 @@ pub(super) fn start(
     command: ExecuteProgram,
 ) -> Result<(), Status> {
     let nsid = programs_nsid(turn)?;
-    let mut data = vec![0; command.data_len as usize];
-    segments.read(&*turn.host, &mut data)?;
+    let (inline, data) = read_buffer(turn, segments, &command)?;
     let state = state(turn);
     let unknown = Status::INVALID_MEMORY_RANGE_SET_ID.with_dnr();
     let given = match command.rsid {
-        0 => descriptors(&data[..command.inline_ranges * size_of::<MemoryRangeDescriptor>()]),
+        0 => descriptors(&inline),
         id => state.sets.get(&id).ok_or(unknown)?.clone(),
     };
-    data.drain(..command.inline_ranges * size_of::<MemoryRangeDescriptor>());
     let (mut ranges, mut memory) = (Vec::new(), Vec::new());
     for range in &given {
         let id = u32::try_from(range.start.get()).map_err(|_| Status::INVALID_FIELD.with_dnr())?;
@@ -326,20 +324,8 @@ pub(super) fn start(
         [to, from, ..] if is_phantom => Some((to.clone(), from.clone())),
         _ => None,
     };
-    let start = Start {
-        program_index: command.program_index,
-        param1: command.param1,
-        param2: command.param2,
-        group: GroupId(command.group),
-        run_time: command.run_time,
-        ranges,
-        data,
-        lease,
-        set: None,
-        early_pages: None,
-        femu: Some(FemuEnd { copies }),
-    };
-    start_job(turn, tag, nsid, start)
+    let femu = Some(FemuEnd { copies });
+    start_job(turn, tag, nsid, Start { femu, ..Start::new(&command, ranges, data, lease) })
 }
 
 /// The beginning of an allocation, of this length; 0 = all of it.

@@ -141,15 +141,14 @@ fn compound(arguments: &Arguments, invocation: &Invocation, blocks: (u64, u64)) 
     let short = |number: u64, what: &str| {
         u32::try_from(number).map_err(|_| anyhow!("{what} {number}: at most {}", u32::MAX))
     };
-    usage(if blocks.1 == 0 {
-        Err(anyhow!("--compound: COUNT 0: give the blocks to process"))
-    } else {
-        Ok(())
-    })?;
+    let (first, count) = blocks;
+    if count == 0 {
+        return usage(Err(anyhow!("--compound: COUNT 0: give the blocks to process")));
+    }
     let compound = Compound {
         program: invocation.program,
-        first: blocks.0,
-        count: usage(short(blocks.1, "--compound: COUNT"))?,
+        first,
+        count: usage(short(count, "--compound: COUNT"))?,
         output: usage(short(arguments.output_size.unwrap_or(0), "--output-size"))?,
         param1: invocation.param1,
         range_set: invocation.range_set,

@@ -202,14 +202,9 @@ impl Sum {
 
     fn to_json(&self, drive: &str, took: Duration) -> Value {
         let seconds = took.as_secs_f64();
-        let percentiles = [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
-        let percentile: serde_json::Map<String, Value> = percentiles
-            .iter()
-            .map(|percent| {
-                let ns = self.latency.value_at_quantile(percent / 100.0);
-                (format!("{percent:.6}"), json!(ns))
-            })
-            .collect();
+        let at = |percent| self.latency.value_at_quantile(percent / 100.0);
+        let percentile: serde_json::Map<String, Value> =
+            workload::percentiles(at).into_iter().map(|(name, ns)| (name, json!(ns))).collect();
         let lost: serde_json::Map<String, Value> = Kind::ALL
             .iter()
             .map(|(name, kind)| ((*name).to_owned(), json!(self.lost[*kind as usize])))

@@ -172,7 +172,7 @@ impl MemoryNamespace {
 
     /// A place in it that blocks are copied to.
     pub(crate) fn destination(&self, offset: u64) -> Destination {
-        Destination { memory: Arc::clone(&self.memory), offset, own: None, result: 0 }
+        Destination::new(&self.memory, offset)
     }
 }
 

@@ -39,6 +39,13 @@ pub(crate) struct Destination {
     pub(crate) result: u64,
 }
 
+impl Destination {
+    /// Memory of a namespace.
+    pub(crate) fn new(memory: &Arc<SharedMemory>, offset: u64) -> Self {
+        Self { memory: Arc::clone(memory), offset, own: None, result: 0 }
+    }
+}
+
 impl MemoryWait {
     /// What a copy of blocks waits for, before it has read any.
     pub(crate) fn copying(

@@ -102,29 +102,26 @@ fn queue_job(
     lease: ProgramLease,
     set: Option<Arc<RangeSet>>,
 ) -> Result<(), Status> {
-    let mut data = vec![0; command.data_len as usize];
-    segments.read(&*turn.host, &mut data)?;
-    let descriptors = command.inline_ranges * size_of::<MemoryRangeDescriptor>();
-    let inline = resolve_ranges(turn, &data[..descriptors])?;
-    data.drain(..descriptors);
+    let (descriptors, data) = read_buffer(turn, segments, &command)?;
+    let inline = resolve_ranges(turn, &descriptors)?;
     let ranges = match &set {
         Some(set) => set.ranges.clone(),
         None => inline.ranges,
     };
-    let start = Start {
-        program_index: command.program_index,
-        param1: command.param1,
-        param2: command.param2,
-        group: GroupId(command.group),
-        run_time: command.run_time,
-        ranges,
-        data,
-        lease,
-        set,
-        early_pages: None,
-        femu: None,
-    };
-    start_job(turn, tag, nsid, start)
+    start_job(turn, tag, nsid, Start { set, ..Start::new(&command, ranges, data, lease) })
+}
+
+/// An execution's data buffer: range descriptors, and the data after them.
+pub(crate) fn read_buffer(
+    turn: &Turn<'_>,
+    segments: &Segments,
+    command: &ExecuteProgram,
+) -> Result<(Vec<u8>, Vec<u8>), Status> {
+    let mut buffer = vec![0; command.data_len as usize];
+    segments.read(&*turn.host, &mut buffer)?;
+    let bytes = command.inline_ranges * size_of::<MemoryRangeDescriptor>();
+    let descriptors = buffer.drain(..bytes).collect();
+    Ok((descriptors, buffer))
 }
 
 /// A job, ready to be queued.
@@ -143,6 +140,30 @@ pub(crate) struct Start {
     pub(crate) early_pages: Option<usize>,
     /// How it ends in FEMU's dialect.
     pub(crate) femu: Option<FemuEnd>,
+}
+
+impl Start {
+    /// The job of a plain execution.
+    pub(crate) fn new(
+        command: &ExecuteProgram,
+        ranges: Vec<Range>,
+        data: Vec<u8>,
+        lease: ProgramLease,
+    ) -> Self {
+        Self {
+            program_index: command.program_index,
+            param1: command.param1,
+            param2: command.param2,
+            group: GroupId(command.group),
+            run_time: command.run_time,
+            ranges,
+            data,
+            lease,
+            set: None,
+            early_pages: None,
+            femu: None,
+        }
+    }
 }
 
 /// Has the program run, and queues the job for a unit.

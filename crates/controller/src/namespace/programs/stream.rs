@@ -6,10 +6,11 @@
 //! slot 1           copy in | run | write back | ...
 //! ```
 //!
-//! A run may begin on the first pages of its chunk, and a chunk may be followed by the first blocks of the next one, so that records
-//! that begin in it are whole (`nvme_spec::command::stream_flags`). Each slot walks its own extents, and has its own group of the range set's ranges: range 0 of the group is the output, range 1
-//! the input. Slots do not wait for each other, but for units, dies and links. A step of a slot is a command of the drive's own,
-//! in flight like one of the host's: the same code copies, runs and writes.
+//! A run may begin on the first pages of its chunk, and a chunk may be followed by the first blocks of the next one, so that
+//! records that begin in it are whole (`nvme_spec::command::stream_flags`). Each slot walks its own extents, and has its own
+//! group of the range set's ranges: range 0 of the group is the output, range 1 the input. Slots do not wait for each other, but
+//! for units, dies and links. A step of a slot is a command of the drive's own, in flight like one of the host's: the same code
+//! copies, runs and writes.
 
 pub(super) mod compound;
 mod layout;
@@ -279,12 +280,7 @@ fn next_chunk(turn: &mut Turn<'_>, parent: Tag, stream: &mut Stream, n: usize) {
     slot.chunk.extend(peek(&slot.inputs, stream.overlap));
     let sources = slot.chunk.clone();
     let (target, nsid) = (&stream.set.ranges[input], stream.set.nsids[input]);
-    let to = Destination {
-        memory: Arc::clone(&target.memory),
-        offset: target.offset,
-        own: None,
-        result: 0,
-    };
+    let to = Destination::new(&target.memory, target.offset);
     let kind = Kind { opcode: MemoryOpcode::COPY.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::CopyIn, kind));
     // A group's limits look at jobs as a whole.
@@ -356,17 +352,9 @@ fn run(
     }
     data.extend(&stream.data);
     let start = Start {
-        program_index: stream.command.program_index,
-        param1: stream.command.param1,
-        param2: stream.command.param2,
-        group: GroupId(stream.command.group),
-        run_time: stream.command.run_time,
-        ranges,
-        data,
-        lease: stream.lease.clone(),
         set: Some(Arc::clone(&stream.set)),
         early_pages,
-        femu: None,
+        ..Start::new(&stream.command, ranges, data, stream.lease.clone())
     };
     let kind = Kind { opcode: ProgramOpcode::EXECUTE.0, nsid };
     let tag = begin_step(turn, parent, stream, n, (Stage::Run, kind));
