@@ -84,6 +84,7 @@ def test_configurations_and_their_mistakes(tmp_path):
         ({"compute.units": 0}, "from 1 to 1024"),
         ({"flash.read_time": "fast"}, "flash.read_time"),
         ({"compute.native_upload": True}, "csdrive serve"),
+        ({"compute.runtime_server": "tcp://localhost:4231"}, "csdrive serve"),
     ]:
         with pytest.raises(csdrive.CsdriveError, match=text):
             csdrive.Drive(wrong)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use client::{Compound, DriveError, Invocation, LoadOptions, ProgramImage, RunTime, Streaming};
+use client::{Compound, Invocation, LoadOptions, ProgramImage, RunTime, Streaming};
 use config::Sources;
 use controller::Controller;
 use nvme_spec::DriveCounters;
@@ -13,6 +13,7 @@ use simulator::Session;
 use workload::DriveReport;
 
 use crate::error;
+use crate::runs::check_no_processes;
 
 /// Commands that the drive's queue has room for.
 const ENTRIES: u32 = 256;
@@ -23,10 +24,6 @@ pub(crate) struct Drive {
     session: Session,
     warnings: Vec<String>,
     began: DriveCounters,
-}
-
-fn refused(cause: DriveError) -> PyErr {
-    error(cause)
 }
 
 /// How a run time is found, as `csdrive exec --run-time` has it.
@@ -45,11 +42,7 @@ impl Drive {
     #[pyo3(signature = (config=None, set=Vec::new(), femu=Vec::new()))]
     fn new(config: Option<PathBuf>, set: Vec<String>, femu: Vec<String>) -> PyResult<Self> {
         let loaded = Sources { config, set, femu }.load().map_err(error)?;
-        if loaded.config.native.upload || !loaded.config.native.directory.is_empty() {
-            return Err(error(
-                "compute.native_...: native programs run in processes of the csdrive command; serve such a drive with csdrive serve",
-            ));
-        }
+        check_no_processes(&loaded.config, "csdrive serve").map_err(error)?;
         let drive = Controller::new(loaded.config).map_err(error)?;
         let session = simulator::open_drive(drive, 0, ENTRIES).map_err(error)?;
         let began = session.transport.driver.port.drive.counters();
@@ -94,7 +87,7 @@ impl Drive {
     }
 
     fn write_blocks(&mut self, first: u64, data: &[u8]) -> PyResult<()> {
-        self.session.write_blocks(first, data).map(drop).map_err(refused)
+        self.session.write_blocks(first, data).map(drop).map_err(error)
     }
 
     fn read_blocks<'py>(
@@ -103,16 +96,16 @@ impl Drive {
         first: u64,
         count: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.session.read_blocks(first, count).map_err(refused)?;
+        let bytes = self.session.read_blocks(first, count).map_err(error)?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn flush(&mut self) -> PyResult<()> {
-        self.session.flush().map_err(refused)
+        self.session.flush().map_err(error)
     }
 
     fn write_memory(&mut self, start: u64, data: &[u8]) -> PyResult<()> {
-        self.session.write_memory(start, data).map_err(refused)
+        self.session.write_memory(start, data).map_err(error)
     }
 
     fn read_memory<'py>(
@@ -121,25 +114,25 @@ impl Drive {
         start: u64,
         size: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.session.read_memory(start, size).map_err(refused)?;
+        let bytes = self.session.read_memory(start, size).map_err(error)?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn copy_blocks(&mut self, first: u64, count: u64, to: u64) -> PyResult<()> {
-        self.session.copy_blocks(first, count, to).map_err(refused)
+        self.session.copy_blocks(first, count, to).map_err(error)
     }
 
     fn copy_memory(&mut self, start: u64, size: u64, to: u64) -> PyResult<()> {
-        self.session.copy_memory(start, size, to).map_err(refused)
+        self.session.copy_memory(start, size, to).map_err(error)
     }
 
     /// A file: C source, or an object.
     fn load_file(&mut self, index: u16, path: PathBuf) -> PyResult<()> {
-        self.session.load_program_file(index, &path).map_err(refused)
+        self.session.load_program_file(index, &path).map_err(error)
     }
 
     fn load_object(&mut self, index: u16, object: &[u8]) -> PyResult<()> {
-        self.session.load_program(index, object).map_err(refused)
+        self.session.load_program(index, object).map_err(error)
     }
 
     /// A program without code, which takes a time.
@@ -148,11 +141,11 @@ impl Drive {
         self.session
             .download_program_with(index, image, LoadOptions::default())
             .and_then(|()| self.session.activate_program(index, true))
-            .map_err(refused)
+            .map_err(error)
     }
 
     fn unload(&mut self, index: u16) -> PyResult<()> {
-        self.session.remove_program(index).map_err(refused)
+        self.session.remove_program(index).map_err(error)
     }
 
     #[pyo3(signature = (program, ranges, param1=0, param2=0, data=Vec::new(), group=0, run_time_ns=None))]
@@ -170,7 +163,7 @@ impl Drive {
         let run_time = run_time(run_time_ns)?;
         let invocation =
             Invocation { program, range_set: 0, ranges, param1, param2, data, group, run_time };
-        self.session.execute(&invocation).map(|result| result as i64).map_err(refused)
+        self.session.execute(&invocation).map(|result| result as i64).map_err(error)
     }
 
     #[pyo3(signature = (program, first, size, memory, chunk, in_flight, output, overlap=None, early=false, param1=0, param2=0, data=Vec::new(), group=0, run_time_ns=None))]
@@ -206,9 +199,9 @@ impl Drive {
         if !(1..=64).contains(&in_flight) {
             return Err(error(format!("in_flight = {in_flight}: choose 1 to 64")));
         }
-        let (ranges, _) = Streaming::ranges(memory, in_flight, output, seen);
-        let range_set = self.session.create_range_set(&ranges).map_err(refused)?;
         let run_time = run_time(run_time_ns)?;
+        let (ranges, _) = Streaming::ranges(memory, in_flight, output, seen);
+        let range_set = self.session.create_range_set(&ranges).map_err(error)?;
         let invocation = Invocation {
             program,
             range_set,
@@ -228,8 +221,8 @@ impl Drive {
         };
         let done = self.session.execute_stream(&streaming);
         let deleted = self.session.delete_range_set(range_set);
-        let result = done.map_err(refused)?;
-        deleted.map_err(refused)?;
+        let result = done.map_err(error)?;
+        deleted.map_err(error)?;
         Ok(result as i64)
     }
 
@@ -248,13 +241,13 @@ impl Drive {
     ) -> PyResult<(i64, Bound<'py, PyBytes>)> {
         let compound =
             Compound { program, first, count, output, param1, range_set: 0, group, early };
-        let (result, output) = self.session.execute_compound(&compound).map_err(refused)?;
+        let (result, output) = self.session.execute_compound(&compound).map_err(error)?;
         Ok((result as i64, PyBytes::new(py, &output)))
     }
 
     /// What programs printed since it was asked for last.
     fn printed(&mut self) -> PyResult<String> {
-        let text = self.session.program_trace().map_err(refused)?;
+        let text = self.session.program_trace().map_err(error)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 

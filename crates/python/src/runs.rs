@@ -52,15 +52,22 @@ pub(crate) fn run_workload(
     }
 }
 
-/// Drives in this process have no processes beside them.
-fn shell(config: &Config) -> Result<Shell, ShellError> {
+/// Refuses what drives in this process cannot have: other processes beside them. `command` has such drives.
+pub(crate) fn check_no_processes(config: &Config, command: &str) -> Result<(), String> {
     let native = &config.native;
     if native.upload || !native.directory.is_empty() {
-        return Err("compute.native_...: native programs run in processes of the csdrive command: use csdrive workload".into());
+        return Err(format!(
+            "compute.native_...: native programs run in processes of the csdrive command: use {command}"
+        ));
     }
     if !config.runtime_server.address.is_empty() {
-        return Err("compute.runtime_server: use csdrive workload, which speaks with one".into());
+        return Err(format!("compute.runtime_server: use {command}, which speaks with one"));
     }
+    Ok(())
+}
+
+fn shell(config: &Config) -> Result<Shell, ShellError> {
+    check_no_processes(config, "csdrive workload")?;
     Ok(Shell::default())
 }
 
