@@ -58,11 +58,18 @@ impl Controller {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_parts(config: Config, parts: Parts) -> Result<Self, ConfigError> {
-        let ssd = match parts.store {
-            Some(store) => Ssd::with_store(&config.flash, store)?,
-            None => Ssd::new(&config.flash)?,
+        let ssd = match (parts.flash, parts.store) {
+            (Some(ssd), _) if *ssd.config() != config.flash => {
+                let (field, value) = ("flash", "that of another drive".to_owned());
+                let reason = "the drives' configurations of flash differ: they must be the same";
+                return Err(ConfigError::Value { field, value, reason });
+            }
+            (Some(ssd), _) => ssd,
+            (None, Some(store)) => Ssd::with_store(&config.flash, store)?,
+            (None, None) => Ssd::new(&config.flash)?,
         };
         config.check()?;
+        let now = ssd.now();
         let mut subsystem = Subsystem::new(config, ssd, parts.policy, parts.native)?;
         let Config { serial, host_link, .. } = &subsystem.config;
         let place = Place::take(parts.peers, serial, *host_link, &subsystem.namespaces);
@@ -76,8 +83,8 @@ impl Controller {
             is_saturated: false,
             shutdowns: 0,
             ran: Vec::new(),
-            now: Instant::ZERO,
-            at: Instant::ZERO,
+            now,
+            at: now,
             hash: TraceHash::default(),
             is_recording: false,
             pages_done: Vec::new(),
@@ -237,6 +244,12 @@ impl Controller {
         log_pages::counters(self.now(), &self.session, &self.subsystem)
     }
 
+    /// The flash as it is now, for another drive with the same configuration of flash ([`Parts`]), to see what else could be done with it:
+    /// bytes are shared until one of the two writes. `None` if its store cannot be shared.
+    pub fn fork_flash(&self) -> Option<Ssd> {
+        self.subsystem.ssd.fork()
+    }
+
     /// The job groups, and what their jobs did: those of no group first.
     pub fn groups(&self) -> impl Iterator<Item = compute::GroupRecord> + '_ {
         self.subsystem.engine.groups()
@@ -255,8 +268,8 @@ impl Controller {
         self.subsystem.ssd.check();
     }
 
-    /// Starts or stops recording finished commands, jobs, stays on units and die operations. A command that was fetched
-    /// before has no record.
+    /// Starts or stops recording finished commands, jobs, stays on units, die operations and what crosses links. A command that was
+    /// fetched before has no record. What is counted is recorded by the shell, by [`Self::counters`], as often as it likes.
     pub fn set_recording(&mut self, on: bool) {
         self.is_recording = on;
         self.subsystem.ssd.set_recording(on);
@@ -279,12 +292,21 @@ impl Controller {
     /// Appends what was recorded since the last time.
     pub fn take_records_into(&mut self, records: &mut Records) {
         records.append(&mut self.subsystem.records);
-        if let Some(units) = self.subsystem.engine.records() {
-            records.units.append(units);
+        let (units, dies) = (records.units.len(), records.dies.len());
+        if let Some(made) = self.subsystem.engine.records() {
+            records.units.append(made);
         }
-        if let Some(dies) = self.subsystem.ssd.records() {
-            records.dies.append(dies);
+        if let Some(made) = self.subsystem.ssd.records() {
+            records.dies.append(made);
         }
+        // The models know a step by its own tag; for everybody else it is of the command that the host sent.
+        let parents = self.session.inflight.take_recorded_steps();
+        if parents.is_empty() {
+            return;
+        }
+        let of = |id: &mut u64| *id = parents.get(id).copied().unwrap_or(*id);
+        records.units[units..].iter_mut().for_each(|record| of(&mut record.job));
+        records.dies[dies..].iter_mut().for_each(|record| of(&mut record.command));
     }
 
     #[inline]

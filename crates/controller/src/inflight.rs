@@ -6,6 +6,8 @@
 //!
 //! What a command waits for is its namespace's: the table knows only [`Wait`].
 
+use std::collections::BTreeMap;
+
 use nvme_spec::{Cid, CqId, Nsid, SqId, Status};
 use records::{Stage, Stages};
 use simtime::{Duration, Instant};
@@ -167,6 +169,12 @@ impl<W: Wait> InFlight<W> {
         self.waiting.is_over()
     }
 
+    /// The command that records of this one name, if it is recorded: a step is of the command that the host sent.
+    #[inline]
+    pub(crate) fn recorded_as(&self, own: Tag) -> Option<Tag> {
+        self.timeline.as_ref().map(|_| self.step.map_or(own, |step| step.parent))
+    }
+
     /// Takes what the command waited for: it waits no more.
     #[inline]
     pub(crate) fn take_waiting(&mut self) -> W {
@@ -196,12 +204,20 @@ pub(crate) struct InFlightTable<W> {
     free: Vec<u32>,
     /// How many are steps of others.
     steps: usize,
+    /// Steps that were put into flight and whose records were not taken yet, with their commands.
+    recorded_steps: Vec<(Tag, Tag)>,
     reserved: Reserved,
 }
 
 impl<W> Default for InFlightTable<W> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), steps: 0, reserved: Reserved::default() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            steps: 0,
+            recorded_steps: Vec::new(),
+            reserved: Reserved::default(),
+        }
     }
 }
 
@@ -270,10 +286,23 @@ impl<W: Wait> InFlightTable<W> {
         let Token { sqid, cqid, cid, .. } = *parent.token();
         let timeline =
             parent.timeline.as_ref().map(|timeline| Box::new(Timeline::new(timeline.mark)));
+        let is_recorded = timeline.is_some();
         let tag = self.insert(Token::new(sqid, cqid, cid, false), kind, timeline);
+        if is_recorded {
+            self.recorded_steps.push((tag, step.parent));
+        }
         self.get_mut(tag).expect("it is in flight now").step = Some(step);
         self.steps += 1;
         tag
+    }
+
+    /// The commands of steps, by the steps' tags: of those in flight, and of those that were so since the last time.
+    pub(crate) fn take_recorded_steps(&mut self) -> BTreeMap<u64, u64> {
+        let steps = std::mem::take(&mut self.recorded_steps);
+        let parents = steps.iter().map(|(step, parent)| (step.0, parent.0)).collect();
+        self.recorded_steps =
+            steps.into_iter().filter(|(tag, _)| self.get_mut(*tag).is_some()).collect();
+        parents
     }
 
     /// The command a tag names; `None` if it ended already.

@@ -10,6 +10,9 @@ use crate::peers::Peers;
 pub struct Parts {
     /// Keeps the pages of the flash; it is empty. Otherwise they are in memory.
     pub store: Option<Box<dyn ssd::Store>>,
+    /// The flash in the state of another drive, [`Controller::fork_flash`](crate::Controller::fork_flash), in place of an empty one.
+    /// The drive begins at its time.
+    pub flash: Option<ssd::Ssd>,
     /// Makes the scheduler of a queue of jobs, in place of the one that the configuration names.
     pub policy: Option<NewPolicy>,
     /// Loads and runs native programs; without it none can be loaded, whatever the configuration says.

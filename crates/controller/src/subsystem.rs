@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fabric::Link;
 use records::Records;
-use simtime::{EventQueue, Instant};
+use simtime::EventQueue;
 use ssd::Ssd;
 
 use crate::background::Background;
@@ -59,7 +59,7 @@ impl Subsystem {
         let namespaces = Namespaces::new(&config, ssd.geometry())?;
         // A flash that is filled from the beginning is so for its namespaces: those to come are empty.
         for (lpn, count) in namespaces.space.free_runs() {
-            ssd.deallocate(Instant::ZERO, lpn, count);
+            ssd.deallocate(ssd.now(), lpn, count);
         }
         Ok(Self {
             namespaces,

@@ -1,7 +1,7 @@
 //! Data on its way: from the data pointer over a link to its arrival, and to the host.
 
 use nvme_spec::Status;
-use records::Stage;
+use records::{LinkPath, LinkRecord, Records, Stage};
 use simtime::Instant;
 
 use crate::data_pointer::{DataPointer, Direction, Segments};
@@ -38,6 +38,7 @@ impl Turn<'_> {
     /// Lets a command's host data travel.
     pub(crate) fn expect_data(&mut self, tag: Tag, len: u64, segments: Segments, arrival: Arrival) {
         let at = self.session.port.from_host(self.now, len);
+        self.record_crossing(tag, LinkPath::FromHost, len, at);
         self.expect_at(at, tag, segments, arrival);
     }
 
@@ -76,6 +77,7 @@ impl Turn<'_> {
     /// The same, with a result.
     pub(crate) fn complete_with_data_and(&mut self, tag: Tag, len: u64, result: u64) {
         let at = self.session.port.to_host(self.now, len);
+        self.record_crossing(tag, LinkPath::ToHost, len, at);
         if let Some(command) = self.command(tag) {
             command.end_stage(at, Stage::Transfer);
         }
@@ -95,11 +97,27 @@ impl Turn<'_> {
 
     /// Sends a command's bytes over the internal link; when they have crossed it, at the earliest when they have arrived.
     fn cross_internal(&mut self, tag: Tag, len: u64, arrived: Instant) -> Instant {
-        let at = self.subsystem.internal.send(self.now, len).max(arrived);
+        let crossed = self.subsystem.internal.send(self.now, len);
+        self.record_crossing(tag, LinkPath::Internal, len, crossed);
+        let at = crossed.max(arrived);
         if let Some(command) = self.command(tag) {
             command.end_stage(at, Stage::Copy);
         }
         at
+    }
+
+    /// Records that bytes of a command crossed a link, asked for now.
+    #[inline]
+    pub(crate) fn record_crossing(
+        &mut self,
+        tag: Tag,
+        path: LinkPath,
+        bytes: u64,
+        arrived: Instant,
+    ) {
+        let crossed = Crossed { asked: self.now, arrived };
+        let recorded_as = self.command(tag).and_then(|command| command.recorded_as(tag));
+        record_crossing(&mut self.subsystem.records, recorded_as, path, bytes, crossed);
     }
 
     /// Sends a data structure to the host.
@@ -150,4 +168,31 @@ impl Turn<'_> {
         self.subsystem.scratch = data;
         read
     }
+}
+
+/// Records that bytes of a command crossed a link, if it is recorded.
+#[inline]
+pub(crate) fn record_crossing(
+    records: &mut Records,
+    recorded_as: Option<Tag>,
+    path: LinkPath,
+    bytes: u64,
+    crossed: Crossed,
+) {
+    let Some(of) = recorded_as.filter(|_| bytes > 0) else { return };
+    records.links.push(LinkRecord {
+        asked_ns: crossed.asked.as_ns(),
+        arrived_ns: crossed.arrived.as_ns(),
+        command: of.0,
+        bytes,
+        path: path as u8,
+        reserved: [0; 7],
+    });
+}
+
+/// From when to when bytes crossed a link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crossed {
+    pub(crate) asked: Instant,
+    pub(crate) arrived: Instant,
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ebpf::{Counts, CpuTime, FaultKind, Invocation, Outcome, Program, Worker};
 use nvme_spec::Status;
@@ -138,6 +139,9 @@ pub struct WorkDone {
     pub(crate) ran: Ran,
     /// What was to be found out, or why it was not.
     pub(crate) cpu_time: Result<CpuTime, NoAnswer>,
+    /// Which of the shell's threads ran it, and how long it took there; zeroes in virtual time.
+    pub(crate) worker: u32,
+    pub(crate) took: Duration,
     #[expect(dead_code, reason = "keeps the program in use until the controller has the result")]
     pub(crate) lease: ProgramLease,
 }
@@ -148,6 +152,14 @@ pub(crate) struct NoAnswer {
     pub(crate) why: String,
     /// What the run took here, if that was to be found out then.
     pub(crate) here: CpuTime,
+}
+
+impl WorkDone {
+    /// Notes which thread ran the program, and for how long, for whoever looks at the records.
+    #[must_use]
+    pub fn ran_by(self, worker: u32, took: Duration) -> Self {
+        Self { worker, took, ..self }
+    }
 }
 
 impl WorkItem {
@@ -170,7 +182,7 @@ impl WorkItem {
                 (outcome.into(), Ok(cpu_time))
             }
         };
-        WorkDone { job, ran, cpu_time, lease }
+        WorkDone { job, ran, cpu_time, worker: 0, took: Duration::ZERO, lease }
     }
 }
 

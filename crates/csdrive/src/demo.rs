@@ -1,37 +1,34 @@
 //! `csdrive demo`: TPC-H Q6 on the drive and on the host, the same question asked both ways.
 
-use anyhow::{Context, Result};
-use client::commands::{self, Execute, with_data};
-use client::commands::{copy_source, memory_range};
-use client::{Buffer, Completion, DmaMemory, QueueId};
-use indicatif::{ProgressBar, ProgressStyle};
-use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor};
-use nvme_spec::{NvmOpcode, Status};
-use serde_json::{Value, json};
-use simulator::{Host, Session};
-use zerocopy::IntoBytes;
+mod frontier;
+mod host;
+mod watch;
+mod ways;
 
+use std::path::{Path, PathBuf};
+
+use analysis::DriveReport;
+use anyhow::{Context, Result};
+use compute::{Core, Work};
+use indicatif::{ProgressBar, ProgressStyle};
+use records::{CounterRecord, Records};
+use serde_json::{Value, json};
+use simtime::Duration;
+use simulator::Session;
+use workload::{Ran, RunRecorder, recorded_drive};
+
+use self::frontier::{Edge, Frontier, Question, Times};
+use self::host::HostCores;
+use self::watch::Watch;
+use self::ways::{CHUNK_ROWS, NEEDED, OnDevice, PAGE, Stored, on_device, on_host, slot_bytes};
 use crate::lineitem::{self, COLUMNS, Table};
-use crate::report::say;
+use crate::observe::record::{self, RecordOption};
+use crate::observe::{page, trace};
+use crate::report::{bytes as size, say, tell, time};
 use crate::{Outcome, report, usage};
 
 /// The device program, built from `examples/programs/tpch_q6.bpf.c`.
 static Q6: &[u8] = include_bytes!("../../../examples/programs/tpch_q6.bpf.o");
-
-/// Rows that one execution looks at. A multiple of 4096, so that every column's slice of a full
-/// chunk begins and ends at a block.
-const CHUNK_ROWS: u64 = 65_536;
-const PAGE: u64 = 4096;
-const IO: QueueId = QueueId(1);
-/// Reads the host keeps in flight.
-const HOST_DEPTH: usize = 32;
-
-/// The columns Q6 needs, in the order of the program's ranges 1 to 4.
-const NEEDED: [&str; 4] = ["l_shipdate", "l_discount", "l_quantity", "l_extendedprice"];
-
-/// Q6's predicate: shipped in 1994 (days since 1970-01-01), discount 0.05 to 0.07, quantity
-/// below 24. The device program has the same numbers.
-const YEAR_1994: std::ops::Range<i32> = 8766..9131;
 
 /// Run TPC-H Q6 on the drive and on the host, and compare time and bytes
 #[derive(Debug, clap::Args)]
@@ -39,43 +36,32 @@ pub(crate) struct Arguments {
     /// Scale factor: 1 is a table of 6 million rows
     #[arg(long, default_value_t = 0.1, allow_hyphen_values = true)]
     scale: f64,
+    /// A core of the host, whose computing takes time, too: see csdrive config cores
+    #[arg(long, value_name = "CORE", default_value = "host", value_parser = core)]
+    host_core: Core,
+    /// How many of them look at what was read
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    host_cores: u32,
     #[command(flatten)]
     sources: config::Sources,
+    /// Write a page with charts of both ways, for a browser
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Write a timeline of both ways, for Perfetto
+    #[arg(long, value_name = "FILE.json")]
+    trace: Option<PathBuf>,
+    #[command(flatten)]
+    record: RecordOption,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
 
-/// Where the table lies on the NVM namespace.
-struct Stored {
-    rows: u64,
-    /// First block of each needed column, and its width.
-    columns: [(u64, u64); 4],
-    block: u64,
-}
-
-/// Rows of one chunk.
-#[derive(Clone, Copy)]
-struct Chunk {
-    first: u64,
-    rows: u64,
-}
-
-impl Stored {
-    fn chunks(&self) -> impl Iterator<Item = Chunk> + use<> {
-        let rows = self.rows;
-        (0..rows)
-            .step_by(CHUNK_ROWS as usize)
-            .map(move |first| Chunk { first, rows: CHUNK_ROWS.min(rows - first) })
-    }
-
-    /// First block and number of blocks of a column's slice, and its length in bytes.
-    fn slice(&self, column: usize, chunk: Chunk) -> (u64, u64, u64) {
-        let (first_block, width) = self.columns[column];
-        let start = chunk.first * width;
-        let len = chunk.rows * width;
-        (first_block + start / self.block, len.div_ceil(self.block), len)
-    }
+/// A core by its name.
+fn core(text: &str) -> Result<Core, String> {
+    let names = || Core::NAMES.map(|(name, _)| name).join(", ");
+    let found = Core::NAMES.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, core)| core).ok_or_else(|| format!("choose one of {}", names()))
 }
 
 /// What one way of answering took.
@@ -86,6 +72,21 @@ struct Measured {
     host_link_bytes: u64,
     flash_bytes: u64,
     internal_bytes: u64,
+    /// Time that processors computed, all together, and how many there are.
+    computing_ns: u64,
+    processors: u32,
+    /// How busy the drive was.
+    drive: DriveReport,
+}
+
+/// Everything that came of it.
+struct Outcomes {
+    stored: Stored,
+    device: Measured,
+    host: Measured,
+    /// Where the drive wins, if the probes agree with what was measured.
+    frontier: Option<Frontier>,
+    trace_hash: u64,
 }
 
 /// Runs the command.
@@ -95,23 +96,122 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     report::notes(&loaded.warnings);
     let config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     usage(fits(arguments.scale, &config))?;
-    let units = config.compute.units as usize;
-    let mut session = usage(simulator::open(config, 0, 1024).map_err(Into::into))?;
-    let table = generate(arguments.scale, arguments.json);
-    let stored = store(&mut session, &table, arguments.json)?;
+    let recorder = arguments.record.start()?;
+    let quiet = arguments.json;
+    let mut session = usage(simulator::open(config.clone(), 0, 1024).map_err(Into::into))?;
+    let table = generate(arguments.scale, quiet);
+    let stored = store(&mut session, &table, quiet)?;
     drop(table);
     session.load_program(0, Q6)?;
     while session.transport.driver.port.step() {}
-    let device = measure(&mut session, |s| on_device(s, &stored, 2 * units, arguments.json))?;
+    let flash = session.transport.driver.port.drive.fork_flash().context("flash in memory")?;
+    session.transport.driver.port.drive.set_recording(true);
+    let mut watch = Watch::new(session.transport.driver.port.now());
+    let device = measure(&mut session, |session| {
+        let revenue = on_device(session, &stored, OnDevice::default(), &mut watch, quiet)?;
+        Ok((revenue, session.transport.driver.port.now()))
+    })?;
     while session.transport.driver.port.step() {}
-    let host = measure(&mut session, |s| on_host(s, &stored, arguments.json))?;
-    if arguments.json {
-        let trace_hash = session.transport.driver.port.drive.statistics().trace_hash;
-        say!("{:#}", to_json(&stored, &device, &host, trace_hash));
+    let mut records = session.transport.driver.port.drive.take_records();
+    let work = work_of(&records);
+    let mut cores = HostCores::new(arguments.host_core, arguments.host_cores, stored.rows, &work);
+    let idle = cores.clone();
+    let host = measure(&mut session, |session| {
+        let answer = on_host(session, &stored, &mut cores, &mut watch, quiet)?;
+        Ok((answer.revenue, answer.ended))
+    })?;
+    let host =
+        Measured { computing_ns: cores.busy().as_ns(), processors: arguments.host_cores, ..host };
+    records.append(&mut session.transport.driver.port.drive.take_records());
+    records.counters = watch.end(&session.transport.driver.port);
+    let trace_hash = session.transport.driver.port.drive.statistics().trace_hash;
+    let question = Question { config: &config, flash: &flash, stored: &stored, work, cores: &idle };
+    let frontier = look_for_the_frontier(&question, &device, &host)?;
+    let outcomes = Outcomes { stored, device, host, frontier, trace_hash };
+    if quiet {
+        say!("{:#}", outcomes.to_json());
     } else {
-        print(arguments, &session, &stored, &device, &host);
+        outcomes.print(arguments, &session);
     }
-    Ok(if device.revenue == host.revenue { Outcome::Success } else { Outcome::ErrorStatus })
+    leave(arguments, &config, &outcomes, records, recorder)?;
+    let is_same = outcomes.device.revenue == outcomes.host.revenue;
+    Ok(if is_same { Outcome::Success } else { Outcome::ErrorStatus })
+}
+
+/// What the program did for all rows.
+fn work_of(records: &Records) -> Work {
+    let mut work = Work::default();
+    for job in &records.jobs {
+        work.bytes += job.bytes;
+        work.instructions.iter_mut().zip(job.instructions).for_each(|(sum, n)| *sum += n);
+    }
+    work
+}
+
+/// Probes may differ from what was measured by so much: a declared time is that of an average chunk.
+const PROBE_ERROR: f64 = 0.02;
+
+/// Where the drive wins. Nothing, if the probes say something else than what was measured.
+fn look_for_the_frontier(
+    question: &Question<'_>,
+    device: &Measured,
+    host: &Measured,
+) -> Result<Option<Frontier>> {
+    let Times { device: probed_device, host: probed_host } = question.as_it_is()?;
+    let is_close = |probed: Duration, measured: u64| {
+        (probed.as_ns() as f64 / measured as f64 - 1.0).abs() <= PROBE_ERROR
+    };
+    let rows = question.stored.rows;
+    // Of more rows the probes look at a part.
+    let agrees = rows > frontier::ROWS_MAX
+        || is_close(probed_device, device.time_ns) && is_close(probed_host, host.time_ns);
+    agrees.then(|| question.frontier()).transpose()
+}
+
+/// Writes the files that are asked for.
+fn leave(
+    arguments: &Arguments,
+    config: &controller::Config,
+    outcomes: &Outcomes,
+    records: Records,
+    recorder: Option<RunRecorder>,
+) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let (recorder, folder) = match (recorder, arguments.record.folder()) {
+        (Some(recorder), Some(folder)) => (Some(recorder), folder.to_owned()),
+        _ if arguments.report.is_some() => {
+            let folder = scratch.path().join("demo");
+            (Some(usage(RunRecorder::start(&folder).map_err(Into::into))?), folder)
+        }
+        _ => (None, PathBuf::new()),
+    };
+    if let Some(recorder) = recorder {
+        recorder.put(0, &records);
+        let ran = Ran {
+            drives: vec![recorded_drive(config, outcomes.trace_hash)],
+            inputs: arguments.sources.config.iter().cloned().collect(),
+            result: outcomes.to_json(),
+            ..Ran::default()
+        };
+        record::finish(recorder, ran)?;
+    }
+    if let Some(path) = &arguments.report {
+        let title = format!("TPC-H Q6, scale {}", arguments.scale);
+        usage(page::write_of(&folder, &title, path))?;
+        tell!("csdrive: {}: open it in a browser", path.display());
+    }
+    if let Some(path) = &arguments.trace {
+        let drives = [(config.serial.clone(), records)];
+        usage(trace::write(&drives, path))?;
+        told(path);
+    }
+    Ok(())
+}
+
+fn told(path: &Path) {
+    if !crate::input::is_standard(path) {
+        tell!("csdrive: {}: open it in ui.perfetto.dev", path.display());
+    }
 }
 
 fn check_scale(scale: f64) -> Result<()> {
@@ -193,219 +293,27 @@ fn store(session: &mut Session, table: &Table, quiet: bool) -> Result<Stored> {
 
 fn measure(
     session: &mut Session,
-    answer: impl FnOnce(&mut Session) -> Result<i64>,
+    answer: impl FnOnce(&mut Session) -> Result<(i64, simtime::Instant)>,
 ) -> Result<Measured> {
-    let (start, before) =
-        (session.transport.driver.port.now(), session.transport.driver.port.drive.statistics());
-    let revenue = answer(session)?;
-    let (end, after) =
-        (session.transport.driver.port.now(), session.transport.driver.port.drive.statistics());
+    let drive = |session: &Session| {
+        let drive = &session.transport.driver.port.drive;
+        (drive.statistics(), CounterRecord::from(&drive.counters()))
+    };
+    let start = session.transport.driver.port.now();
+    let (before, counted) = drive(session);
+    let (revenue, end) = answer(session)?;
+    let (after, counters) = drive(session);
+    let units = session.transport.driver.port.drive.config().compute.units;
     Ok(Measured {
         revenue,
         time_ns: end.since(start).as_ns(),
         host_link_bytes: after.bytes_host_link() - before.bytes_host_link(),
         flash_bytes: after.bytes_flash() - before.bytes_flash(),
         internal_bytes: after.bytes_internal - before.bytes_internal,
+        computing_ns: counters.units_busy_ns - counted.units_busy_ns,
+        processors: units,
+        drive: DriveReport::between(String::new(), &counted, &counters),
     })
-}
-
-/// Bytes of device memory that one chunk needs: its output and its four slices.
-fn slot_bytes() -> u64 {
-    let widths: u64 = NEEDED.iter().map(|name| COLUMNS[lineitem::column(name)].width as u64).sum();
-    PAGE + CHUNK_ROWS * widths
-}
-
-/// What a chunk's place on the device waits for.
-#[derive(Clone, Copy)]
-enum Step {
-    Copy(Chunk),
-    Execute,
-}
-
-/// A chunk's place: device memory for its data, host memory for its command lists.
-struct Slot {
-    memory: u64,
-    list: Buffer,
-}
-
-/// Answers on the drive: each slot copies a chunk's slices from flash to device memory, executes
-/// the program on them, and goes on with the next chunk. There are twice as many slots as compute
-/// units, so that copying and computing overlap.
-fn on_device(session: &mut Session, stored: &Stored, slots: usize, quiet: bool) -> Result<i64> {
-    let bar = progress("Q6 on the drive", stored.rows, quiet);
-    let room = session.transport.driver.port.drive.config().memory_bytes / slot_bytes();
-    let host = &mut session.transport.driver;
-    let slots: Vec<Slot> = (0..slots.min(room as usize).min(512))
-        .map(|n| Slot { memory: n as u64 * slot_bytes(), list: host.port.ram.allocate(PAGE) })
-        .collect();
-    let mut chunks = stored.chunks();
-    let mut waiting: Vec<Option<(usize, Step)>> = vec![None; 1024];
-    for (n, slot) in slots.iter().enumerate() {
-        if let Some(chunk) = chunks.next() {
-            let cid = start_copy(host, stored, slot, chunk);
-            waiting[usize::from(cid)] = Some((n, Step::Copy(chunk)));
-        }
-    }
-    let mut revenue = 0i64;
-    while let Some(done) = host.next_completion() {
-        check(&done)?;
-        let (n, step) = waiting[usize::from(done.cid)].take().context("an unknown completion")?;
-        let slot = &slots[n];
-        let next = match step {
-            Step::Copy(chunk) => {
-                bar.inc(chunk.rows);
-                Some((start_execute(host, stored, slot, chunk), Step::Execute))
-            }
-            Step::Execute => {
-                revenue += done.result as i64;
-                chunks
-                    .next()
-                    .map(|chunk| (start_copy(host, stored, slot, chunk), Step::Copy(chunk)))
-            }
-        };
-        if let Some((cid, step)) = next {
-            waiting[usize::from(cid)] = Some((n, step));
-        }
-    }
-    bar.finish_and_clear();
-    Ok(revenue)
-}
-
-/// Where a chunk's slices lie in its slot: behind a page for the output, each in whole blocks.
-fn slices(stored: &Stored, slot: &Slot, chunk: Chunk) -> [(u64, u64, u64, u64); 4] {
-    let mut at = slot.memory + PAGE;
-    std::array::from_fn(|column| {
-        let (block, count, len) = stored.slice(column, chunk);
-        let start = at;
-        at += count * stored.block;
-        (block, count, start, len)
-    })
-}
-
-fn start_copy(host: &mut Host, stored: &Stored, slot: &Slot, chunk: Chunk) -> u16 {
-    let slices = slices(stored, slot, chunk);
-    let list: [CopySourceBlocks; 4] = slices.map(|(block, count, _, _)| copy_source(block, count));
-    host.port.ram.put(slot.list.address, list.as_bytes());
-    let len = slices.iter().map(|(_, count, _, _)| count * stored.block).sum();
-    let entry = commands::memory_copy(slot.memory + PAGE, len, list.len(), 2);
-    host.submit(IO, with_data(entry, (slot.list.address, 0)))
-}
-
-fn start_execute(host: &mut Host, stored: &Stored, slot: &Slot, chunk: Chunk) -> u16 {
-    let slices = slices(stored, slot, chunk);
-    let mut ranges = vec![memory_range(slot.memory, 8)];
-    ranges.extend(slices.map(|(_, _, start, len)| memory_range(start, len as u32)));
-    let bytes = ranges.as_slice().as_bytes();
-    host.port.ram.put(slot.list.address, bytes);
-    let command = Execute {
-        inline_ranges: ranges.len() as u32,
-        data_len: (ranges.len() * size_of::<MemoryRangeDescriptor>()) as u32,
-        param1: chunk.rows as i64,
-        ..Default::default()
-    };
-    host.submit(IO, with_data(command.entry(), (slot.list.address, 0)))
-}
-
-fn check(done: &Completion) -> Result<()> {
-    anyhow::ensure!(done.status.same_code(Status::SUCCESS), "a command failed: {}", done.status);
-    Ok(())
-}
-
-/// A piece of a column that the host reads: where its bytes go in the chunk's memory.
-struct Read {
-    buffer: Buffer,
-    chunk: usize,
-    column: usize,
-    at: usize,
-    len: usize,
-}
-
-/// Answers on the host: reads the four columns over the link, then computes. Only the reading
-/// takes virtual time: the host's computing is not modelled, which favours the host.
-fn on_host(session: &mut Session, stored: &Stored, quiet: bool) -> Result<i64> {
-    let bar = progress("Q6 on the host", stored.rows, quiet);
-    let max = session.transport.driver.port.drive.config().transfer_bytes_max;
-    let host = &mut session.transport.driver;
-    let mut buffers: Vec<Buffer> = (0..HOST_DEPTH).map(|_| host.port.ram.allocate(max)).collect();
-    let mut revenue = 0;
-    // A few chunks at a time, so that the host's memory does not grow with the table.
-    let chunks: Vec<Chunk> = stored.chunks().collect();
-    let mut reading: Vec<Option<Read>> = (0..1024).map(|_| None).collect();
-    for group in chunks.chunks(64) {
-        let mut data: Vec<[Vec<u8>; 4]> = group
-            .iter()
-            .map(|&chunk| std::array::from_fn(|c| vec![0; stored.slice(c, chunk).2 as usize]))
-            .collect();
-        let mut pieces = pieces(stored, group, max).into_iter();
-        loop {
-            while let Some(buffer) = buffers.pop() {
-                let Some((chunk, column, block, count, at, len)) = pieces.next() else {
-                    buffers.push(buffer);
-                    break;
-                };
-                let prps = host.port.ram.prps(&buffer, count * stored.block);
-                let entry = commands::read_write(NvmOpcode::READ, block, count as u32);
-                let cid = host.submit(IO, with_data(entry, prps));
-                reading[usize::from(cid)] = Some(Read { buffer, chunk, column, at, len });
-            }
-            if host.outstanding(IO) == 0 {
-                break;
-            }
-            let done = host.next_completion().context("the drive went idle")?;
-            check(&done)?;
-            let read = reading[usize::from(done.cid)].take().context("an unknown completion")?;
-            let bytes = host.port.ram.view(read.buffer.address, read.len as u64);
-            data[read.chunk][read.column][read.at..read.at + read.len].copy_from_slice(bytes);
-            buffers.push(read.buffer);
-        }
-        for (chunk, columns) in group.iter().zip(&data) {
-            revenue += q6(columns);
-            bar.inc(chunk.rows);
-        }
-    }
-    bar.finish_and_clear();
-    Ok(revenue)
-}
-
-/// (chunk, column, first block, blocks, place in the slice, bytes) of every read of some chunks.
-type Piece = (usize, usize, u64, u64, usize, usize);
-
-fn pieces(stored: &Stored, group: &[Chunk], max: u64) -> Vec<Piece> {
-    let step = max / stored.block;
-    let mut pieces = Vec::new();
-    for (n, &chunk) in group.iter().enumerate() {
-        for column in 0..NEEDED.len() {
-            let (first, count, len) = stored.slice(column, chunk);
-            for block in (0..count).step_by(step as usize) {
-                let blocks = step.min(count - block);
-                let at = block * stored.block;
-                let bytes = (blocks * stored.block).min(len - at);
-                pieces.push((n, column, first + block, blocks, at as usize, bytes as usize));
-            }
-        }
-    }
-    pieces
-}
-
-/// Q6 on the host, on the same bytes.
-fn q6(columns: &[Vec<u8>; 4]) -> i64 {
-    let [shipdate, discount, quantity, price] = columns;
-    let (shipdate, _) = shipdate.as_chunks::<4>();
-    let wide = |bytes: &'_ [u8], row: usize| {
-        let (values, _) = bytes.as_chunks::<8>();
-        i64::from_le_bytes(values[row])
-    };
-    let mut revenue = 0;
-    for (row, date) in shipdate.iter().enumerate() {
-        let discount = wide(discount, row);
-        if YEAR_1994.contains(&i32::from_le_bytes(*date))
-            && (5..=7).contains(&discount)
-            && wide(quantity, row) < 24
-        {
-            revenue += wide(price, row) * discount;
-        }
-    }
-    revenue
 }
 
 /// Dollars: the answer is in ten-thousandths.
@@ -413,64 +321,178 @@ fn dollars(revenue: i64) -> f64 {
     revenue as f64 / 10_000.0
 }
 
-fn to_json(stored: &Stored, device: &Measured, host: &Measured, trace_hash: u64) -> Value {
-    let side = |m: &Measured| {
+impl Measured {
+    /// What was busiest, and the share of the time.
+    fn bottleneck(&self, processors: &'static str) -> (&'static str, f64) {
+        let computing =
+            self.computing_ns as f64 / self.time_ns.max(1) as f64 / f64::from(self.processors);
+        let first = (processors, computing);
+        let busy = self.drive.busy();
+        // Units are the drive's processors: they are in the list already, or have nothing to do.
+        let others = busy.iter().skip(1).map(|busy| (busy.part, busy.share));
+        others.fold(first, |most, one| if one.1 > most.1 { one } else { most })
+    }
+
+    fn to_json(&self, processors: &'static str) -> Value {
+        let (part, share) = self.bottleneck(processors);
         json!({
-            "time_ns": m.time_ns, "host_link_bytes": m.host_link_bytes,
-            "flash_bytes": m.flash_bytes, "internal_bytes": m.internal_bytes,
+            "time_ns": self.time_ns, "host_link_bytes": self.host_link_bytes,
+            "flash_bytes": self.flash_bytes, "internal_bytes": self.internal_bytes,
+            "computing_ns": self.computing_ns, "processors": self.processors,
+            "bottleneck": { "part": part, "share": share },
         })
-    };
-    json!({
-        "format_version": 1,
-        "answer": { "device": dollars(device.revenue), "host": dollars(host.revenue) },
-        "rows": stored.rows,
-        "trace_hash": format!("{trace_hash:016x}"),
-        "device": side(device),
-        "host": side(host),
-    })
+    }
 }
 
-fn print(
-    arguments: &Arguments,
-    session: &Session,
-    stored: &Stored,
-    device: &Measured,
-    host: &Measured,
-) {
-    let config = session.transport.driver.port.drive.config();
-    say!(
-        "TPC-H Q6, scale {}: {} rows in fixed-width columns on a {} drive with {} compute units\n",
-        arguments.scale,
-        report::grouped(stored.rows),
-        report::bytes(config.flash.capacity_bytes),
-        config.compute.units,
-    );
-    say!("  {:<22} {:>18} {:>18}", "", "on the drive", "on the host");
-    let money = |m: &Measured| {
-        let (whole, part) = (m.revenue / 10_000, m.revenue % 10_000);
-        format!("${}.{part:04}", report::grouped(whole as u64))
-    };
-    let row = |name: &str, text: &dyn Fn(&Measured) -> String| {
-        say!("  {name:<22} {:>18} {:>18}", text(device), text(host));
-    };
-    row("revenue", &money);
-    row("time (virtual)", &|m| report::time(m.time_ns));
-    row("over the host link", &|m| report::bytes(m.host_link_bytes));
-    row("read from flash", &|m| report::bytes(m.flash_bytes));
-    row("moved inside the drive", &|m| report::bytes(m.internal_bytes));
-    let bars = |title: &str, value: &dyn Fn(&Measured) -> u64, text: &dyn Fn(u64) -> String| {
-        say!("\n  {title}");
-        let max = value(device).max(value(host)) as f64;
-        for (name, m) in [("drive", device), ("host", host)] {
-            say!("    {name:<6} {:<40} {}", report::bar(value(m) as f64, max), text(value(m)));
+const UNITS: &str = "compute units";
+const HOST_CORES: &str = "cores of the host";
+
+impl Edge {
+    fn to_json(self) -> Value {
+        match self {
+            Self::At(value) => value.into(),
+            Self::Always => "always".into(),
+            Self::Never => "never".into(),
         }
-    };
-    bars("time", &|m| m.time_ns, &report::time);
-    bars("bytes over the host link", &|m| m.host_link_bytes, &report::bytes);
-    let same = if device.revenue == host.revenue { "the same" } else { "DIFFERENT" };
-    let ratio = host.host_link_bytes as f64 / device.host_link_bytes.max(1) as f64;
-    say!(
-        "\nBoth answers are {same}. The drive sent {ratio:.0} times fewer bytes over the link.\n\
-         (The host's computing is not modelled: its time is reading alone.)"
-    );
+    }
+}
+
+impl Outcomes {
+    fn to_json(&self) -> Value {
+        let mut document = json!({
+            "format_version": 1,
+            "answer": { "device": dollars(self.device.revenue), "host": dollars(self.host.revenue) },
+            "rows": self.stored.rows,
+            "trace_hash": format!("{:016x}", self.trace_hash),
+            "device": self.device.to_json(UNITS),
+            "host": self.host.to_json(HOST_CORES),
+        });
+        if let Some(frontier) = &self.frontier {
+            document["drive_wins"] = json!({
+                "clock_hz_from": frontier.clock.to_json(),
+                "link_bytes_per_s_to": frontier.link.to_json(),
+                "selectivity_to": frontier.selectivity.to_json(),
+            });
+        }
+        document
+    }
+
+    fn print(&self, arguments: &Arguments, session: &Session) {
+        let Self { stored, device, host, .. } = self;
+        let config = session.transport.driver.port.drive.config();
+        say!(
+            "TPC-H Q6, scale {}: {} rows in fixed-width columns on a {} drive with {} compute units\n",
+            arguments.scale,
+            report::grouped(stored.rows),
+            size(config.flash.capacity_bytes),
+            config.compute.units,
+        );
+        say!("  {:<22} {:>18} {:>18}", "", "on the drive", "on the host");
+        let money = |m: &Measured| {
+            let (whole, part) = (m.revenue / 10_000, m.revenue % 10_000);
+            format!("${}.{part:04}", report::grouped(whole as u64))
+        };
+        let row = |name: &str, text: &dyn Fn(&Measured) -> String| {
+            say!("  {name:<22} {:>18} {:>18}", text(device), text(host));
+        };
+        row("revenue", &money);
+        row("time (virtual)", &|m| time(m.time_ns));
+        row("computing", &|m| {
+            format!("{} x {}", m.processors, time(m.computing_ns / u64::from(m.processors)))
+        });
+        row("over the host link", &|m| size(m.host_link_bytes));
+        row("read from flash", &|m| size(m.flash_bytes));
+        row("moved inside the drive", &|m| size(m.internal_bytes));
+        let bars = |title: &str, value: &dyn Fn(&Measured) -> u64, text: &dyn Fn(u64) -> String| {
+            say!("\n  {title}");
+            let max = value(device).max(value(host)) as f64;
+            for (name, m) in [("drive", device), ("host", host)] {
+                say!("    {name:<6} {:<40} {}", report::bar(value(m) as f64, max), text(value(m)));
+            }
+        };
+        bars("time", &|m| m.time_ns, &time);
+        bars("bytes over the host link", &|m| m.host_link_bytes, &size);
+        let same = if device.revenue == host.revenue { "the same" } else { "DIFFERENT" };
+        let ratio = host.host_link_bytes as f64 / device.host_link_bytes.max(1) as f64;
+        say!(
+            "\nBoth answers are {same}. The drive sent {ratio:.0} times fewer bytes over the link."
+        );
+        self.explain(arguments, config);
+    }
+
+    /// Why it took so long, and what would change that.
+    fn explain(&self, arguments: &Arguments, config: &controller::Config) {
+        let Self { stored, device, host, frontier, .. } = self;
+        for (name, m, processors) in [("drive", device, UNITS), ("host", host, HOST_CORES)] {
+            let (part, share) = m.bottleneck(processors);
+            say!("Busiest on the {name}: {part}, {:.0} % of the time.", 100.0 * share);
+        }
+        let (chunks, units) = (stored.rows.div_ceil(CHUNK_ROWS), u64::from(config.compute.units));
+        if chunks < 4 * units {
+            let scale = arguments.scale * (4 * units) as f64 / chunks as f64;
+            let idle = match units.saturating_sub(chunks) {
+                0 => String::new(),
+                1 => ": one of them has nothing to do".to_owned(),
+                idle => format!(": {idle} of them have nothing to do"),
+            };
+            say!(
+                "The table is {chunks} {} of {} rows for {units} units{idle}, and copying and computing hardly overlap.\nFrom about --scale {} on they do.",
+                if chunks == 1 { "chunk" } else { "chunks" },
+                report::grouped(CHUNK_ROWS),
+                round_up(scale)
+            );
+        }
+        let Some(frontier) = frontier else {
+            return say!(
+                "(Where the drive begins to win is not said: probes of other drives do not agree with this one.)"
+            );
+        };
+        let word = if device.time_ns < host.time_ns { "wins" } else { "loses" };
+        say!("The drive {word} here. With everything else as it is, it wins");
+        let hertz = |hz: f64| format!("{:.2} GHz", hz / 1e9);
+        let rate = |rate: f64| format!("{:.2} GB/s", rate / 1e9);
+        let now = hertz(config.cost.clock.hz() as f64);
+        match frontier.clock {
+            Edge::At(hz) => {
+                say!("  with units of {} or more (they have {now})", hertz(hz));
+            }
+            Edge::Always => {
+                say!("  with units of any clock that was tried, from a sixteenth of {now} on");
+            }
+            Edge::Never => {
+                say!("  with no faster units: something else keeps it back");
+            }
+        }
+        let now = rate(config.host_link.bandwidth.bytes_per_s() as f64);
+        match frontier.link {
+            Edge::At(bandwidth) => {
+                say!("  with a host link of {} or less (it has {now})", rate(bandwidth));
+            }
+            Edge::Always => {
+                say!("  with any host link that was tried, up to sixteen times {now}");
+            }
+            Edge::Never => {
+                say!("  with no slower host link");
+            }
+        }
+        match frontier.selectivity {
+            Edge::At(share) => {
+                say!(
+                    "  as long as it returns no more than {:.1} % of the rows, instead of a sum",
+                    100.0 * share
+                );
+            }
+            Edge::Always => {
+                say!("  even if it returns all rows, instead of a sum");
+            }
+            Edge::Never => {}
+        }
+    }
+}
+
+/// A scale that is easy to type, no smaller.
+fn round_up(scale: f64) -> f64 {
+    let step = 10f64.powf(scale.log10().floor()) / 2.0;
+    // Without the last digits of the machine's numbers.
+    ((scale / step).ceil() * step * 1e6).round() / 1e6
 }

@@ -3,13 +3,11 @@
 pub(crate) mod blocks;
 pub(crate) mod check;
 pub(crate) mod exec;
-pub(crate) mod follow;
 pub(crate) mod fs;
 pub(crate) mod group;
 pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod ranges;
-pub(crate) mod stat;
 mod transfer;
 
 use std::path::{Path, PathBuf};

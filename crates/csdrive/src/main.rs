@@ -16,7 +16,7 @@ mod lineitem;
 mod log;
 mod manual;
 mod native;
-mod plot;
+mod observe;
 mod report;
 mod run;
 mod run_times;
@@ -24,7 +24,6 @@ mod runtime_server;
 mod serve;
 mod stream;
 mod sweep;
-mod timeline;
 mod vm;
 mod workload;
 
@@ -71,8 +70,13 @@ enum Command {
     #[command(subcommand)]
     Group(device::group::Command),
     Exec(device::exec::Arguments),
-    Stat(device::stat::Arguments),
-    Follow(device::follow::Arguments),
+    Stat(observe::stat::Arguments),
+    Top(observe::top::Arguments),
+    Record(observe::record::Arguments),
+    Trace(observe::trace::Arguments),
+    Report(observe::page::Arguments),
+    Compare(observe::compare::Arguments),
+    Replay(observe::replay::Arguments),
     Check(device::check::Arguments),
     RuntimeServer(runtime_server::Arguments),
     Calibrate(calibrate::Arguments),
@@ -210,8 +214,13 @@ fn main() -> ExitCode {
         Command::Memory(command) => device::memory::run(command),
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
-        Command::Stat(arguments) => device::stat::run(arguments),
-        Command::Follow(arguments) => device::follow::run(arguments),
+        Command::Stat(arguments) => observe::stat::run(arguments),
+        Command::Record(arguments) => observe::record::run(arguments),
+        Command::Top(arguments) => observe::top::run(arguments),
+        Command::Trace(arguments) => observe::trace::run(arguments),
+        Command::Report(arguments) => observe::page::run(arguments),
+        Command::Compare(arguments) => observe::compare::run(arguments),
+        Command::Replay(arguments) => observe::replay::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),
         Command::Workload(arguments) => workload::run(arguments),

@@ -11,15 +11,17 @@ use nvme_spec::Status;
 use records::{CommandRecord, Records, Stages};
 use serde_json::{Value, json};
 use simulator::Session;
+use workload::{Ran, RunRecorder, recorded_drive};
 
 use crate::input::{
     Parameters, check_standard_input, is_standard, parse_run_time, read_at_most, write_all,
 };
 use crate::jobs::{self, Jobs};
+use crate::observe::record::{self, RecordOption};
+use crate::observe::trace;
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::stream::{Chunks, Room};
-use crate::timeline::Timeline;
 use crate::{Outcome, compile, native, report, runtime_server, usage};
 use config::parse_size;
 
@@ -67,6 +69,8 @@ pub(crate) struct Arguments {
     /// Write a timeline of the run for Perfetto
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    #[command(flatten)]
+    record: RecordOption,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -142,7 +146,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         return compare(arguments, &config, &prepared);
     }
     let run_time = arguments.run_time.first().copied().unwrap_or_default();
+    let recorder = arguments.record.start()?;
     let (report, files) = execute(arguments, config, &prepared, run_time)?;
+    if let Some(recorder) = recorder {
+        files.record(recorder, arguments, report.to_json())?;
+    }
     if arguments.json {
         say!("{:#}", report.to_json());
     } else if arguments.writes_to_standard_output() {
@@ -219,10 +227,12 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         );
     }
     if arguments.run_time.len() > 1
-        && (arguments.many.jobs.is_some() || arguments.output_files().next().is_some())
+        && (arguments.many.jobs.is_some()
+            || arguments.record.folder().is_some()
+            || arguments.output_files().next().is_some())
     {
         anyhow::bail!(
-            "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace and --jobs, or give one"
+            "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace, --record and --jobs, or give one"
         );
     }
     if !arguments.stream && (arguments.chunks.is_given() || arguments.chunks.early) {
@@ -351,12 +361,26 @@ fn place_ranges(
 #[derive(Default)]
 struct Files {
     output: Option<Vec<u8>>,
-    records: Records,
+    /// Serial number and records of the drive.
+    drives: Vec<(String, Records)>,
+    about: Option<recording::Drive>,
     csv: Option<String>,
 }
 
 impl Files {
-    fn write(&self, arguments: &Arguments) -> Result<()> {
+    /// Ends a recording of the run.
+    fn record(&self, recorder: RunRecorder, arguments: &Arguments, result: Value) -> Result<()> {
+        for (number, (_, records)) in self.drives.iter().enumerate() {
+            recorder.put(number, records);
+        }
+        let mut inputs = vec![arguments.program.clone()];
+        inputs.extend(arguments.input.iter().chain(&arguments.sources.config).cloned());
+        inputs.extend(arguments.parameters.data_file().map(Path::to_owned));
+        let drives = self.about.iter().cloned().collect();
+        record::finish(recorder, Ran { drives, inputs, result, ..Ran::default() })
+    }
+
+    fn write(self, arguments: &Arguments) -> Result<()> {
         if let (Some(path), Some(bytes)) = (&arguments.output, &self.output) {
             write_all(path, bytes).with_context(|| format!("--output {}", path.display()))?;
         }
@@ -364,8 +388,7 @@ impl Files {
             write_all(path, csv.as_bytes()).with_context(|| format!("--csv {}", path.display()))?;
         }
         if let Some(path) = &arguments.trace {
-            Timeline(&self.records)
-                .write(path)
+            trace::write(&self.drives, path)
                 .with_context(|| format!("--trace {}", path.display()))?;
         }
         Ok(())
@@ -457,7 +480,10 @@ fn execute(
     }
     report::notes(&session.transport.driver.port.notes);
     let csv = report.jobs.as_ref().map(jobs::Ended::to_csv);
-    Ok((report, Files { output, records, csv }))
+    let config = session.transport.driver.port.drive.config();
+    let about = Some(recorded_drive(config, after.trace_hash));
+    let drives = vec![(config.serial.clone(), records)];
+    Ok((report, Files { output, drives, about, csv }))
 }
 
 /// Puts everything where it belongs: the program into a slot, the inputs into flash, the ranges
@@ -495,7 +521,9 @@ fn invocation(arguments: &Arguments, prepared: &Prepared, set: u16) -> Invocatio
 
 /// Takes new records; returns the number of commands there are now.
 fn collect(session: &mut Session, records: &mut Records) -> usize {
-    records.append(&mut session.transport.driver.port.drive.take_records());
+    let drive = &mut session.transport.driver.port.drive;
+    records.append(&mut drive.take_records());
+    records.counters.push((&drive.counters()).into());
     records.commands.len()
 }
 

@@ -50,8 +50,9 @@ pub(crate) struct Arguments {
     /// mapped page (for hosts that cannot; an idle drive then wakes a thousand times a second)
     #[arg(long, value_name = "HOW", default_value = "messages", value_parser = ["messages", "mapped"])]
     doorbells: String,
-    /// Put records into shared memory, for csdrive follow and Python: commands, jobs, units, dies, separated by commas [default: all]
-    #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies", value_parser = parse_kinds)]
+    /// Put records into shared memory, for csdrive stat, top, record and Python: commands, jobs, units, dies, links, counters, separated by
+    /// commas [default: all]
+    #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies,links,counters", value_parser = parse_kinds)]
     records: Option<Wanted>,
     /// Print one JSON document when the drives are ready, and one when they have stopped
     #[arg(long)]
@@ -61,10 +62,10 @@ pub(crate) struct Arguments {
 /// Kinds of records, by their names.
 pub(crate) fn parse_kinds(text: &str) -> Result<Wanted, String> {
     text.split(',').try_fold(Wanted::default(), |wanted, name| {
-        let found = Kind::ALL.iter().find(|(known, _)| *known == name.trim());
-        let names = || Kind::ALL.map(|(name, _)| name).join(", ");
-        let (_, kind) = found.ok_or_else(|| format!("{name:?}: choose of {}", names()))?;
-        Ok(wanted.with(*kind))
+        let found = Kind::ALL.into_iter().find(|known| known.name() == name.trim());
+        let names = || Kind::ALL.map(Kind::name).join(", ");
+        let kind = found.ok_or_else(|| format!("{name:?}: choose of {}", names()))?;
+        Ok(wanted.with(kind))
     })
 }
 

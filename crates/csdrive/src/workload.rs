@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use analysis::{Chart, Line, svg};
 use anyhow::{Context, Result, anyhow};
 use client::DriveResult;
 use client_linux::OpenOptions;
@@ -11,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use simulator::Session;
 use workload::{JobReport, Latency, Measured, Plan, Progress, Real, Report, Shell, Simulated};
 
-use crate::plot::{self, Chart, Line};
+use crate::observe::record::{self, RecordOption};
 use crate::report::{self, say, tell};
 use crate::{Outcome, native, runtime_server, usage};
 
@@ -31,6 +32,8 @@ pub(crate) struct Arguments {
     /// device memory, and blocks that the file writes, are overwritten
     #[arg(long, value_name = "DEV")]
     device: Vec<PathBuf>,
+    #[command(flatten)]
+    record: RecordOption,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -66,14 +69,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             bar.set_position((share.unwrap_or(0.0) * 1000.0) as u64);
         }
     };
+    let mut recorded = None;
     let done = if arguments.device.is_empty() {
         let mut drives = Simulated::new(usage(simulated(&plan, &drive))?);
         if arguments.check {
             return usage(workload::check(&plan, &mut drives).map_err(Into::into))
                 .map(|()| Outcome::Success);
         }
-        workload::run(&plan, &mut drives, &mut show)
+        let recorder = arguments.record.start()?;
+        if let Some(recorder) = &recorder {
+            drives = drives.record_to(recorder.sink());
+        }
+        let done = workload::run(&plan, &mut drives, &mut show);
+        if let Some(recorder) = recorder {
+            let hashes = drives.trace_hashes();
+            let of = drives
+                .configs()
+                .zip(hashes)
+                .map(|(config, hash)| workload::recorded_drive(config, hash));
+            recorded = Some((recorder, of.collect()));
+        }
+        done
     } else {
+        if arguments.record.folder().is_some() {
+            return usage(Err(anyhow!(
+                "--record: the drives are there already: serve them with --records, and record them with csdrive record"
+            )));
+        }
         if !drive.is_empty() {
             let keys = drive.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(" ");
             return usage(Err(anyhow!(
@@ -94,6 +116,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         done => done?,
     };
+    if let Some((recorder, drives)) = recorded {
+        let mut inputs = vec![arguments.file.clone()];
+        inputs.extend(plan.inputs.iter().cloned());
+        let result = serde_json::to_value(&report)?;
+        let ran = workload::Ran { seed: plan.seed, drives, inputs, result, ..Default::default() };
+        record::finish(recorder, ran)?;
+    }
     if let Some(path) = &arguments.csv {
         let written = std::fs::write(path, csv(&report));
         usage(written.with_context(|| format!("--csv {}", path.display())))?;
@@ -334,5 +363,6 @@ fn draw(report: &Report, path: &Path) -> Result<()> {
             is_log: false,
         },
     ];
-    plot::draw(&charts, path)
+    let text = svg(&charts).map_err(anyhow::Error::msg)?;
+    Ok(std::fs::write(path, text)?)
 }

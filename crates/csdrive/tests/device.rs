@@ -345,7 +345,7 @@ fn a_served_drive_is_followed_live() {
     let follow = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_csdrive"));
         command
-            .arg("follow")
+            .args(["stat", "--follow"])
             .arg(&serial)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -377,7 +377,10 @@ fn a_served_drive_is_followed_live() {
         let output = Command::new(env!("CARGO_BIN_EXE_csdrive")).args(arguments).output().unwrap();
         refused(&output, 2, words);
     };
-    refused_with(&["follow", "--count", "1", file.to_str().unwrap()], "no ring of records");
+    refused_with(
+        &["stat", "--follow", "--count", "1", file.to_str().unwrap()],
+        "no ring of records",
+    );
     let socket = served.folder().join("other");
     let other = ["serve", "--records", "--set", &setting, "--socket", socket.to_str().unwrap()];
     refused_with(&other, "drive.serial");

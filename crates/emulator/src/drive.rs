@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use controller::{Config, ConfigError, Controller, Lateness, NewRemoteRuntime, Parts};
 use nvme_spec::{Cc, Csts, SUBSYSTEM_RESET, offset, shutdown};
-use records::Records;
+use records::{CounterRecord, Records};
 use simtime::{Duration, Instant};
 use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 
@@ -17,6 +17,9 @@ use crate::interrupt_lines::InterruptLines;
 use crate::journal;
 use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELLS, Effect, bar_bytes};
 use crate::workers::{Waker, Workers};
+
+/// Counters are recorded as often as this by a drive that is busy.
+const COUNT_EVERY: Duration = Duration::from_us(10_000);
 
 /// A doorbell of the mapped page that nobody has rung since it was looked at: no queue has that many
 /// entries.
@@ -78,6 +81,9 @@ pub(crate) struct Drive {
     has_journal: bool,
     /// Where records go, and those that are on their way.
     ring: Option<ring::Writer>,
+    /// When counters are to be recorded again, and the commands of the last ones.
+    count_at: Instant,
+    counted: u64,
     records: Records,
     pub(crate) statistics: RealTimeStatistics,
 }
@@ -114,6 +120,8 @@ impl Drive {
             raised: Vec::new(),
             complaint: None,
             ring: None,
+            count_at: Instant::ZERO,
+            counted: 0,
             records: Records::default(),
             statistics: RealTimeStatistics::default(),
         })
@@ -123,6 +131,17 @@ impl Drive {
     pub(crate) fn keep_records(&mut self, ring: ring::Writer) {
         self.controller.set_recording(true);
         self.ring = Some(ring);
+        self.count(self.now());
+    }
+
+    /// Puts what the drive has counted among its records.
+    fn count(&mut self, now: Instant) {
+        if let Some(ring) = &mut self.ring {
+            let counters = CounterRecord::from(&self.controller.counters());
+            self.counted = counters.commands;
+            self.count_at = now + COUNT_EVERY;
+            ring.put(&Records { counters: vec![counters], ..Records::default() });
+        }
     }
 
     /// Hands out what was recorded since the last time.
@@ -209,6 +228,9 @@ impl Drive {
         }
         if self.has_journal || self.ring.is_some() {
             self.report();
+            if now >= self.count_at && self.ring.is_some() {
+                self.count(now);
+            }
         }
         is_busy || posted > 0 || due.is_some_and(|due| due <= now)
     }
@@ -244,7 +266,15 @@ impl Drive {
     pub(crate) fn may_sleep(&mut self) -> bool {
         self.waker.falls_asleep();
         let armed = !self.controller.arm_doorbells(&mut self.memory);
-        armed && !self.turn()
+        let sleeps = armed && !self.turn();
+        // What it did last would not be counted until somebody wakes it.
+        if sleeps
+            && self.ring.is_some()
+            && self.controller.counters().commands.get() != self.counted
+        {
+            self.count(self.now());
+        }
+        sleeps
     }
 
     fn look_at_doorbells(&mut self) -> bool {

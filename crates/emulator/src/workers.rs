@@ -168,7 +168,8 @@ impl Workers {
                         remote.as_mut().map(|remote| &mut **remote as &mut dyn RemoteRuntime);
                     let running = 1 + shared.running.fetch_add(1, Ordering::Relaxed);
                     shared.running_max.fetch_max(running, Ordering::Relaxed);
-                    let done = item.run_with(&mut worker, remote);
+                    let began = Instant::now();
+                    let done = item.run_with(&mut worker, remote).ran_by(n as u32, began.elapsed());
                     shared.running.fetch_sub(1, Ordering::Relaxed);
                     shared.results().push_back(done);
                     // With the waker's flag: one of the two threads sees what the other wrote.

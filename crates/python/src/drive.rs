@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
+use analysis::DriveReport;
 use client::{Compound, Invocation, LoadOptions, ProgramImage, RunTime, Streaming};
 use config::Sources;
 use controller::Controller;
-use nvme_spec::DriveCounters;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use records::CounterRecord;
 use simtime::Duration;
 use simulator::Session;
-use workload::DriveReport;
 
 use crate::error;
 use crate::runs::check_no_processes;
@@ -23,7 +23,7 @@ const ENTRIES: u32 = 256;
 pub(crate) struct Drive {
     session: Session,
     warnings: Vec<String>,
-    began: DriveCounters,
+    began: CounterRecord,
 }
 
 /// How a run time is found, as `csdrive exec --run-time` has it.
@@ -45,7 +45,7 @@ impl Drive {
         check_no_processes(&loaded.config, "csdrive serve").map_err(error)?;
         let drive = Controller::new(loaded.config).map_err(error)?;
         let session = simulator::open_drive(drive, 0, ENTRIES).map_err(error)?;
-        let began = session.transport.driver.port.drive.counters();
+        let began = CounterRecord::from(&session.transport.driver.port.drive.counters());
         Ok(Self { session, warnings: loaded.warnings, began })
     }
 
@@ -255,7 +255,7 @@ impl Drive {
     fn statistics(&self) -> PyResult<String> {
         let drive = &self.session.transport.driver.port.drive;
         let serial = drive.config().serial.clone();
-        let report = DriveReport::between(serial, &self.began, &drive.counters());
+        let report = DriveReport::between(serial, &self.began, &(&drive.counters()).into());
         serde_json::to_string(&report).map_err(error)
     }
 

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use controller::Config;
 use pyo3::prelude::*;
-use workload::{Plan, Progress, Shell, ShellError, Simulated};
+use workload::{Plan, Progress, Ran, RunRecorder, Shell, ShellError, Simulated, recorded_drive};
 
 use crate::error;
 
 /// Runs a workload in virtual time; the document as JSON. `progress` is called with a share from 0 to 1.
 #[pyfunction]
-#[pyo3(signature = (name, text, folder, set_workload, set_drive, progress=None))]
+#[pyo3(signature = (name, text, folder, set_workload, set_drive, progress=None, record=None))]
+#[expect(clippy::too_many_arguments, reason = "the Python side names them")]
 pub(crate) fn run_workload(
     py: Python<'_>,
     name: &str,
@@ -20,6 +21,7 @@ pub(crate) fn run_workload(
     set_workload: Vec<String>,
     set_drive: Vec<String>,
     progress: Option<Py<PyAny>>,
+    record: Option<PathBuf>,
 ) -> PyResult<String> {
     // Ctrl-C, or what the display of the progress raised.
     let mut raised = None;
@@ -41,10 +43,30 @@ pub(crate) fn run_workload(
             }
         }
     };
-    let done = py.detach(|| {
+    let done = py.detach(|| -> Result<_, ShellError> {
         let plan = Plan::parse(name, text, &folder, &set_workload)?;
         let made = workload::simulated_drives(&plan, &set_drive, &mut shell)?;
-        workload::run_until(&plan, &mut Simulated::new(made.drives), &mut tell)
+        let mut drives = Simulated::new(made.drives);
+        let Some(folder) = record else {
+            return Ok(workload::run_until(&plan, &mut drives, &mut tell)?);
+        };
+        let recorder = RunRecorder::start(&folder)?;
+        drives = drives.record_to(recorder.sink());
+        let report = workload::run_until(&plan, &mut drives, &mut tell)?;
+        let hashes = drives.trace_hashes();
+        let of = drives.configs().zip(hashes).map(|(config, hash)| recorded_drive(config, hash));
+        // What Python ran is told by Python: csdrive replay repeats commands only.
+        let command = vec!["python".to_owned(), name.to_owned()];
+        recorder.finish(Ran {
+            command,
+            clock: "virtual",
+            seed: plan.seed,
+            drives: of.collect(),
+            inputs: plan.inputs.clone(),
+            result: serde_json::to_value(&report)?,
+            ..Ran::default()
+        })?;
+        Ok(report)
     });
     match raised {
         Some(raised) => Err(raised),

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define CSDRIVE_RECORDS_VERSION 2
+#define CSDRIVE_RECORDS_VERSION 3
 
 /* Stages of a command: indices of stages_ns. */
 #define CSDRIVE_STAGE_FLASH_READ 0
@@ -20,6 +20,15 @@
 #define CSDRIVE_DIE_READ 0
 #define CSDRIVE_DIE_PROGRAM 1
 #define CSDRIVE_DIE_ERASE 2
+
+/* Paths of a link record. */
+#define CSDRIVE_LINK_TO_HOST 0
+#define CSDRIVE_LINK_FROM_HOST 1
+#define CSDRIVE_LINK_INTERNAL 2
+#define CSDRIVE_LINK_FROM_PEER 3
+
+/* Instead of a command's identifier. */
+#define CSDRIVE_NO_COMMAND UINT64_MAX
 
 #define CSDRIVE_COMMAND_RECORD_KIND 1
 #define CSDRIVE_COMMAND_RECORD_BYTES 104
@@ -53,7 +62,7 @@ struct csdrive_command_record {
 };
 
 #define CSDRIVE_JOB_RECORD_KIND 2
-#define CSDRIVE_JOB_RECORD_BYTES 160
+#define CSDRIVE_JOB_RECORD_BYTES 184
 
 /* A finished job: one execution of a program. */
 struct csdrive_job_record {
@@ -85,6 +94,14 @@ struct csdrive_job_record {
     uint32_t model;
     /* Runs that were measured. */
     uint32_t samples;
+    /* When the program's result came to the drive; 0 if none was run. In virtual time it comes at once. */
+    uint64_t result_ns;
+    /* Real time that the program took on its worker thread; 0 in virtual time. */
+    uint64_t worker_ns;
+    /* The worker thread that ran the program. */
+    uint32_t worker;
+    /* 0. */
+    uint32_t reserved;
 };
 
 #define CSDRIVE_UNIT_RECORD_KIND 3
@@ -105,7 +122,7 @@ struct csdrive_unit_record {
 };
 
 #define CSDRIVE_DIE_RECORD_KIND 4
-#define CSDRIVE_DIE_RECORD_BYTES 24
+#define CSDRIVE_DIE_RECORD_BYTES 56
 
 /* An operation of a flash die. */
 struct csdrive_die_record {
@@ -113,8 +130,16 @@ struct csdrive_die_record {
     uint64_t start_ns;
     /* When it was free again. */
     uint64_t end_ns;
+    /* When its pages began to cross the channel. */
+    uint64_t transfer_start_ns;
+    /* When they had crossed it; with nothing to cross, as the start. */
+    uint64_t transfer_end_ns;
+    /* The command whose read its first page is; NO_COMMAND for all other operations: what is written belongs to no command when it goes to flash. */
+    uint64_t command;
     /* The die. */
     uint32_t die;
+    /* Its channel. */
+    uint32_t channel;
     /* DieOperation. */
     uint8_t operation;
     /* Pages or blocks at once. */
@@ -122,7 +147,89 @@ struct csdrive_die_record {
     /* 1 for garbage collection. */
     uint8_t is_collection;
     /* 0. */
-    uint8_t reserved;
+    uint8_t reserved[5];
+};
+
+#define CSDRIVE_LINK_RECORD_KIND 5
+#define CSDRIVE_LINK_RECORD_BYTES 40
+
+/* Bytes that crossed a link. */
+struct csdrive_link_record {
+    /* When they were ready to be sent. */
+    uint64_t asked_ns;
+    /* When the last of them arrived: after all that was sent before, the time that the bytes take, and the link's latency. */
+    uint64_t arrived_ns;
+    /* The command whose bytes they are. */
+    uint64_t command;
+    /* Bytes. */
+    uint64_t bytes;
+    /* LinkPath. */
+    uint8_t path;
+    /* 0. */
+    uint8_t reserved[7];
+};
+
+#define CSDRIVE_COUNTER_RECORD_KIND 6
+#define CSDRIVE_COUNTER_RECORD_BYTES 208
+
+/* What a drive had counted at a time since it was made. */
+struct csdrive_counter_record {
+    /* The time. */
+    uint64_t now_ns;
+    /* Bytes per second of the host link, each direction; 0 = no limit. */
+    uint64_t link_bytes_per_s;
+    /* Time that units ran jobs, all together. */
+    uint64_t units_busy_ns;
+    /* Time that channels moved pages, all together. */
+    uint64_t channels_busy_ns;
+    /* Time that dies read, programmed or erased, all together. */
+    uint64_t dies_busy_ns;
+    /* Time in which data went over the host link to the host or to other drives. */
+    uint64_t link_out_busy_ns;
+    /* Time in which data came over it from the host or from other drives. */
+    uint64_t link_in_busy_ns;
+    /* Data bytes over the host link to the host. */
+    uint64_t bytes_to_host;
+    /* Data bytes over the host link from the host. */
+    uint64_t bytes_from_host;
+    /* Bytes into and within device memory. */
+    uint64_t bytes_internal;
+    /* Bytes of device memory that other drives copied from this one, not over the link of the host. */
+    uint64_t bytes_to_peers;
+    /* Bytes that this drive copied from the device memory of others. */
+    uint64_t bytes_from_peers;
+    /* Bytes that hosts wrote to blocks. */
+    uint64_t host_bytes_written;
+    /* Flash pages read for hosts. */
+    uint64_t flash_reads;
+    /* Flash pages read to complete parts of pages. */
+    uint64_t modify_reads;
+    /* Flash pages read by garbage collection. */
+    uint64_t gc_reads;
+    /* Flash pages programmed for hosts. */
+    uint64_t flash_programs;
+    /* Flash pages programmed by garbage collection. */
+    uint64_t gc_programs;
+    /* Blocks of flash that were erased. */
+    uint64_t erases;
+    /* Commands completed. */
+    uint64_t commands;
+    /* Completions that left later than their modelled time plus the tolerance; none in virtual time. */
+    uint64_t late;
+    /* The tolerance. */
+    uint64_t late_tolerance_ns;
+    /* Sum of the delays of the late ones. */
+    uint64_t late_sum_ns;
+    /* The longest delay. */
+    uint64_t late_max_ns;
+    /* Compute units. */
+    uint32_t units;
+    /* Channels of the flash. */
+    uint32_t channels;
+    /* Dies of the flash. */
+    uint32_t dies;
+    /* Bytes of a flash page. */
+    uint32_t page_bytes;
 };
 
 #endif

@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::Stage;
+
 /// A field of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Field {
@@ -15,6 +17,18 @@ pub struct Field {
     pub element_bytes: usize,
     /// Elements, if the field is an array.
     pub count: Option<usize>,
+}
+
+impl Field {
+    /// Names of its values in tables: its own, or one for each element of an array. What is reserved has none.
+    pub fn columns(&self) -> Vec<String> {
+        match (self.name, self.count) {
+            ("reserved", _) => Vec::new(),
+            ("stages_ns", _) => Stage::ALL.map(|stage| format!("{}_ns", stage.name())).to_vec(),
+            (name, None) => vec![name.to_owned()],
+            (name, Some(count)) => (0..count).map(|n| format!("{name}_{n}")).collect(),
+        }
+    }
 }
 
 /// The layout of a kind of record.
@@ -65,7 +79,7 @@ macro_rules! records {
     ($(
         #[doc = $doc:literal]
         $name:ident = $kind:literal {
-            $(#[doc = $field_doc:literal] $field:ident: $type:ty,)*
+            $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)*
         }
     )*) => {
         $(
@@ -74,7 +88,7 @@ macro_rules! records {
             #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
             #[repr(C)]
             pub struct $name {
-                $(#[doc = $field_doc] pub $field: $type,)*
+                $($(#[doc = $field_doc])+ pub $field: $type,)*
             }
 
             impl Record for $name {
@@ -85,7 +99,7 @@ macro_rules! records {
                     bytes: size_of::<$name>(),
                     fields: &[$(Field {
                         name: stringify!($field),
-                        doc: $field_doc.trim_ascii(),
+                        doc: concat!($($field_doc),+).trim_ascii(),
                         offset: core::mem::offset_of!($name, $field),
                         element_bytes: <$type as Scalar>::ELEMENT_BYTES,
                         count: <$type as Scalar>::COUNT,

@@ -4,8 +4,8 @@
 //! is. One definition makes the Rust structures, [`LAYOUTS`], the C header [`c_header`] and the Python module
 //! [`python_module`]. [`VERSION`] changes with any of them.
 //!
-//! Records name each other: [`JobRecord::command`] and [`UnitRecord::job`] are the [`CommandRecord::id`] of the Execute
-//! command. Times are virtual, in nanoseconds.
+//! Records name each other: [`JobRecord::command`], [`UnitRecord::job`], [`DieRecord::command`] and [`LinkRecord::command`] are the
+//! [`CommandRecord::id`] of a command, or [`NO_COMMAND`]. Times are those of the drive, in nanoseconds.
 //!
 //! ```
 //! use records::{CommandRecord, Record, Stage};
@@ -17,7 +17,9 @@
 //! assert_eq!(CommandRecord::DESCRIPTION.fields[0].name, "id");
 //! ```
 
+mod counters;
 mod definition;
+mod kind;
 mod stage;
 mod views;
 
@@ -26,11 +28,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use definition::{Field, Layout, Record};
 use definition::{Scalar, records};
+pub use kind::{Kind, Records};
 pub use stage::{Stage, Stages};
 pub use views::{c_header, python_module};
 
 /// Version of all layouts together.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
+
+/// Instead of a command's identifier: what is recorded is done for none, or for one that has no record.
+pub const NO_COMMAND: u64 = u64::MAX;
 
 /// Parts of [`CommandRecord::stages_ns`].
 pub const STAGES: usize = Stage::ALL.len();
@@ -97,6 +103,14 @@ records! {
         model: u32,
         /// Runs that were measured.
         samples: u32,
+        /// When the program's result came to the drive; 0 if none was run. In virtual time it comes at once.
+        result_ns: u64,
+        /// Real time that the program took on its worker thread; 0 in virtual time.
+        worker_ns: u64,
+        /// The worker thread that ran the program.
+        worker: u32,
+        /// 0.
+        reserved: u32,
     }
 
     /// A stay of a job on a compute unit.
@@ -119,8 +133,17 @@ records! {
         start_ns: u64,
         /// When it was free again.
         end_ns: u64,
+        /// When its pages began to cross the channel.
+        transfer_start_ns: u64,
+        /// When they had crossed it; with nothing to cross, as the start.
+        transfer_end_ns: u64,
+        /// The command whose read its first page is; NO_COMMAND for all other operations: what is written belongs to no command
+        /// when it goes to flash.
+        command: u64,
         /// The die.
         die: u32,
+        /// Its channel.
+        channel: u32,
         /// [`DieOperation`].
         operation: u8,
         /// Pages or blocks at once.
@@ -128,7 +151,83 @@ records! {
         /// 1 for garbage collection.
         is_collection: u8,
         /// 0.
-        reserved: u8,
+        reserved: [u8; 5],
+    }
+
+    /// Bytes that crossed a link.
+    LinkRecord = 5 {
+        /// When they were ready to be sent.
+        asked_ns: u64,
+        /// When the last of them arrived: after all that was sent before, the time that the bytes take, and the link's latency.
+        arrived_ns: u64,
+        /// The command whose bytes they are.
+        command: u64,
+        /// Bytes.
+        bytes: u64,
+        /// [`LinkPath`].
+        path: u8,
+        /// 0.
+        reserved: [u8; 7],
+    }
+
+    /// What a drive had counted at a time since it was made.
+    CounterRecord = 6 {
+        /// The time.
+        now_ns: u64,
+        /// Bytes per second of the host link, each direction; 0 = no limit.
+        link_bytes_per_s: u64,
+        /// Time that units ran jobs, all together.
+        units_busy_ns: u64,
+        /// Time that channels moved pages, all together.
+        channels_busy_ns: u64,
+        /// Time that dies read, programmed or erased, all together.
+        dies_busy_ns: u64,
+        /// Time in which data went over the host link to the host or to other drives.
+        link_out_busy_ns: u64,
+        /// Time in which data came over it from the host or from other drives.
+        link_in_busy_ns: u64,
+        /// Data bytes over the host link to the host.
+        bytes_to_host: u64,
+        /// Data bytes over the host link from the host.
+        bytes_from_host: u64,
+        /// Bytes into and within device memory.
+        bytes_internal: u64,
+        /// Bytes of device memory that other drives copied from this one, not over the link of the host.
+        bytes_to_peers: u64,
+        /// Bytes that this drive copied from the device memory of others.
+        bytes_from_peers: u64,
+        /// Bytes that hosts wrote to blocks.
+        host_bytes_written: u64,
+        /// Flash pages read for hosts.
+        flash_reads: u64,
+        /// Flash pages read to complete parts of pages.
+        modify_reads: u64,
+        /// Flash pages read by garbage collection.
+        gc_reads: u64,
+        /// Flash pages programmed for hosts.
+        flash_programs: u64,
+        /// Flash pages programmed by garbage collection.
+        gc_programs: u64,
+        /// Blocks of flash that were erased.
+        erases: u64,
+        /// Commands completed.
+        commands: u64,
+        /// Completions that left later than their modelled time plus the tolerance; none in virtual time.
+        late: u64,
+        /// The tolerance.
+        late_tolerance_ns: u64,
+        /// Sum of the delays of the late ones.
+        late_sum_ns: u64,
+        /// The longest delay.
+        late_max_ns: u64,
+        /// Compute units.
+        units: u32,
+        /// Channels of the flash.
+        channels: u32,
+        /// Dies of the flash.
+        dies: u32,
+        /// Bytes of a flash page.
+        page_bytes: u32,
     }
 }
 
@@ -179,33 +278,36 @@ impl DieOperation {
     }
 }
 
-/// Records that a shell has not taken yet, in the order in which they were made.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Records {
-    /// Finished commands.
-    pub commands: Vec<CommandRecord>,
-    /// Finished jobs.
-    pub jobs: Vec<JobRecord>,
-    /// Stays of jobs on compute units.
-    pub units: Vec<UnitRecord>,
-    /// Operations of flash dies.
-    pub dies: Vec<DieRecord>,
+/// Values of [`LinkRecord::path`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum LinkPath {
+    /// Over the host link, to the host.
+    ToHost,
+    /// Over the host link, from the host.
+    FromHost,
+    /// Over the link between flash and device memory, or within device memory.
+    Internal,
+    /// From the device memory of another drive.
+    FromPeer,
 }
 
-impl Records {
-    /// Forgets all of them; the memory stays.
-    pub fn clear(&mut self) {
-        self.commands.clear();
-        self.jobs.clear();
-        self.units.clear();
-        self.dies.clear();
+impl LinkPath {
+    /// All of them, by value.
+    pub const ALL: [Self; 4] = [Self::ToHost, Self::FromHost, Self::Internal, Self::FromPeer];
+
+    /// Its name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ToHost => "to_host",
+            Self::FromHost => "from_host",
+            Self::Internal => "internal",
+            Self::FromPeer => "from_peer",
+        }
     }
 
-    /// Moves all records of another to the end of these; the other keeps its memory.
-    pub fn append(&mut self, other: &mut Self) {
-        self.commands.append(&mut other.commands);
-        self.jobs.append(&mut other.jobs);
-        self.units.append(&mut other.units);
-        self.dies.append(&mut other.dies);
+    /// The path that a record's field means; `None` if it means none.
+    pub fn from_value(value: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(value)).copied()
     }
 }

@@ -47,6 +47,19 @@ impl Stage {
             Self::Command => "command",
         }
     }
+
+    /// What happens in it, for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::FlashRead => "reading flash",
+            Self::Copy => "copying to device memory",
+            Self::Queue => "waiting for a unit",
+            Self::Compute => "running",
+            Self::FlashWrite => "writing to buffer or flash",
+            Self::Transfer => "host link",
+            Self::Command => "firmware",
+        }
+    }
 }
 
 /// The time of each stage.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{DieOperation, LAYOUTS, Layout, Stage, VERSION};
+use crate::{DieOperation, LAYOUTS, Layout, LinkPath, Stage, VERSION};
 
 const NOTE: &str = "Made by the crate `records` of csdrive; do not edit. UPDATE_DOCS=1 cargo test -p records makes it anew.";
 
@@ -39,6 +39,14 @@ pub fn c_header() -> String {
         let name = operation.name().to_ascii_uppercase();
         writeln!(text, "#define CSDRIVE_DIE_{name} {}", operation as usize).expect("a string");
     }
+    text.push_str("\n/* Paths of a link record. */\n");
+    for path in LinkPath::ALL {
+        let name = path.name().to_ascii_uppercase();
+        writeln!(text, "#define CSDRIVE_LINK_{name} {}", path as usize).expect("a string");
+    }
+    text.push_str(
+        "\n/* Instead of a command's identifier. */\n#define CSDRIVE_NO_COMMAND UINT64_MAX\n",
+    );
     for layout in LAYOUTS {
         c_structure(&mut text, layout);
     }
@@ -78,7 +86,9 @@ pub fn python_module() -> String {
     text.push_str(&quoted(&Stage::ALL.map(Stage::name)));
     text.push_str("]\n\n# Operations of a die: values of operation.\nDIE_OPERATIONS = [");
     text.push_str(&quoted(&DieOperation::ALL.map(DieOperation::name)));
-    text.push_str("]\n");
+    text.push_str("]\n\n# Paths of a link record: values of path.\nLINK_PATHS = [");
+    text.push_str(&quoted(&LinkPath::ALL.map(LinkPath::name)));
+    text.push_str("]\n\n# Instead of a command's identifier.\nNO_COMMAND = 2**64 - 1\n");
     for layout in LAYOUTS {
         let Layout { kind, name, doc, bytes, fields } = layout;
         write!(

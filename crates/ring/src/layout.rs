@@ -1,6 +1,6 @@
 //! The header of a ring.
 
-use records::{CommandRecord, DieRecord, JobRecord, Layout, Record, UnitRecord};
+use records::Kind;
 
 /// `CSDRRING`, little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CSDRRING");
@@ -30,58 +30,28 @@ pub(crate) const OFFSET: usize = 2;
 pub(crate) const WRITTEN: usize = 3;
 pub(crate) const RESERVED: usize = 4;
 
-/// Kinds of records.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Kind {
-    /// Finished commands.
-    Commands,
-    /// Finished jobs.
-    Jobs,
-    /// Stays of jobs on units.
-    Units,
-    /// Operations of flash dies.
-    Dies,
-}
-
-impl Kind {
-    /// All kinds, with their names.
-    pub const ALL: [(&str, Self); 4] = [
-        ("commands", Self::Commands),
-        ("jobs", Self::Jobs),
-        ("units", Self::Units),
-        ("dies", Self::Dies),
-    ];
-
-    /// The layout of its records.
-    pub fn layout(self) -> Layout {
-        match self {
-            Self::Commands => CommandRecord::DESCRIPTION,
-            Self::Jobs => JobRecord::DESCRIPTION,
-            Self::Units => UnitRecord::DESCRIPTION,
-            Self::Dies => DieRecord::DESCRIPTION,
-        }
-    }
-
-    /// Places of a ring, a power of two: some 30 MB in all.
-    pub(crate) fn places(self) -> u64 {
-        match self {
-            Self::Commands => 1 << 17,
-            Self::Jobs => 1 << 15,
-            Self::Units => 1 << 16,
-            Self::Dies => 1 << 18,
-        }
-    }
-
-    /// The word of the header where it begins.
-    pub(crate) fn words(self) -> usize {
-        WORD_KINDS + KIND_WORDS * self as usize
+/// Places of a ring, a power of two: some 50 MB in all.
+pub(crate) const fn places(kind: Kind) -> u64 {
+    match kind {
+        Kind::Commands => 1 << 17,
+        Kind::Jobs => 1 << 15,
+        Kind::Units => 1 << 16,
+        Kind::Dies | Kind::Links => 1 << 18,
+        Kind::Counters => 1 << 10,
     }
 }
 
-// Records are copied word by word.
-const _: () = assert!(
-    size_of::<CommandRecord>().is_multiple_of(8)
-        && size_of::<JobRecord>().is_multiple_of(8)
-        && size_of::<UnitRecord>().is_multiple_of(8)
-        && size_of::<DieRecord>().is_multiple_of(8)
-);
+/// The word of the header where a kind begins.
+pub(crate) const fn words(kind: Kind) -> usize {
+    WORD_KINDS + KIND_WORDS * kind as usize
+}
+
+// Records are copied word by word, and the header has room for every kind.
+const _: () = {
+    let mut n = 0;
+    while n < Kind::COUNT {
+        assert!(Kind::ALL[n].layout().bytes.is_multiple_of(8));
+        assert!((words(Kind::ALL[n]) + KIND_WORDS) as u64 * 8 <= HEADER_BYTES);
+        n += 1;
+    }
+};

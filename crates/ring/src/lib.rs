@@ -20,8 +20,8 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use layout::Kind;
 pub use reader::{Batch, Reader};
+pub use records::Kind;
 pub use writer::{Wanted, Writer};
 
 /// A ring that cannot be made or read.

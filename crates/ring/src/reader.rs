@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::fence;
 
-use records::{CommandRecord, DieRecord, JobRecord, Records, UnitRecord};
-use zerocopy::FromBytes;
+use records::{CounterRecord, Kind, Records};
 
 use crate::Error;
 use crate::layout::{
-    HEADER_BYTES, KIND_AND_BYTES, Kind, MAGIC, OFFSET, PLACES, RESERVED, VERSION, WORD_CLOSED,
-    WORD_GENERATION, WORD_MAGIC, WORD_PROCESS, WORD_VERSIONS, WRITTEN,
+    HEADER_BYTES, KIND_AND_BYTES, MAGIC, OFFSET, PLACES, RESERVED, VERSION, WORD_CLOSED,
+    WORD_GENERATION, WORD_MAGIC, WORD_PROCESS, WORD_VERSIONS, WRITTEN, words,
 };
 use crate::map::Words;
 
@@ -23,7 +22,7 @@ pub struct Batch {
     /// Records, of each kind in the order in which they were made.
     pub records: Records,
     /// Records that were overwritten before they were read, by [`Kind`].
-    pub lost: [u64; 4],
+    pub lost: [u64; Kind::COUNT],
 }
 
 /// Reads a ring, from when it was opened on.
@@ -31,7 +30,7 @@ pub struct Batch {
 pub struct Reader {
     words: Words,
     path: PathBuf,
-    kinds: [Option<OfKind>; 4],
+    kinds: [Option<OfKind>; Kind::COUNT],
     generation: u64,
 }
 
@@ -66,9 +65,9 @@ impl Reader {
         if about.len() < HEADER_BYTES {
             return Err(wrong(format!("{} bytes are no ring of records", about.len())));
         }
-        let words = Words::new(&file, false).map_err(failed)?;
-        let get = |word: usize| words.word(word).load(Relaxed);
-        if words.word(WORD_MAGIC).load(Acquire) != MAGIC {
+        let map = Words::new(&file, false).map_err(failed)?;
+        let get = |word: usize| map.word(word).load(Relaxed);
+        if map.word(WORD_MAGIC).load(Acquire) != MAGIC {
             return Err(wrong("no ring of records".to_owned()));
         }
         let expected = u64::from(VERSION) | u64::from(records::VERSION) << 32;
@@ -80,9 +79,9 @@ impl Reader {
                 records::VERSION
             )));
         }
-        let mut kinds = [None; 4];
-        for (name, kind) in Kind::ALL {
-            let (layout, header) = (kind.layout(), kind.words());
+        let mut kinds = [None; Kind::COUNT];
+        for kind in Kind::ALL {
+            let (layout, header) = (kind.layout(), words(kind));
             let (places, offset) = (get(header + PLACES), get(header + OFFSET));
             if places == 0 {
                 continue;
@@ -94,21 +93,30 @@ impl Reader {
                 && places.is_power_of_two()
                 && offset.is_multiple_of(8)
                 && offset >= HEADER_BYTES
-                && end.is_some_and(|end| end <= words.len() as u64 * 8);
+                && end.is_some_and(|end| end <= map.len() as u64 * 8);
             if !is_sound {
-                return Err(wrong(format!("its {name} are not where they can be")));
+                return Err(wrong(format!("its {} are not where they can be", kind.name())));
             }
-            let read = words.word(header + WRITTEN).load(Acquire);
+            let read = map.word(header + WRITTEN).load(Acquire);
             kinds[kind as usize] =
                 Some(OfKind { header, start: (offset / 8) as usize, places, read });
         }
         let generation = get(WORD_GENERATION);
-        Ok(Self { words, path: path.to_owned(), kinds, generation })
+        Ok(Self { words: map, path: path.to_owned(), kinds, generation })
     }
 
     /// True if the ring has records of a kind.
     pub fn has(&self, kind: Kind) -> bool {
         self.kinds[kind as usize].is_some()
+    }
+
+    /// The last counters that were written before it was opened or read, if there are some.
+    pub fn last_counters(&self) -> Option<CounterRecord> {
+        let of_kind = self.kinds[Kind::Counters as usize].as_ref()?;
+        let mut earlier = OfKind { read: of_kind.read.checked_sub(1)?, ..*of_kind };
+        let mut records = Records::default();
+        read_kind(&self.words, &mut earlier, Kind::Counters, &mut records);
+        records.counters.first().copied()
     }
 
     /// A number that no other ring has.
@@ -131,40 +139,38 @@ impl Reader {
     /// Takes what came since the last time.
     pub fn read(&mut self) -> Batch {
         let mut batch = Batch::default();
-        let Batch { records, lost } = &mut batch;
-        lost[Kind::Commands as usize] =
-            self.read_kind::<CommandRecord>(Kind::Commands, &mut records.commands);
-        lost[Kind::Jobs as usize] = self.read_kind::<JobRecord>(Kind::Jobs, &mut records.jobs);
-        lost[Kind::Units as usize] = self.read_kind::<UnitRecord>(Kind::Units, &mut records.units);
-        lost[Kind::Dies as usize] = self.read_kind::<DieRecord>(Kind::Dies, &mut records.dies);
+        for (kind, of_kind) in Kind::ALL.into_iter().zip(&mut self.kinds) {
+            if let Some(of_kind) = of_kind {
+                let lost = read_kind(&self.words, of_kind, kind, &mut batch.records);
+                batch.lost[kind as usize] = lost;
+            }
+        }
         batch
     }
+}
 
-    /// Appends what came of one kind; gives how many were lost.
-    fn read_kind<R: FromBytes>(&mut self, kind: Kind, into: &mut Vec<R>) -> u64 {
-        let Some(of_kind) = &mut self.kinds[kind as usize] else { return 0 };
-        let words = &self.words;
-        let written = words.word(of_kind.header + WRITTEN).load(Acquire);
-        // A writer that goes back is none of ours.
-        let from = of_kind.read.max(written.saturating_sub(of_kind.places)).min(written);
-        let first = into.len();
-        let mut bytes = vec![0u8; size_of::<R>()];
-        for n in from..written {
-            let place = (n & (of_kind.places - 1)) as usize;
-            let start = of_kind.start + place * (size_of::<R>() / 8);
-            let (chunks, _) = bytes.as_chunks_mut::<8>();
-            for (i, chunk) in chunks.iter_mut().enumerate() {
-                *chunk = words.word(start + i).load(Relaxed).to_le_bytes();
-            }
-            into.extend(R::read_from_bytes(&bytes));
+/// Appends what came of one kind; gives how many were lost.
+fn read_kind(words: &Words, of_kind: &mut OfKind, kind: Kind, into: &mut Records) -> u64 {
+    let written = words.word(of_kind.header + WRITTEN).load(Acquire);
+    // A writer that goes back is none of ours.
+    let from = of_kind.read.max(written.saturating_sub(of_kind.places)).min(written);
+    let first = into.count(kind);
+    let mut bytes = vec![0u8; kind.layout().bytes];
+    for n in from..written {
+        let place = (n & (of_kind.places - 1)) as usize;
+        let start = of_kind.start + place * (bytes.len() / 8);
+        let (chunks, _) = bytes.as_chunks_mut::<8>();
+        for (i, chunk) in chunks.iter_mut().enumerate() {
+            *chunk = words.word(start + i).load(Relaxed).to_le_bytes();
         }
-        // What was copied was read before this is.
-        fence(Acquire);
-        let reserved = words.word(of_kind.header + RESERVED).load(Relaxed);
-        let sound = reserved.saturating_sub(of_kind.places).clamp(from, written);
-        into.drain(first..first + (sound - from) as usize);
-        let lost = sound.saturating_sub(of_kind.read);
-        of_kind.read = written;
-        lost
+        into.extend_from_bytes(kind, &bytes);
     }
+    // What was copied was read before this is.
+    fence(Acquire);
+    let reserved = words.word(of_kind.header + RESERVED).load(Relaxed);
+    let sound = reserved.saturating_sub(of_kind.places).clamp(from, written);
+    into.remove(kind, first, (sound - from) as usize);
+    let lost = sound.saturating_sub(of_kind.read);
+    of_kind.read = written;
+    lost
 }

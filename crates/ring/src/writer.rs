@@ -7,25 +7,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 
-use records::Records;
-use zerocopy::{Immutable, IntoBytes};
+use records::{Kind, Records};
 
 use crate::Error;
 use crate::layout::{
-    HEADER_BYTES, KIND_AND_BYTES, Kind, MAGIC, OFFSET, PLACES, RESERVED, VERSION, WORD_CLOSED,
-    WORD_GENERATION, WORD_MAGIC, WORD_PROCESS, WORD_VERSIONS, WRITTEN,
+    HEADER_BYTES, KIND_AND_BYTES, MAGIC, OFFSET, PLACES, RESERVED, VERSION, WORD_CLOSED,
+    WORD_GENERATION, WORD_MAGIC, WORD_PROCESS, WORD_VERSIONS, WRITTEN, places, words,
 };
 use crate::map::Words;
 
 /// Which records are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
-    kinds: [bool; 4],
+    kinds: [bool; Kind::COUNT],
 }
 
 impl Wanted {
     /// Every kind.
-    pub const ALL: Self = Self { kinds: [true; 4] };
+    pub const ALL: Self = Self { kinds: [true; Kind::COUNT] };
 
     /// Adds a kind.
     #[must_use]
@@ -46,7 +45,7 @@ pub struct Writer {
     words: Words,
     path: PathBuf,
     inode: u64,
-    kinds: [Option<OfKind>; 4],
+    kinds: [Option<OfKind>; Kind::COUNT],
 }
 
 /// Where the records of a kind go.
@@ -83,33 +82,33 @@ impl Writer {
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(scratch)?;
         let mut end = HEADER_BYTES;
-        let mut kinds = [None; 4];
-        for (_, kind) in Kind::ALL.iter().filter(|(_, kind)| wanted.has(*kind)) {
-            let (header, places) = (kind.words(), kind.places());
+        let mut kinds = [None; Kind::COUNT];
+        for kind in Kind::ALL.into_iter().filter(|kind| wanted.has(*kind)) {
+            let (header, places) = (words(kind), places(kind));
             let start = (end / 8) as usize;
-            kinds[*kind as usize] = Some(OfKind { header, start, places, written: 0 });
+            kinds[kind as usize] = Some(OfKind { header, start, places, written: 0 });
             end += (places * kind.layout().bytes as u64).next_multiple_of(4096);
         }
         // Now, and not by a signal later: there may be little room for shared memory (64 MiB in a container).
         reserve(&file, end)?;
-        let words = Words::new(&file, true)?;
-        let set = |word: usize, value: u64| words.word(word).store(value, Relaxed);
+        let map = Words::new(&file, true)?;
+        let set = |word: usize, value: u64| map.word(word).store(value, Relaxed);
         set(WORD_VERSIONS, u64::from(VERSION) | u64::from(records::VERSION) << 32);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_nanos() as u64);
         set(WORD_GENERATION, now ^ u64::from(std::process::id()) << 40);
         set(WORD_PROCESS, std::process::id().into());
-        for (_, kind) in Kind::ALL {
-            let (layout, header) = (kind.layout(), kind.words());
+        for kind in Kind::ALL {
+            let (layout, header) = (kind.layout(), words(kind));
             set(header + KIND_AND_BYTES, u64::from(layout.kind) | (layout.bytes as u64) << 32);
             if let Some(of_kind) = &kinds[kind as usize] {
                 set(header + PLACES, of_kind.places);
                 set(header + OFFSET, of_kind.start as u64 * 8);
             }
         }
-        words.word(WORD_MAGIC).store(MAGIC, Release);
+        map.word(WORD_MAGIC).store(MAGIC, Release);
         let inode = file.metadata()?.ino();
-        Ok(Self { words, path: path.to_owned(), inode, kinds })
+        Ok(Self { words: map, path: path.to_owned(), inode, kinds })
     }
 
     /// Where it is.
@@ -119,24 +118,24 @@ impl Writer {
 
     /// Puts records into the ring.
     pub fn put(&mut self, records: &Records) {
-        self.put_kind(Kind::Commands, &records.commands);
-        self.put_kind(Kind::Jobs, &records.jobs);
-        self.put_kind(Kind::Units, &records.units);
-        self.put_kind(Kind::Dies, &records.dies);
+        for kind in Kind::ALL {
+            self.put_kind(kind, records.bytes(kind));
+        }
     }
 
-    fn put_kind<R: IntoBytes + Immutable>(&mut self, kind: Kind, records: &[R]) {
+    fn put_kind(&mut self, kind: Kind, bytes: &[u8]) {
         let Some(of_kind) = &mut self.kinds[kind as usize] else { return };
+        let size = kind.layout().bytes;
         // What would be overwritten at once need not be written.
-        for part in records.chunks(of_kind.places as usize / 2) {
-            let end = of_kind.written + part.len() as u64;
+        for part in bytes.chunks(of_kind.places as usize / 2 * size) {
+            let end = of_kind.written + (part.len() / size) as u64;
             self.words.word(of_kind.header + RESERVED).store(end, Relaxed);
             // The places change only after that is seen.
             fence(Release);
-            for record in part {
+            for record in part.chunks_exact(size) {
                 let place = of_kind.written & (of_kind.places - 1);
-                let first = of_kind.start + place as usize * (size_of::<R>() / 8);
-                let (words, _) = record.as_bytes().as_chunks::<8>();
+                let first = of_kind.start + place as usize * (size / 8);
+                let (words, _) = record.as_chunks::<8>();
                 for (n, word) in words.iter().enumerate() {
                     self.words.word(first + n).store(u64::from_le_bytes(*word), Relaxed);
                 }

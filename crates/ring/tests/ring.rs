@@ -33,7 +33,7 @@ fn readers_get_what_came_since_they_opened() {
     let dies = vec![DieRecord { die: 3, ..DieRecord::default() }; 2];
     writer.put(&Records { dies, ..Records::default() });
     let batch = early.read();
-    assert_eq!((batch.records.commands, batch.lost), (commands(5..9).commands, [0; 4]));
+    assert_eq!((batch.records.commands, batch.lost), (commands(5..9).commands, [0; Kind::COUNT]));
     assert_eq!(batch.records.dies.len(), 2);
     let batch = late.read();
     assert_eq!((batch.records.commands.len(), batch.records.dies.len()), (0, 2));

@@ -39,13 +39,13 @@ impl Simulation {
         Controller::new(config).map(Self::of)
     }
 
-    /// A simulation of a drive at time zero.
+    /// A simulation of a drive, at its time.
     pub fn of(drive: Controller) -> Self {
         let worker = Worker::new(drive.config().engine);
         Self {
-            drive,
             ram: HostRam::default(),
-            now: Instant::ZERO,
+            now: drive.now(),
+            drive,
             worker,
             remote: None,
             notes: Vec::new(),

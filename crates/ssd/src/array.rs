@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use records::{DieOperation, DieRecord};
+use records::{DieOperation, DieRecord, NO_COMMAND};
 use simtime::{Duration, EventQueue, Instant};
 
 use crate::address::{Lpn, Ppa};
@@ -69,6 +69,8 @@ struct Die {
     /// Pages of the group that have crossed the channel.
     transferred: usize,
     start: Instant,
+    /// When the last page of the group has crossed the channel.
+    transferred_at: Instant,
     /// It is in the list of dies that are to begin.
     is_starting: bool,
 }
@@ -246,8 +248,9 @@ impl FlashArray {
             DieOperation::Read => now + self.read_time,
             DieOperation::Program => {
                 let channel = die.channel;
-                (0..pages).map(|_| self.transfer(now, channel)).last().unwrap_or(now)
-                    + self.program_time
+                let there = (0..pages).map(|_| self.transfer(now, channel)).last().unwrap_or(now);
+                self.dies[number as usize].transferred_at = there;
+                there + self.program_time
             }
             DieOperation::Erase => now + self.erase_time,
         };
@@ -268,6 +271,7 @@ impl FlashArray {
             let (pages, channel) = (group.len(), *channel);
             for _ in 0..pages {
                 let at = self.transfer(now, channel);
+                self.dies[number as usize].transferred_at = at;
                 self.events.push(at, Event::Transfer(number));
             }
         } else {
@@ -290,14 +294,27 @@ impl FlashArray {
         self.ended += now.since(die.start);
         if let Some(records) = &mut self.records {
             let first = &die.group[0];
+            // The pages of a group cross one after the other.
+            let transfer = match first.operation {
+                DieOperation::Erase => Duration::ZERO,
+                _ => Duration::from_ns(self.transfer_time.as_ns() * die.group.len() as u64),
+            };
+            let transfer_end = if transfer.is_zero() { die.start } else { die.transferred_at };
             records.push(DieRecord {
                 start_ns: die.start.as_ns(),
                 end_ns: now.as_ns(),
+                transfer_start_ns: transfer_end.as_ns() - transfer.as_ns(),
+                transfer_end_ns: transfer_end.as_ns(),
+                command: match first.origin {
+                    Origin::Host(id) => id.0,
+                    _ => NO_COMMAND,
+                },
                 die: number,
+                channel: die.channel,
                 operation: first.operation as u8,
                 planes: die.group.len() as u8,
                 is_collection: matches!(first.origin, Origin::Move(_) | Origin::Erase).into(),
-                reserved: 0,
+                reserved: [0; 5],
             });
         }
         die.group.clear();

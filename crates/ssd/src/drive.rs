@@ -403,6 +403,16 @@ impl Ssd {
         &self.geometry
     }
 
+    /// The configuration that it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The time until which everything has happened.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Counters.
     pub fn statistics(&self) -> Statistics {
         Statistics {

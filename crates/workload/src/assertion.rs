@@ -133,7 +133,7 @@ impl Assertion {
                 })
             }
             None => {
-                let of = |drive: &crate::report::DriveReport| match self.metric {
+                let of = |drive: &analysis::DriveReport| match self.metric {
                     Metric::WriteAmplification => drive.write_amplification,
                     Metric::UnitsBusy => drive.units_busy,
                     _ => drive.channels_busy,

@@ -120,10 +120,29 @@ impl Plan {
         let FabricEntry { bandwidth, latency } = file.fabric;
         let has_switch = bandwidth.is_some() || latency.0 > 0;
         let switch = has_switch.then(|| (bandwidth.unwrap_or_default().0, latency.0));
+        let inputs = inputs(&file, &drives, &jobs, folder);
         let (file, seed) = (name.to_owned(), file.seed);
         let text = text.text.to_owned();
-        Ok(Self { file, text, seed, drives, ramp, host, switch, jobs, assertions })
+        Ok(Self { file, text, seed, drives, ramp, host, switch, jobs, assertions, inputs })
     }
+}
+
+/// Files that a workload names, each once.
+fn inputs(file: &File, drives: &[DriveEntry], jobs: &[Job], folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = drives.iter().filter_map(|drive| drive.config.clone()).collect();
+    all.extend(file.job.iter().filter_map(|entry| Some(folder.join(entry.trace.as_ref()?))));
+    for job in jobs {
+        all.extend(job.region.content.clone());
+        if let Work::OnDrive(execution) = &job.work {
+            all.extend(execution.ranges.iter().cloned());
+            if let Program::File(path) = &execution.program {
+                all.push(path.clone());
+            }
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// What checks a job.

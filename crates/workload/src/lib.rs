@@ -37,6 +37,7 @@ mod measure;
 mod operation;
 mod plan;
 mod prepare;
+mod recorded;
 mod report;
 mod rig;
 mod run;
@@ -49,11 +50,11 @@ pub use drives::{Drives, Shell, ShellError, simulated_drives};
 pub use file::DriveEntry;
 pub use host::Progress;
 pub use plan::Plan;
+pub use recorded::{Ran, RunRecorder, recorded_drive};
 pub use report::{
-    Bytes, DriveReport, FORMAT_VERSION, JobReport, Judged, Late, Latency, Measured, Report,
-    SeriesReport, Steps, TenantReport, percentiles,
+    FORMAT_VERSION, JobReport, Judged, Latency, Measured, Report, SeriesReport, Steps, TenantReport,
 };
-pub use rig::{Real, Rig, Simulated};
+pub use rig::{Real, RecordSink, Rig, Simulated};
 pub use run::{check, run, run_until};
 
 /// A workload cannot be run.

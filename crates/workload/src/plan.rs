@@ -27,6 +27,8 @@ pub struct Plan {
     pub switch: Option<(u64, u64)>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) assertions: Vec<Assertion>,
+    /// Files that it names, but for its own: drives' configurations, programs, contents, recorded operations.
+    pub inputs: Vec<PathBuf>,
 }
 
 /// The host that all jobs share.

@@ -1,10 +1,11 @@
 //! Drives and the clock that a workload runs against.
 
+use std::fmt;
 use std::time::Instant as Moment;
 
 use client::{Command, Done, Drive, DriveResult, GroupInfo, Submit, Ticket};
 use nvme_spec::DriveCounters;
-use records::JobRecord;
+use records::{CounterRecord, JobRecord, Records};
 use simtime::{Duration, Instant};
 use simulator::{DriveNumber, Fleet, Session};
 
@@ -105,12 +106,106 @@ pub struct Simulated {
     sessions: Vec<Session>,
     /// In a run.
     fleet: Fleet<Session>,
+    /// Records that were taken and not handed on.
+    records: Records,
+    /// Of each drive, jobs that were taken and not asked for.
+    jobs: Vec<Vec<JobRecord>>,
+    sampling: Option<Sampling>,
 }
+
+/// Takes what drives record in a run: with the number of the drive, in the order in which it happens.
+pub type RecordSink = Box<dyn FnMut(usize, &Records)>;
+
+/// Has counters recorded, and all records handed on.
+struct Sampling {
+    sink: RecordSink,
+    began: Instant,
+    next: Instant,
+    completions: u32,
+}
+
+impl fmt::Debug for Sampling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sampling").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// Counters are recorded as often as this at the beginning of a run; later at each so many of its time so far, so that a long run has
+/// few.
+const SAMPLE: Duration = Duration::from_us(20);
+const SAMPLES: u64 = 1000;
+/// Records are handed on after so many completions.
+const COMPLETIONS: u32 = 1024;
 
 impl Simulated {
     /// Drives that were opened for it.
     pub fn new(sessions: Vec<Session>) -> Self {
-        Self { count: sessions.len(), sessions, fleet: Fleet::default() }
+        let count = sessions.len();
+        Self { count, sessions, jobs: vec![Vec::new(); count], ..Self::default() }
+    }
+
+    /// From the beginning to the end of a run, records of all kinds go there.
+    #[must_use]
+    pub fn record_to(self, sink: RecordSink) -> Self {
+        let (began, next) = (Instant::ZERO, Instant::ZERO);
+        Self { sampling: Some(Sampling { sink, began, next, completions: 0 }), ..self }
+    }
+
+    /// The hash of everything that happened in each drive.
+    pub fn trace_hashes(&self) -> Vec<u64> {
+        let hash = |session: &Session| session.transport.driver.port.drive.statistics().trace_hash;
+        (0..self.count).map(|drive| hash(self.session(drive))).collect()
+    }
+
+    /// The configuration of each drive.
+    pub fn configs(&self) -> impl Iterator<Item = &controller::Config> {
+        (0..self.count).map(|drive| self.session(drive).transport.driver.port.drive.config())
+    }
+
+    /// Takes a drive's records, and hands them on.
+    fn take(&mut self, drive: usize) {
+        self.records.clear();
+        let records = &mut self.records;
+        self.fleet.with(DriveNumber(drive), |session| {
+            session.transport.driver.port.drive.take_records_into(records);
+        });
+        if let Some(sampling) = &mut self.sampling {
+            (sampling.sink)(drive, &self.records);
+        }
+        self.jobs[drive].append(&mut self.records.jobs);
+    }
+
+    /// Records what all drives have counted.
+    fn sample(&mut self) {
+        for drive in 0..self.count {
+            let counters = self
+                .fleet
+                .with(DriveNumber(drive), |session| session.transport.driver.port.drive.counters());
+            let counters = vec![CounterRecord::from(&counters)];
+            if let Some(sampling) = &mut self.sampling {
+                (sampling.sink)(drive, &Records { counters, ..Records::default() });
+            }
+        }
+    }
+
+    /// A command has completed, or time has passed: records what is due.
+    fn look(&mut self) {
+        let now = self.fleet.now();
+        let Some(sampling) = &mut self.sampling else { return };
+        sampling.completions += 1;
+        let is_due = now >= sampling.next;
+        if is_due {
+            let since = now.since(sampling.began).as_ns() / SAMPLES;
+            sampling.next = now + SAMPLE.max(Duration::from_ns(since));
+        }
+        let is_full = sampling.completions >= COMPLETIONS;
+        if is_full {
+            sampling.completions = 0;
+            (0..self.count).for_each(|drive| self.take(drive));
+        }
+        if is_due {
+            self.sample();
+        }
     }
 
     fn session(&self, drive: usize) -> &Session {
@@ -139,9 +234,16 @@ impl Rig for Simulated {
             session.transport.driver.port.drive.set_recording(true);
             self.fleet.add(session);
         }
+        let now = self.fleet.now();
+        if let Some(sampling) = &mut self.sampling {
+            (sampling.began, sampling.next) = (now, now + SAMPLE);
+        }
+        self.sample();
     }
 
     fn end(&mut self) {
+        (0..self.count).for_each(|drive| self.take(drive));
+        self.sample();
         self.sessions = std::mem::take(&mut self.fleet).into_hosts();
     }
 
@@ -172,6 +274,7 @@ impl Rig for Simulated {
             } else {
                 self.fleet.next_completion_until(until)
             };
+            self.look();
             let Some((number, completion)) = next else { return Ok(None) };
             let done = self.fleet.with(number, |session| session.transport.completed(completion));
             if let Some(done) = done {
@@ -204,9 +307,8 @@ impl Rig for Simulated {
     }
 
     fn take_jobs(&mut self, drive: usize) -> Vec<JobRecord> {
-        self.fleet.with(DriveNumber(drive), |session| {
-            session.transport.driver.port.drive.take_records().jobs
-        })
+        self.take(drive);
+        std::mem::take(&mut self.jobs[drive])
     }
 }
 

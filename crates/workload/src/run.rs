@@ -2,11 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use analysis::DriveReport;
+use records::CounterRecord;
+
 use crate::Error;
 use crate::host::{Host, Progress};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, prepare, take_away};
-use crate::report::{DriveReport, Report};
+use crate::report::Report;
 use crate::rig::Rig;
 use crate::summary::report;
 
@@ -57,7 +60,8 @@ pub fn run_until<R: Rig>(
     done?;
     let snapshots = before.into_iter().zip(after).enumerate();
     let drives = snapshots.filter_map(|(number, (before, after))| {
-        Some(DriveReport::between(rig.name(number), &before?, &after?))
+        let (before, after) = (CounterRecord::from(&before?), CounterRecord::from(&after?));
+        Some(DriveReport::between(rig.name(number), &before, &after))
     });
     let drives = drives.collect();
     Ok(report::<R>(plan, &counts, &windows, &prepared, &groups, drives))

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use analysis::DriveReport;
 use simtime::Instant;
 
 use crate::measure::{Counts, Latencies, Operations};
 use crate::plan::Plan;
 use crate::prepare::Prepared;
 use crate::report::{
-    DriveReport, FORMAT_VERSION, JobReport, Latency, Measured, Report, SeriesReport, Steps,
-    TenantReport,
+    FORMAT_VERSION, JobReport, Latency, Measured, Report, SeriesReport, Steps, TenantReport,
 };
 use crate::rig::{GroupCounts, Rig};
 

@@ -36,6 +36,8 @@ KINDS: dict[str, Any] = {
     "jobs": records.JobRecord,
     "units": records.UnitRecord,
     "dies": records.DieRecord,
+    "links": records.LinkRecord,
+    "counters": records.CounterRecord,
 }
 DTYPES = {name: np.dtype(structure) for name, structure in KINDS.items()}
 
@@ -48,10 +50,12 @@ class Batch:
     jobs: np.ndarray
     units: np.ndarray
     dies: np.ndarray
+    links: np.ndarray
+    counters: np.ndarray
     lost: dict[str, int]
 
     def __len__(self) -> int:
-        return len(self.commands) + len(self.jobs) + len(self.units) + len(self.dies)
+        return sum(len(getattr(self, name)) for name in KINDS)
 
 
 def path_of(drive: str) -> Path:

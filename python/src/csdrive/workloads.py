@@ -110,15 +110,17 @@ def run(
     settings: Optional[Mapping[str, Any]] = None,
     *,
     progress: Optional[Callable[[float], None]] = None,
+    record: Optional[Union[str, "os.PathLike[str]"]] = None,
 ) -> Result:
     """Runs a workload in virtual time.
 
     workload: a file (docs/workloads.md), or a dict of the same form
     settings: keys of the workload ("job.NAME.iodepth": 4, "seed": 2) and of all drives' configuration ("compute.units": 2)
+    record: a new folder for the run's records (Parquet files) and what was run: see csdrive.Recording, csdrive stat, report, trace
     progress: called now and then with the share that is done, from 0 to 1
 
     Other threads of Python go on meanwhile. Equal workloads, settings and versions give equal documents.
     """
     name, text, folder = read(workload)
     of_workload, of_drive = split(settings or {})
-    return Result(json.loads(_csdrive.run_workload(name, text, folder, of_workload, of_drive, progress)))
+    return Result(json.loads(_csdrive.run_workload(name, text, folder, of_workload, of_drive, progress, record)))

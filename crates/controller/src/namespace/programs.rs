@@ -19,7 +19,7 @@ use ebpf::{CpuTime, Program, Range};
 use nvme_spec::command::program_type;
 use nvme_spec::{Nsid, Status};
 use run_time::{CostSource, ProgramRunTime};
-use simtime::Duration;
+use simtime::{Duration, Instant};
 
 use crate::command::{ExecuteProgram, LoadProgram, StreamProgram};
 use crate::femu::FemuEnd;
@@ -130,6 +130,8 @@ pub(crate) struct RunningJob {
     pub(crate) cpu_time: CpuTime,
     /// What the program came to, once it ran.
     pub(crate) ran: Option<Ran>,
+    /// Who ran the program.
+    pub(crate) worked: Worked,
     /// It began before all of its input was there.
     pub(crate) early: Option<Box<EarlyInput>>,
     /// How it ends in FEMU's dialect.
@@ -137,6 +139,16 @@ pub(crate) struct RunningJob {
     /// Stops the program, wherever it runs, when nobody waits for it any more.
     #[expect(dead_code, reason = "acts when it is dropped")]
     pub(crate) stop: StopOnDrop,
+}
+
+/// Who ran a program, for records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Worked {
+    /// When its result came.
+    pub(crate) until: Option<Instant>,
+    /// In real time.
+    pub(crate) took: std::time::Duration,
+    pub(crate) worker: u32,
 }
 
 /// Sets a program's stop flag at the end of its job.

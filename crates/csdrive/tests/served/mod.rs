@@ -14,6 +14,7 @@ pub(crate) struct Served {
 
 impl Served {
     /// Serves a drive with 16 MiB of memory, and these settings.
+    #[allow(dead_code, reason = "not every test is content with these")]
     pub(crate) fn new(settings: &[&str]) -> Self {
         Self::with(&[], settings)
     }

@@ -6,7 +6,7 @@ use ebpf::SharedMemory;
 use fabric::Port;
 use nvme_spec::command::{CopySourcePeer, copy_format};
 use nvme_spec::{Nsid, Status, SubmissionEntry};
-use records::Stage;
+use records::{LinkPath, Stage};
 use ssd::Done;
 use zerocopy::FromBytes;
 
@@ -164,7 +164,9 @@ impl MemoryNamespace {
             let copied = self.memory.copy_from(&memory, extent.start, to, extent.len);
             assert!(copied, "both ranges were checked");
             to += extent.len;
-            arrived = turn.session.port.from_peer(&port, turn.now, extent.len).max(arrived);
+            let crossed = turn.session.port.from_peer(&port, turn.now, extent.len);
+            turn.record_crossing(tag, LinkPath::FromPeer, extent.len, crossed);
+            arrived = crossed.max(arrived);
         }
         turn.complete_copy(tag, target.len, arrived);
         Ok(())
@@ -247,6 +249,7 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
     {
         page_read(turn, tag, page, arrives);
     }
+    turn.record_crossing(tag, LinkPath::Internal, page_bytes, arrives);
     if is_last {
         copied(turn, tag);
     }

@@ -1,13 +1,14 @@
 //! What follows when the flash has finished a page of a command.
 
 use nvme_spec::{Nsid, Status};
-use records::Stage;
+use records::{LinkPath, Stage};
 use ssd::{Done, MediaError};
 
 use super::NvmNamespace;
 use super::data::{compare_data, send_data};
 use super::waiting::{Check, FusedWrite, NvmWait, Target};
 use crate::event::Tag;
+use crate::transfer::{Crossed, record_crossing};
 use crate::turn::Turn;
 use crate::waiting::Waiting;
 
@@ -32,6 +33,7 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
     let now = turn.now;
     let Some(command) = turn.session.inflight.get_mut(tag) else { return };
     let (nsid, status) = (command.kind.nsid, command.status);
+    let recorded_as = command.recorded_as(tag);
     let Waiting::Nvm(waiting) = &mut command.waiting else {
         unreachable!("flash finished a page for a command that waits for something else")
     };
@@ -43,11 +45,15 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
             let page_bytes = 1u64 << turn.subsystem.page_bits;
             let sent = *len - (*len).saturating_sub(page_bytes);
             *len -= sent;
-            *link_end = turn.session.port.to_host(now, sent).max(*link_end);
-            if *pages_left > 0 {
+            let arrived = turn.session.port.to_host(now, sent);
+            *link_end = arrived.max(*link_end);
+            let (is_last, end) = (*pages_left == 0, *link_end);
+            let crossed = Crossed { asked: now, arrived };
+            let records = &mut turn.subsystem.records;
+            record_crossing(records, recorded_as, LinkPath::ToHost, sent, crossed);
+            if !is_last {
                 return;
             }
-            let end = *link_end;
             let mut status = status;
             if status.is_success() {
                 let namespace = turn.subsystem.namespaces.nvm(nsid);

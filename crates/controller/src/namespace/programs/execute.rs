@@ -8,12 +8,13 @@ use ebpf::{CpuTime, Invocation, Range};
 use nvme_spec::command::{MemoryRangeDescriptor, RunTime};
 use nvme_spec::{Nsid, Status, SubmissionEntry};
 use records::JobRecord;
+use simtime::Instant;
 
 use super::early::EarlyInput;
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
 use super::run_time::{CostSource, NOT_OF_NATIVE, declared};
 use super::{
-    LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, stream,
+    LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, Worked, stream,
 };
 use crate::command::{CompoundProgram, ExecuteProgram, ProgramCommand, StreamProgram};
 use crate::data_pointer::{DataPointer, Segments};
@@ -261,6 +262,7 @@ pub(crate) fn start_job(
         work: Work::default(),
         cpu_time: CpuTime::default(),
         ran: None,
+        worked: Worked::default(),
         early,
         femu,
         stop: StopOnDrop(stop),
@@ -300,6 +302,7 @@ pub(crate) fn job_ran(turn: &mut Turn<'_>, done: WorkDone) {
         }
     };
     job.ran = Some(ran);
+    job.worked = Worked { until: Some(turn.now), took: done.took, worker: done.worker };
     let time = job.cost.cost(config, &job.work, &job.cpu_time);
     let cost = Cost {
         time: job.early.as_ref().map_or(time, |early| early.unit_time(time)),
@@ -322,9 +325,7 @@ pub(crate) fn job_finished(turn: &mut Turn<'_>, finished: Finished) {
         timeline.job_ended(finished.at, finished.waited, finished.ran);
     }
     let nsid = command.kind.nsid;
-    if command.timeline.is_some() {
-        // A step is of the command that the host sent.
-        let of = command.step.map_or(tag, |step| step.parent);
+    if let Some(of) = command.recorded_as(tag) {
         let record = record_of(&job, of, &finished);
         turn.subsystem.records.jobs.push(record);
     }
@@ -365,6 +366,10 @@ fn record_of(job: &RunningJob, tag: Tag, finished: &Finished) -> JobRecord {
         program: job.program.into(),
         model: job.cost.model() as u32,
         samples: job.cpu_time.samples,
+        result_ns: job.worked.until.map_or(0, Instant::as_ns),
+        worker_ns: ns(job.worked.took),
+        worker: job.worked.worker,
+        reserved: 0,
     }
 }
 

@@ -1,26 +1,31 @@
-//! Line charts as SVG files, with text that stays text.
+//! Line charts as SVG, with text that stays text.
 
-use std::path::Path;
-
-use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 /// A line with its name.
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
+#[derive(Clone, PartialEq, Debug)]
+pub struct Line {
+    /// Shown above the chart; one without a name is not listed.
+    pub name: String,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// A chart of some lines over one axis.
-pub(crate) struct Chart<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
-    pub(crate) lines: Vec<Line>,
+#[derive(Clone, PartialEq, Debug)]
+pub struct Chart<'a> {
+    /// Shown on top.
+    pub title: &'a str,
+    /// What the axis below shows.
+    pub x: &'a str,
+    /// What the axis at the left shows.
+    pub y: &'a str,
+    /// The lines.
+    pub lines: Vec<Line>,
     /// Texts in place of numbers on the axis below, for its values 0, 1, 2, ...
-    pub(crate) ticks: Vec<String>,
+    pub ticks: Vec<String>,
     /// The axis of values is logarithmic.
-    pub(crate) is_log: bool,
+    pub is_log: bool,
 }
 
 /// Pixels of one chart.
@@ -37,20 +42,28 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// Draws charts side by side into a file.
-pub(crate) fn draw(charts: &[Chart<'_>], path: &Path) -> Result<()> {
+/// The colour of the line of a number, as `#rrggbb`.
+pub(crate) fn colour(number: usize) -> String {
+    let RGBColor(red, green, blue) = COLOURS[number % COLOURS.len()];
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// Charts side by side, as an SVG document.
+///
+/// # Errors
+/// If one has numbers that cannot be drawn.
+pub fn svg(charts: &[Chart<'_>]) -> Result<String, String> {
     let mut text = String::new();
-    {
-        let size = (SIZE.0 * charts.len().max(1) as u32, SIZE.1);
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        let wrong = |error: &dyn std::fmt::Display| anyhow!("the picture: {error}");
-        area.fill(&WHITE).map_err(|error| wrong(&error))?;
-        for (chart, place) in charts.iter().zip(area.split_evenly((1, charts.len().max(1)))) {
-            chart.draw(&place).map_err(|error| wrong(&error))?;
-        }
-        area.present().map_err(|error| wrong(&error))?;
+    let size = (SIZE.0 * charts.len().max(1) as u32, SIZE.1);
+    let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+    let wrong = |error: &dyn std::fmt::Display| format!("the picture: {error}");
+    area.fill(&WHITE).map_err(|error| wrong(&error))?;
+    for (chart, place) in charts.iter().zip(area.split_evenly((1, charts.len().max(1)))) {
+        chart.draw(&place).map_err(|error| wrong(&error))?;
     }
-    Ok(std::fs::write(path, text)?)
+    area.present().map_err(|error| wrong(&error))?;
+    drop(area);
+    Ok(text)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -177,8 +190,6 @@ mod tests {
 
     #[test]
     fn a_chart_has_its_lines_and_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("chart.svg");
         let chart = |is_log, points: Vec<(f64, f64)>| Chart {
             title: "latency",
             x: "units",
@@ -188,11 +199,10 @@ mod tests {
             is_log,
         };
         let points = vec![(0.0, 1.0), (1.0, 100.0)];
-        draw(&[chart(false, points.clone()), chart(true, points)], &path).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = svg(&[chart(false, points.clone()), chart(true, points)]).unwrap();
         assert!(text.contains("reader") && text.contains("two") && text.contains("<polyline"));
         // One point, and none.
-        draw(&[chart(false, vec![(1.0, 0.0)]), chart(true, Vec::new())], &path).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().contains("nothing to draw"));
+        let text = svg(&[chart(false, vec![(1.0, 0.0)]), chart(true, Vec::new())]).unwrap();
+        assert!(text.contains("nothing to draw"));
     }
 }

@@ -1,38 +1,36 @@
-//! `csdrive stat`: what a drive counted since it was made.
+//! What a drive counted since it was made, as its log page (C3h) says.
 
-use anyhow::Result;
+use std::path::Path;
+
+use analysis::DriveReport;
+use anyhow::{Result, anyhow};
 use nvme_spec::DriveCounters;
+use records::CounterRecord;
 use serde_json::{Value, json};
-use workload::DriveReport;
 
-use super::Target;
 use crate::report::{bytes, grouped, say, table, time};
 use crate::{Outcome, usage};
 
-/// What a drive counted since it was made: commands, bytes by where they went, how busy it was, how late
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    target: Target,
-}
-
-pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
-    let mut drive = arguments.target.open()?;
-    match drive.counters() {
-        Ok(Some(counters)) => {
-            arguments.target.present(|| to_json(&counters), || print(&counters));
-            Ok(Outcome::Success)
-        }
-        Ok(None) => usage(Err(anyhow::anyhow!(
-            "the drive has no log page C3h: it is not csdrive, or an older one"
-        ))),
-        Err(error) => arguments.target.refused(error),
+/// Asks the drive and prints.
+pub(super) fn run(device: &Path, is_json: bool) -> Result<Outcome> {
+    let mut drive = usage(client_linux::open(device).map_err(Into::into))?;
+    let counters = drive.counters()?.ok_or_else(|| {
+        anyhow!("the drive has no log page C3h: it is not csdrive, or an older one")
+    });
+    let counters = usage(counters)?;
+    if is_json {
+        let mut document = to_json(&counters);
+        document["format_version"] = 1.into();
+        say!("{document:#}");
+    } else {
+        print(&counters);
     }
+    Ok(Outcome::Success)
 }
 
 /// What it did since it was made.
 fn report(counters: &DriveCounters) -> DriveReport {
-    DriveReport::between(String::new(), &DriveCounters::default(), counters)
+    DriveReport::between(String::new(), &CounterRecord::default(), &counters.into())
 }
 
 fn to_json(counters: &DriveCounters) -> Value {

@@ -1,55 +1,28 @@
-//! `csdrive follow`: what a served drive does, live, from its records in shared memory.
+//! `csdrive stat --follow`: what a served drive does, a line for each interval.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use analysis::LatencyReport;
 use anyhow::{Context, Result};
-use hdrhistogram::Histogram;
-use nvme_spec::{CommandSet, NvmOpcode};
-use records::Records;
-use ring::{Batch, Kind, Reader};
+use nvme_spec::{CommandSet, NvmOpcode, Status};
+use records::{Kind, Records};
+use ring::{Batch, Reader};
 use serde_json::{Value, json};
 
+use super::seen::{POLL, ring_of, serial_of};
 use crate::report::{say, tell, time};
 use crate::workload::rate;
 use crate::{Outcome, usage};
 
-/// What a served drive does, live: a line for each second, from its records in shared memory
-///
-/// The drive is served with --records. It may come later, go, and come again; following costs it nothing.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// The drive's serial number (drive.serial), or the path of its records
-    #[arg(value_name = "SERIAL", default_value = "CSDRIVE0001")]
-    drive: String,
-    /// Seconds of a line
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+pub(super) fn run(
+    drive: &Path,
     interval: f64,
-    /// End after so many lines
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Print one JSON document for each line
-    #[arg(long)]
-    json: bool,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.01..=86_400.0).contains(&seconds) {
-        return Ok(seconds);
-    }
-    Err("choose 0.01 to 86400".to_owned())
-}
-
-/// How often records are taken: the places of the ring are for some ten times as long at a million commands a second.
-const POLL: Duration = Duration::from_millis(10);
-
-pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
-    let path = match arguments.drive.contains('/') {
-        true => PathBuf::from(&arguments.drive),
-        false => ring::path_of(&arguments.drive),
-    };
-    let interval = Duration::from_secs_f64(arguments.interval);
+    is_json: bool,
+) -> Result<Outcome> {
+    let path = ring_of(drive);
+    let interval = Duration::from_secs_f64(interval);
     let (mut lines, mut reader) = (0, None);
     let mut told = false;
     loop {
@@ -79,8 +52,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             std::thread::sleep(POLL.min(interval));
         }
         let took = began.elapsed();
-        if arguments.json {
-            say!("{}", sum.to_json(&arguments.drive, took));
+        if is_json {
+            say!("{}", sum.into_json(&serial_of(drive), took));
         } else {
             if lines % 20 == 0 {
                 say!("{HEADER}");
@@ -88,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             say!("{}", sum.line(took));
         }
         lines += 1;
-        if arguments.count == Some(lines) {
+        if count == Some(lines) {
             return Ok(Outcome::Success);
         }
         use std::io::Write as _;
@@ -96,53 +69,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     }
 }
 
-/// Longer latencies count as this one: an hour.
-const LONGEST_NS: u64 = 3_600_000_000_000;
-
 /// What came in an interval.
+#[derive(Default)]
 struct Sum {
     commands: u64,
     failed: u64,
     late: u64,
     read_bytes: u64,
     written_bytes: u64,
-    latency: Histogram<u64>,
+    latencies: Vec<u64>,
     jobs: u64,
     waited_ns: u64,
     ran_ns: u64,
     unit_ns: u64,
     die_ns: u64,
-    lost: [u64; 4],
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self {
-            commands: 0,
-            failed: 0,
-            late: 0,
-            read_bytes: 0,
-            written_bytes: 0,
-            latency: Histogram::new_with_bounds(1, LONGEST_NS, 3)
-                .expect("bounds that are possible"),
-            jobs: 0,
-            waited_ns: 0,
-            ran_ns: 0,
-            unit_ns: 0,
-            die_ns: 0,
-            lost: [0; 4],
-        }
-    }
+    lost: [u64; Kind::COUNT],
 }
 
 const HEADER: &str = "      IOPS        read     written        p50        p99   late    jobs/s    waited   units    dies    lost";
 
 impl Sum {
     fn add(&mut self, Batch { records, lost }: &Batch) {
-        let Records { commands, jobs, units, dies } = records;
+        let Records { commands, jobs, units, dies, .. } = records;
         for record in commands {
             self.commands += 1;
-            self.failed += u64::from(record.status != 0);
+            self.failed += u64::from(Status::from_bits(record.status) != Status::SUCCESS);
             self.late += u64::from(record.late_ns > controller::Lateness::TOLERANCE.as_ns());
             match (CommandSet(record.csi), NvmOpcode(record.opcode)) {
                 (CommandSet::NVM, NvmOpcode::READ) if record.sqid > 0 => {
@@ -153,7 +104,7 @@ impl Sum {
                 }
                 _ => {}
             }
-            self.latency.saturating_record(record.completed_ns.saturating_sub(record.fetched_ns));
+            self.latencies.push(record.completed_ns.saturating_sub(record.fetched_ns));
         }
         for record in jobs {
             self.jobs += 1;
@@ -173,12 +124,13 @@ impl Sum {
         ns as f64 / took.as_nanos() as f64
     }
 
-    fn line(&self, took: Duration) -> String {
+    fn line(self, took: Duration) -> String {
+        let latency = LatencyReport::of(self.latencies);
         let seconds = took.as_secs_f64();
         let per_second = |n: u64| (n as f64 / seconds) as u64;
-        let at = |quantile| match self.latency.len() {
+        let at = |percent| match latency.count {
             0 => "-".to_owned(),
-            _ => time(self.latency.value_at_quantile(quantile)),
+            _ => time(latency.at(percent)),
         };
         let waited = match self.jobs {
             0 => "-".to_owned(),
@@ -189,8 +141,8 @@ impl Sum {
             per_second(self.commands),
             rate(per_second(self.read_bytes)),
             rate(per_second(self.written_bytes)),
-            at(0.5),
-            at(0.99),
+            at(50.0),
+            at(99.0),
             100.0 * self.late as f64 / self.commands.max(1) as f64,
             per_second(self.jobs),
             waited,
@@ -200,15 +152,10 @@ impl Sum {
         )
     }
 
-    fn to_json(&self, drive: &str, took: Duration) -> Value {
+    fn into_json(self, drive: &str, took: Duration) -> Value {
         let seconds = took.as_secs_f64();
-        let at = |percent| self.latency.value_at_quantile(percent / 100.0);
-        let percentile: serde_json::Map<String, Value> =
-            workload::percentiles(at).into_iter().map(|(name, ns)| (name, json!(ns))).collect();
-        let lost: serde_json::Map<String, Value> = Kind::ALL
-            .iter()
-            .map(|(name, kind)| ((*name).to_owned(), json!(self.lost[*kind as usize])))
-            .collect();
+        let (units, dies) = (Self::busy(self.unit_ns, took), Self::busy(self.die_ns, took));
+        let lost = Kind::ALL.map(|kind| (kind.name().to_owned(), json!(self.lost[kind as usize])));
         json!({
             "format_version": 1,
             "drive": drive,
@@ -219,17 +166,11 @@ impl Sum {
             "iops": self.commands as f64 / seconds,
             "read_bytes": self.read_bytes,
             "written_bytes": self.written_bytes,
-            "lat_ns": {
-                "min": if self.latency.is_empty() { 0 } else { self.latency.min() },
-                "max": self.latency.max(),
-                "mean": self.latency.mean(),
-                "N": self.latency.len(),
-                "percentile": percentile,
-            },
+            "lat_ns": LatencyReport::of(self.latencies),
             "jobs": { "count": self.jobs, "waited_ns": self.waited_ns, "ran_ns": self.ran_ns },
-            "units_busy": Self::busy(self.unit_ns, took),
-            "dies_busy": Self::busy(self.die_ns, took),
-            "lost": lost,
+            "units_busy": units,
+            "dies_busy": dies,
+            "lost": serde_json::Map::from_iter(lost),
         })
     }
 }
