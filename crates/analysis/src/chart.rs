@@ -28,8 +28,9 @@ pub struct Chart<'a> {
     pub is_log: bool,
 }
 
-/// Pixels of one chart.
+/// Pixels of one chart, and of the height that lines have of it.
 const SIZE: (u32, u32) = (560, 380);
+const PLOT_HEIGHT: f64 = 290.0;
 
 /// Colours that are told apart also by those who see no red or no green (Okabe and Ito, "Color Universal Design").
 const COLOURS: [RGBColor; 7] = [
@@ -94,8 +95,9 @@ impl Chart<'_> {
             .x_label_area_size(40)
             .y_label_area_size(72);
         // Room for the names above the lines.
-        let room =
-            0.05 + 0.075 * self.lines.iter().filter(|line| !line.name.is_empty()).count() as f64;
+        let names = self.lines.iter().filter(|line| !line.name.is_empty()).count();
+        let share = ((14 * names + 14) as f64 / PLOT_HEIGHT).min(0.6);
+        let room = share / (1.0 - share);
         if self.is_log {
             let low = points().map(|p| p.1).filter(|y| *y > 0.0).fold(high, f64::min).max(1e-9);
             let high = high * (high / low).powf(room) * 1.3;

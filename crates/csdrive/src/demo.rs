@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     report::notes(&loaded.warnings);
     let config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     usage(fits(arguments.scale, &config))?;
-    let recorder = arguments.record.start()?;
+    let recorded = Recorded::start(arguments)?;
     let quiet = arguments.json;
     let mut session = usage(simulator::open(config.clone(), 0, 1024).map_err(Into::into))?;
     let table = generate(arguments.scale, quiet);
@@ -133,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     } else {
         outcomes.print(arguments, &session);
     }
-    leave(arguments, &config, &outcomes, records, recorder)?;
+    recorded.leave(arguments, &config, &outcomes, records)?;
     let is_same = outcomes.device.revenue == outcomes.host.revenue;
     Ok(if is_same { Outcome::Success } else { Outcome::ErrorStatus })
 }
@@ -168,44 +168,57 @@ fn look_for_the_frontier(
     agrees.then(|| question.frontier()).transpose()
 }
 
-/// Writes the files that are asked for.
-fn leave(
-    arguments: &Arguments,
-    config: &controller::Config,
-    outcomes: &Outcomes,
-    records: Records,
+/// A recording of the run, if files are asked for that need one.
+struct Recorded {
     recorder: Option<RunRecorder>,
-) -> Result<()> {
-    let scratch = tempfile::tempdir()?;
-    let (recorder, folder) = match (recorder, arguments.record.folder()) {
-        (Some(recorder), Some(folder)) => (Some(recorder), folder.to_owned()),
-        _ if arguments.report.is_some() => {
-            let folder = scratch.path().join("demo");
-            (Some(usage(RunRecorder::start(&folder).map_err(Into::into))?), folder)
+    folder: PathBuf,
+    /// Where it is if nobody wants to keep it.
+    _scratch: Option<tempfile::TempDir>,
+}
+
+impl Recorded {
+    fn start(arguments: &Arguments) -> Result<Self> {
+        let folder = arguments.record.folder();
+        if folder.is_some() || arguments.report.is_none() {
+            let folder = folder.map(Path::to_owned).unwrap_or_default();
+            return Ok(Self { recorder: arguments.record.start()?, folder, _scratch: None });
         }
-        _ => (None, PathBuf::new()),
-    };
-    if let Some(recorder) = recorder {
-        recorder.put(0, &records);
-        let ran = Ran {
-            drives: vec![recorded_drive(config, outcomes.trace_hash)],
-            inputs: arguments.sources.config.iter().cloned().collect(),
-            result: outcomes.to_json(),
-            ..Ran::default()
-        };
-        record::finish(recorder, ran)?;
+        let scratch = tempfile::tempdir()?;
+        let folder = scratch.path().join("demo");
+        let recorder = usage(RunRecorder::start(&folder).map_err(Into::into))?;
+        Ok(Self { recorder: Some(recorder), folder, _scratch: Some(scratch) })
     }
-    if let Some(path) = &arguments.report {
-        let title = format!("TPC-H Q6, scale {}", arguments.scale);
-        usage(page::write_of(&folder, &title, path))?;
-        tell!("csdrive: {}: open it in a browser", path.display());
+
+    /// Writes the files that are asked for.
+    fn leave(
+        self,
+        arguments: &Arguments,
+        config: &controller::Config,
+        outcomes: &Outcomes,
+        records: Records,
+    ) -> Result<()> {
+        if let Some(recorder) = self.recorder {
+            recorder.put(0, &records);
+            let ran = Ran {
+                drives: vec![recorded_drive(config, outcomes.trace_hash)],
+                inputs: arguments.sources.config.iter().cloned().collect(),
+                result: outcomes.to_json(),
+                ..Ran::default()
+            };
+            record::finish(recorder, ran)?;
+        }
+        if let Some(path) = &arguments.report {
+            let title = format!("TPC-H Q6, scale {}", arguments.scale);
+            usage(page::write_of(&self.folder, &title, path))?;
+            tell!("csdrive: {}: open it in a browser", path.display());
+        }
+        if let Some(path) = &arguments.trace {
+            let drives = [(config.serial.clone(), records)];
+            usage(trace::write(&drives, path))?;
+            told(path);
+        }
+        Ok(())
     }
-    if let Some(path) = &arguments.trace {
-        let drives = [(config.serial.clone(), records)];
-        usage(trace::write(&drives, path))?;
-        told(path);
-    }
-    Ok(())
 }
 
 fn told(path: &Path) {

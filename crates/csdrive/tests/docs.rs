@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -33,6 +33,7 @@ const PAGES: [&str; 16] = [
     "docs/guest.md",
     "docs/host.md",
     "docs/json.md",
+    "docs/observing.md",
     "docs/program-abi.md",
     "docs/python.md",
     "docs/timing.md",

@@ -102,6 +102,15 @@ fn the_summary_is_what_the_records_say() {
     let counted = last.dies_busy_ns - first.dies_busy_ns;
     let recorded: u64 = records.dies.iter().map(|die| die.end_ns - die.start_ns).sum();
     assert!(counted.abs_diff(recorded) * 100 <= counted, "{counted} {recorded}");
+    // No part is busy for longer than time goes.
+    for pair in records.counters.windows(2) {
+        let time = pair[1].now_ns - pair[0].now_ns;
+        let busy = |of: fn(&records::CounterRecord) -> u64| of(&pair[1]) - of(&pair[0]);
+        assert!(busy(|c| c.dies_busy_ns) <= time * u64::from(last.dies));
+        assert!(busy(|c| c.channels_busy_ns) <= time * u64::from(last.channels));
+        assert!(busy(|c| c.units_busy_ns) <= time * u64::from(last.units));
+        assert!(busy(|c| c.link_out_busy_ns) <= time && busy(|c| c.link_in_busy_ns) <= time);
+    }
     let bytes: u64 = records.links.iter().filter(|l| l.path == 0).map(|l| l.bytes).sum();
     assert_eq!(bytes, last.bytes_to_host - first.bytes_to_host);
     let csv = files.path("stat.csv");

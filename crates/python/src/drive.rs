@@ -13,6 +13,7 @@ use simtime::Duration;
 use simulator::Session;
 
 use crate::error;
+use crate::records::{AsBytes, as_bytes};
 use crate::runs::check_no_processes;
 
 /// Commands that the drive's queue has room for.
@@ -77,6 +78,19 @@ impl Drive {
     #[getter]
     fn now_ns(&self) -> u64 {
         self.session.transport.driver.port.now().as_ns()
+    }
+
+    /// From now on, or no longer, there are records of what the drive does.
+    fn record(&mut self, on: bool) {
+        self.session.transport.driver.port.drive.set_recording(on);
+    }
+
+    /// The records since the last time, by kind, as bytes; and what is counted now.
+    fn take_records<'py>(&mut self, py: Python<'py>) -> AsBytes<'py> {
+        let drive = &mut self.session.transport.driver.port.drive;
+        let mut records = drive.take_records();
+        records.counters.push((&drive.counters()).into());
+        as_bytes(py, &records)
     }
 
     /// Lets virtual time pass.

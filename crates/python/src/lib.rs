@@ -1,6 +1,7 @@
 //! `csdrive._csdrive`: what the Python package has in Rust. The package itself, with what people call, is in `python/csdrive`.
 
 mod drive;
+mod records;
 mod runs;
 
 use pyo3::create_exception;
@@ -27,5 +28,8 @@ fn _csdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<drive::Drive>()?;
     module.add_function(wrap_pyfunction!(runs::run_workload, module)?)?;
     module.add_function(wrap_pyfunction!(runs::to_toml, module)?)?;
-    module.add_function(wrap_pyfunction!(runs::config_keys, module)?)
+    module.add_function(wrap_pyfunction!(runs::to_json, module)?)?;
+    module.add_function(wrap_pyfunction!(runs::config_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(records::recorded_run, module)?)?;
+    module.add_function(wrap_pyfunction!(records::recorded, module)?)
 }

@@ -102,6 +102,13 @@ pub(crate) fn to_toml(document: &str) -> PyResult<String> {
     })
 }
 
+/// A workload file as a JSON document of the same form.
+#[pyfunction]
+pub(crate) fn to_json(text: &str) -> PyResult<String> {
+    let table: toml::Table = toml::from_str(text).map_err(error)?;
+    serde_json::to_string(&table).map_err(error)
+}
+
 /// Name, default, values and meaning of every key of a drive's configuration.
 #[pyfunction]
 pub(crate) fn config_keys() -> Vec<(String, String, String, String)> {

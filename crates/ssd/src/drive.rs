@@ -415,9 +415,14 @@ impl Ssd {
 
     /// Counters.
     pub fn statistics(&self) -> Statistics {
+        self.statistics_at(self.now)
+    }
+
+    /// Counters at a time until which nothing more happens.
+    pub fn statistics_at(&self, now: Instant) -> Statistics {
         Statistics {
-            dies_busy: self.array.dies_busy(self.now),
-            channels_busy: self.array.channels_busy(self.now),
+            dies_busy: self.array.dies_busy(now),
+            channels_busy: self.array.channels_busy(now),
             ..self.statistics
         }
     }

@@ -7,6 +7,7 @@ from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
 import numpy as np
 
 from . import _csdrive
+from .live import DTYPES, Batch
 
 Bytes = Union[bytes, bytearray, memoryview, np.ndarray]
 Path = Union[str, "os.PathLike[str]"]
@@ -95,6 +96,15 @@ class Drive:
     def trace_hash(self) -> int:
         """A number over all completions so far: equal for equal runs."""
         return self._drive.trace_hash
+
+    def record(self, on: bool = True) -> None:
+        """From now on there are records of commands, jobs, flash operations: see `take_records`."""
+        self._drive.record(on)
+
+    def take_records(self) -> Batch:
+        """The records since the last time, as the live reader gives them (csdrive.live), and what the drive has counted until now."""
+        arrays = {name: np.frombuffer(data, dtype=DTYPES[name]) for name, data in self._drive.take_records()}
+        return Batch(**arrays, lost={name: 0 for name in arrays})
 
     def idle(self, ns: int) -> None:
         """Lets virtual time pass."""

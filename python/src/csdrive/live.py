@@ -175,19 +175,27 @@ def latencies_ns(commands: np.ndarray) -> Array:
     return commands["completed_ns"] - commands["fetched_ns"]
 
 
-def frame(array: np.ndarray) -> Any:
-    """Records as a pandas DataFrame; a column for each stage of a command, and each class of instructions of a job."""
-    import pandas
-
-    columns: dict[str, Any] = {}
+def columns(array: np.ndarray) -> dict[str, np.ndarray]:
+    """Records as plain arrays, by the names that the Parquet files have: a column for each stage of a command (flash_read_ns, ...), and each class of
+    instructions of a job. What tables are made of: pandas.DataFrame(columns(a)), polars.DataFrame(columns(a)), pyarrow.table(columns(a))."""
+    made: dict[str, np.ndarray] = {}
     for name in array.dtype.names or ():
+        if name == "reserved":
+            continue
         if array[name].ndim == 1:
-            columns[name] = array[name]
+            made[name] = np.ascontiguousarray(array[name])
             continue
         names = (
             [f"{stage}_ns" for stage in records.STAGES]
             if name == "stages_ns"
             else [f"{name}_{n}" for n in range(array[name].shape[1])]
         )
-        columns.update({column: array[name][:, n] for n, column in enumerate(names)})
-    return pandas.DataFrame(columns)
+        made.update({column: np.ascontiguousarray(array[name][:, n]) for n, column in enumerate(names)})
+    return made
+
+
+def frame(array: np.ndarray) -> Any:
+    """Records as a pandas DataFrame, with these columns."""
+    import pandas
+
+    return pandas.DataFrame(columns(array))

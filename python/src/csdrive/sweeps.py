@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 from . import _csdrive
-from .workloads import Result, Workload, read, run
+from .workloads import Result, WorkloadLike, read, run
 
 
 class Ray:
@@ -48,7 +48,7 @@ def _hash(name: str, text: str, settings: Mapping[str, Any]) -> str:
 
 
 def sweep(
-    workload: Workload,
+    workload: WorkloadLike,
     vary: Mapping[str, Sequence[Any]],
     settings: Optional[Mapping[str, Any]] = None,
     *,

@@ -8,10 +8,10 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Union
 from . import _csdrive
 from .drive import assignments, config_keys
 
-Workload = Union[str, "os.PathLike[str]", Mapping[str, Any]]
+WorkloadLike = Union[str, "os.PathLike[str]", Mapping[str, Any]]
 
 
-def read(workload: Workload) -> tuple[str, str, str]:
+def read(workload: WorkloadLike) -> tuple[str, str, str]:
     """Name, text and folder of a workload."""
     if isinstance(workload, Mapping):
         return "workload", _csdrive.to_toml(json.dumps(workload)), os.getcwd()
@@ -106,7 +106,7 @@ def lookup(document: Any, place: str) -> Any:
 
 
 def run(
-    workload: Workload,
+    workload: WorkloadLike,
     settings: Optional[Mapping[str, Any]] = None,
     *,
     progress: Optional[Callable[[float], None]] = None,
@@ -124,3 +124,42 @@ def run(
     name, text, folder = read(workload)
     of_workload, of_drive = split(settings or {})
     return Result(json.loads(_csdrive.run_workload(name, text, folder, of_workload, of_drive, progress, record)))
+
+
+class Workload(dict):  # type: ignore[type-arg]
+    """A workload, part by part. It is a dict of the form of a workload file (docs/workloads.md), for `run` and `sweep`.
+
+        workload = Workload(runtime="20ms", seed=1)
+        workload.drive({"compute.units": 2})
+        workload.job("reader", rw="randread", iodepth=4)
+        workload.job("scan", program="declared", bandwidth="2GB/s", bs="1MiB")
+        result = workload.run()
+
+    keys: those of the file (runtime, ramp_time, seed, host, fabric, assert)
+    """
+
+    def __init__(self, **keys: Any) -> None:
+        super().__init__(keys)
+
+    @classmethod
+    def read(cls, path: Union[str, "os.PathLike[str]"]) -> "Workload":
+        """A workload file. Paths in it are those of files beside it: run it from its folder, or by its path."""
+        return cls(**json.loads(_csdrive.to_json(Path(path).read_text())))
+
+    def drive(self, settings: Optional[Mapping[str, Any]] = None, **keys: Any) -> "Workload":
+        """Adds a drive, or `count` equal ones. settings: keys of its configuration; keys: those of [[drive]] (config, femu, count)."""
+        self.setdefault("drive", []).append({**keys, **({"set": dict(settings)} if settings else {})})
+        return self
+
+    def job(self, name: str, **keys: Any) -> "Workload":
+        """Adds a job. keys: those of [[job]] (rw, bs, iodepth, rate_iops, program, ...)."""
+        self.setdefault("job", []).append({"name": name, **keys})
+        return self
+
+    def toml(self) -> str:
+        """The text of the file."""
+        return _csdrive.to_toml(json.dumps(self))
+
+    def run(self, settings: Optional[Mapping[str, Any]] = None, **options: Any) -> Result:
+        """Runs it, as `csdrive.run` does."""
+        return run(self, settings, **options)

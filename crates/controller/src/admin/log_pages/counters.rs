@@ -12,7 +12,7 @@ const VERSION: u32 = 1;
 
 /// The log page (vendor, C3h).
 pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -> DriveCounters {
-    let flash = subsystem.ssd.statistics();
+    let flash = subsystem.ssd.statistics_at(now);
     let geometry = subsystem.ssd.geometry();
     let config = &subsystem.config;
     let (link_out, link_in) = session.port.busy(now);
