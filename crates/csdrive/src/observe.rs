@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 mod counters;
+pub(crate) mod export;
 mod follow;
 mod listen;
 pub(crate) mod page;

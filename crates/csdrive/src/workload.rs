@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Write one line for each job and kind of operation
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write the document that fio would write, for what reads those (fio-plot)
+    #[arg(long, value_name = "FILE")]
+    fio: Option<PathBuf>,
     /// Draw latencies and throughput
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
@@ -126,6 +129,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     if let Some(path) = &arguments.csv {
         let written = std::fs::write(path, csv(&report));
         usage(written.with_context(|| format!("--csv {}", path.display())))?;
+    }
+    if let Some(path) = &arguments.fio {
+        let text = serde_json::to_string_pretty(&report.to_fio(&plan))?;
+        let written = std::fs::write(path, text + "\n");
+        usage(written.with_context(|| format!("--fio {}", path.display())))?;
     }
     if let Some(path) = &arguments.plot {
         usage(draw(&report, path).with_context(|| format!("--plot {}", path.display())))?;

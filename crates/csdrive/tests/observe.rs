@@ -121,6 +121,68 @@ fn the_summary_is_what_the_records_say() {
     assert_eq!(cell, of("Read")["lat_ns"]["percentile"]["99.000000"].to_string());
 }
 
+/// CSV and JSON have what the Parquet files have.
+#[test]
+fn records_are_the_same_in_every_form() {
+    let files = Files::new();
+    let folder = record(&files, "run", &[]);
+    let all = all_of(&folder);
+    for kind in records::Kind::ALL {
+        let columns = kind.layout().columns();
+        let export = |format: &str| {
+            let ran = csdrive(&["export", &folder, "--kind", kind.name(), "--format", format]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            ran.stdout
+        };
+        let (csv, json) = (export("csv"), export("json"));
+        let heads: Vec<&str> = csv.lines().next().unwrap().split(',').skip(1).collect();
+        assert_eq!(heads, columns.iter().map(|column| &*column.name).collect::<Vec<_>>());
+        let size = kind.layout().bytes;
+        let (mut from_csv, mut from_json) = (Vec::new(), Vec::new());
+        for (row, document) in csv.lines().skip(1).zip(json.lines()) {
+            let document: serde_json::Value = serde_json::from_str(document).unwrap();
+            let (mut a, mut b) = (vec![0; size], vec![0; size]);
+            for (column, cell) in columns.iter().zip(row.split(',').skip(1)) {
+                assert!(column.set(&mut a, cell.parse().unwrap()));
+                assert!(column.set(&mut b, document[&column.name].as_u64().unwrap()));
+            }
+            from_csv.extend(a);
+            from_json.extend(b);
+        }
+        assert!(from_csv == all.bytes(kind) && from_json == all.bytes(kind), "{}", kind.name());
+    }
+    let wrong = csdrive(&["export", &folder, "--kind", "dice"]);
+    assert_eq!((wrong.code, wrong.stderr.contains("commands, jobs")), (2, true));
+}
+
+/// What fio-plot reads of a document of fio's (fiolib/jsonparsing_support.py).
+#[test]
+fn a_workload_writes_the_document_that_fio_would() {
+    let files = Files::new();
+    let workload = files.put("load.toml", WORKLOAD.as_bytes());
+    let path = files.path("fio.json");
+    let ran = csdrive(&["workload", &workload, "--json", "--fio", &path]);
+    let report = ran.json();
+    let fio: serde_json::Value = serde_json::from_slice(&files.get("fio.json")).unwrap();
+    assert!(fio["fio version"].as_str().unwrap().starts_with("csdrive-"));
+    let job = &fio["jobs"][0];
+    let options = [("rw", "randrw"), ("iodepth", "8"), ("numjobs", "1"), ("bs", "4096")];
+    options.iter().for_each(|(name, value)| assert_eq!(job["job options"][name], *value));
+    for mode in ["read", "write"] {
+        let (mine, theirs) = (&report["jobs"][0][mode], &job[mode]);
+        assert_eq!(theirs["iops"], mine["iops"]);
+        assert_eq!(theirs["bw"].as_u64().unwrap(), mine["bw_bytes"].as_u64().unwrap() / 1024);
+        assert_eq!(theirs["lat_ns"]["percentile"], mine["lat_ns"]["percentile"]);
+        assert!(theirs["iops_stddev"].as_f64().unwrap() > 0.0);
+    }
+    let classes = ["latency_ns", "latency_us", "latency_ms"];
+    let shares = classes.iter().flat_map(|unit| job[*unit].as_object().unwrap().values());
+    let sum: f64 = shares.map(|share| share.as_f64().unwrap()).sum();
+    assert!((sum - 100.0).abs() < 0.001, "{sum}");
+    // Executions are reads of chunks.
+    assert_eq!(fio["jobs"][1]["read"]["total_ios"], report["jobs"][1]["execute"]["total_ios"]);
+}
+
 #[test]
 fn recording_changes_nothing() {
     let files = Files::new();

@@ -255,6 +255,13 @@ impl Drive {
         self.controller.next_event().into_iter().chain(needed).min()
     }
 
+    /// When a thread that sleeps has to wake: what it did last is to be counted, too.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        let has_uncounted = || self.controller.counters().commands.get() != self.counted;
+        let count_at = self.ring.as_ref().filter(|_| has_uncounted()).map(|_| self.count_at);
+        self.next_event().into_iter().chain(count_at).min()
+    }
+
     /// A client has come.
     pub(crate) fn connected(&self) {
         if let Some(freezing) = &self.freezing {
@@ -266,15 +273,7 @@ impl Drive {
     pub(crate) fn may_sleep(&mut self) -> bool {
         self.waker.falls_asleep();
         let armed = !self.controller.arm_doorbells(&mut self.memory);
-        let sleeps = armed && !self.turn();
-        // What it did last would not be counted until somebody wakes it.
-        if sleeps
-            && self.ring.is_some()
-            && self.controller.counters().commands.get() != self.counted
-        {
-            self.count(self.now());
-        }
-        sleeps
+        armed && !self.turn()
     }
 
     fn look_at_doorbells(&mut self) -> bool {

@@ -239,7 +239,7 @@ impl Server {
                 continue;
             }
             // Looking once more may have begun something.
-            let (now, next) = (self.drive.now(), self.drive.next_event());
+            let (now, next) = (self.drive.now(), self.drive.wake_at());
             let was_woken = self.sleep(now, next.map(|next| next.since(now + margin)))?;
             self.drive.waker().is_awake();
             fruitless = 0;

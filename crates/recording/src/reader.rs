@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use parquet::column::reader::ColumnReader;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use records::{Kind, Records};
+use records::{Column, Kind, Records};
 
 use crate::checksum::Checksum;
-use crate::table::{Column, DRIVE, KIND_KEY, VERSION_KEY, columns, schema};
+use crate::table::{DRIVE, KIND_KEY, VERSION_KEY, schema};
 use crate::{Error, FORMAT_VERSION, Provenance, RECORD};
 
 /// Records that are read together.
@@ -115,7 +115,7 @@ impl Recording {
         if (says(VERSION_KEY), says(KIND_KEY)) != expected {
             return Err(wrong(format!("no {} of this version of csdrive", kind.name())));
         }
-        let columns = columns(kind);
+        let columns = kind.layout().columns();
         if schema(kind).map_err(damaged)?.get_fields() != about.schema().get_fields() {
             return Err(wrong(format!(
                 "its columns are not those of {}: the first is {DRIVE}",

@@ -12,10 +12,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
-use records::{Kind, Records};
+use records::{Column, Kind, Records};
 
 use crate::checksum::Checksum;
-use crate::table::{Column, KIND_KEY, VERSION_KEY, columns, schema};
+use crate::table::{KIND_KEY, VERSION_KEY, is_wide, schema};
 use crate::{Error, FORMAT_VERSION, Provenance, RECORD};
 
 /// Records that are written together.
@@ -107,7 +107,7 @@ impl Table {
         ];
         // Times and identifiers are all different, and each is close to the one before.
         let mut properties = WriterProperties::builder();
-        for column in columns(kind).into_iter().filter(Column::is_wide) {
+        for column in kind.layout().columns().into_iter().filter(is_wide) {
             let path = ColumnPath::from(column.name);
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
@@ -122,7 +122,7 @@ impl Table {
             .and_then(|schema| SerializedFileWriter::new(file, schema, Arc::new(properties)));
         let writer = made.map_err(|error| failed(&path, error))?;
         let (bytes, drives) = (Vec::new(), Vec::new());
-        Ok(Self { kind, path, columns: columns(kind), writer, bytes, drives, written: 0 })
+        Ok(Self { kind, path, columns: kind.layout().columns(), writer, bytes, drives, written: 0 })
     }
 
     fn put(&mut self, drive: u32, records: &Records) -> Result<(), Error> {
@@ -157,7 +157,7 @@ impl Table {
             let Some(mut column) = group.next_column()? else { break };
             let values = self.bytes.chunks_exact(size).map(|record| of.get(record));
             // Unsigned values have the bits of the signed type that they are stored as.
-            if of.is_wide() {
+            if is_wide(of) {
                 let values: Vec<i64> = values.map(u64::cast_signed).collect();
                 column.typed::<Int64Type>().write_batch(&values, None, None)?;
             } else {

@@ -19,15 +19,54 @@ pub struct Field {
     pub count: Option<usize>,
 }
 
+/// A number of a record as a table has it: a field, or an element of an array.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Bytes from the record's start.
+    pub offset: usize,
+    /// Bytes of the number: 1, 2, 4 or 8.
+    pub bytes: usize,
+}
+
+impl Column {
+    /// Its value in the bytes of a record.
+    pub fn get(&self, record: &[u8]) -> u64 {
+        let mut value = [0; 8];
+        value[..self.bytes].copy_from_slice(&record[self.offset..self.offset + self.bytes]);
+        u64::from_le_bytes(value)
+    }
+
+    /// Puts its value into the bytes of a record; false if it is too large.
+    pub fn set(&self, record: &mut [u8], value: u64) -> bool {
+        let bytes = value.to_le_bytes();
+        record[self.offset..self.offset + self.bytes].copy_from_slice(&bytes[..self.bytes]);
+        bytes[self.bytes..].iter().all(|byte| *byte == 0)
+    }
+}
+
 impl Field {
-    /// Names of its values in tables: its own, or one for each element of an array. What is reserved has none.
-    pub fn columns(&self) -> Vec<String> {
+    /// Names of its numbers in tables. What is reserved has none.
+    fn names(&self) -> Vec<String> {
         match (self.name, self.count) {
             ("reserved", _) => Vec::new(),
             ("stages_ns", _) => Stage::ALL.map(|stage| format!("{}_ns", stage.name())).to_vec(),
             (name, None) => vec![name.to_owned()],
             (name, Some(count)) => (0..count).map(|n| format!("{name}_{n}")).collect(),
         }
+    }
+}
+
+impl Layout {
+    /// The columns of a table of such records.
+    pub fn columns(&self) -> Vec<Column> {
+        let of_field = |field: &Field| {
+            let (first, bytes) = (field.offset, field.element_bytes);
+            let names = field.names().into_iter().enumerate();
+            names.map(move |(n, name)| Column { name, offset: first + n * bytes, bytes })
+        };
+        self.fields.iter().flat_map(of_field).collect()
     }
 }
 

@@ -26,7 +26,7 @@ mod views;
 use simtime::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-pub use definition::{Field, Layout, Record};
+pub use definition::{Column, Field, Layout, Record};
 use definition::{Scalar, records};
 pub use kind::{Kind, Records};
 pub use stage::{Stage, Stages};

@@ -30,6 +30,7 @@ mod assertion;
 mod check;
 mod drives;
 mod file;
+mod fio;
 mod host;
 mod host_memory;
 mod instance;

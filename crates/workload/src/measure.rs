@@ -61,6 +61,14 @@ impl Latencies {
         (self.squares / self.count() as f64 - self.mean() * self.mean()).max(0.0).sqrt()
     }
 
+    /// How many are no longer than this; three digits of it count.
+    pub(crate) fn up_to(&self, ns: u64) -> u64 {
+        match ns {
+            ns if ns >= self.max => self.count(),
+            ns => self.histogram.count_between(0, ns),
+        }
+    }
+
     /// The least latency that so many percent do not exceed; three digits, rounded up, and never above the largest.
     pub(crate) fn percentile(&self, percent: f64) -> u64 {
         if self.count() == 0 {

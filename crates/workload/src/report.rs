@@ -127,6 +127,10 @@ impl Latency {
         }
     }
 
+    pub(crate) fn all(&self) -> &Latencies {
+        &self.all
+    }
+
     /// Any percentile.
     pub fn at(&self, percent: f64) -> f64 {
         self.all.percentile(percent) as f64

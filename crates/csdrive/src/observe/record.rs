@@ -39,7 +39,8 @@ impl RecordOption {
 }
 
 /// Options that name files to write: a run that is repeated does not write them again.
-const OUTPUTS: [&str; 6] = ["--record", "--csv", "--plot", "--output", "--trace", "--report"];
+const OUTPUTS: [&str; 7] =
+    ["--record", "--csv", "--fio", "--plot", "--output", "--trace", "--report"];
 
 /// Ends the recording of a run in virtual time.
 pub(crate) fn finish(recorder: RunRecorder, ran: Ran) -> Result<()> {
