@@ -94,21 +94,24 @@ impl Controller {
                 self.raise(vector, !token.cqid.is_admin());
             }
         }
-        if let Some(timeline) = timeline.filter(|_| self.is_recording) {
-            self.subsystem.records.commands.push(CommandRecord {
-                id: tag.0,
-                fetched_ns: timeline.fetched.as_ns(),
-                completed_ns: now.as_ns(),
-                late_ns: late.as_ns(),
-                stages_ns: timeline.stages.as_ns(),
-                bytes: counts.bytes(),
-                nsid: kind.nsid.0,
-                sqid: token.sqid.0,
-                cid: token.cid.0,
-                status: status.bits(),
-                opcode: kind.opcode,
-                csi: command_set(&self.subsystem, kind.nsid).0,
-            });
+        if let Some(timeline) = timeline {
+            if self.is_recording {
+                self.subsystem.records.commands.push(CommandRecord {
+                    id: tag.0,
+                    fetched_ns: timeline.fetched.as_ns(),
+                    completed_ns: now.as_ns(),
+                    late_ns: late.as_ns(),
+                    stages_ns: timeline.stages.as_ns(),
+                    bytes: counts.bytes(),
+                    nsid: kind.nsid.0,
+                    sqid: token.sqid.0,
+                    cid: token.cid.0,
+                    status: status.bits(),
+                    opcode: kind.opcode,
+                    csi: command_set(&self.subsystem, kind.nsid).0,
+                });
+            }
+            self.session.inflight.spare(timeline);
         }
         self.relieve();
         token.end();

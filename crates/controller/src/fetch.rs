@@ -7,7 +7,7 @@ use crate::command::check_flags;
 use crate::controller::Controller;
 use crate::event::Tag;
 use crate::host_memory::HostMemory;
-use crate::inflight::{Kind, Timeline, Token};
+use crate::inflight::{Kind, Token};
 use crate::limits::{
     COMMANDS_IN_FLIGHT_ADMIN, COMMANDS_IN_FLIGHT_MAX, FLASH_BACKLOG_MAX, WAITING_WRITES_MAX,
 };
@@ -218,7 +218,7 @@ impl Controller {
         self.subsystem.logs.began(now, sqid);
         let cid = Cid(entry.cid.get());
         let owns_cid = self.queues.submission_mut(sqid).is_some_and(|queue| queue.begin(cid));
-        let timeline = self.is_recording.then(|| Box::new(Timeline::new(now)));
+        let timeline = self.is_recording.then(|| self.session.inflight.timeline(now));
         let token = Token::new(sqid, cqid, cid, owns_cid);
         let kind = Kind { opcode: entry.opcode, nsid: Nsid(entry.nsid.get()) };
         let tag = self.session.inflight.insert(token, kind, timeline);

@@ -204,6 +204,9 @@ pub(crate) struct InFlightTable<W> {
     free: Vec<u32>,
     /// How many are steps of others.
     steps: usize,
+    /// Timelines of commands that have ended, for those to come: recording allocates nothing.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    spare: Vec<Box<Timeline>>,
     /// Steps that were put into flight and whose records were not taken yet, with their commands.
     recorded_steps: Vec<(Tag, Tag)>,
     reserved: Reserved,
@@ -215,6 +218,7 @@ impl<W> Default for InFlightTable<W> {
             slots: Vec::new(),
             free: Vec::new(),
             steps: 0,
+            spare: Vec::new(),
             recorded_steps: Vec::new(),
             reserved: Reserved::default(),
         }
@@ -284,8 +288,8 @@ impl<W: Wait> InFlightTable<W> {
     pub(crate) fn insert_step(&mut self, step: Step, kind: Kind) -> Tag {
         let parent = self.get_mut(step.parent).expect("a command in flight has steps");
         let Token { sqid, cqid, cid, .. } = *parent.token();
-        let timeline =
-            parent.timeline.as_ref().map(|timeline| Box::new(Timeline::new(timeline.mark)));
+        let mark = parent.timeline.as_ref().map(|timeline| timeline.mark);
+        let timeline = mark.map(|mark| self.timeline(mark));
         let is_recorded = timeline.is_some();
         let tag = self.insert(Token::new(sqid, cqid, cid, false), kind, timeline);
         if is_recorded {
@@ -294,6 +298,24 @@ impl<W: Wait> InFlightTable<W> {
         self.get_mut(tag).expect("it is in flight now").step = Some(step);
         self.steps += 1;
         tag
+    }
+
+    /// A timeline that begins.
+    #[inline]
+    pub(crate) fn timeline(&mut self, fetched: Instant) -> Box<Timeline> {
+        match self.spare.pop() {
+            Some(mut timeline) => {
+                *timeline = Timeline::new(fetched);
+                timeline
+            }
+            None => Box::new(Timeline::new(fetched)),
+        }
+    }
+
+    /// Takes back what is needed no more.
+    #[inline]
+    pub(crate) fn spare(&mut self, timeline: Box<Timeline>) {
+        self.spare.push(timeline);
     }
 
     /// The commands of steps, by the steps' tags: of those in flight, and of those that were so since the last time.

@@ -226,13 +226,14 @@ impl Drive {
         for note in self.controller.outbox().notes.drain(..) {
             tracing::warn!("{note}");
         }
-        if self.has_journal || self.ring.is_some() {
+        let did_something = is_busy || posted > 0 || due.is_some_and(|due| due <= now);
+        if did_something && (self.has_journal || self.ring.is_some()) {
             self.report();
-            if now >= self.count_at && self.ring.is_some() {
-                self.count(now);
-            }
         }
-        is_busy || posted > 0 || due.is_some_and(|due| due <= now)
+        if now >= self.count_at && self.ring.is_some() {
+            self.count(now);
+        }
+        did_something
     }
 
     /// Sees to it that the guest's clock stands still while a job is due whose program still runs here.

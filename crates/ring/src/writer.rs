@@ -119,7 +119,10 @@ impl Writer {
     /// Puts records into the ring.
     pub fn put(&mut self, records: &Records) {
         for kind in Kind::ALL {
-            self.put_kind(kind, records.bytes(kind));
+            let bytes = records.bytes(kind);
+            if !bytes.is_empty() {
+                self.put_kind(kind, bytes);
+            }
         }
     }
 
