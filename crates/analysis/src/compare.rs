@@ -1,12 +1,15 @@
 //! What became slower or faster from one run to another, and in which part of which commands.
 
+use std::collections::BTreeMap;
+
 use records::Stage;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::summary::{CommandSummary, DriveSummary};
 
 /// Two runs side by side.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Comparison {
     /// Commands that both have, those whose time in all changed most first.
     pub commands: Vec<Change>,
@@ -17,7 +20,7 @@ pub struct Comparison {
 }
 
 /// How commands of one name changed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Change {
     /// The command.
     pub name: String,
@@ -33,9 +36,11 @@ pub struct Change {
     pub p99_ns: [u64; 2],
     /// By how much the mean of each stage grew.
     #[serde(serialize_with = "as_stages")]
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub stages_ns: [f64; Stage::ALL.len()],
     /// The same for the slowest: those from the 99th percentile on.
     #[serde(serialize_with = "as_stages")]
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub slowest_stages_ns: [f64; Stage::ALL.len()],
 }
 

@@ -1,10 +1,11 @@
 //! What a drive counted between two times.
 
 use records::CounterRecord;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a drive did in some time.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct DriveReport {
     /// Its serial number.
     pub serial: String,
@@ -31,7 +32,7 @@ pub struct DriveReport {
 }
 
 /// A part of a drive, and the share of the time in which it was busy.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Busy {
     /// Its name for users.
     pub part: &'static str,
@@ -107,7 +108,7 @@ impl DriveReport {
 }
 
 /// Completions that a drive in real time could not make at their times.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct Late {
     /// How many.
     pub commands: u64,
@@ -120,7 +121,7 @@ pub struct Late {
 }
 
 /// Bytes by where they went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Bytes {
     /// Over the link to the host.
     pub to_host: u64,

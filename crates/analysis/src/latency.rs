@@ -1,5 +1,8 @@
 //! Latencies, with the names that fio's documents have.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// Percentiles of a document, as fio lists them.
@@ -12,7 +15,7 @@ pub fn percentiles(at: impl Fn(f64) -> u64) -> Vec<(String, u64)> {
 }
 
 /// Latencies of which every one is known: percentiles are exact.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct LatencyReport {
     /// The shortest.
     pub min: u64,
@@ -27,6 +30,7 @@ pub struct LatencyReport {
     pub count: u64,
     /// By percent, written with six digits: the least latency that so many of them do not exceed (nearest rank).
     #[serde(serialize_with = "as_map")]
+    #[schemars(with = "BTreeMap<String, u64>")]
     pub percentile: Vec<(String, u64)>,
     /// All, from the shortest to the longest.
     #[serde(skip)]

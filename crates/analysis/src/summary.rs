@@ -1,14 +1,17 @@
 //! What a drive did, as a document and for tables.
 
+use std::collections::BTreeMap;
+
 use nvme_spec::CommandSet;
 use records::Stage;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::drive::DriveReport;
 use crate::latency::LatencyReport;
 
 /// What one drive did in the time of its records.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DriveSummary {
     /// Its serial number.
     pub serial: String,
@@ -51,7 +54,7 @@ impl DriveSummary {
 }
 
 /// Commands of one name.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CommandSummary {
     /// As the specification calls it.
     pub name: String,
@@ -59,6 +62,7 @@ pub struct CommandSummary {
     pub is_admin: bool,
     /// Command set (CSI).
     #[serde(serialize_with = "as_number")]
+    #[schemars(with = "u8")]
     pub csi: CommandSet,
     /// Opcode.
     pub opcode: u8,
@@ -76,9 +80,11 @@ pub struct CommandSummary {
     pub lat_ns: LatencyReport,
     /// Where the time went: the mean of each stage.
     #[serde(serialize_with = "as_stages")]
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub stages_ns: [f64; Stage::ALL.len()],
     /// Where the time of the slowest went: the mean of each stage, of those from p99 on.
     #[serde(serialize_with = "as_stages")]
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub slowest_stages_ns: [f64; Stage::ALL.len()],
     /// Completions that the machine made later than modelled, by more than the tolerance.
     pub late: u64,
@@ -96,7 +102,7 @@ fn as_stages<S: Serializer>(
 }
 
 /// A submission queue.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct QueueSummary {
     /// Its number; 0 is the admin queue.
     pub sqid: u16,
@@ -109,7 +115,7 @@ pub struct QueueSummary {
 }
 
 /// Jobs of a group; group 0 is that of jobs that have none.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GroupSummary {
     /// Its number.
     pub group: u32,
@@ -126,7 +132,7 @@ pub struct GroupSummary {
 }
 
 /// What crossed a link.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LinkSummary {
     /// Which, and in which direction.
     pub path: &'static str,
@@ -139,7 +145,7 @@ pub struct LinkSummary {
 }
 
 /// One element of `jobs` of a fio document, so that what reads those can read this.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FioJob {
     /// The drive.
     pub jobname: String,
@@ -152,7 +158,7 @@ pub struct FioJob {
 }
 
 /// Reads or writes of a fio document.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct FioDirection {
     /// Bytes.
     pub io_bytes: u64,

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod run_times;
 mod runtime_server;
+mod schema;
 mod serve;
 mod stream;
 mod sweep;
@@ -78,6 +79,7 @@ enum Command {
     Export(observe::export::Arguments),
     Compare(observe::compare::Arguments),
     Replay(observe::replay::Arguments),
+    Schema(schema::Arguments),
     Check(device::check::Arguments),
     RuntimeServer(runtime_server::Arguments),
     Calibrate(calibrate::Arguments),
@@ -222,6 +224,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => observe::page::run(arguments),
         Command::Export(arguments) => observe::export::run(arguments),
         Command::Compare(arguments) => observe::compare::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
         Command::Replay(arguments) => observe::replay::run(arguments),
         Command::Check(arguments) => device::check::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(arguments),

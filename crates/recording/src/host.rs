@@ -1,9 +1,10 @@
 //! The machine on which a run was made.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What may matter of the machine. Results in virtual time do not depend on it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema, Deserialize)]
 #[serde(default)]
 pub struct HostFacts {
     /// Operating system and processor family, as "linux x86_64".

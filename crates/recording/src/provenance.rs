@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,7 @@ use crate::{Error, HostFacts};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// `record.json`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
     /// [`FORMAT_VERSION`].
@@ -52,7 +53,7 @@ pub struct Provenance {
 }
 
 /// A drive of a run.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema, Deserialize)]
 #[serde(default)]
 pub struct Drive {
     /// Its serial number.
@@ -64,7 +65,7 @@ pub struct Drive {
 }
 
 /// A file that a run read.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema, Deserialize)]
 #[serde(default)]
 pub struct Input {
     /// As it was named, from the folder of the run.

@@ -1,6 +1,9 @@
 //! What came of a workload, as its document has it. Names that fio's documents have mean what they mean there.
 
+use std::collections::BTreeMap;
+
 use analysis::{DriveReport, percentiles};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::measure::{Latencies, Operations};
@@ -9,7 +12,7 @@ use crate::measure::{Latencies, Operations};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Everything.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
@@ -39,7 +42,7 @@ impl Report {
 }
 
 /// A job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JobReport {
     /// Its name.
     pub jobname: String,
@@ -70,7 +73,7 @@ pub struct JobReport {
 }
 
 /// Operations of one kind.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Measured {
     /// Operations that ended in the time that is measured.
     pub total_ios: u64,
@@ -89,7 +92,7 @@ pub struct Measured {
 }
 
 /// Latencies.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Latency {
     /// The shortest.
     pub min: u64,
@@ -104,6 +107,7 @@ pub struct Latency {
     pub count: u64,
     /// By percent, written with six digits. Three digits of each are exact.
     #[serde(serialize_with = "as_map")]
+    #[schemars(with = "BTreeMap<String, u64>")]
     pub percentile: Vec<(String, u64)>,
     #[serde(skip)]
     all: Latencies,
@@ -154,7 +158,7 @@ impl Measured {
 }
 
 /// Where the time of executions went.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Steps {
     /// The input comes to device memory.
     pub input_ns: Latency,
@@ -169,7 +173,7 @@ pub struct Steps {
 }
 
 /// Over time, in pieces of equal length.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct SeriesReport {
     /// Length of a piece.
     pub width_ns: u64,
@@ -180,7 +184,7 @@ pub struct SeriesReport {
 }
 
 /// The jobs of a tenant together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TenantReport {
     /// Its name.
     pub tenant: String,
@@ -195,7 +199,7 @@ pub struct TenantReport {
 }
 
 /// An assertion, and what it was about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Judged {
     /// As it was written.
     pub text: String,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use analysis::{Change, Comparison};
 use anyhow::Result;
 use recording::Provenance;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,8 +28,9 @@ pub(crate) struct Arguments {
 }
 
 /// The document.
-#[derive(Debug, Serialize)]
-struct Document {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Document {
+    /// 1.
     format_version: u32,
     /// True if the same happened in all drives of both.
     same_trace: Option<bool>,
@@ -38,14 +40,14 @@ struct Document {
     drives: Vec<OfDrive>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Difference {
     what: String,
     before: String,
     after: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct OfDrive {
     serial: String,
     elapsed_ns: [u64; 2],

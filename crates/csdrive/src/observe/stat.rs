@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use analysis::{CommandSummary, DriveSummary, FioJob, LatencyReport};
 use anyhow::{Context, Result, anyhow};
 use records::Stage;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::seen::{Source, seconds};
@@ -45,12 +46,15 @@ pub(crate) struct Arguments {
 }
 
 /// The document.
-#[derive(Debug, Serialize)]
-struct Document {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Document {
+    /// 1.
     format_version: u32,
+    /// The run, or the serial number of the drive.
     source: String,
     /// As fio's documents have them: a job for each drive.
     jobs: Vec<FioJob>,
+    /// What each drive did.
     drives: Vec<DriveSummary>,
 }
 
