@@ -1,7 +1,6 @@
 """A served drive, looked at live."""
 
 import os
-import shutil
 import signal
 import struct
 import subprocess
@@ -15,7 +14,6 @@ import pytest
 import csdrive
 from csdrive import live
 
-ROOT = Path(__file__).parents[2]
 WORKLOAD = """
 [[job]]
 name = "reader"
@@ -30,15 +28,6 @@ bs = "16KiB"
 iodepth = 2
 number_ios = 500
 """
-
-
-@pytest.fixture(scope="module")
-def command():
-    places = [shutil.which("csdrive"), ROOT / "target/release/csdrive", ROOT / "target/debug/csdrive"]
-    found = next((str(place) for place in places if place and Path(place).exists()), None)
-    if found is None:
-        pytest.skip("csdrive is not built: cargo build --release")
-    return found
 
 
 @pytest.fixture

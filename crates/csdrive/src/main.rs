@@ -159,6 +159,8 @@ enum BenchCommand {
     Streaming(bench::streaming::Arguments),
     /// Five kernels over files on the flash, chunk by chunk, with the parameters of CEMU's benchmark program
     Suite(bench::suite::Arguments),
+    /// What records cost a served drive, and how many a second a reader takes
+    Records(bench::records::Arguments),
     /// What each scheduler makes of the same jobs, in virtual time
     Schedulers(bench::schedulers::Arguments),
     /// Simulated commands per second of host time, on one core
@@ -242,6 +244,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Engine(arguments)) => bench::engine::run(arguments),
         Command::Bench(BenchCommand::Guest(arguments)) => bench::guest::run(arguments),
         Command::Bench(BenchCommand::Transport(arguments)) => bench::transport::run(arguments),
+        Command::Bench(BenchCommand::Records(arguments)) => bench::records::run(arguments),
         Command::Bench(BenchCommand::Scale(arguments)) => bench::scale::run(arguments),
         Command::Bench(BenchCommand::Streaming(arguments)) => bench::streaming::run(arguments),
         Command::Bench(BenchCommand::Suite(arguments)) => bench::suite::run(arguments),
