@@ -1,4 +1,6 @@
-"""Sweeps on Dask and Ray give what they give here. Each is skipped, and says so, where it is not installed."""
+"""Sweeps on Dask, Ray and HyperQueue give what they give here. Each is skipped, and says so, where it is not installed."""
+
+import sys
 
 import pytest
 
@@ -38,3 +40,18 @@ def test_a_ray_worker(serial):
     finally:
         ray.shutdown()
     assert frame.equals(serial)
+
+
+def test_a_hyperqueue_worker(tmp_path):
+    hyperqueue = pytest.importorskip("hyperqueue", reason="hyperqueue is not installed")
+    from hyperqueue.cluster import WorkerConfig
+    from hyperqueue.task.function import PythonEnv
+
+    # A process for each point.
+    vary = {"compute.units": [1, 2], "job.scan.iodepth": [1, 2, 8]}
+    expected = csdrive.sweep(WORKLOAD, vary, processes=1, progress=False)
+    with hyperqueue.LocalCluster(str(tmp_path / "server"), WorkerConfig(cores=2)) as cluster:
+        client = cluster.client(python_env=PythonEnv(python_bin=sys.executable))
+        executor = csdrive.HyperQueue(client, tmp_path / "points")
+        frame = csdrive.sweep(WORKLOAD, vary, executor=executor, progress=False)
+    assert frame.equals(expected)

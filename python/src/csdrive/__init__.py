@@ -13,7 +13,7 @@ from . import live, plots, records
 from ._csdrive import CsdriveError, __version__
 from .drive import Drive, config_keys
 from .recordings import Recording
-from .sweeps import Ray, sweep
+from .sweeps import HyperQueue, Ray, sweep
 from .workloads import Result, Workload, run
 
-__all__ = ["CsdriveError", "Drive", "Ray", "Recording", "Result", "Workload", "__version__", "config_keys", "live", "plots", "records", "run", "sweep"]
+__all__ = ["CsdriveError", "Drive", "HyperQueue", "Ray", "Recording", "Result", "Workload", "__version__", "config_keys", "live", "plots", "records", "run", "sweep"]

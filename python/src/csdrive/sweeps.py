@@ -29,6 +29,48 @@ class Ray:
         return self._remote.remote(*arguments).future()
 
 
+class HyperQueue:
+    """Runs the points of a sweep on a HyperQueue cluster: `sweep(..., executor=HyperQueue(client, folder))`.
+
+    client: hyperqueue.Client; its Python (python_env) must have csdrive
+    folder: a folder that all machines of the cluster share, for what comes of each point
+    options: those of hyperqueue.Job.function, as resources
+    """
+
+    def __init__(self, client: Any, folder: Union[str, "os.PathLike[str]"], **options: Any) -> None:
+        self._client, self._folder, self._options = client, Path(folder).resolve(), options
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def submit(self, function: Any, *arguments: Any) -> "_Written":
+        """Starts a point; what comes of it is written to a file."""
+        import hyperqueue
+
+        known = hashlib.sha256(json.dumps(arguments, default=str).encode()).hexdigest()[:32]
+        path = self._folder / f"{known}.json"
+        path.unlink(missing_ok=True)
+        job = hyperqueue.Job(max_fails=0)
+        job.function(_write, args=(str(path), function, arguments), **self._options)
+        return _Written(self._client, self._client.submit(job), path)
+
+
+class _Written:
+    """What a job of HyperQueue is going to write."""
+
+    def __init__(self, client: Any, job: Any, path: Path) -> None:
+        self._client, self._job, self._path = client, job, path
+
+    def result(self) -> str:
+        self._client.wait_for_jobs([self._job])
+        return self._path.read_text()
+
+
+def _write(path: str, function: Any, arguments: Sequence[Any]) -> None:
+    """Does it, and leaves what comes of it in a file."""
+    scratch = Path(path).with_suffix(".part")
+    scratch.write_text(function(*arguments))
+    scratch.replace(path)
+
+
 def _point(name: str, text: str, folder: str, settings: Mapping[str, Any]) -> str:
     """One run, from text to text: what goes to another machine and comes back."""
     from .workloads import split
@@ -62,7 +104,7 @@ def sweep(
     vary:      {"compute.units": [1, 2, 4], "job.scan.iodepth": [1, 8]}
     settings:  the same for all
     results:   a file of JSON lines: what is there already is not run again, so that an interrupted sweep goes on
-    executor:  anything with `submit(function, *arguments)` that gives futures: a concurrent.futures executor, dask.distributed.Client, Ray();
+    executor:  anything with `submit(function, *arguments)` that gives futures: a concurrent.futures executor, dask.distributed.Client, Ray(), HyperQueue(...);
                by default a pool of processes on this machine
     processes: how many those are; default: as many as processors
 
@@ -160,4 +202,4 @@ def _bar(futures: Iterable[Any], total: int, done: int, wanted: bool) -> Iterabl
     return futures
 
 
-__all__ = ["Ray", "points", "run", "sweep"]
+__all__ = ["HyperQueue", "Ray", "points", "run", "sweep"]
