@@ -186,6 +186,7 @@ mod tests {
             read_percent: 100,
             sizes: vec![(4096, 100)],
             is_filled: false,
+            wraps: false,
             content: None,
         }
     }

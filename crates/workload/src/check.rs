@@ -263,10 +263,25 @@ impl Checker<'_> {
                     self.wrong(key, "the trace says when, where and how much: leave it out")
                 );
             }
+            let speed = self.entry.trace_speed.unwrap_or(1.0);
+            if !(1e-6..=1e6).contains(&speed) {
+                return Err(
+                    self.wrong("trace_speed", format!("{speed}: choose 0.000001 to 1000000"))
+                );
+            }
             let path = self.folder.join(path);
-            let entries = trace::read(&path)
+            let format = self.entry.trace_format.unwrap_or_default();
+            let entries = trace::read(&path, format, speed)
                 .map_err(|reason| self.wrong("trace", format!("{}: {reason}", path.display())))?;
             return Ok((Arrival::Trace(entries), self.open_depth(work, *iodepth)));
+        }
+        let of_traces = [
+            ("trace_format", self.entry.trace_format.is_some()),
+            ("trace_speed", self.entry.trace_speed.is_some()),
+            ("trace_wrap", self.entry.trace_wrap),
+        ];
+        if let Some((key, _)) = of_traces.iter().find(|(_, is_given)| *is_given) {
+            return Err(self.wrong(key, "it says how a trace is meant: give trace, too"));
         }
         if let Some(per_second) = *rate_iops {
             if !(per_second > 0.0 && per_second <= 1e9) {
@@ -353,6 +368,7 @@ impl Checker<'_> {
             read_percent,
             sizes,
             is_filled: entry.fill,
+            wraps: entry.trace_wrap,
             content,
         })
     }

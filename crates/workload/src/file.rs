@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
 use crate::Error;
+use crate::trace::Format;
 
 /// A time in nanoseconds, written with a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -272,6 +273,9 @@ pub(crate) struct JobEntry {
     pub(crate) rate_iops: Option<f64>,
     pub(crate) rate_process: Option<RateProcess>,
     pub(crate) trace: Option<std::path::PathBuf>,
+    pub(crate) trace_format: Option<Format>,
+    pub(crate) trace_speed: Option<f64>,
+    pub(crate) trace_wrap: bool,
     // Where.
     pub(crate) rw: Option<String>,
     pub(crate) rwmixread: Option<u32>,

@@ -331,6 +331,7 @@ impl<'a, R: Rig> Host<'a, R> {
         if instance.is_over || instance.has_arrived(job) {
             return Ok(());
         }
+        let fit = self.prepared[instance.prepared].fit;
         let places = &mut self.prepared[instance.prepared].places[instance.clone];
         let (place, next) = match &job.arrival {
             Arrival::Closed { .. } => (places.next(&mut instance.random), None),
@@ -349,8 +350,9 @@ impl<'a, R: Rig> Host<'a, R> {
             Arrival::Trace(entries) => {
                 let entry = entries[count as usize];
                 let next = entries.get(count as usize + 1).map(|next| instance.start + next.at);
-                let place =
-                    Place { is_read: entry.is_read, offset: entry.offset, bytes: entry.bytes };
+                let (offset, bytes) =
+                    fit.map_or((entry.offset, entry.bytes), |fit| fit.place(&entry));
+                let place = Place { is_read: entry.is_read, offset, bytes };
                 (place, next)
             }
         };

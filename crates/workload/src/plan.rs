@@ -103,6 +103,8 @@ pub(crate) struct Region {
     pub(crate) sizes: Vec<(u64, u32)>,
     /// Every block of it is written before.
     pub(crate) is_filled: bool,
+    /// Operations of a trace come into it, wherever they were.
+    pub(crate) wraps: bool,
     /// What it is filled with.
     pub(crate) content: Option<PathBuf>,
 }

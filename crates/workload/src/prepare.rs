@@ -10,7 +10,7 @@ use crate::Error;
 use crate::access::Places;
 use crate::file::{Input, Output};
 use crate::plan::{Arrival, Execution, Job, Plan, Program, Work};
-use crate::trace;
+use crate::trace::{self, Fit};
 
 /// Ranges in device memory begin at multiples of it.
 const ALIGNMENT: u64 = 4096;
@@ -36,6 +36,8 @@ pub(crate) struct Prepared {
     pub(crate) slots: Vec<Vec<Slot>>,
     /// Of each clone.
     pub(crate) places: Vec<Places>,
+    /// How operations of a trace come into the region, if they do.
+    pub(crate) fit: Option<Fit>,
     /// Where the input is, if it comes from another drive: the drive and the namespace, and its bytes of device memory.
     pub(crate) peer: Option<PeerMemory>,
     /// Further ranges of the program, in device memory.
@@ -63,8 +65,14 @@ pub(crate) fn prepare<T: Submit>(
         let failed = |error: client::DriveError| of_job(error.to_string());
         let places = places(job, geometry).map_err(of_job)?;
         let region = (job.region.offset, places[0].bytes());
+        let fit = job.region.wraps.then(|| Fit {
+            first: region.0,
+            region: region.1,
+            block: geometry.block_bytes,
+            chunk: chunk_of(job),
+        });
         if let Arrival::Trace(entries) = &job.arrival {
-            check_trace(job, entries, geometry).map_err(of_job)?;
+            check_trace(job, entries, fit.as_ref(), geometry).map_err(of_job)?;
         }
         let one = Prepared {
             job: n,
@@ -73,6 +81,7 @@ pub(crate) fn prepare<T: Submit>(
             group: 0,
             slots: vec![Vec::new(); job.clones as usize],
             places,
+            fit,
             peer: None,
             ranges: Vec::new(),
             content: Vec::new(),
@@ -167,19 +176,29 @@ fn places(job: &Job, geometry: Geometry) -> Result<Vec<Places>, String> {
 }
 
 /// A trace's operations must be on the drive, in whole blocks, and fit the memory of a program.
-fn check_trace(job: &Job, entries: &[trace::Entry], geometry: Geometry) -> Result<(), String> {
+fn check_trace(
+    job: &Job,
+    entries: &[trace::Entry],
+    fit: Option<&Fit>,
+    geometry: Geometry,
+) -> Result<(), String> {
     let Geometry { block_bytes, blocks, .. } = geometry;
-    let chunk = match &job.work {
-        Work::OnDrive(_) => job.region.sizes.first().map(|(bytes, _)| *bytes),
-        Work::Blocks | Work::OnHost { .. } => None,
-    };
+    let chunk = chunk_of(job);
     for (n, entry) in entries.iter().enumerate() {
-        let trace::Entry { offset, bytes, is_read, .. } = *entry;
+        let trace::Entry { mut offset, mut bytes, is_read, .. } = *entry;
+        if let Some(fit) = fit {
+            (offset, bytes) = fit.place(entry);
+        }
         let is_whole = offset.is_multiple_of(block_bytes) && bytes.is_multiple_of(block_bytes);
         let is_inside = offset.checked_add(bytes).is_some_and(|end| end <= block_bytes * blocks);
         let what = match (is_whole, is_inside) {
-            (false, _) => format!("no whole blocks of {block_bytes} bytes"),
-            (_, false) => format!("not in the namespace of {} bytes", block_bytes * blocks),
+            (false, _) => {
+                format!("no whole blocks of {block_bytes} bytes: trace_wrap = true makes it so")
+            }
+            (_, false) => format!(
+                "not in the namespace of {} bytes: trace_wrap = true brings it there",
+                block_bytes * blocks
+            ),
             _ if chunk.is_some_and(|chunk| bytes != chunk) => {
                 format!("no chunk of the program: bs = {}", chunk.unwrap_or(0))
             }
@@ -189,6 +208,14 @@ fn check_trace(job: &Job, entries: &[trace::Entry], geometry: Geometry) -> Resul
         return Err(format!("trace: operation {}: {bytes} bytes at {offset} are {what}", n + 1));
     }
     Ok(())
+}
+
+/// Bytes of every chunk of a program.
+fn chunk_of(job: &Job) -> Option<u64> {
+    match &job.work {
+        Work::OnDrive(_) => job.region.sizes.first().map(|(bytes, _)| *bytes),
+        Work::Blocks | Work::OnHost { .. } => None,
+    }
 }
 
 /// Writes every block of a region.

@@ -77,6 +77,8 @@ fn every_mistake_is_named() {
         (reader("param1 = 3\n"), 6, "without a program"),
         (reader("drives = [0, 0]\n"), 6, "0 twice"),
         (reader("trace = 'x.csv'\nbs = '4KiB'\n"), 7, "the trace says"),
+        (reader("trace_wrap = true\n"), 6, "give trace, too"),
+        (reader("trace = 'x.csv'\ntrace_speed = 0.0\n"), 7, "choose 0.000001"),
         (reader("trace = 'x.csv'\nrate_process = 'linear'\n"), 7, "the trace says"),
         (program("stream = { chunk = '3KiB' }\n"), 7, "multiple"),
         (program("stream = { chunk = '4KiB', in_flight = 0 }\n"), 7, "1 to 64"),

@@ -289,6 +289,34 @@ fn traces_say_when_and_where() {
     assert!((9_000_000..9_100_000).contains(&job.elapsed_ns), "{}", job.elapsed_ns);
 }
 
+/// A trace of another machine: 512-byte sectors of a larger disk, ten times as fast.
+#[test]
+fn traces_of_other_machines_are_brought_into_the_region() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String = (0..20u64)
+        .map(|n| {
+            let (time, kind) =
+                (128_166_372_003_061_629 + n * 100_000, if n % 4 == 0 { "Write" } else { "Read" });
+            format!("{time},hm,1,{kind},{},4608,413\n", n * 123_456_789_504)
+        })
+        .collect();
+    std::fs::write(folder.path().join("hm_1.csv"), lines).unwrap();
+    let text =
+        "[[job]]\ntrace = 'hm_1.csv'\ntrace_wrap = true\ntrace_speed = 10.0\nsize = '1MiB'\n";
+    let run = |text: &str| {
+        let plan = Plan::parse("test", text, folder.path(), &[]).unwrap();
+        let drive = simulator::open(config(), 0, 64).unwrap();
+        run(&plan, &mut Simulated::new(vec![drive]), &mut |_| {})
+    };
+    let job = run(text).unwrap().jobs.remove(0);
+    assert_eq!((job.read.total_ios, job.write.total_ios), (15, 5));
+    // In whole blocks, and 19 times 10 ms in a tenth of the time.
+    assert!(job.read.io_bytes.is_multiple_of(4096) && job.read.io_bytes >= 15 * 8192);
+    assert!((19_000_000..19_200_000).contains(&job.elapsed_ns), "{}", job.elapsed_ns);
+    let error = run(&text.replace("trace_wrap = true\n", "")).unwrap_err().to_string();
+    assert!(error.contains("trace_wrap = true"), "{error}");
+}
+
 #[test]
 fn deadlines_that_are_missed_and_tenants_are_told() {
     let mut config = config();
