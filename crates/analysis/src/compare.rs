@@ -102,12 +102,15 @@ impl Change {
         self.mean_ns[1] - self.mean_ns[0]
     }
 
-    /// The stages that changed, those that changed most first. What is less than a hundredth of the mean is no change.
+    /// The stages that changed, those that changed most first. What is less than a hundredth of the mean is no change, unless nothing
+    /// changed more.
     pub fn causes(&self) -> Vec<(Stage, f64)> {
         let least = self.mean_ns[0].max(self.mean_ns[1]) / 100.0;
         let all = Stage::ALL.into_iter().map(|stage| (stage, self.stages_ns[stage as usize]));
-        let mut causes: Vec<_> = all.filter(|(_, ns)| ns.abs() > least).collect();
+        let mut causes: Vec<_> = all.filter(|(_, ns)| *ns != 0.0).collect();
         causes.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        let large = causes.iter().filter(|(_, ns)| ns.abs() > least).count();
+        causes.truncate(large.max(1));
         causes
     }
 

@@ -47,8 +47,10 @@ impl DriveReport {
         let ns = since(|c| c.now_ns).max(1) as f64;
         let share = |busy: u64, of: u32| busy as f64 / ns / f64::from(of.max(1));
         let page_bytes = u64::from(after.page_bytes);
-        let reads = since(|c| c.flash_reads) + since(|c| c.modify_reads) + since(|c| c.gc_reads);
-        let programs = since(|c| c.flash_programs) + since(|c| c.gc_programs);
+        let reads = since(|c| c.flash_reads)
+            .saturating_add(since(|c| c.modify_reads))
+            .saturating_add(since(|c| c.gc_reads));
+        let programs = since(|c| c.flash_programs).saturating_add(since(|c| c.gc_programs));
         let bytes = Bytes {
             to_host: since(|c| c.bytes_to_host),
             from_host: since(|c| c.bytes_from_host),

@@ -26,6 +26,8 @@ pub struct Tally {
     span: Option<(u64, u64)>,
     /// How long the records are for, if it is known.
     elapsed_ns: Option<u64>,
+    /// The time that counts: what was busy before or after is not.
+    window: Option<(u64, u64)>,
     lost: u64,
 }
 
@@ -71,17 +73,15 @@ impl Tally {
         }
         for record in &records.units {
             self.saw(record.start_ns, record.end_ns);
-            add(&mut self.units, record.unit, record.start_ns, record.end_ns);
+            let held = self.clip(record.start_ns, record.end_ns);
+            add(&mut self.units, record.unit, held);
         }
         for record in &records.dies {
             self.saw(record.start_ns, record.end_ns);
-            add(&mut self.dies, record.die, record.start_ns, record.end_ns);
-            add(
-                &mut self.channels,
-                record.channel,
-                record.transfer_start_ns,
-                record.transfer_end_ns,
-            );
+            let taken = self.clip(record.start_ns, record.end_ns);
+            add(&mut self.dies, record.die, taken);
+            let crossed = self.clip(record.transfer_start_ns, record.transfer_end_ns);
+            add(&mut self.channels, record.channel, crossed);
         }
         for record in &records.links {
             self.saw(record.asked_ns, record.arrived_ns);
@@ -100,6 +100,12 @@ impl Tally {
         self.lost += count;
     }
 
+    /// The records are those from one time to another; parts that were busy longer count for that time.
+    pub fn window(&mut self, start_ns: u64, end_ns: u64) {
+        self.window = Some((start_ns, end_ns));
+        self.lasts(end_ns.saturating_sub(start_ns));
+    }
+
     /// The records are those of so much time, whatever theirs are.
     pub fn lasts(&mut self, ns: u64) {
         self.elapsed_ns = Some(ns);
@@ -114,6 +120,12 @@ impl Tally {
     /// The last counters that came.
     pub fn counters(&self) -> Option<&CounterRecord> {
         self.last.as_ref()
+    }
+
+    /// The part of a span that is in the time that counts.
+    fn clip(&self, start: u64, end: u64) -> u64 {
+        let (first, last) = self.window.unwrap_or((0, u64::MAX));
+        end.min(last).saturating_sub(start.max(first))
     }
 
     fn saw(&mut self, start: u64, end: u64) {
@@ -252,13 +264,13 @@ impl Commands {
     }
 }
 
-fn add(sums: &mut BTreeMap<u32, u64>, number: u32, start: u64, end: u64) {
+fn add(sums: &mut BTreeMap<u32, u64>, number: u32, ns: u64) {
     let sum = sums.entry(number).or_default();
-    *sum = sum.saturating_add(end.saturating_sub(start));
+    *sum = sum.saturating_add(ns);
 }
 
 /// More parts than a drive can have: numbers of a file that says otherwise are none.
-const PARTS_MAX: u32 = 1 << 20;
+const PARTS_MAX: u32 = 1 << 16;
 
 /// The share of the time of each of so many parts, or of those that are known.
 fn shares(sums: &BTreeMap<u32, u64>, there: u32, elapsed_ns: u64) -> Vec<f64> {

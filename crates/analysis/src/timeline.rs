@@ -327,7 +327,7 @@ impl Lanes {
             self.count - 1
         });
         // A slice of no time has its row for itself, too.
-        self.busy.push(Reverse((end.max(start + 1), lane)));
+        self.busy.push(Reverse((end.max(start.saturating_add(1)), lane)));
         lane
     }
 }

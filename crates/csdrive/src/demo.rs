@@ -106,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     while session.transport.driver.port.step() {}
     let flash = session.transport.driver.port.drive.fork_flash().context("flash in memory")?;
     session.transport.driver.port.drive.set_recording(true);
-    let mut watch = Watch::new(session.transport.driver.port.now());
+    let mut watch = Watch::new(&session.transport.driver.port);
     let device = measure(&mut session, |session| {
         let revenue = on_device(session, &stored, OnDevice::default(), &mut watch, quiet)?;
         Ok((revenue, session.transport.driver.port.now()))
@@ -476,13 +476,16 @@ impl Outcomes {
                 say!("  with no faster units: something else keeps it back");
             }
         }
-        let now = rate(config.host_link.bandwidth.bytes_per_s() as f64);
+        let now = match config.host_link.bandwidth.bytes_per_s() {
+            0 => "no limit".to_owned(),
+            bytes_per_s => rate(bytes_per_s as f64),
+        };
         match frontier.link {
             Edge::At(bandwidth) => {
                 say!("  with a host link of {} or less (it has {now})", rate(bandwidth));
             }
             Edge::Always => {
-                say!("  with any host link that was tried, up to sixteen times {now}");
+                say!("  with any host link that was tried (it has {now})");
             }
             Edge::Never => {
                 say!("  with no slower host link");

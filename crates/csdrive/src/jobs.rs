@@ -36,7 +36,7 @@ pub(crate) struct Options {
     group: Vec<Group>,
     /// One line for each job with its param1, and param2 if there is one; after the last line the first comes again
     #[arg(long, value_name = "FILE", requires = "jobs", conflicts_with_all = ["param1", "param2"])]
-    param_from: Option<PathBuf>,
+    pub(crate) param_from: Option<PathBuf>,
     /// Write one line for each job: group, times, status, result
     #[arg(long, value_name = "FILE", requires = "jobs")]
     pub(crate) csv: Option<PathBuf>,

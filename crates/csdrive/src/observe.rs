@@ -5,6 +5,7 @@ mod counters;
 pub(crate) mod export;
 mod follow;
 mod listen;
+mod live_clock;
 pub(crate) mod page;
 pub(crate) mod record;
 pub(crate) mod replay;

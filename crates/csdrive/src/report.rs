@@ -59,13 +59,16 @@ pub(crate) fn bar(value: f64, max: f64) -> String {
 
 /// Prints rows in columns, the first so many flush left.
 pub(crate) fn table(rows: &[Vec<String>], left: usize) {
+    // Names come from files and drives.
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {
-        let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
+        let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).enumerate().map(|(n, (cell, &width))| match n < left {
             true => format!("{cell:<width$}"),
             false => format!("{cell:>width$}"),
@@ -81,7 +84,7 @@ pub(crate) fn bytes(n: u64) -> String {
 
 /// A text as a cell of comma-separated values.
 pub(crate) fn csv_cell(text: &str) -> String {
-    match text.contains([',', '"', '\n']) {
+    match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
     }

@@ -376,6 +376,7 @@ impl Files {
         let mut inputs = vec![arguments.program.clone()];
         inputs.extend(arguments.input.iter().chain(&arguments.sources.config).cloned());
         inputs.extend(arguments.parameters.data_file().map(Path::to_owned));
+        inputs.extend(arguments.many.param_from.clone());
         let drives = self.about.iter().cloned().collect();
         record::finish(recorder, Ran { drives, inputs, result, ..Ran::default() })
     }
@@ -411,6 +412,7 @@ fn execute(
     }
     session.transport.driver.port.drive.set_recording(true);
     let mut records = Records::default();
+    collect(&mut session, &mut records);
     let set = match set_up(&mut session, prepared) {
         Ok(set) => set,
         Err(DriveError::Failed(failed)) => {

@@ -236,6 +236,74 @@ fn programs_and_the_demo_are_repeated_too() {
     }
 }
 
+/// A record of somebody else's: what it names is not written, and nothing is reached.
+#[test]
+fn a_record_cannot_make_its_reader_do_more_than_simulate() {
+    let files = Files::new();
+    let folder = record(&files, "run", &[]);
+    let document = files.path("run/record.json");
+    let sound: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&document).unwrap()).unwrap();
+    let victim = files.put("victim", b"precious");
+    let workload = files.path("load.toml");
+    for more in [
+        vec!["--csv", &victim],
+        vec![&format!("--fio={victim}")],
+        vec!["--set", "compute.runtime_server=tcp://127.0.0.1:1"],
+        vec!["--device", "/tmp/x"],
+        vec!["--record", &victim],
+    ] {
+        let mut hostile = sound.clone();
+        let command = [vec!["csdrive", "workload", &workload], more.clone()].concat();
+        hostile["command"] = command.into();
+        std::fs::write(&document, hostile.to_string()).unwrap();
+        let ran = csdrive(&["replay", &folder]);
+        assert_eq!(
+            (ran.code, ran.stderr.contains("only if it neither")),
+            (2, true),
+            "{more:?} {ran:?}"
+        );
+    }
+    assert_eq!(files.get("victim"), b"precious");
+    // A run that was there is not taken for the new one; escapes are shown, not done.
+    let mut strange = sound;
+    strange["drives"][0]["serial"] = "\u{1b}[31mRED".into();
+    std::fs::write(&document, strange.to_string()).unwrap();
+    let other = record(&files, "other", &[]);
+    let taken = csdrive(&["replay", &other, "--record", &folder]);
+    assert_eq!((taken.code, taken.stderr.contains("not empty")), (2, true), "{taken:?}");
+    assert!(!csdrive(&["stat", &folder]).stdout.contains('\u{1b}'));
+}
+
+/// A part of a run is never busy for longer than the run, whatever was recorded before and after.
+#[test]
+fn shares_of_every_recorded_command_are_shares() {
+    let files = Files::new();
+    let input = files.put("in", &[7; 100_000]);
+    let (run, demo, output) = (files.path("run"), files.path("demo"), files.path("out"));
+    let program = example("double.bpf.o");
+    let line = ["run", &program, "--input", &input, "--record", &run, "--output", &output];
+    assert_eq!(csdrive(&line).code, 0);
+    assert_eq!(csdrive(&["demo", "--scale", "0.01", "--record", &demo]).code, 0);
+    for folder in [&run, &demo] {
+        let doc = csdrive(&["stat", folder, "--json"]).json();
+        let drive = &doc["drives"][0];
+        let mean = |name: &str| {
+            let shares: Vec<f64> =
+                drive[name].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+            assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{name}: {shares:?}");
+            shares.iter().sum::<f64>() / shares.len() as f64
+        };
+        for name in ["dies_busy", "channels_busy", "units_busy"] {
+            let counted = drive["drive"][name].as_f64().unwrap();
+            assert!((mean(name) - counted).abs() < 0.01, "{name}: {} {counted}", mean(name));
+        }
+        // What the host reads of device memory is part of the run.
+        let replayed = csdrive(&["replay", folder]);
+        assert_eq!(replayed.code, 0, "{replayed:?}");
+    }
+}
+
 #[test]
 fn what_became_slower_is_explained() {
     let files = Files::new();
@@ -330,6 +398,8 @@ fn a_live_drive_is_summed_up_recorded_and_drawn() {
     let recorded = csdrive(&["record", &serial, "--to", &folder, "--seconds", "1"]);
     assert_eq!(recorded.code, 0, "{recorded:?}");
     let doc = csdrive(&["stat", &serial, "--seconds", "0.5", "--json"]).json();
+    let elapsed = doc["drives"][0]["elapsed_ns"].as_u64().unwrap();
+    assert!((500_000_000..700_000_000).contains(&elapsed), "{elapsed}");
     assert_eq!(doc["drives"][0]["serial"], serial.as_str());
     assert!(doc["drives"][0]["commands"][0]["count"].as_u64().unwrap() > 20, "{doc:#}");
     // A picture in a terminal of its own.

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod file;
 mod host;
 mod provenance;
 mod reader;

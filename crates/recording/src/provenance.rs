@@ -1,7 +1,6 @@
 //! What was run, so that it can be run again, and what it was run on.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::file::open_regular;
 use crate::{Error, HostFacts};
 
 /// Version of `record.json`.
@@ -72,7 +72,7 @@ pub struct Input {
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
-    /// SHA-256 of what was in it, in hexadecimal digits.
+    /// SHA-256 of what was in it, in hexadecimal digits; empty if it was no file that can be read again (standard input, a pipe).
     pub sha256: String,
 }
 
@@ -80,10 +80,10 @@ impl Input {
     /// A file as it is now.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If it is no regular file, or cannot be read.
     pub fn of(path: &Path) -> Result<Self, Error> {
         let failed = |cause: io::Error| Error::File { path: path.to_owned(), cause };
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = open_regular(path)?;
         let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
         loop {
             let count = file.read(&mut buffer).map_err(failed)?;

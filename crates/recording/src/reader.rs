@@ -1,8 +1,7 @@
 //! The reader of a recording. Nothing in it is believed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use records::{Column, Kind, Records};
 
 use crate::checksum::Checksum;
+use crate::file::open_regular;
 use crate::table::{DRIVE, KIND_KEY, VERSION_KEY, schema};
 use crate::{Error, FORMAT_VERSION, Provenance, RECORD};
 
@@ -19,10 +19,10 @@ use crate::{Error, FORMAT_VERSION, Provenance, RECORD};
 const BATCH: usize = 1 << 16;
 
 /// Drives of one recording.
-const DRIVES_MAX: usize = 4096;
+const DRIVES_MAX: usize = 256;
 
 /// Longer documents are none.
-const RECORD_BYTES_MAX: u64 = 256 << 20;
+const RECORD_BYTES_MAX: u64 = 64 << 20;
 
 /// A recorded run.
 #[derive(Clone, Debug)]
@@ -48,10 +48,12 @@ impl Recording {
             let reason = "no record.json: the folder is no recorded run (--record makes one), or the run was not finished";
             return Err(Error::NotSound { path: folder.to_owned(), reason: reason.to_owned() });
         }
-        if fs::metadata(&document).map_err(failed)?.len() > RECORD_BYTES_MAX {
+        let mut text = String::new();
+        let file = open_regular(&document)?;
+        file.take(RECORD_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+        if text.len() as u64 > RECORD_BYTES_MAX {
             return Err(wrong("too long to be what a run leaves".to_owned()));
         }
-        let text = fs::read_to_string(&document).map_err(failed)?;
         let provenance: Provenance =
             serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let Provenance { format_version, records_version, .. } = provenance;
@@ -95,7 +97,7 @@ impl Recording {
         each: &mut dyn FnMut(usize, &Records),
     ) -> Result<(), Error> {
         let path = self.folder.join(format!("{}.parquet", kind.name()));
-        let file = File::open(&path).map_err(|cause| Error::File { path: path.clone(), cause })?;
+        let file = open_regular(&path)?;
         let wrong = |reason: String| Error::NotSound { path: path.clone(), reason };
         let damaged = |error: ParquetError| wrong(format!("not a sound Parquet file: {error}"));
         let sum = Checksum::of(&file).map_err(|cause| Error::File { path: path.clone(), cause })?;

@@ -6,9 +6,17 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{Mode, OFlags};
+
+/// Opens a file to read, whatever is at the path: the folder is everybody's, and a pipe would keep who opens it waiting.
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
 
 /// A mapped file.
 #[derive(Debug)]

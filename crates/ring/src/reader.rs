@@ -1,6 +1,5 @@
 //! A reader.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use crate::layout::{
     HEADER_BYTES, KIND_AND_BYTES, MAGIC, OFFSET, PLACES, RESERVED, VERSION, WORD_CLOSED,
     WORD_GENERATION, WORD_MAGIC, WORD_PROCESS, WORD_VERSIONS, WRITTEN, words,
 };
-use crate::map::Words;
+use crate::map::{Words, open_at_once};
 
 /// What came since the last time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -50,7 +49,7 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |cause: io::Error| Error::File { path: path.to_owned(), cause };
         let wrong = |reason: String| Error::NotSound { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(failed)?;
+        let file = open_at_once(path).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         let own = rustix::process::geteuid().as_raw();
         if !about.is_file()

@@ -14,7 +14,7 @@ use crate::layout::{
     HEADER_BYTES, KIND_AND_BYTES, MAGIC, OFFSET, PLACES, RESERVED, VERSION, WORD_CLOSED,
     WORD_GENERATION, WORD_MAGIC, WORD_PROCESS, WORD_VERSIONS, WRITTEN, places, words,
 };
-use crate::map::Words;
+use crate::map::{Words, open_at_once};
 
 /// Which records are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -161,8 +161,11 @@ impl Drop for Writer {
 
 /// The process that writes the ring at a path, if one is there.
 fn owner_of(path: &Path) -> Option<u32> {
-    let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() < HEADER_BYTES {
+    let file = open_at_once(path).ok()?;
+    let about = file.metadata().ok()?;
+    // Whoever may write to the folder can leave something there: it is no drive's, and cannot be replaced where the folder is sticky.
+    let is_own = about.is_file() && about.uid() == rustix::process::geteuid().as_raw();
+    if !is_own || about.len() < HEADER_BYTES {
         return None;
     }
     let words = Words::new(&file, false).ok()?;

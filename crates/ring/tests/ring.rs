@@ -183,3 +183,20 @@ fn names_are_files_of_the_folder() {
     assert_eq!(path_of("CSDRIVE0001"), PathBuf::from("/dev/shm/csdrive-CSDRIVE0001"));
     assert_eq!(path_of("../a b"), PathBuf::from("/dev/shm/csdrive-..%2Fa%20b"));
 }
+
+/// The folder is everybody's: what is no file of this user's keeps nobody waiting.
+#[test]
+fn pipes_and_links_at_the_place_of_a_ring_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, link) = (folder.path().join("pipe"), folder.path().join("link"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let target = folder.path().join("target");
+    std::fs::write(&target, vec![0; 8192]).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    for path in [&pipe, &link] {
+        assert!(Reader::open(path).is_err());
+        // A drive takes the place, and the target of a link is as it was.
+        drop(Writer::create(path, Wanted::ALL).unwrap());
+    }
+    assert_eq!(std::fs::read(&target).unwrap(), vec![0; 8192]);
+}

@@ -83,9 +83,10 @@ impl RunRecorder {
         if let Some(error) = written.failed.take() {
             return Err(error);
         }
-        let of = |path: &PathBuf| match path.as_os_str() == "-" {
-            true => Ok(Input { path: path.clone(), ..Input::default() }),
-            false => Input::of(path),
+        // Standard input and pipes cannot be read again.
+        let of = |path: &PathBuf| match path.is_file() {
+            true => Input::of(path),
+            false => Ok(Input { path: path.clone(), ..Input::default() }),
         };
         written.recorder.finish(Provenance {
             csdrive: env!("CARGO_PKG_VERSION").to_owned(),

@@ -59,14 +59,17 @@ pub(super) struct Times {
 /// What a probe changes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Change {
-    /// Clock of the units, and bandwidth of the host link: times what they are.
+    /// Clock of the units, and bandwidth of the host link if it is another: times what they are.
     clock: f64,
-    link: f64,
+    link: Option<f64>,
     /// Share of the rows that are returned.
     selectivity: f64,
 }
 
-const NONE: Change = Change { clock: 1.0, link: 1.0, selectivity: 0.0 };
+const NONE: Change = Change { clock: 1.0, link: None, selectivity: 0.0 };
+
+/// In place of a link without limit: what slower ones are fractions of.
+const FAST_LINK: u64 = 16_000_000_000;
 
 /// Clock and link are tried from a sixteenth to sixteen times what they are.
 const RANGE: f64 = 16.0;
@@ -91,10 +94,15 @@ impl Question<'_> {
         };
         let logarithmic = (-RANGE.log2(), RANGE.log2());
         let clock = by(&|v| Change { clock: v.exp2(), ..NONE }, logarithmic.1, logarithmic.0)?;
-        let link = by(&|v| Change { link: v.exp2(), ..NONE }, logarithmic.0, logarithmic.1)?;
+        let link = by(&|v| Change { link: Some(v.exp2()), ..NONE }, logarithmic.0, logarithmic.1)?;
         let selectivity = by(&|v| Change { selectivity: v, ..NONE }, 0.0, 1.0)?;
         let hz = self.config.cost.clock.hz() as f64;
-        let bandwidth = self.config.host_link.bandwidth.bytes_per_s() as f64;
+        let bandwidth = self.link_bytes_per_s() as f64;
+        // What is found there is no more than nothing.
+        let selectivity = match selectivity {
+            Edge::At(share) if share < 0.001 => Edge::Never,
+            edge => edge,
+        };
         Ok(Frontier {
             clock: clock.map(|v| hz * v.exp2()),
             link: link.map(|v| bandwidth * v.exp2()),
@@ -102,12 +110,22 @@ impl Question<'_> {
         })
     }
 
+    /// What links are fractions of.
+    fn link_bytes_per_s(&self) -> u64 {
+        match self.config.host_link.bandwidth.bytes_per_s() {
+            0 => FAST_LINK,
+            rate => rate,
+        }
+    }
+
     fn probe(&self, change: Change) -> Result<Times> {
         let rows = self.stored.rows.min(ROWS_MAX);
         let stored = Stored { rows, ..*self.stored };
         let mut config = self.config.clone();
-        let link = &mut config.host_link.bandwidth;
-        *link = Bandwidth::from_bytes_per_s((link.bytes_per_s() as f64 * change.link) as u64);
+        if let Some(factor) = change.link {
+            let rate = (self.link_bytes_per_s() as f64 * factor) as u64;
+            config.host_link.bandwidth = Bandwidth::from_bytes_per_s(rate.max(1));
+        }
         let table: CostTable = at_clock(&self.config.cost, change.clock);
         let time = table.time_for(&self.work);
         let widths: u64 = NEEDED.iter().map(|name| COLUMNS[column(name)].width as u64).sum();

@@ -15,14 +15,16 @@ pub(super) struct Watch {
 const EVERY: Duration = Duration::from_us(20);
 
 impl Watch {
-    /// From a time on.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { counters: Vec::new(), next: now }
+    /// From now on.
+    pub(super) fn new(port: &Simulation) -> Self {
+        let mut watch = Self { counters: Vec::new(), next: port.now() };
+        watch.look(port);
+        watch
     }
 
     /// Never.
     pub(super) fn off() -> Self {
-        Self::new(Instant::NEVER)
+        Self { counters: Vec::new(), next: Instant::NEVER }
     }
 
     /// Something happened.

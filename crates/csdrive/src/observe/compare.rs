@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::seen::Seen;
 use crate::Outcome;
-use crate::report::{say, table, time};
+use crate::report::{printable, say, table, time};
 
 /// What changed from one recorded run to another: which commands, and in which stage; and what was different in what was run
 #[derive(Debug, clap::Args)]
@@ -145,7 +145,7 @@ fn print(document: &Document) {
     }
     for drive in &document.drives {
         let [before, after] = drive.elapsed_ns;
-        say!("{}: {} -> {}", drive.serial, time(before), time(after));
+        say!("{}: {} -> {}", printable(&drive.serial), time(before), time(after));
         let mut rows = vec![
             ["command", "count", "", "mean", "", "p50", "", "p99", ""].map(str::to_owned).to_vec(),
         ];

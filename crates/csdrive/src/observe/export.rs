@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     };
     let mut lines = Lines::new(BufWriter::new(out), arguments.kind, arguments.format == "json");
     let mut done = lines.head();
-    seen.read(&mut |drive, records| {
+    seen.read_kind(arguments.kind, &mut |drive, records| {
         if done.is_ok() {
             done = lines.put(drive, records);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use analysis::LatencyReport;
 use anyhow::{Context, Result};
 use nvme_spec::{CommandSet, NvmOpcode, Status};
-use records::{Kind, Records};
+use records::{CounterRecord, Kind, Records};
 use ring::{Batch, Reader};
 use serde_json::{Value, json};
 
@@ -25,12 +25,17 @@ pub(super) fn run(
     let interval = Duration::from_secs_f64(interval);
     let (mut lines, mut reader) = (0, None);
     let mut told = false;
+    // What the drive had counted at the end of the interval before.
+    let mut before = None;
     loop {
-        let mut sum = Sum::default();
+        let mut sum = Sum { before, ..Sum::default() };
         let began = Instant::now();
         while began.elapsed() < interval {
             if reader.is_none() && path.exists() {
-                reader = Some(usage(Reader::open(&path).map_err(Into::into))?);
+                let open = usage(Reader::open(&path).map_err(Into::into))?;
+                // What a drive left that is gone is none.
+                reader = Some(open).filter(|open| !open.is_closed());
+                sum.before = reader.as_ref().and_then(Reader::last_counters);
             }
             match &mut reader {
                 None if !told => {
@@ -52,6 +57,7 @@ pub(super) fn run(
             std::thread::sleep(POLL.min(interval));
         }
         let took = began.elapsed();
+        before = sum.last.or(sum.before).filter(|_| reader.is_some());
         if is_json {
             say!("{}", sum.into_json(&serial_of(drive), took));
         } else {
@@ -83,6 +89,9 @@ struct Sum {
     ran_ns: u64,
     unit_ns: u64,
     die_ns: u64,
+    /// What the drive had counted before, and at last.
+    before: Option<CounterRecord>,
+    last: Option<CounterRecord>,
     lost: [u64; Kind::COUNT],
 }
 
@@ -90,7 +99,8 @@ const HEADER: &str = "      IOPS        read     written        p50        p99  
 
 impl Sum {
     fn add(&mut self, Batch { records, lost }: &Batch) {
-        let Records { commands, jobs, units, dies, .. } = records;
+        let Records { commands, jobs, units, dies, counters, .. } = records;
+        self.last = counters.last().copied().or(self.last);
         for record in commands {
             self.commands += 1;
             self.failed += u64::from(Status::from_bits(record.status) != Status::SUCCESS);
@@ -119,12 +129,24 @@ impl Sum {
         }
     }
 
+    /// How long units and dies were busy: as the drive counted it, also of what goes on; or, if it does not tell, by what ended.
+    fn busy_ns(&self) -> (u64, u64) {
+        match (&self.before, &self.last) {
+            (Some(before), Some(last)) => (
+                last.units_busy_ns.saturating_sub(before.units_busy_ns),
+                last.dies_busy_ns.saturating_sub(before.dies_busy_ns),
+            ),
+            _ => (self.unit_ns, self.die_ns),
+        }
+    }
+
     /// So many on average, of what is counted in nanoseconds.
     fn busy(ns: u64, took: Duration) -> f64 {
         ns as f64 / took.as_nanos() as f64
     }
 
     fn line(self, took: Duration) -> String {
+        let (unit_ns, die_ns) = self.busy_ns();
         let latency = LatencyReport::of(self.latencies);
         let seconds = took.as_secs_f64();
         let per_second = |n: u64| (n as f64 / seconds) as u64;
@@ -146,15 +168,16 @@ impl Sum {
             100.0 * self.late as f64 / self.commands.max(1) as f64,
             per_second(self.jobs),
             waited,
-            Self::busy(self.unit_ns, took),
-            Self::busy(self.die_ns, took),
+            Self::busy(unit_ns, took),
+            Self::busy(die_ns, took),
             self.lost.iter().sum::<u64>()
         )
     }
 
     fn into_json(self, drive: &str, took: Duration) -> Value {
         let seconds = took.as_secs_f64();
-        let (units, dies) = (Self::busy(self.unit_ns, took), Self::busy(self.die_ns, took));
+        let (unit_ns, die_ns) = self.busy_ns();
+        let (units, dies) = (Self::busy(unit_ns, took), Self::busy(die_ns, took));
         let lost = Kind::ALL.map(|kind| (kind.name().to_owned(), json!(self.lost[kind as usize])));
         json!({
             "format_version": 1,

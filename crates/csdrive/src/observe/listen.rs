@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ const BOUNDS: [u64; 22] = [
 /// A request is no longer than that, and comes in this time.
 const REQUEST_BYTES_MAX: usize = 8192;
 const REQUEST_TIME: Duration = Duration::from_secs(2);
+/// Clients at a time.
+const CLIENTS_MAX: usize = 64;
 
 pub(super) fn run(drive: &Path, address: SocketAddr) -> Result<Outcome> {
     let path = ring_of(drive);
@@ -60,19 +63,28 @@ pub(super) fn run(drive: &Path, address: SocketAddr) -> Result<Outcome> {
     tell!("csdrive: metrics of {} at http://{at}/metrics", serial_of(drive));
     let metrics = Arc::new(Mutex::new(Metrics::new(serial_of(drive))));
     let shared = Arc::clone(&metrics);
-    // One at a time, each with a limit: whoever connects can keep others waiting for some seconds, and the drive not at all.
+    // Each has a thread and some seconds; who comes when all are taken is turned away.
     std::thread::spawn(move || {
+        let open = Arc::new(AtomicUsize::new(0));
         for stream in listener.incoming().flatten() {
-            // A client that goes away is none of the others' matter.
-            let _ = answer(stream, &shared);
+            if open.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
+                open.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let (open, shared) = (Arc::clone(&open), Arc::clone(&shared));
+            std::thread::spawn(move || {
+                // A client that goes away is none of the others' matter.
+                let _ = answer(stream, &shared);
+                open.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     });
     loop {
-        if reader.is_none() && path.exists() {
-            reader = Reader::open(&path).ok();
+        if reader.is_none() {
+            // What a drive left that is gone is none.
+            reader = Reader::open(&path).ok().filter(|open| !open.is_closed());
         }
         let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-        metrics.is_up = reader.is_some();
         if let Some(open) = &mut reader {
             let is_closed = open.is_closed();
             metrics.add(&open.read());
@@ -80,6 +92,7 @@ pub(super) fn run(drive: &Path, address: SocketAddr) -> Result<Outcome> {
                 reader = None;
             }
         }
+        metrics.is_up = reader.is_some();
         drop(metrics);
         std::thread::sleep(POLL);
     }
@@ -101,7 +114,7 @@ fn answer(mut stream: TcpStream, metrics: &Mutex<Metrics>) -> std::io::Result<()
     }
     let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let (status, body) = match line {
-        b"GET /metrics HTTP/1.1" | b"GET /metrics HTTP/1.0" => {
+        _ if is_for_metrics(line) => {
             ("200 OK", metrics.lock().unwrap_or_else(PoisonError::into_inner).text())
         }
         _ if line.starts_with(b"GET ") => ("404 Not Found", "see /metrics\n".to_owned()),
@@ -113,6 +126,12 @@ fn answer(mut stream: TcpStream, metrics: &Mutex<Metrics>) -> std::io::Result<()
     );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())
+}
+
+/// True for `GET /metrics HTTP/1.1`, whatever parameters it has.
+fn is_for_metrics(line: &[u8]) -> bool {
+    let rest = line.strip_prefix(b"GET /metrics").unwrap_or_default();
+    rest.starts_with(b" HTTP/1.") || rest.starts_with(b"?")
 }
 
 /// What was seen since the command began, and what the drive has counted.

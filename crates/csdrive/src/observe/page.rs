@@ -6,6 +6,7 @@ use analysis::{Page, RunOnPage};
 use anyhow::{Context, Result, anyhow};
 
 use super::seen::{Seen, Source};
+use crate::input::{is_standard, write_all};
 use crate::report::tell;
 use crate::{Outcome, usage};
 
@@ -17,7 +18,7 @@ pub(crate) struct Arguments {
     /// Recorded runs (their folders), or a live drive's serial number
     #[arg(value_name = "RUN|SERIAL", required = true)]
     runs: Vec<PathBuf>,
-    /// The page to write
+    /// The page to write; - = standard output
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
     /// What is written on top
@@ -38,15 +39,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut runs = Vec::new();
     for path in &arguments.runs {
         let source = Source { source: path.clone(), seconds: arguments.seconds };
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let name = name_of(path, &arguments.runs);
         runs.push(source.see()?.on_page(name)?);
     }
     let title = arguments.title.clone().unwrap_or_else(|| {
         runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(" and ")
     });
     usage(write(&title, &runs, &arguments.output))?;
-    tell!("csdrive: {}", arguments.output.display());
+    if !is_standard(&arguments.output) {
+        tell!("csdrive: {}", arguments.output.display());
+    }
     Ok(Outcome::Success)
+}
+
+/// How a run is called: by its folder, or, if others are called so, by its path.
+fn name_of(path: &Path, all: &[PathBuf]) -> String {
+    let folder = |path: &Path| match path.file_name().is_some_and(|name| name == "record.json") {
+        true => path.parent().unwrap_or(path).to_owned(),
+        false => path.to_owned(),
+    };
+    let mine = folder(path);
+    let last = |path: &Path| path.file_name().map(std::ffi::OsStr::to_owned);
+    let is_shared = all.iter().filter(|other| last(&folder(other)) == last(&mine)).count() > 1;
+    let name = last(&mine).filter(|_| !is_shared);
+    name.unwrap_or_else(|| mine.into_os_string()).to_string_lossy().into_owned()
 }
 
 /// Writes the page of a recorded run.
@@ -57,5 +73,5 @@ pub(crate) fn write_of(folder: &Path, title: &str, output: &Path) -> Result<()> 
 
 fn write(title: &str, runs: &[RunOnPage], output: &Path) -> Result<()> {
     let page = Page { title, runs }.html().map_err(anyhow::Error::msg)?;
-    std::fs::write(output, page).with_context(|| output.display().to_string())
+    write_all(output, page.as_bytes()).with_context(|| output.display().to_string())
 }

@@ -1,18 +1,19 @@
 //! Recorded runs: `--record` of commands that simulate, and `csdrive record` of live drives.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::workload::{Ran, RunRecorder};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use recording::Drive;
-use records::Records;
 use ring::Reader;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::live_clock::LiveClock;
 use super::seen::{POLL, open, seconds, serial_of};
 use crate::report::{grouped, tell};
 use crate::{Outcome, usage};
@@ -29,7 +30,9 @@ pub(crate) struct RecordOption {
 impl RecordOption {
     /// Begins to record, if that is asked for.
     pub(crate) fn start(&self) -> Result<Option<RunRecorder>> {
-        usage(self.record.as_deref().map(RunRecorder::start).transpose().map_err(Into::into))
+        let Some(folder) = self.record.as_deref() else { return Ok(None) };
+        usage(check_names())?;
+        usage(RunRecorder::start(folder).map(Some).map_err(Into::into))
     }
 
     /// The folder.
@@ -38,29 +41,51 @@ impl RecordOption {
     }
 }
 
-/// Options that name files to write: a run that is repeated does not write them again.
-const OUTPUTS: [&str; 7] =
-    ["--record", "--csv", "--fio", "--plot", "--output", "--trace", "--report"];
+/// Options that name files to write: a run that is repeated does not write them again. (`--output` is a part of the run: the host reads
+/// device memory for it.)
+pub(super) const OUTPUTS: [&str; 6] =
+    ["--record", "--csv", "--fio", "--plot", "--trace", "--report"];
 
 /// Ends the recording of a run in virtual time.
 pub(crate) fn finish(recorder: RunRecorder, ran: Ran) -> Result<()> {
-    let command = command_line(std::env::args());
+    let command = command_line(std::env::args_os());
     usage(recorder.finish(Ran { command, clock: "virtual", ..ran }).map_err(Into::into))
 }
 
 /// A command line without options that name files to write, and without the path of the program.
-fn command_line(arguments: impl Iterator<Item = String>) -> Vec<String> {
+fn command_line(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
     let mut kept = vec!["csdrive".to_owned()];
-    let mut arguments = arguments.skip(1);
+    let mut arguments = arguments.skip(1).map(|text| text.to_string_lossy().into_owned());
     while let Some(argument) = arguments.next() {
         let name = argument.split('=').next().unwrap_or_default();
-        match OUTPUTS.contains(&name) {
-            true if argument.contains('=') => {}
-            true => drop(arguments.next()),
-            false => kept.push(argument),
+        let has_value = argument.contains('=');
+        if OUTPUTS.contains(&name) || name == "--output" {
+            if !has_value {
+                arguments.next();
+            }
+            if name == "--output" {
+                kept.push("--output=-".to_owned());
+            }
+        } else if name != "--json" {
+            // Standard output takes one thing.
+            kept.push(argument);
         }
     }
     kept
+}
+
+/// Checks that what is recorded can be written down: JSON is Unicode.
+fn check_names() -> Result<()> {
+    let folder = std::env::current_dir().context("this folder")?;
+    let is_text = |name: &OsStr| name.to_str().is_some();
+    let strange = std::env::args_os().find(|argument| !is_text(argument));
+    match strange.or_else(|| (!is_text(folder.as_os_str())).then(|| folder.into())) {
+        None => Ok(()),
+        Some(name) => Err(anyhow!(
+            "{}: not Unicode, and a run's record.json is: give it another name",
+            name.to_string_lossy()
+        )),
+    }
 }
 
 /// Record what live drives do in a new folder, until Ctrl-C, or for some time
@@ -89,10 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&is_over)).context("signals")?;
     }
-    for (number, reader) in readers.iter().enumerate() {
-        let counters = reader.last_counters().into_iter().collect();
-        recorder.put(number, &Records { counters, ..Records::default() });
-    }
+    let mut clocks: Vec<LiveClock> = readers.iter().map(LiveClock::new).collect();
     let limit = arguments.seconds.map(Duration::from_secs_f64);
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
@@ -103,6 +125,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             let batch = reader.read();
             count += batch.records.commands.len() as u64;
             lost += batch.lost.iter().sum::<u64>();
+            if let Some(first) = clocks[number].saw(&batch.records) {
+                recorder.put(number, &first);
+            }
             recorder.put(number, &batch.records);
         }
         bar.set_message(format!("{} commands, Ctrl-C ends", grouped(count)));
@@ -113,9 +138,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         std::thread::sleep(POLL);
     }
     bar.finish_and_clear();
+    for (number, clock) in clocks.into_iter().enumerate() {
+        recorder.put(number, &clock.end());
+    }
     let drive = |path: &PathBuf| Drive { serial: serial_of(path), ..Drive::default() };
     let drives = arguments.drives.iter().map(drive).collect();
-    let command = command_line(std::env::args());
+    let command = command_line(std::env::args_os());
     let ran = Ran { command, clock: "real", drives, lost, ..Ran::default() };
     usage(recorder.finish(ran).map_err(Into::into))?;
     if lost > 0 {
@@ -136,7 +164,9 @@ mod tests {
     fn what_is_written_is_not_repeated() {
         let line =
             "/x/csdrive workload a.toml --record run --set seed=2 --csv=b.csv --json --plot p.svg";
-        let kept = command_line(line.split(' ').map(str::to_owned));
-        assert_eq!(kept.join(" "), "csdrive workload a.toml --set seed=2 --json");
+        let kept = command_line(line.split(' ').map(OsString::from));
+        assert_eq!(kept.join(" "), "csdrive workload a.toml --set seed=2");
+        let kept = command_line("x run a.o --output o.bin".split(' ').map(OsString::from));
+        assert_eq!(kept.join(" "), "csdrive run a.o --output=-");
     }
 }

@@ -7,9 +7,10 @@ use analysis::{DriveSummary, RunOnPage, Series, Tally};
 use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use recording::Recording;
-use records::{CounterRecord, Kind, Records};
+use records::{Kind, Records};
 use ring::Reader;
 
+use super::live_clock::LiveClock;
 use crate::report::time;
 use crate::usage;
 
@@ -60,8 +61,10 @@ pub(crate) struct Seen {
     /// Serial numbers.
     pub(super) serials: Vec<String>,
     held: Held,
-    /// Of each live drive: what it had counted before, and how many records are missing.
-    before: Vec<(Option<CounterRecord>, u64)>,
+    /// Records that are missing, of each drive.
+    lost: Vec<u64>,
+    /// For how long a live drive was looked at, in nanoseconds.
+    looked_ns: Option<u64>,
 }
 
 enum Held {
@@ -86,11 +89,12 @@ impl Seen {
         let recording = usage(Recording::open(path).map_err(Into::into))?;
         let drives = &recording.provenance().drives;
         let serials = drives.iter().map(|drive| drive.serial.clone()).collect();
-        let lost = recording.provenance().lost;
-        let before = drives.iter().enumerate().map(|(n, _)| (None, if n == 0 { lost } else { 0 }));
-        let before = before.collect();
+        let mut lost = vec![0; drives.len()];
+        if let Some(first) = lost.first_mut() {
+            *first = recording.provenance().lost;
+        }
         let name = recording.folder().display().to_string();
-        Ok(Self { name, serials, held: Held::Recorded(Box::new(recording)), before })
+        Ok(Self { name, serials, held: Held::Recorded(Box::new(recording)), lost, looked_ns: None })
     }
 
     /// Live drives, for a while.
@@ -99,17 +103,20 @@ impl Seen {
         for drive in drives {
             readers.push(open(drive)?);
         }
-        let before: Vec<_> = readers.iter().map(Reader::last_counters).collect();
+        let mut clocks: Vec<LiveClock> = readers.iter().map(LiveClock::new).collect();
         let mut all: Vec<Records> = readers.iter().map(|_| Records::default()).collect();
         let mut lost = vec![0; readers.len()];
         let began = Instant::now();
         let bar = ProgressBar::new((seconds * 1000.0) as u64);
         bar.set_style(ProgressStyle::with_template("{bar:40} {percent}% looking at the drive")?);
         loop {
-            for ((reader, records), lost) in readers.iter_mut().zip(&mut all).zip(&mut lost) {
+            for (n, reader) in readers.iter_mut().enumerate() {
                 let mut batch = reader.read();
-                records.append(&mut batch.records);
-                *lost += batch.lost.iter().sum::<u64>();
+                if let Some(mut first) = clocks[n].saw(&batch.records) {
+                    all[n].append(&mut first);
+                }
+                all[n].append(&mut batch.records);
+                lost[n] += batch.lost.iter().sum::<u64>();
             }
             let gone = began.elapsed().as_secs_f64();
             if gone >= seconds {
@@ -120,8 +127,12 @@ impl Seen {
         }
         bar.finish_and_clear();
         let serials: Vec<String> = drives.iter().map(|drive| serial_of(drive)).collect();
-        let before = before.into_iter().zip(lost).collect();
-        Ok(Self { name: serials.join(", "), serials, held: Held::Live(all), before })
+        for (records, clock) in all.iter_mut().zip(&clocks) {
+            records.append(&mut clock.end());
+        }
+        let looked_ns = Some(began.elapsed().as_nanos() as u64);
+        let name = serials.join(", ");
+        Ok(Self { name, serials, held: Held::Live(all), lost, looked_ns })
     }
 
     /// Hands out all records, in pieces.
@@ -135,18 +146,33 @@ impl Seen {
         }
     }
 
+    /// The same of one kind.
+    pub(super) fn read_kind(
+        &self,
+        kind: Kind,
+        each: &mut dyn FnMut(usize, &Records),
+    ) -> Result<()> {
+        match &self.held {
+            Held::Recorded(recording) => usage(recording.read_kind(kind, each).map_err(Into::into)),
+            Held::Live(_) => self.read(each),
+        }
+    }
+
     /// What each drive did, and over time.
     pub(super) fn drives(&self) -> Result<Vec<(DriveSummary, Series)>> {
         let spans = self.spans()?;
         let mut all: Vec<(Tally, Series)> = spans
             .into_iter()
-            .zip(&self.before)
-            .map(|((start, end), (counters, lost))| {
+            .zip(&self.lost)
+            .map(|((start, end), lost)| {
                 let mut tally = Tally::default();
-                if let Some(counters) = counters {
-                    tally.since(*counters);
-                }
                 tally.lose(*lost);
+                match self.looked_ns {
+                    // It told nothing.
+                    Some(looked_ns) if end == start => tally.lasts(looked_ns),
+                    Some(looked_ns) => tally.window(end.saturating_sub(looked_ns), end),
+                    None => {}
+                }
                 (tally, Series::new(start, end, PIECES))
             })
             .collect();
@@ -242,5 +268,13 @@ pub(super) fn open(drive: &Path) -> Result<Reader> {
             path.display()
         )));
     }
-    usage(Reader::open(&path).map_err(Into::into))
+    let reader = usage(Reader::open(&path).map_err(Into::into))?;
+    if reader.is_closed() {
+        return usage(Err(anyhow!(
+            "{}: the drive is gone: {} is what it left; serve it again with csdrive serve --records",
+            drive.display(),
+            path.display()
+        )));
+    }
+    Ok(reader)
 }

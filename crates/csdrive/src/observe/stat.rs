@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::seen::{Source, seconds};
 use super::{counters, follow, listen};
-use crate::report::{bytes, csv_cell, grouped, say, table, tell, time};
+use crate::report::{bytes, csv_cell, grouped, printable, say, table, tell, time};
 use crate::workload::rate;
 use crate::{Outcome, usage};
 
@@ -122,7 +122,8 @@ fn times(latency: &LatencyReport) -> Vec<String> {
 }
 
 fn print(drive: &DriveSummary) {
-    say!("{}: {}", drive.serial, time(drive.elapsed_ns));
+    let serial = printable(&drive.serial);
+    say!("{serial}: {}", time(drive.elapsed_ns));
     let mut rows = vec![row(&[
         "command",
         "count",
@@ -182,8 +183,7 @@ fn print(drive: &DriveSummary) {
     print_parts(drive);
     if drive.lost > 0 {
         tell!(
-            "csdrive: note: {}: {} records came faster than they were read: the numbers are of the others",
-            drive.serial,
+            "csdrive: note: {serial}: {} records came faster than they were read: the numbers are of the others",
             grouped(drive.lost)
         );
     }

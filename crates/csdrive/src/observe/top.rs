@@ -149,7 +149,7 @@ impl Watched {
     /// Takes what came.
     fn take(&mut self) {
         if self.reader.is_none() {
-            self.reader = Reader::open(&self.path).ok();
+            self.reader = Reader::open(&self.path).ok().filter(|open| !open.is_closed());
             self.counters = self.reader.as_ref().and_then(Reader::last_counters);
         }
         let Some(reader) = &mut self.reader else { return };

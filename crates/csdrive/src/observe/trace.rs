@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use analysis::Timeline;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use records::Records;
 use simtime::Instant;
 
@@ -36,11 +36,19 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let seen = arguments.source.see()?;
     let (from, to) = (arguments.from.unwrap_or(0), arguments.to.unwrap_or(Instant::NEVER.as_ns()));
+    if from > to {
+        return usage(Err(anyhow!("--from is after --to: nothing is between them")));
+    }
     let mut drives: Vec<(String, Records)> =
         seen.serials.iter().map(|serial| (serial.clone(), Records::default())).collect();
     seen.read(&mut |drive, records| {
         drives[drive].1.append(&mut window(records, from, to));
     })?;
+    if drives.iter().all(|(_, records)| records.is_empty()) {
+        return usage(Err(anyhow!(
+            "there are no records of that time: csdrive stat says how long the run is"
+        )));
+    }
     usage(write(&drives, &arguments.output))?;
     if !is_standard(&arguments.output) {
         let count: usize = drives.iter().map(|(_, records)| records.commands.len()).sum();
@@ -59,7 +67,11 @@ pub(crate) fn write(drives: &[(String, Records)], path: &Path) -> Result<()> {
             if is_standard(path) { Box::new(io::stdout()) } else { Box::new(File::create(path)?) };
         Timeline { drives }.write(&mut io::BufWriter::new(out))
     };
-    write().with_context(|| path.display().to_string())
+    match write() {
+        // `csdrive trace -o - | head`
+        Err(error) if is_standard(path) && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.with_context(|| path.display().to_string()),
+    }
 }
 
 /// Records of what was under way in some time.
