@@ -245,9 +245,13 @@ impl Controller {
     }
 
     /// The flash as it is now, for another drive with the same configuration of flash ([`Parts`]), to see what else could be done with it:
-    /// bytes are shared until one of the two writes. `None` if its store cannot be shared.
+    /// bytes are shared until one of the two writes. `None` if its store cannot be shared, or if it has something to do: what that ends
+    /// would be of commands that the other drive does not know.
     pub fn fork_flash(&self) -> Option<Ssd> {
-        self.subsystem.ssd.fork()
+        let is_at_rest = self.subsystem.ssd.next_event().is_none();
+        let mut flash = self.subsystem.ssd.fork().filter(|_| is_at_rest)?;
+        flash.set_recording(false);
+        Some(flash)
     }
 
     /// The job groups, and what their jobs did: those of no group first.

@@ -8,7 +8,7 @@ mod ways;
 use std::path::{Path, PathBuf};
 
 use analysis::DriveReport;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use compute::{Core, Work};
 use indicatif::{ProgressBar, ProgressStyle};
 use records::{CounterRecord, Records};
@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     drop(table);
     session.load_program(0, Q6)?;
     while session.transport.driver.port.step() {}
-    let flash = session.transport.driver.port.drive.fork_flash().context("flash in memory")?;
+    let flash = session.transport.driver.port.drive.fork_flash();
     session.transport.driver.port.drive.set_recording(true);
     let mut watch = Watch::new(&session.transport.driver.port);
     let device = measure(&mut session, |session| {
@@ -125,8 +125,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     records.append(&mut session.transport.driver.port.drive.take_records());
     records.counters = watch.end(&session.transport.driver.port);
     let trace_hash = session.transport.driver.port.drive.statistics().trace_hash;
-    let question = Question { config: &config, flash: &flash, stored: &stored, work, cores: &idle };
-    let frontier = look_for_the_frontier(&question, &device, &host)?;
+    let question = flash.as_ref().map(|flash| Question {
+        config: &config,
+        flash,
+        stored: &stored,
+        work,
+        cores: &idle,
+    });
+    let frontier = match &question {
+        Some(question) => look_for_the_frontier(question, &device, &host)?,
+        None => None,
+    };
     let outcomes = Outcomes { stored, device, host, frontier, trace_hash };
     if quiet {
         say!("{:#}", outcomes.to_json());
@@ -457,7 +466,7 @@ impl Outcomes {
         }
         let Some(frontier) = frontier else {
             return say!(
-                "(Where the drive begins to win is not said: probes of other drives do not agree with this one.)"
+                "(Where the drive begins to win is not said: simulations of other drives do not agree with this one, or its flash had something to do.)"
             );
         };
         let word = if device.time_ns < host.time_ns { "wins" } else { "loses" };
