@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use records::Stage;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::summary::{CommandSummary, DriveSummary};
+use crate::summary::{CommandSummary, DriveSummary, as_stages};
 
 /// Two runs side by side.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -42,13 +42,6 @@ pub struct Change {
     #[serde(serialize_with = "as_stages")]
     #[schemars(with = "BTreeMap<String, f64>")]
     pub slowest_stages_ns: [f64; Stage::ALL.len()],
-}
-
-fn as_stages<S: Serializer>(
-    times: &[f64; Stage::ALL.len()],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(Stage::ALL.iter().map(|stage| (stage.name(), times[*stage as usize])))
 }
 
 impl Comparison {

@@ -29,7 +29,7 @@ pub struct LatencyReport {
     #[serde(rename = "N")]
     pub count: u64,
     /// By percent, written with six digits: the least latency that so many of them do not exceed (nearest rank).
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "percentiles_as_map")]
     #[schemars(with = "BTreeMap<String, u64>")]
     pub percentile: Vec<(String, u64)>,
     /// All, from the shortest to the longest.
@@ -37,8 +37,11 @@ pub struct LatencyReport {
     sorted: Vec<u64>,
 }
 
-/// Pairs as a map, in their order.
-fn as_map<S: Serializer>(pairs: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes percentiles as a map, in their order.
+pub fn percentiles_as_map<S: Serializer>(
+    pairs: &[(String, u64)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
 }
 

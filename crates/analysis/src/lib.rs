@@ -30,7 +30,7 @@ mod timeline;
 pub use chart::{Chart, Line, svg};
 pub use compare::{Change, Comparison};
 pub use drive::{Busy, Bytes, DriveReport, Late};
-pub use latency::{LatencyReport, PERCENTILES, percentiles};
+pub use latency::{LatencyReport, PERCENTILES, percentiles, percentiles_as_map};
 pub use page::{Page, RunOnPage};
 pub use series::{Series, SeriesPoint};
 pub use summary::{

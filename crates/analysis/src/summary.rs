@@ -40,15 +40,15 @@ pub struct DriveSummary {
 impl DriveSummary {
     /// All commands of I/O queues in which a direction is meant, as fio's documents have them.
     pub fn fio(&self) -> FioJob {
-        let of = |names: [&str; 1]| {
-            let found = self.commands.iter().find(|c| !c.is_admin && names.contains(&&*c.name));
+        let of = |name: &str| {
+            let found = self.commands.iter().find(|c| !c.is_admin && c.name == name);
             found.map_or_else(FioDirection::default, FioDirection::of)
         };
         FioJob {
             jobname: self.serial.clone(),
             elapsed: self.elapsed_ns / 1_000_000_000,
-            read: of(["Read"]),
-            write: of(["Write"]),
+            read: of("Read"),
+            write: of("Write"),
         }
     }
 }
@@ -94,7 +94,8 @@ fn as_number<S: Serializer>(set: &CommandSet, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_u8(set.0)
 }
 
-fn as_stages<S: Serializer>(
+/// Times of stages, by the names of the stages.
+pub(crate) fn as_stages<S: Serializer>(
     times: &[f64; Stage::ALL.len()],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::measure::Latencies;
 use crate::plan::{Job, Order, Plan, Work};
-use crate::report::{JobReport, Latency, Measured, Report, SeriesReport};
+use crate::report::{JobReport, Measured, Report, SeriesReport};
 
 /// Upper bounds of fio's classes of latency, in each unit; in milliseconds there is one more for all that is longer.
 const NS: [u64; 10] = [2, 4, 10, 20, 50, 100, 250, 500, 750, 1000];
@@ -105,9 +105,9 @@ fn direction(measured: &Measured, elapsed_ns: u64, series: &SeriesReport) -> Val
         "total_ios": total_ios,
         "short_ios": 0,
         "drop_ios": 0,
-        "slat_ns": latency(slat_ns),
-        "clat_ns": latency(clat_ns),
-        "lat_ns": latency(lat_ns),
+        "slat_ns": slat_ns,
+        "clat_ns": clat_ns,
+        "lat_ns": lat_ns,
         "iops_min": (least * share) as u64,
         "iops_max": (most * share) as u64,
         "iops_mean": mean * share,
@@ -129,15 +129,6 @@ fn rates(series: &SeriesReport) -> (f64, f64, f64, f64, usize) {
     let squares: f64 = rates.iter().map(|rate| (rate - mean).powi(2)).sum();
     let (least, most) = rates.iter().fold((f64::MAX, 0.0f64), |(a, b), r| (a.min(*r), b.max(*r)));
     (least, most, mean, (squares / count).sqrt(), rates.len())
-}
-
-fn latency(latency: &Latency) -> Value {
-    let percentile: Map<String, Value> =
-        latency.percentile.iter().map(|(name, ns)| (name.clone(), (*ns).into())).collect();
-    json!({
-        "min": latency.min, "max": latency.max, "mean": latency.mean, "stddev": latency.stddev,
-        "N": latency.count, "percentile": percentile,
-    })
 }
 
 /// The share of operations, in percent, in each of fio's classes: up to 2, 4, 10, ... nanoseconds, microseconds, milliseconds.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use analysis::{DriveReport, percentiles};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::measure::{Latencies, Operations};
 
@@ -106,16 +106,11 @@ pub struct Latency {
     #[serde(rename = "N")]
     pub count: u64,
     /// By percent, written with six digits. Three digits of each are exact.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "analysis::percentiles_as_map")]
     #[schemars(with = "BTreeMap<String, u64>")]
     pub percentile: Vec<(String, u64)>,
     #[serde(skip)]
     all: Latencies,
-}
-
-/// Pairs as a map, in their order.
-fn as_map<S: Serializer>(pairs: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
 }
 
 impl Latency {
