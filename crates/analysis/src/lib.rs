@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod chart;
+mod command_kind;
 mod compare;
 mod drive;
 mod latency;
@@ -28,6 +29,7 @@ mod tally;
 mod timeline;
 
 pub use chart::{Chart, Line, svg};
+pub use command_kind::CommandKind;
 pub use compare::{Change, Comparison};
 pub use drive::{Busy, Bytes, DriveReport, Late};
 pub use latency::{LatencyReport, PERCENTILES, percentiles, percentiles_as_map};

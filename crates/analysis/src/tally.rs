@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nvme_spec::{CommandSet, Status, command_name};
+use nvme_spec::{CommandSet, Status};
 use records::{CommandRecord, CounterRecord, LinkPath, Records, Stage};
 
+use crate::command_kind::CommandKind;
 use crate::drive::DriveReport;
 use crate::latency::LatencyReport;
 use crate::summary::{CommandSummary, DriveSummary, GroupSummary, LinkSummary, QueueSummary};
@@ -12,7 +13,7 @@ use crate::summary::{CommandSummary, DriveSummary, GroupSummary, LinkSummary, Qu
 /// What the records of one drive add up to. Every latency is kept (some 100 bytes a command), so that percentiles are exact.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    commands: BTreeMap<Name, Commands>,
+    commands: BTreeMap<CommandKind, Commands>,
     /// By queue, from when to when each command was in flight.
     queues: BTreeMap<u16, Vec<(u64, u64)>>,
     groups: BTreeMap<u32, Jobs>,
@@ -30,9 +31,6 @@ pub struct Tally {
     window: Option<(u64, u64)>,
     lost: u64,
 }
-
-/// What tells commands apart: admin or not, command set, opcode.
-type Name = (bool, u8, u8);
 
 #[derive(Clone, Debug, Default)]
 struct Commands {
@@ -135,10 +133,7 @@ impl Tally {
 
     fn add_command(&mut self, record: &CommandRecord) {
         self.saw(record.fetched_ns, record.completed_ns);
-        // Admin commands are of no command set.
-        let is_admin = record.sqid == 0;
-        let name = (is_admin, if is_admin { 0 } else { record.csi }, record.opcode);
-        let commands = self.commands.entry(name).or_default();
+        let commands = self.commands.entry(CommandKind::of(record)).or_default();
         commands.failed += u64::from(Status::from_bits(record.status) != Status::SUCCESS);
         commands.bytes = commands.bytes.saturating_add(record.bytes.into());
         if record.late_ns > 0 {
@@ -224,14 +219,7 @@ impl Tally {
 }
 
 impl Commands {
-    fn summary(
-        mut self,
-        (is_admin, csi, opcode): Name,
-        seconds: f64,
-        tolerance: u64,
-    ) -> CommandSummary {
-        let set = CommandSet(csi);
-        let name = command_name(u16::from(!is_admin), set, opcode);
+    fn summary(mut self, kind: CommandKind, seconds: f64, tolerance: u64) -> CommandSummary {
         self.all.sort_unstable_by_key(|(took, _)| *took);
         let mean = |of: &[(u64, [u64; Stage::ALL.len()])]| {
             let mut sums = [0.0; Stage::ALL.len()];
@@ -247,10 +235,10 @@ impl Commands {
         let p99 = lat_ns.at(99.0);
         let slowest = self.all.partition_point(|(took, _)| *took < p99);
         CommandSummary {
-            name: name.map_or_else(|| format!("unknown {opcode:02X}h"), str::to_owned),
-            is_admin,
-            csi: set,
-            opcode,
+            name: kind.name(),
+            is_admin: kind.is_admin,
+            csi: CommandSet(kind.csi),
+            opcode: kind.opcode,
             count: count as u64,
             failed: self.failed,
             bytes: self.bytes,

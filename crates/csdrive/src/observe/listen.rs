@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use analysis::CommandKind;
 use anyhow::{Context, Result};
-use nvme_spec::{CommandSet, Status, command_name};
+use nvme_spec::Status;
 use records::{CommandRecord, CounterRecord, Kind};
 use ring::{Batch, Reader};
 
@@ -139,7 +140,7 @@ fn is_for_metrics(line: &[u8]) -> bool {
 struct Metrics {
     serial: String,
     is_up: bool,
-    commands: BTreeMap<(bool, u8, u8), OfCommand>,
+    commands: BTreeMap<CommandKind, OfCommand>,
     jobs: BTreeMap<u32, (u64, u64, u64)>,
     counters: Option<CounterRecord>,
     lost: [u64; Kind::COUNT],
@@ -174,9 +175,7 @@ impl Metrics {
     }
 
     fn add_command(&mut self, record: &CommandRecord) {
-        let is_admin = record.sqid == 0;
-        let name = (is_admin, if is_admin { 0 } else { record.csi }, record.opcode);
-        let of = self.commands.entry(name).or_default();
+        let of = self.commands.entry(CommandKind::of(record)).or_default();
         let ns = record.completed_ns.saturating_sub(record.fetched_ns);
         of.failed += u64::from(Status::from_bits(record.status) != Status::SUCCESS);
         of.count += 1;
@@ -193,14 +192,9 @@ impl Metrics {
         let mut family = Family { text: &mut text };
         family.head("csdrive_up", "gauge", "1 if the drive is served with records.");
         family.line("csdrive_up", &drive, u8::from(self.is_up));
-        let name = |(is_admin, csi, opcode): &(bool, u8, u8)| {
-            let name = command_name(u16::from(!is_admin), CommandSet(*csi), *opcode);
-            let name = name.map_or_else(|| format!("unknown {opcode:02X}h"), str::to_owned);
-            format!(
-                "{drive},command=\"{}\",queue=\"{}\"",
-                label(&name),
-                if *is_admin { "admin" } else { "io" }
-            )
+        let labels_of = |kind: &CommandKind| {
+            let queue = if kind.is_admin { "admin" } else { "io" };
+            format!("{drive},command=\"{}\",queue=\"{queue}\"", label(&kind.name()))
         };
         family.head(
             "csdrive_command_latency_seconds",
@@ -208,7 +202,7 @@ impl Metrics {
             "From when the drive took a command to its completion.",
         );
         for (command, of) in &self.commands {
-            let labels = name(command);
+            let labels = labels_of(command);
             let mut sum = 0;
             for (bound, count) in BOUNDS.iter().zip(of.buckets) {
                 sum += count;
@@ -229,11 +223,11 @@ impl Metrics {
             "Commands that ended with an error status.",
         );
         for (command, of) in &self.commands {
-            family.line("csdrive_command_errors_total", &name(command), of.failed);
+            family.line("csdrive_command_errors_total", &labels_of(command), of.failed);
         }
         family.head("csdrive_command_bytes_total", "counter", "Bytes of NVM namespaces.");
         for (command, of) in &self.commands {
-            family.line("csdrive_command_bytes_total", &name(command), of.bytes);
+            family.line("csdrive_command_bytes_total", &labels_of(command), of.bytes);
         }
         for (metric, help, of) in [
             (
