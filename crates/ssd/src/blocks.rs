@@ -6,6 +6,7 @@ use simtime::Instant;
 
 use crate::address::{BlockId, Lpn, Ppa};
 use crate::config::{Config, Geometry};
+use crate::store::UsedBlock;
 use crate::victims::VictimPolicy;
 
 /// Who a page is written for: each has a write frontier of its own, so that data of like age ends up together.
@@ -81,6 +82,28 @@ struct Block {
     owners: Owners,
     /// One bit for each valid page: collection scans it instead of asking the map about every page.
     is_valid: Box<[u64]>,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self {
+            state: State::Free,
+            allocated: 0,
+            programmed: 0,
+            valid: 0,
+            erases: 0,
+            owners: Owners::None,
+            is_valid: Box::default(),
+        }
+    }
+
+    /// Makes room for what is known of its pages.
+    fn prepare(&mut self, geometry: &Geometry) {
+        if matches!(self.owners, Owners::None) {
+            self.owners = Owners::new(geometry);
+            self.is_valid = vec![0; geometry.pages_per_block.div_ceil(64) as usize].into();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -173,24 +196,13 @@ impl Blocks {
         let geometry = &self.geometry;
         let state = &mut self.planes[plane as usize];
         let index = state.erased.pop_front().unwrap_or_else(|| {
-            state.blocks.push(Block {
-                state: State::Free,
-                allocated: 0,
-                programmed: 0,
-                valid: 0,
-                erases: 0,
-                owners: Owners::None,
-                is_valid: Box::default(),
-            });
+            state.blocks.push(Block::new());
             state.blocks.len() as u32 - 1
         });
         let block = &mut state.blocks[index as usize];
         assert_eq!(block.state, State::Free, "opened a block in use");
         block.state = State::Open;
-        if matches!(block.owners, Owners::None) {
-            block.owners = Owners::new(geometry);
-            block.is_valid = vec![0; geometry.pages_per_block.div_ceil(64) as usize].into();
-        }
+        block.prepare(geometry);
         state.open[stream as usize] = Some(index);
         Some(index)
     }
@@ -273,6 +285,16 @@ impl Blocks {
         Some(self.geometry.block(plane, index))
     }
 
+    /// A victim that could not be emptied is closed again.
+    pub(crate) fn give_back(&mut self, now: Instant, id: BlockId) {
+        let index = self.geometry.index_of(id);
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let block = &mut plane.blocks[index as usize];
+        assert_eq!(block.state, State::Victim, "gave back a block that was not being collected");
+        block.state = State::Closed;
+        plane.victims.closed(index, block.valid, now);
+    }
+
     /// Returns an erased block to its plane.
     pub(crate) fn erased(&mut self, id: BlockId) {
         let index = self.geometry.index_of(id);
@@ -306,13 +328,37 @@ impl Blocks {
         }
     }
 
-    /// Every block that was ever used, with its programmed pages.
-    pub(crate) fn used(&self) -> impl Iterator<Item = (BlockId, u32)> + '_ {
+    /// Every block that was ever used.
+    pub(crate) fn used(&self) -> impl Iterator<Item = UsedBlock> + '_ {
         let (planes, geometry) = ((0..).zip(&self.planes), &self.geometry);
         planes.flat_map(move |(plane, state)| {
             let blocks = (0..).zip(&state.blocks);
-            blocks.map(move |(index, block)| (geometry.block(plane, index), block.programmed))
+            blocks.map(move |(index, block)| {
+                let Block { erases, programmed, .. } = *block;
+                UsedBlock { block: geometry.block(plane, index), erases, programmed }
+            })
         })
+    }
+
+    /// A block that a store had before the drive was there; those of a plane come in ascending order. [`Self::found`] and
+    /// [`Self::recovered`] follow.
+    pub(crate) fn was_used(&mut self, used: UsedBlock) {
+        let index = self.geometry.index_of(used.block);
+        let plane = &mut self.planes[self.geometry.plane_of(used.block) as usize];
+        assert!(plane.blocks.len() <= index as usize, "blocks of a plane come in order");
+        // Blocks before it that no store knows are as good as erased.
+        while plane.blocks.len() < index as usize {
+            plane.erased.push_back(plane.blocks.len() as u32);
+            plane.blocks.push(Block::new());
+        }
+        let mut block = Block { erases: used.erases, programmed: used.programmed, ..Block::new() };
+        if used.programmed > 0 {
+            block.state = State::Closed;
+            block.prepare(&self.geometry);
+        } else {
+            plane.erased.push_back(index);
+        }
+        plane.blocks.push(block);
     }
 
     /// The drive lost its power: nobody knows any more which pages are valid, and pages that were handed out but not
@@ -349,6 +395,15 @@ impl Blocks {
         block.owners.set(page, lpn);
         block.is_valid[page as usize / 64] |= 1 << (page % 64);
         block.valid += 1;
+    }
+
+    /// After a loss of power: a page that was found is not the newest of its logical page.
+    pub(crate) fn outdated(&mut self, ppa: Ppa) {
+        let (id, page) = (self.geometry.block_of(ppa), self.geometry.page_of(ppa));
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let block = &mut plane.blocks[self.geometry.index_of(id) as usize];
+        block.is_valid[page as usize / 64] &= !(1 << (page % 64));
+        block.valid -= 1;
     }
 
     /// After a loss of power, once all valid pages are found: of the blocks that are partly programmed, collection goes on

@@ -16,6 +16,8 @@ pub(crate) struct Collection {
     next_page: u32,
     moves_in_flight: u32,
     is_erasing: bool,
+    /// A page could not be written elsewhere: once no move is under way, the victim is a block like others again.
+    is_given_up: bool,
 }
 
 /// Pages collection moves at a time on one plane: gently, or while host writes wait.
@@ -37,8 +39,13 @@ impl Ssd {
         else {
             return;
         };
-        self.collections[plane as usize] =
-            Some(Collection { victim, next_page: 0, moves_in_flight: 0, is_erasing: false });
+        self.collections[plane as usize] = Some(Collection {
+            victim,
+            next_page: 0,
+            moves_in_flight: 0,
+            is_erasing: false,
+            is_given_up: false,
+        });
         self.collect(now, plane);
     }
 
@@ -48,6 +55,15 @@ impl Ssd {
         let moves_max = if urgent { MOVES_URGENT } else { MOVES_GENTLE };
         while let Some(state) = &mut self.collections[plane as usize] {
             if state.is_erasing || state.moves_in_flight >= moves_max {
+                return;
+            }
+            if state.is_given_up {
+                if state.moves_in_flight == 0 {
+                    let victim = state.victim;
+                    self.collections[plane as usize] = None;
+                    // What the host does next begins again.
+                    self.blocks.give_back(now, victim);
+                }
                 return;
             }
             let Some(page) = self.blocks.next_valid(state.victim, state.next_page) else {
@@ -87,12 +103,19 @@ impl Ssd {
 
     /// A page of a victim has been written elsewhere.
     pub(crate) fn moved(&mut self, now: Instant, from: Ppa, to: Ppa, lpn: Lpn) {
-        let is_current = self.blocks.is_valid(from);
+        let mut is_current = self.blocks.is_valid(from);
+        if is_current
+            && let Some(store) = &mut self.store
+            && store.relocate(from, to).is_err()
+        {
+            is_current = false;
+            self.statistics.media_errors += 1;
+            let plane = self.blocks.plane_of(from);
+            let state = self.collections[plane as usize].as_mut();
+            state.expect("a page moved on a plane that is not collected").is_given_up = true;
+        }
         let has_closed = self.blocks.programmed(now, to, lpn, is_current);
         if is_current {
-            if let Some(store) = &mut self.store {
-                store.relocate(from, to);
-            }
             match self.map.get(lpn) {
                 Some(Location::Flash(_)) => {
                     self.map.set(lpn, Location::Flash(to));
@@ -146,5 +169,6 @@ impl Ssd {
         }
         self.start_collection(now, plane);
         self.place_waiting(now);
+        self.sync_if_wanted(now);
     }
 }

@@ -1,8 +1,13 @@
-//! What every [`VictimPolicy`] must do: a suite for policies of this crate and of anyone else.
+//! What every [`VictimPolicy`] must do, and every drive after a loss of power, whatever keeps its pages: suites for parts of
+//! this crate and of anyone else.
+
+mod power;
 
 use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant, Prng};
+
+pub use power::{PowerLoss, check_power_cuts};
 
 use crate::victims::VictimPolicy;
 

@@ -15,7 +15,7 @@ use crate::cache::{Flight, Standing, State, Version, Waiters};
 use crate::drive::{Claim, Ssd};
 use crate::mapping::Location;
 use crate::request::{Medium, RequestId, Span};
-use crate::store::{MediaError, NotProgrammed, Oob};
+use crate::store::{Discarded, MediaError, NotProgrammed, Oob};
 
 /// Program operations of a version that may fail before those who wait for it are told.
 const PROGRAM_TRIES: u32 = 3;
@@ -165,11 +165,15 @@ impl Ssd {
         match self.check_read(lpn) {
             // Collection may have moved the page meanwhile.
             Ok(()) => {
-                let base = match (&self.store, self.cache.slot(number).flash) {
-                    (Some(store), Some(ppa)) => store.read(ppa).ok().map(|page| page.bytes),
-                    _ => None,
-                };
-                self.cache.fill(number, base);
+                let flash = self.cache.slot(number).flash;
+                let (cache, mut is_filled) = (&mut self.cache, false);
+                if let (Some(store), Some(ppa)) = (&self.store, flash) {
+                    let shown = store.read(ppa, &mut |page| cache.fill(number, Some(page.bytes)));
+                    is_filled = shown.is_ok();
+                }
+                if !is_filled {
+                    self.cache.fill(number, None);
+                }
             }
             Err(_) => {
                 let whole = self.cache.whole;
@@ -266,7 +270,7 @@ impl Ssd {
         let (lpn, dirty) = (slot.lpn, slot.dirty.as_ref());
         let next = dirty.map(|dirty| (!dirty.waiters.is_empty(), dirty.epoch));
         if let Some(old) = old {
-            self.invalidate(now, old);
+            self.invalidate(now, old, Discarded::Superseded);
         }
         match next {
             None => {
@@ -342,7 +346,10 @@ impl Ssd {
     fn end_version(&mut self, now: Instant, version: Version, result: Result<Medium, MediaError>) {
         self.epochs.ended(version.epoch);
         for id in version.waiters.drain() {
-            self.complete(now, id, result);
+            match result {
+                Ok(Medium::Flash) => self.complete_durable(now, id),
+                other => self.complete(now, id, other),
+            }
         }
     }
 
@@ -352,7 +359,7 @@ impl Ssd {
         let (state, flash, dirty) = (slot.state, slot.flash.take(), slot.dirty.take());
         slot.is_dead = true;
         if let Some(ppa) = flash {
-            self.invalidate(now, ppa);
+            self.invalidate(now, ppa, Discarded::Deallocated);
         }
         if let Some(dirty) = dirty {
             self.return_room(&dirty);
@@ -453,9 +460,11 @@ impl Ssd {
     /// Flushes whose writes are all in flash are done.
     fn retire(&mut self, now: Instant) {
         while let Some((id, has_failed)) = self.epochs.take_flushed() {
-            let result =
-                if has_failed { Err(MediaError::ProgramFailed) } else { Ok(Medium::Flash) };
-            self.complete(now, id, result);
+            if has_failed {
+                self.complete(now, id, Err(MediaError::ProgramFailed));
+            } else {
+                self.complete_durable(now, id);
+            }
         }
     }
 }

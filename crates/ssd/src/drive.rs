@@ -11,11 +11,13 @@ use crate::blocks::{Blocks, Stream};
 use crate::cache::Cache;
 use crate::collection::Collection;
 use crate::config::{Config, ConfigError, Geometry, SECTOR_BYTES, UnwrittenReads};
+use crate::durability::Durability;
 use crate::epochs::Epochs;
 use crate::mapping::{Location, PageMap};
 use crate::plane_set::PlaneSet;
+use crate::recovery::Recovery;
 use crate::request::{Done, Medium, RequestId, Span, Statistics};
-use crate::store::{MediaError, MemoryStore, Oob, Page, Store};
+use crate::store::{Discarded, MediaError, MemoryStore, Oob, Page, Store};
 
 /// A write that waits for room in the buffer.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,7 @@ pub struct Ssd {
     /// Versions of pages so far, and claims to room.
     pub(crate) versions: u64,
     pub(crate) epochs: Epochs,
+    pub(crate) durability: Durability,
     /// Planes that may have a page for a host write. A plane leaves when it turns out to have
     /// none, and comes back when one of its blocks was erased.
     pub(crate) available: PlaneSet,
@@ -62,6 +65,8 @@ pub struct Ssd {
     /// Completions that need no flash, waiting for the next `advance`.
     pub(crate) ready: Vec<Done>,
     finished: Vec<Transaction>,
+    /// What was found when it was switched on.
+    pub(crate) found: Recovery,
     pub(crate) now: Instant,
     pub(crate) statistics: Statistics,
 }
@@ -75,21 +80,31 @@ impl Ssd {
         let geometry = Geometry::new(config)?;
         let store =
             config.keep_data.then(|| Box::new(MemoryStore::new(&geometry)) as Box<dyn Store>);
-        Ok(Self::assemble(config, geometry, store))
+        let mut ssd = Self::assemble(config, geometry, store);
+        ssd.fill();
+        Ok(ssd)
     }
 
-    /// An empty drive that keeps its pages in an empty store.
+    /// A drive that keeps its pages in a store. What the store holds already is what the drive holds: it is switched on again.
     ///
     /// # Errors
     /// If the configuration contradicts itself.
     pub fn with_store(config: &Config, store: Box<dyn Store>) -> Result<Self, ConfigError> {
-        Ok(Self::assemble(config, Geometry::new(config)?, Some(store)))
+        let used = store.used_blocks();
+        let is_new = used.is_empty() && store.saved().is_none();
+        let mut ssd = Self::assemble(config, Geometry::new(config)?, Some(store));
+        if is_new {
+            ssd.fill();
+        } else {
+            ssd.switch_on(&used);
+        }
+        Ok(ssd)
     }
 
     fn assemble(config: &Config, geometry: Geometry, store: Option<Box<dyn Store>>) -> Self {
         let buffer = config.write_buffer_pages();
         let page_bytes = geometry.page_bytes.into();
-        let mut ssd = Self {
+        Self {
             config: config.clone(),
             geometry,
             map: PageMap::new(&geometry),
@@ -104,6 +119,7 @@ impl Ssd {
             held_max: buffer / 2,
             versions: 0,
             epochs: Epochs::default(),
+            durability: Durability::default(),
             available: PlaneSet::full(geometry.planes),
             next_plane: 0,
             collections: (0..geometry.planes).map(|_| None).collect(),
@@ -111,11 +127,10 @@ impl Ssd {
             backlog: 0,
             ready: Vec::new(),
             finished: Vec::new(),
+            found: Recovery::default(),
             now: Instant::ZERO,
             statistics: Statistics { page_bytes, ..Statistics::default() },
-        };
-        ssd.fill();
-        ssd
+        }
     }
 
     /// Writes what is written on a new drive: it takes no time and counts nowhere. All these pages share their bytes.
@@ -158,6 +173,8 @@ impl Ssd {
             held_max: self.held_max,
             versions: self.versions,
             epochs: self.epochs.clone(),
+            // A store that can be shared needs none.
+            durability: Durability::default(),
             available: self.available.clone(),
             next_plane: self.next_plane,
             collections: self.collections.clone(),
@@ -165,6 +182,7 @@ impl Ssd {
             backlog: self.backlog,
             ready: self.ready.clone(),
             finished: Vec::new(),
+            found: self.found,
             now: self.now,
             statistics: self.statistics,
         })
@@ -267,12 +285,13 @@ impl Ssd {
         self.statistics.deallocated_pages += gone.len() as u64;
         for location in gone {
             match location {
-                Location::Flash(ppa) => self.invalidate(now, ppa),
+                Location::Flash(ppa) => self.invalidate(now, ppa, Discarded::Deallocated),
                 Location::Cache(slot) => self.drop_slot(now, slot),
             }
         }
         self.retry_moves(now);
         self.relieve(now);
+        self.sync_if_wanted(now);
     }
 
     /// Requests submitted and not finished.
@@ -377,24 +396,35 @@ impl Ssd {
         let Span { lpn, offset, len } = span;
         let range = offset as usize..(offset + len) as usize;
         // What cannot be read was reported when the request was done.
-        let stored = |ppa| store.read(ppa).map_or(&ZEROES[..], |page| page.bytes);
+        let show_stored = |ppa, show: &mut dyn FnMut(&[u8])| {
+            if store.read(ppa, &mut |page| show(page.bytes)).is_err() {
+                show(&ZEROES);
+            }
+        };
         let slot = match self.map.get(lpn) {
             None => return visitor(&ZEROES[range]),
-            Some(Location::Flash(ppa)) => return visitor(&stored(ppa)[range]),
+            Some(Location::Flash(ppa)) => {
+                return show_stored(ppa, &mut |page| visitor(&page[range.clone()]));
+            }
             Some(Location::Cache(slot)) => self.cache.slot(slot),
         };
         let newest = slot.newest().unwrap_or(&ZEROES);
         if span.sectors() & !slot.sectors == 0 {
             return visitor(&newest[range]);
         }
-        let older = slot.flash.map_or(&ZEROES[..], stored);
-        let sector = SECTOR_BYTES as usize;
-        let mut at = range.start;
-        while at < range.end {
-            let end = ((at / sector + 1) * sector).min(range.end);
-            let is_new = slot.sectors >> (at / sector) & 1 != 0;
-            visitor(&if is_new { newest } else { older }[at..end]);
-            at = end;
+        let mut mix = |older: &[u8]| {
+            let sector = SECTOR_BYTES as usize;
+            let mut at = range.start;
+            while at < range.end {
+                let end = ((at / sector + 1) * sector).min(range.end);
+                let is_new = slot.sectors >> (at / sector) & 1 != 0;
+                visitor(&if is_new { newest } else { older }[at..end]);
+                at = end;
+            }
+        };
+        match slot.flash {
+            Some(ppa) => show_stored(ppa, &mut mix),
+            None => mix(&ZEROES),
         }
     }
 
@@ -445,7 +475,7 @@ impl Ssd {
         result: Result<Medium, MediaError>,
     ) {
         self.backlog -= 1;
-        self.ready.push(Done { id, at, result, page: None });
+        self.ready.push(Done::new(id, at, result));
     }
 
     /// As [`Self::complete`], for a read.
@@ -458,7 +488,7 @@ impl Ssd {
         result: Result<Medium, MediaError>,
     ) {
         self.backlog -= 1;
-        self.ready.push(Done { id, at, result, page: Some(lpn) });
+        self.ready.push(Done { page: Some(lpn), ..Done::new(id, at, result) });
     }
 
     #[inline]
@@ -499,10 +529,10 @@ impl Ssd {
     }
 
     /// A physical page holds nothing current any more.
-    pub(crate) fn invalidate(&mut self, now: Instant, old: Ppa) {
+    pub(crate) fn invalidate(&mut self, now: Instant, old: Ppa, why: Discarded) {
         self.blocks.invalidate(now, old);
         if let Some(store) = &mut self.store {
-            let page = store.discard(old);
+            let page = store.discard(old, why);
             self.cache.recycle(page);
         }
         // A plane without a free block that had nothing to collect has something now.
@@ -527,18 +557,19 @@ impl Ssd {
             None => None,
         };
         let Some(ppa) = ppa else { return Ok(()) };
-        let checked = match store.read(ppa) {
-            Err(error) => Err(error),
-            Ok(page) if page.oob.lpn != lpn => Err(MediaError::Misplaced { found: page.oob.lpn }),
-            Ok(page) if page.is_checked => return Ok(()),
-            Ok(page) if crc32c::crc32c(page.bytes) != page.oob.checksum => {
-                Err(MediaError::Uncorrectable)
+        let (mut checked, mut is_news) = (Ok(()), false);
+        let shown = store.read(ppa, &mut |page| {
+            if page.oob.lpn != lpn {
+                checked = Err(MediaError::Misplaced { found: page.oob.lpn });
+            } else if !page.is_checked {
+                is_news = crc32c::crc32c(page.bytes) == page.oob.checksum;
+                checked = if is_news { Ok(()) } else { Err(MediaError::Uncorrectable) };
             }
-            Ok(_) => {
-                store.checked(ppa);
-                Ok(())
-            }
-        };
+        });
+        if is_news {
+            store.checked(ppa);
+        }
+        let checked = shown.and(checked);
         self.statistics.media_errors += u64::from(checked.is_err());
         checked
     }

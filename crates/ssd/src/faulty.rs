@@ -4,13 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::address::{BlockId, Ppa};
 use crate::config::Geometry;
-use crate::store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage};
+use crate::store::{
+    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage,
+};
 
 /// What goes wrong from now on.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// So many program operations fail.
     pub programs_fail: u32,
+    /// So many moves of garbage collection fail.
+    pub moves_fail: u32,
     /// A bit of every page that is programmed turns.
     pub pages_rot: bool,
     /// Every page that is programmed says that it is the next one.
@@ -32,8 +36,8 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn read(&self, ppa: Ppa) -> Result<StoredPage<'_>, MediaError> {
-        self.memory.read(ppa)
+    fn read(&self, ppa: Ppa, show: &mut dyn FnMut(StoredPage<'_>)) -> Result<(), MediaError> {
+        self.memory.read(ppa, show)
     }
 
     fn program(&mut self, ppa: Ppa, page: Page, mut oob: Oob) -> Result<(), NotProgrammed> {
@@ -50,12 +54,17 @@ impl Store for FaultyStore {
         self.memory.program(ppa, Page::from(bytes), oob)
     }
 
-    fn relocate(&mut self, from: Ppa, to: Ppa) {
-        self.memory.relocate(from, to);
+    fn relocate(&mut self, from: Ppa, to: Ppa) -> Result<(), MediaError> {
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if plan.moves_fail > 0 {
+            plan.moves_fail -= 1;
+            return Err(MediaError::ProgramFailed);
+        }
+        self.memory.relocate(from, to)
     }
 
-    fn discard(&mut self, ppa: Ppa) -> Option<Page> {
-        self.memory.discard(ppa)
+    fn discard(&mut self, ppa: Ppa, why: Discarded) -> Option<Page> {
+        self.memory.discard(ppa, why)
     }
 
     fn erase(&mut self, block: BlockId) {

@@ -6,13 +6,14 @@
 //!   mapping    logical page -> cache slot or physical page
 //!   blocks     free, open and closed blocks; collection, victims: which are collected, and how
 //!   array      dies and channels in time -> Done
-//!   store      bytes by physical page, with a record beside each
+//!   store      bytes by physical page, with a record beside each (durability: what waits until they are durable)
 //! ```
 //!
 //! A pure state machine: it is given the time, never reads a clock, and a run is a function of the requests. Bytes move with
 //! the model: they can be read as soon as they are written, and are in the store when the modelled program operation ends. So a
 //! loss of power ([`Ssd::power_cut`]) is what it is on a real drive: the cache is gone, and the map is found again from the records
 //! in the store. Memory grows with what was written, not with the capacity.
+//! A store that was there before the drive is what the drive holds ([`Ssd::with_store`]).
 //!
 //! Not here: wear levelling beyond first-in-first-out reuse of erased blocks, read disturb, retention, bad blocks, caching of
 //! the map itself.
@@ -29,6 +30,7 @@ mod collection;
 mod config;
 mod destage;
 mod drive;
+mod durability;
 mod epochs;
 mod mapping;
 mod plane_set;
@@ -43,5 +45,8 @@ pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
 pub use recovery::Recovery;
 pub use request::{Done, Medium, RequestId, Span, Statistics};
-pub use store::{MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage};
+pub use store::{
+    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncWork,
+    UsedBlock,
+};
 pub use victims::{CostBenefit, Greedy, VictimPolicy, VictimPolicyKind};

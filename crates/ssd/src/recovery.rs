@@ -1,19 +1,16 @@
 //! Loss of power, and what is found afterwards.
 
-use std::collections::BTreeMap;
-
 use records::DieOperation;
 use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin};
-use crate::blocks::Blocks;
 use crate::cache::Cache;
 use crate::drive::Ssd;
 use crate::epochs::Epochs;
 use crate::mapping::{Location, PageMap};
 use crate::plane_set::PlaneSet;
-use crate::store::{Oob, Store, StoredPage};
+use crate::store::{Discarded, Oob, UsedBlock};
 
 /// What a loss of power did, and what was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,7 +21,7 @@ pub struct Recovery {
     pub torn: u64,
     /// Pages that were found.
     pub found: u64,
-    /// Programmed pages whose bytes or records are not what was written.
+    /// Programmed pages whose bytes or records are not what was written, as far as it was looked at.
     pub unreadable: u64,
 }
 
@@ -55,34 +52,79 @@ impl Ssd {
                 (DieOperation::Read, _) => {}
             }
         }
-        let mut found = BTreeMap::new();
+        let mut known = Vec::new();
         if self.store.is_none() {
-            self.blocks.for_each_valid(|ppa, lpn| {
-                found.insert(lpn, (0, ppa));
-            });
+            self.blocks.for_each_valid(|ppa, lpn| known.push((ppa, lpn)));
         }
         self.blocks.power_lost(&self.config, &torn);
         self.forget_memory();
         if let Some(store) = &mut self.store {
             // A page that was being written when the power went is not looked at again. (Its record may look sound.)
             for ppa in torn {
-                store.discard(ppa);
+                store.discard(ppa, Discarded::Deallocated);
             }
-            let newest = scan(store.as_ref(), &self.blocks, &self.geometry, &mut recovery);
-            self.versions =
-                newest.values().map(|(version, _)| *version).max().unwrap_or(0).max(self.versions);
-            found = newest;
         }
-        for (&lpn, &(_, ppa)) in &found {
-            self.blocks.found(ppa, lpn);
-            self.map.set(lpn, Location::Flash(ppa));
+        let used: Vec<UsedBlock> = self.blocks.used().collect();
+        self.find_pages(now, &used, &known, &mut recovery);
+        recovery
+    }
+
+    /// The drive is switched on with a store that holds something.
+    pub(crate) fn switch_on(&mut self, used: &[UsedBlock]) {
+        for block in used {
+            self.blocks.was_used(*block);
         }
-        recovery.found = found.len() as u64;
+        let mut recovery = Recovery::default();
+        self.find_pages(self.now, used, &[], &mut recovery);
+        self.found = recovery;
+    }
+
+    /// What was found when the drive was switched on.
+    pub fn found(&self) -> Recovery {
+        self.found
+    }
+
+    /// Builds the map again from the records in the store; of a drive that keeps no bytes, from pages that are `known`.
+    fn find_pages(
+        &mut self,
+        now: Instant,
+        used: &[UsedBlock],
+        known: &[(Ppa, Lpn)],
+        recovery: &mut Recovery,
+    ) {
+        let (map, blocks) = (&mut self.map, &mut self.blocks);
+        for &(ppa, lpn) in known {
+            blocks.found(ppa, lpn);
+            map.set(lpn, Location::Flash(ppa));
+        }
+        if let Some(store) = &self.store {
+            self.versions = self.versions.max(store.newest_version());
+            for block in used {
+                store.scan(&self.geometry, *block, &mut |ppa, oob, is_sound| {
+                    if oob.lpn.0 >= self.geometry.logical_pages {
+                        recovery.unreadable += 1;
+                        return;
+                    }
+                    // It is the page all the same: whoever reads it is told.
+                    recovery.unreadable += u64::from(!is_sound);
+                    self.versions = self.versions.max(oob.version);
+                    if let Some(Location::Flash(other)) = map.get(oob.lpn) {
+                        let known = store.record(other).map_or(0, |oob| oob.version);
+                        if known >= oob.version {
+                            return;
+                        }
+                        blocks.outdated(other);
+                    }
+                    blocks.found(ppa, oob.lpn);
+                    map.set(oob.lpn, Location::Flash(ppa));
+                });
+            }
+        }
+        recovery.found = self.map.mapped();
         self.blocks.recovered(now);
         for plane in 0..self.geometry.planes {
             self.start_collection(now, plane);
         }
-        recovery
     }
 
     /// A page was being programmed.
@@ -96,8 +138,12 @@ impl Ssd {
                 (page.to_vec(), flight.version.number)
             }
             Origin::Move(from) => {
-                let Ok(page) = store.read(from) else { return };
-                (page.bytes.to_vec(), page.oob.version)
+                let mut moved = None;
+                let _ = store.read(from, &mut |page| {
+                    moved = Some((page.bytes.to_vec(), page.oob.version));
+                });
+                let Some(moved) = moved else { return };
+                moved
             }
             Origin::Host(_) | Origin::Fill(_) | Origin::Erase => {
                 unreachable!("{origin:?} programs nothing")
@@ -120,6 +166,7 @@ impl Ssd {
         self.placing.clear();
         self.failed.clear();
         self.epochs = Epochs::default();
+        self.forget_syncs();
         self.available = PlaneSet::full(geometry.planes);
         self.collections.fill(None);
         self.stuck_moves.clear();
@@ -141,8 +188,8 @@ impl Ssd {
                 None => None,
             };
             assert_eq!(current, Some(ppa), "a valid page of {lpn:?} is not where the map leads");
-            if let Some(Ok(page)) = self.store.as_ref().map(|store| store.read(ppa)) {
-                assert_eq!(page.oob.lpn, lpn, "reverse map and store disagree");
+            if let Some(oob) = self.store.as_ref().and_then(|store| store.record(ppa)) {
+                assert_eq!(oob.lpn, lpn, "reverse map and store disagree");
             }
         });
         assert_eq!(valid, self.blocks.valid_pages(), "valid counts do not add up");
@@ -155,31 +202,4 @@ impl Ssd {
             assert!(self.placing.is_empty(), "pages wait but nothing will free a block");
         }
     }
-}
-
-/// The newest version of every page in a store: its number and place.
-fn scan(
-    store: &dyn Store,
-    blocks: &Blocks,
-    geometry: &crate::Geometry,
-    recovery: &mut Recovery,
-) -> BTreeMap<Lpn, (u64, Ppa)> {
-    let mut newest: BTreeMap<Lpn, (u64, Ppa)> = BTreeMap::new();
-    for (block, programmed) in blocks.used() {
-        for page in 0..programmed {
-            let ppa = geometry.page(block, page);
-            let Ok(StoredPage { bytes, oob, .. }) = store.read(ppa) else { continue };
-            if oob.lpn.0 >= geometry.logical_pages {
-                recovery.unreadable += 1;
-                continue;
-            }
-            // It is the page all the same: whoever reads it is told.
-            recovery.unreadable += u64::from(crc32c::crc32c(bytes) != oob.checksum);
-            let entry = newest.entry(oob.lpn).or_insert((oob.version, ppa));
-            if entry.0 < oob.version {
-                *entry = (oob.version, ppa);
-            }
-        }
-    }
-    newest
 }

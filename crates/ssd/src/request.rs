@@ -42,6 +42,8 @@ pub struct Done {
     pub result: Result<Medium, MediaError>,
     /// The page, of a read.
     pub page: Option<Lpn>,
+    /// How long it waited until the store was durable; the modelled time is earlier by this.
+    pub late: Duration,
 }
 
 /// What served a request.

@@ -43,6 +43,9 @@ pub enum MediaError {
     /// A program operation failed.
     #[error("the page could not be programmed")]
     ProgramFailed,
+    /// It is stored, but what keeps the store could not make it durable.
+    #[error("what was written could not be made durable")]
+    NotDurable,
 }
 
 /// A page that could not be programmed.
@@ -65,16 +68,68 @@ pub struct StoredPage<'a> {
     pub is_checked: bool,
 }
 
+/// Why a page is not wanted any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Discarded {
+    /// A newer version of it is in the store.
+    Superseded,
+    /// The logical page holds nothing any more.
+    Deallocated,
+}
+
+/// A block that has pages, in a store that was there before the drive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UsedBlock {
+    /// The block.
+    pub block: BlockId,
+    /// How often it was erased.
+    pub erases: u32,
+    /// Pages from the first to the last that was programmed; some between may hold nothing.
+    pub programmed: u32,
+}
+
+/// What makes a store durable: for another thread than the drive's, as it takes as long as a machine's disk does.
+pub struct SyncWork(Box<dyn FnOnce() -> Result<(), String> + Send>);
+
+impl SyncWork {
+    /// Work that ends with the reason if it fails.
+    pub fn new(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Self {
+        Self(Box::new(work))
+    }
+
+    /// Does it; [`Ssd::synced`](crate::Ssd::synced) takes what it came to.
+    ///
+    /// # Errors
+    /// Why nothing is durable, for the drive's user.
+    pub fn run(self) -> Result<(), String> {
+        (self.0)()
+    }
+}
+
+impl core::fmt::Debug for SyncWork {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SyncWork(..)")
+    }
+}
+
 /// Where a drive keeps the bytes of its pages. The model says when: a page arrives when its program operation ends, and
 /// stays until its block is erased.
 ///
-/// Not durable by itself: a store that is not memory makes what it holds durable when the drive asks for it.
+/// What a store holds is there after the end of the process if the store lies outside of it. It is there after the end of the
+/// machine if it was programmed before a [`Self::begin_sync`] whose work was done.
 pub trait Store: core::fmt::Debug + Send {
-    /// A page's bytes and record.
+    /// Shows a page's bytes and record.
     ///
     /// # Errors
     /// If it holds none that can be read.
-    fn read(&self, ppa: Ppa) -> Result<StoredPage<'_>, MediaError>;
+    fn read(&self, ppa: Ppa, show: &mut dyn FnMut(StoredPage<'_>)) -> Result<(), MediaError>;
+
+    /// A page's record alone.
+    fn record(&self, ppa: Ppa) -> Option<Oob> {
+        let mut record = None;
+        self.read(ppa, &mut |page| record = Some(page.oob)).ok()?;
+        record
+    }
 
     /// The bytes of a page match their checksum. A store whose pages cannot change by themselves may note it, for later reads.
     fn checked(&mut self, _ppa: Ppa) {}
@@ -86,11 +141,13 @@ pub trait Store: core::fmt::Debug + Send {
     fn program(&mut self, ppa: Ppa, page: Page, oob: Oob) -> Result<(), NotProgrammed>;
 
     /// Moves a page with its record as it is, also one that cannot be read.
-    fn relocate(&mut self, from: Ppa, to: Ppa);
+    ///
+    /// # Errors
+    /// If it cannot be kept there: it stays where it is.
+    fn relocate(&mut self, from: Ppa, to: Ppa) -> Result<(), MediaError>;
 
-    /// A page's data was written elsewhere or deallocated: a recovery must not find it any more, and its bytes may be
-    /// forgotten. Returns them if nothing else needs them.
-    fn discard(&mut self, ppa: Ppa) -> Option<Page>;
+    /// A recovery must not find a page any more, and its bytes may be forgotten. Returns them if nothing else needs them.
+    fn discard(&mut self, ppa: Ppa, why: Discarded) -> Option<Page>;
 
     /// Forgets all pages of a block.
     fn erase(&mut self, block: BlockId);
@@ -102,6 +159,64 @@ pub trait Store: core::fmt::Debug + Send {
         torn[whole..].fill(0xFF);
         // A failure leaves less of the page: as torn as it can be.
         let _ = self.program(ppa, Page::from(torn), oob);
+    }
+
+    /// Shows the record of every page of a block that a recovery may find, and whether the page's bytes match it.
+    fn scan(&self, geometry: &Geometry, used: UsedBlock, visit: &mut dyn FnMut(Ppa, Oob, bool)) {
+        for page in 0..used.programmed {
+            let ppa = geometry.page(used.block, page);
+            // What holds nothing shows nothing.
+            let _ = self.read(ppa, &mut |page| {
+                let is_sound = crc32c::crc32c(page.bytes) == page.oob.checksum;
+                visit(ppa, page.oob, is_sound);
+            });
+        }
+    }
+
+    /// Blocks that have pages, or were erased, before the drive is there; those of a plane in ascending order.
+    fn used_blocks(&self) -> Vec<UsedBlock> {
+        Vec::new()
+    }
+
+    /// The highest version that it ever held.
+    fn newest_version(&self) -> u64 {
+        0
+    }
+
+    /// Begins to make durable what it was told so far; `None` if nothing is to be done. The next one begins when this one ended.
+    fn begin_sync(&mut self) -> Option<SyncWork> {
+        None
+    }
+
+    /// The work of [`Self::begin_sync`] was done. More of it may be needed before what was told then is durable.
+    ///
+    /// # Errors
+    /// If it is not durable.
+    fn end_sync(&mut self, _result: Result<(), String>) -> Result<Option<SyncWork>, MediaError> {
+        Ok(None)
+    }
+
+    /// True if it would be good to make it durable soon, though no host asked for it.
+    fn wants_sync(&self) -> bool {
+        false
+    }
+
+    /// Keeps what the drive wants to find when it is switched on again, in place of what it kept before.
+    ///
+    /// # Errors
+    /// If it cannot be kept: what was kept before is still there.
+    fn save(&mut self, _state: &[u8]) -> Result<(), MediaError> {
+        Ok(())
+    }
+
+    /// What was kept.
+    fn saved(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What the drive's user should know, once.
+    fn take_note(&mut self) -> Option<String> {
+        None
     }
 
     /// A store with the same contents, for another future of the same drive; `None` if there can be only one.
@@ -169,9 +284,14 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     #[inline]
-    fn read(&self, ppa: Ppa) -> Result<StoredPage<'_>, MediaError> {
+    fn read(&self, ppa: Ppa, show: &mut dyn FnMut(StoredPage<'_>)) -> Result<(), MediaError> {
         let Stored { page, oob, is_checked } = self.slot(ppa).ok_or(MediaError::Uncorrectable)?;
-        Ok(StoredPage { bytes: page, oob: *oob, is_checked: *is_checked })
+        show(StoredPage { bytes: page, oob: *oob, is_checked: *is_checked });
+        Ok(())
+    }
+
+    fn record(&self, ppa: Ppa) -> Option<Oob> {
+        self.slot(ppa).map(|stored| stored.oob)
     }
 
     fn checked(&mut self, ppa: Ppa) {
@@ -187,15 +307,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn relocate(&mut self, from: Ppa, to: Ppa) {
+    fn relocate(&mut self, from: Ppa, to: Ppa) -> Result<(), MediaError> {
         // What cannot be read stays so: there is nothing to move then.
         if let Some(stored) = self.take(from) {
             *self.slot_mut(to) = Some(stored);
             self.pages += 1;
         }
+        Ok(())
     }
 
-    fn discard(&mut self, ppa: Ppa) -> Option<Page> {
+    fn discard(&mut self, ppa: Ppa, _why: Discarded) -> Option<Page> {
         self.take(ppa).map(|stored| stored.page)
     }
 

@@ -1,7 +1,10 @@
 //! Garbage collection: how much it moves, and that it loses nothing.
 
 use simtime::{Duration, Instant, Prng};
-use ssd::{Config, Geometry, Lpn, MemoryStore, Oob, Page, RequestId, Ssd, Store, VictimPolicyKind};
+use ssd::{
+    Config, Discarded, Geometry, Lpn, MemoryStore, Oob, Page, RequestId, Ssd, Store, StoredPage,
+    VictimPolicyKind,
+};
 
 use crate::{bytes, config, drain, fill, one_plane, page, read, write};
 
@@ -160,13 +163,16 @@ fn a_store_holds_what_is_current() {
         let oob = Oob::new(Lpn(number.into()), 1, &bytes);
         store.program(at(number), bytes, oob).unwrap();
     }
-    store.relocate(at(0), geometry.page(geometry.block(1, 0), 0));
-    assert!(store.discard(at(1)).is_some() && store.discard(at(1)).is_none());
+    store.relocate(at(0), geometry.page(geometry.block(1, 0), 0)).unwrap();
+    let mut discard = |ppa| store.discard(ppa, Discarded::Superseded);
+    assert!(discard(at(1)).is_some() && discard(at(1)).is_none());
     assert_eq!(store.used_bytes(), 2 * 4096);
     store.erase(block);
     assert_eq!(store.used_bytes(), 4096);
-    let moved = store.read(geometry.page(geometry.block(1, 0), 0)).unwrap();
-    assert_eq!((moved.bytes, moved.oob.lpn), (&[0; 4096][..], Lpn(0)));
+    let mut check = |moved: StoredPage<'_>| {
+        assert_eq!((moved.bytes, moved.oob.lpn), (&[0; 4096][..], Lpn(0)));
+    };
+    store.read(geometry.page(geometry.block(1, 0), 0), &mut check).unwrap();
 }
 
 #[test]

@@ -88,7 +88,8 @@ pub(crate) fn fill(ssd: &mut Ssd, count: u64) -> Instant {
 }
 
 pub(crate) fn done(id: u64, at: Instant, medium: Medium, page: Option<u64>) -> Done {
-    Done { id: RequestId(id), at, result: Ok(medium), page: page.map(Lpn) }
+    let late = Duration::ZERO;
+    Done { id: RequestId(id), at, result: Ok(medium), page: page.map(Lpn), late }
 }
 
 /// When a request was done.

@@ -1,220 +1,27 @@
-//! Losses of power at any moment: what was flushed is there, everything else is whole, old or new.
-//!
-//! The oracle knows nothing of the model: it keeps, for every sector, the values that the host may find.
-//! `POWER_CUTS=100000 cargo test --release -p ssd --test drive power` tries as many.
-
-use std::collections::BTreeMap;
+//! Losses of power in memory. `POWER_CUTS=100000 cargo test --release -p ssd --test drive power` tries as many.
 
 use simtime::{Duration, Instant, Prng};
-use ssd::{Config, Lpn, RequestId, Span, Ssd};
+use ssd::conformance::{PowerLoss, check_power_cuts};
+use ssd::{Config, Lpn, RequestId, Ssd};
 
-use crate::{PAGE, bytes, config, drain, one_plane, page};
+use crate::{PAGE, config, drain, one_plane, page};
 
-const SECTOR: u32 = 512;
-const SECTORS: u32 = PAGE / SECTOR;
+/// A drive whose store is what survives.
+struct InMemory;
 
-/// What a page may hold: contents as one value for each sector, of one moment after another. All before `first` are
-/// gone for good.
-#[derive(Clone, Default)]
-struct History {
-    versions: Vec<[u64; SECTORS as usize]>,
-    first: usize,
-}
-
-impl History {
-    fn newest(&self) -> [u64; SECTORS as usize] {
-        self.versions.last().copied().unwrap_or_default()
-    }
-}
-
-#[derive(Default)]
-struct Oracle {
-    pages: BTreeMap<u64, History>,
-}
-
-impl Oracle {
-    fn page(&mut self, lpn: u64) -> &mut History {
-        self.pages
-            .entry(lpn)
-            .or_insert_with(|| History { versions: vec![Default::default()], first: 0 })
+impl PowerLoss for InMemory {
+    fn switch_on(&mut self, config: &Config) -> Ssd {
+        Ssd::new(config).unwrap()
     }
 
-    fn wrote(&mut self, span: Span, value: u64) -> usize {
-        let page = self.page(span.lpn.0);
-        let mut sectors = page.newest();
-        let first = (span.offset / SECTOR) as usize;
-        sectors[first..first + (span.len / SECTOR) as usize].fill(value);
-        page.versions.push(sectors);
-        page.versions.len() - 1
-    }
-
-    /// Nothing older than this version may be found any more.
-    fn settled(&mut self, lpn: u64, version: usize) {
-        let page = self.page(lpn);
-        page.first = page.first.max(version);
-    }
-
-    /// What may be found after a cut, and is then all that there is.
-    fn found(&mut self, lpn: u64, sectors: [u64; SECTORS as usize], context: &str) {
-        let page = self.page(lpn);
-        let allowed = &page.versions[page.first..];
-        assert!(
-            allowed.contains(&sectors),
-            "{context}: page {lpn} holds {sectors:?}; allowed: {allowed:?}"
-        );
-        *page = History { versions: vec![sectors], first: 0 };
-    }
-}
-
-/// Bytes of a sector that holds a value: all of it says so.
-fn sector_bytes(value: u64) -> Vec<u8> {
-    value.to_le_bytes().repeat(SECTOR as usize / 8)
-}
-
-fn sectors_of(ssd: &Ssd, lpn: u64) -> [u64; SECTORS as usize] {
-    let all = bytes(ssd, page(lpn));
-    core::array::from_fn(|n| {
-        let sector = &all[n * SECTOR as usize..][..SECTOR as usize];
-        let value = u64::from_le_bytes(sector[..8].try_into().unwrap());
-        assert_eq!(sector, sector_bytes(value), "a sector of page {lpn} is a mixture");
-        value
-    })
-}
-
-enum Waits {
-    /// A durable write: its page and version.
-    Write(u64, usize),
-    /// A flush: the newest version of every page when it was asked for.
-    Flush(Vec<(u64, usize)>),
-}
-
-/// One workload with some cuts in it.
-fn run(seed: u64) {
-    let mut prng = Prng::new(seed);
-    let config = Config {
-        capacity_bytes: 2 << 20,
-        channels: 1 + prng.below(2) as u32,
-        dies_per_channel: 1,
-        planes_per_die: 1 + prng.below(2) as u32,
-        pages_per_block: 8 << prng.below(2),
-        overprovisioning_permille: 100 + prng.below(300) as u32,
-        write_buffer_bytes: prng.below(40) * u64::from(PAGE),
-        write_buffer_delay: Duration::from_us(prng.below(2000)),
-        ..config()
-    };
-    let mut ssd = Ssd::new(&config).unwrap();
-    let pages = ssd.geometry().logical_pages;
-    let mut oracle = Oracle::default();
-    let mut waiting: BTreeMap<u64, Waits> = BTreeMap::new();
-    let (mut now, mut done, mut id) = (Instant::ZERO, Vec::new(), 0);
-    // Hot pages, so that versions follow each other closely, and pressure on collection.
-    let span_pages = 1 + prng.below(pages);
-    for cut in 0..1 + prng.below(3) {
-        for _ in 0..prng.below(1500) {
-            id += 1;
-            let lpn = prng.below(span_pages);
-            match prng.below(24) {
-                0 => {
-                    let newest = oracle
-                        .pages
-                        .iter()
-                        .map(|(lpn, page)| (*lpn, page.versions.len() - 1))
-                        .collect();
-                    ssd.flush(now, RequestId(id));
-                    waiting.insert(id, Waits::Flush(newest));
-                }
-                1 => {
-                    let count = 1 + prng.below(8.min(span_pages - lpn));
-                    ssd.deallocate(now, Lpn(lpn), count);
-                    for lpn in lpn..lpn + count {
-                        let version = oracle.wrote(page(lpn), 0);
-                        oracle.settled(lpn, version);
-                    }
-                }
-                // A reset: what waits is whole or undone.
-                2 if prng.below(20) == 0 => {
-                    ssd.forget(now, |_| false);
-                    waiting.clear();
-                    for lpn in 0..span_pages {
-                        let sectors = sectors_of(&ssd, lpn);
-                        let page = oracle.page(lpn);
-                        assert!(
-                            page.versions[page.first..].contains(&sectors),
-                            "seed {seed}: page {lpn}"
-                        );
-                        page.versions.push(sectors);
-                    }
-                }
-                n => {
-                    let (first, count) = if n < 8 {
-                        let first = prng.below(SECTORS.into()) as u32;
-                        (first, 1 + prng.below(u64::from(SECTORS - first)) as u32)
-                    } else {
-                        (0, SECTORS)
-                    };
-                    let span = Span { lpn: Lpn(lpn), offset: first * SECTOR, len: count * SECTOR };
-                    let is_durable = n % 5 == 0;
-                    let data = sector_bytes(id).repeat(count as usize);
-                    let version = oracle.wrote(span, id);
-                    ssd.write(now, RequestId(id), span, is_durable, Some(&data));
-                    if is_durable || config.write_buffer_bytes == 0 {
-                        waiting.insert(id, Waits::Write(lpn, version));
-                    }
-                }
-            }
-            if prng.below(3) == 0 {
-                now += Duration::from_ns(prng.below(80_000));
-                ssd.advance(now, &mut done);
-                for finished in done.drain(..) {
-                    match waiting.remove(&finished.id.0) {
-                        Some(Waits::Write(lpn, version)) => oracle.settled(lpn, version),
-                        Some(Waits::Flush(newest)) => {
-                            newest
-                                .into_iter()
-                                .for_each(|(lpn, version)| oracle.settled(lpn, version));
-                        }
-                        None => {}
-                    }
-                }
-            }
-        }
-        waiting.clear();
-        // At any moment: also in the middle of operations.
-        now += Duration::from_ns(prng.below(300_000));
-        ssd.advance(now, &mut done);
-        for finished in done.drain(..) {
-            if let Some(Waits::Write(lpn, version)) = waiting.remove(&finished.id.0) {
-                oracle.settled(lpn, version);
-            }
-        }
+    fn cut(&mut self, mut ssd: Ssd, now: Instant, _prng: &mut Prng) -> Ssd {
         ssd.power_cut(now);
-        ssd.check();
-        let context = format!("seed {seed}, cut {cut}");
-        for lpn in 0..span_pages {
-            let sectors = sectors_of(&ssd, lpn);
-            oracle.found(lpn, sectors, &context);
-        }
+        ssd
     }
-    // The drive goes on working.
-    for lpn in 0..pages {
-        ssd.write(
-            now,
-            RequestId(lpn),
-            page(lpn),
-            false,
-            Some(&sector_bytes(lpn).repeat(SECTORS as usize)),
-        );
+
+    fn may_undo_deallocation(&self) -> bool {
+        false
     }
-    ssd.flush(now, RequestId(pages));
-    assert_eq!(
-        drain(&mut ssd).len() as u64,
-        pages + 1,
-        "seed {seed}: the drive stands still after a cut"
-    );
-    for lpn in 0..pages {
-        assert_eq!(sectors_of(&ssd, lpn), [lpn; SECTORS as usize], "seed {seed}");
-    }
-    ssd.check();
 }
 
 #[test]
@@ -223,7 +30,7 @@ fn what_was_flushed_survives_every_loss_of_power() {
     let count =
         std::env::var("POWER_CUTS").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
     for seed in 0..count {
-        run(seed);
+        check_power_cuts(seed, &mut InMemory);
     }
 }
 
