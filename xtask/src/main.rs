@@ -37,6 +37,7 @@ const LAYERS: &[Layer] = &[
     layer("analysis", &["nvme_spec", "simtime", "records"], &[]),
     layer("ring", &["records"], &[]),
     layer("ssd", &["simtime", "records"], &[]),
+    layer("flash_file", &["ssd"], &["simtime"]),
     layer("compute", &["simtime", "records"], &[]),
     layer("fabric", &["simtime"], &[]),
     layer(
@@ -81,6 +82,8 @@ const LAYERS: &[Layer] = &[
             "records",
             "recording",
             "analysis",
+            "ssd",
+            "flash_file",
             "controller",
             "config",
             "client",
@@ -92,7 +95,7 @@ const LAYERS: &[Layer] = &[
     // Its tests are hosts of the drive.
     layer(
         "emulator",
-        &["nvme_spec", "simtime", "records", "ring", "controller", "vfio_user", "pacer"],
+        &["nvme_spec", "simtime", "records", "ring", "ssd", "controller", "vfio_user", "pacer"],
         &["client", "client_linux"],
     ),
     // Its tests have a drive in their process.
@@ -127,6 +130,7 @@ const LAYERS: &[Layer] = &[
             "simulator",
             "workload",
             "emulator",
+            "flash_file",
             "engine_bench",
             "guest",
             "bpf_clang",

@@ -3,7 +3,7 @@
 use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
 use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
-use ssd::{MultiPlaneReads, UnwrittenReads, VictimPolicyKind};
+use ssd::{MultiPlaneReads, SyncPolicy, UnwrittenReads, VictimPolicyKind};
 
 use crate::value::{
     Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_factor, parse_frequency,
@@ -42,6 +42,9 @@ const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
     [("same-page", MultiPlaneReads::SamePage), ("independent", MultiPlaneReads::Independent)];
 const UNWRITTEN_READS: [(&str, UnwrittenReads); 2] =
     [("free", UnwrittenReads::Free), ("flash", UnwrittenReads::Flash)];
+
+const SYNC_POLICIES: [(&str, SyncPolicy); 2] =
+    [("flush", SyncPolicy::Flush), ("never", SyncPolicy::Never)];
 
 fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> Value {
     let found = choices.iter().find(|(_, v)| v == value);
@@ -235,6 +238,10 @@ pub static KEYS: &[Key] = &[
         |c, t| choose(&UNWRITTEN_READS, t).map(|v| c.flash.unwritten_reads = v)),
     key!(@ "flash.keep_data", "false = simulate times alone: reads return nothing useful.", "true or false",
         |c| Value::Bool(c.flash.keep_data), |c, t| parse_bool(t).map(|v| c.flash.keep_data = v)),
+    key!(@ "storage.file", "File in which the flash is kept: it is made if there is none, and a drive that is started again has what was flushed. Without one the flash is in memory.", "path",
+        |c| Value::Text(c.storage.file.clone()), |c, t| { c.storage.file = t.to_owned(); Ok(()) }),
+    key!(@ "storage.sync", "When that file is made durable: flush = when the host flushes or writes with Force Unit Access, as a drive does; never = what was flushed survives the end of csdrive, not that of the machine.", "flush, never",
+        |c| name_of(&SYNC_POLICIES, &c.storage.sync), |c, t| choose(&SYNC_POLICIES, t).map(|v| c.storage.sync = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),
     key!(
         "memory.own_size",

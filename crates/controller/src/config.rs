@@ -4,6 +4,7 @@ use compute::{CostTable, RunTimeModel};
 use ebpf::Engine;
 use fabric::LinkConfig;
 use simtime::{Bandwidth, Duration};
+use ssd::SyncPolicy;
 
 use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX};
 use crate::native::NativeConfig;
@@ -31,6 +32,15 @@ impl Default for RuntimeServerConfig {
             fallback: RemoteFallback::Fail,
         }
     }
+}
+
+/// Where the pages of the flash are kept: a matter of the shell, which gives the drive its store.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StorageConfig {
+    /// Path of the file; empty = they are in memory, and gone with the process.
+    pub file: String,
+    /// When it is made durable.
+    pub sync: SyncPolicy,
 }
 
 /// Freezing of the guest: a matter of the shell that serves the drive.
@@ -112,6 +122,8 @@ pub struct NamespaceConfig {
 pub struct Config {
     /// Flash.
     pub flash: ssd::Config,
+    /// Where its pages are kept.
+    pub storage: StorageConfig,
     /// Bytes of a logical block, of namespaces that do not say it: 512 or 4096.
     pub block_bytes: u32,
     /// Bytes of device memory, if [`Self::namespaces`] is empty.
@@ -169,6 +181,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             flash: ssd::Config::default(),
+            storage: StorageConfig::default(),
             block_bytes: 4096,
             memory_bytes: 1 << 30,
             own_memory_bytes: 64 << 20,
@@ -221,6 +234,14 @@ pub enum ConfigError {
         "namespace {nsid}: a size of {bytes} bytes is more than the {free} bytes of flash that namespaces before it leave; choose less, or a larger `flash.capacity_bytes`"
     )]
     FlashSpace { nsid: u32, bytes: u64, free: u64 },
+    #[error(
+        "the list of namespaces that the drive's file keeps cannot be used: {reason}; `csdrive storage repair` gives it up"
+    )]
+    Saved { reason: &'static str },
+    #[error(
+        "namespace {nsid}: the drive's file has blocks under this identifier, and the configuration something else; give that another identifier"
+    )]
+    NamespaceTaken { nsid: u32 },
 }
 
 impl Config {
@@ -290,6 +311,10 @@ impl Config {
             Err(ConfigError::Value { field, value: value.to_string(), reason })
         };
         ssd::Geometry::new(&self.flash)?;
+        if !self.storage.file.is_empty() && !self.flash.keep_data {
+            let reason = "a drive whose pages are in a file (`storage.file`) keeps them: leave it out, or the file";
+            return refuse("flash.keep_data", &false, reason);
+        }
         let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
         if !matches!(self.block_bytes, 512 | 4096) {
             return refuse("block_bytes", &self.block_bytes, "choose 512B or 4KiB");

@@ -1,13 +1,13 @@
 //! The controller: what the drive consists of, and its event loop.
 
-use nvme_spec::{DriveCounters, Status};
+use nvme_spec::{DriveCounters, Nsid, Status};
 use records::Records;
 use simtime::Instant;
 use ssd::Ssd;
 
 use crate::admin::{log_pages, operations};
 use crate::async_event::Notice;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, NamespaceConfig};
 use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
@@ -37,6 +37,8 @@ pub struct Controller {
     /// The time that the shell says it is.
     pub(crate) now: Instant,
     /// The time of what is being done: that of an event that is due, or `now`.
+    /// What the last sync of the store came to.
+    synced: Option<Result<(), String>>,
     pub(crate) at: Instant,
     pub(crate) hash: TraceHash,
     pub(crate) is_recording: bool,
@@ -70,19 +72,19 @@ impl Controller {
         };
         config.check()?;
         let now = ssd.now();
-        let mut subsystem = Subsystem::new(config, ssd, parts.policy, parts.native)?;
+        let (mut subsystem, attached) = Subsystem::new(config, ssd, parts.policy, parts.native)?;
         let Config { serial, host_link, .. } = &subsystem.config;
         let place = Place::take(parts.peers, serial, *host_link, &subsystem.namespaces);
         subsystem.peers = place.among;
         let config = &subsystem.config;
         Ok(Self {
             queues: Queues::new(config.queue_pairs_max),
-            // What the configuration lists is attached.
-            session: Session::new(config, subsystem.namespaces.ids().collect(), place.port),
+            session: Session::new(config, attached, place.port),
             subsystem,
             is_saturated: false,
             shutdowns: 0,
             ran: Vec::new(),
+            synced: None,
             now,
             at: now,
             hash: TraceHash::default(),
@@ -116,6 +118,10 @@ impl Controller {
         for done in std::mem::take(&mut self.ran) {
             execute::job_ran(&mut self.turn(host), done);
         }
+        if let Some(result) = self.synced.take() {
+            self.subsystem.ssd.synced(now, result);
+            self.subsystem.save_if_old(now, &self.session.attached);
+        }
         self.session.fetch_due |= was_due;
         if self.session.fetch_due || self.queues.doorbell_buffers.is_some() {
             self.queues.poll_shadow_doorbells(host);
@@ -125,13 +131,25 @@ impl Controller {
             self.run_until(now, host);
         }
         self.at = now;
+        self.ask_for_sync();
         self.next_event()
+    }
+
+    /// What the flash wants of the shell goes to the outbox.
+    #[inline]
+    fn ask_for_sync(&mut self) {
+        if let Some(work) = self.subsystem.ssd.take_sync() {
+            self.subsystem.outbox.syncs.push(work);
+        }
     }
 
     /// True if something waits for the next [`Self::advance`], whenever that is.
     #[inline]
     fn has_input(&self) -> bool {
-        self.session.fetch_due || !self.queues.rung.is_empty() || !self.ran.is_empty()
+        self.session.fetch_due
+            || !self.queues.rung.is_empty()
+            || !self.ran.is_empty()
+            || self.synced.is_some()
     }
 
     /// When the next event of the models or of the controller itself is due.
@@ -186,6 +204,7 @@ impl Controller {
                 }
                 self.now = self.now.max(at);
                 self.run_at(at, host);
+                self.ask_for_sync();
             }
             if !self.subsystem.outbox.is_empty() {
                 return Some(self.now);
@@ -211,6 +230,21 @@ impl Controller {
         self.ran.push(done);
     }
 
+    /// Takes what [`ssd::SyncWork::run`] of the outbox came to: it counts at the next [`Self::advance`].
+    pub fn sync_done(&mut self, result: Result<(), String>) {
+        self.synced = Some(result);
+    }
+
+    /// True while something waits until the drive's store is durable.
+    pub fn is_syncing(&self) -> bool {
+        self.subsystem.ssd.is_syncing()
+    }
+
+    /// What was found when the drive was switched on.
+    pub fn found(&self) -> ssd::Recovery {
+        self.subsystem.ssd.found()
+    }
+
     /// What the drive wants of its shell: interrupts to raise, programs to run.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.subsystem.outbox
@@ -219,6 +253,23 @@ impl Controller {
     /// The configuration the drive was made with. The block size in use is the namespace's format.
     pub fn config(&self) -> &Config {
         &self.subsystem.config
+    }
+
+    /// The namespaces that there are, by identifier: those of the configuration, but for what hosts made of them.
+    pub fn namespaces(&self) -> Vec<NamespaceConfig> {
+        self.subsystem.namespaces.list()
+    }
+
+    /// True if something was written to bytes of an NVM namespace and not deallocated since; false if there is no such namespace, or it
+    /// ends before.
+    pub fn is_written(&self, nsid: u32, at: u64, len: u64) -> bool {
+        let Some(namespace) = self.subsystem.namespaces.nvm(Nsid(nsid)) else { return false };
+        let end = at.checked_add(len).filter(|end| *end <= namespace.capacity && len > 0);
+        let Some(end) = end else { return false };
+        let first = at >> namespace.page_bits;
+        let count = ((end - 1) >> namespace.page_bits) - first + 1;
+        let ssd = &self.subsystem.ssd;
+        namespace.placement.pieces(first, count).any(|(lpn, count)| ssd.mapped_among(lpn, count) > 0)
     }
 
     /// Counters since the drive was made.
@@ -337,6 +388,9 @@ impl Controller {
     }
 
     fn advance_flash(&mut self, host: &mut dyn HostMemory) {
+        while let Some(note) = self.subsystem.ssd.take_note() {
+            self.subsystem.outbox.notes.push(note);
+        }
         let mut pages = std::mem::take(&mut self.pages_done);
         self.subsystem.ssd.advance(self.at, &mut pages);
         for page in &pages {

@@ -114,6 +114,7 @@ impl Turn<'_> {
         {
             command.status = media_status(error);
         }
+        command.late = command.late.max(page.late);
         match &command.waiting {
             Waiting::Nvm(_) => nvm_page_done(self, tag, page),
             Waiting::Memory(_) => memory_page_done(self, tag, page),

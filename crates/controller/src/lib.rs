@@ -55,6 +55,7 @@ mod queue;
 mod queues;
 mod registers;
 mod reminder;
+mod saved_state;
 mod session;
 mod statistics;
 mod subsystem;
@@ -70,7 +71,7 @@ pub use command::check_entry;
 pub use compute::RunTimeModel;
 pub use config::{
     Config, ConfigError, Dialect, FreezeConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
-    RuntimeServerConfig,
+    RuntimeServerConfig, StorageConfig,
 };
 pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
@@ -83,5 +84,6 @@ pub use native::{
 };
 pub use parts::{NewPolicy, Parts};
 pub use peers::Peers;
+pub use ssd::SyncWork;
 pub use statistics::{Lateness, Statistics};
 pub use work::{NewRemoteRuntime, Outbox, RemoteRuntime, WorkDone, WorkItem};

@@ -96,6 +96,8 @@ impl Controller {
         let submission = SubmissionQueue::new(asq, sq_entries, CqId::ADMIN, Class::Admin);
         self.queues.create_admin(submission, CompletionQueue::new(acq, cq_entries, Some(0)));
         self.session.registers.csts.set_rdy(true);
+        // From now on an end without a shutdown is one.
+        self.subsystem.save_if_old(self.now, &self.session.attached);
         self.session.check_temperature();
     }
 
@@ -175,6 +177,7 @@ impl Controller {
         let is_current = tag == shutdown_tag(self.shutdowns);
         if is_current && self.session.registers.csts.shst() == shutdown::RUNNING {
             self.session.registers.csts.set_shst(shutdown::COMPLETE);
+            self.subsystem.save_shut_down(self.at, &self.session.attached);
         }
     }
 }

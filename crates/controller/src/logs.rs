@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use nvme_spec::{CommandSet, ErrorLogEntry, SmartLog, SqId, Status, lid};
 use simtime::Instant;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::features::TEMPERATURE_K;
 use crate::inflight::{HostData, Kind, Token};
@@ -16,6 +18,21 @@ pub(crate) fn power_on_hours(now: Instant) -> u64 {
 
 /// Nanoseconds of a minute.
 const MINUTE_NS: u64 = 60_000_000_000;
+
+/// What is counted over the life of a drive, as its store keeps it.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct LifeCounters {
+    bytes_read: U64,
+    bytes_written: U64,
+    reads: U64,
+    writes: U64,
+    busy_ns: U64,
+    on_ns: U64,
+    power_losses: U64,
+    unsafe_shutdowns: U64,
+    error_count: U64,
+}
 
 /// What the log pages report.
 #[derive(Debug, Default)]
@@ -34,9 +51,44 @@ pub(crate) struct Logs {
     unsafe_shutdowns: u64,
     pub(crate) errors: VecDeque<ErrorLogEntry>,
     error_count: u64,
+    /// How long it was on before it was switched on last.
+    on_ns: u64,
 }
 
 impl Logs {
+    /// The counters of a drive that is switched on again.
+    pub(crate) fn switched_on(saved: &LifeCounters, was_shut_down: bool) -> Self {
+        let mut logs = Self {
+            bytes_read: saved.bytes_read.get(),
+            bytes_written: saved.bytes_written.get(),
+            reads: saved.reads.get(),
+            writes: saved.writes.get(),
+            busy_ns: saved.busy_ns.get(),
+            on_ns: saved.on_ns.get(),
+            power_losses: saved.power_losses.get(),
+            unsafe_shutdowns: saved.unsafe_shutdowns.get(),
+            error_count: saved.error_count.get(),
+            ..Self::default()
+        };
+        logs.power_lost(was_shut_down);
+        logs
+    }
+
+    /// What is kept for the next time.
+    pub(crate) fn life(&self, now: Instant) -> LifeCounters {
+        LifeCounters {
+            bytes_read: self.bytes_read.into(),
+            bytes_written: self.bytes_written.into(),
+            reads: self.reads.into(),
+            writes: self.writes.into(),
+            busy_ns: self.busy_ns.into(),
+            on_ns: self.on_ns.saturating_add(now.as_ns()).into(),
+            power_losses: self.power_losses.into(),
+            unsafe_shutdowns: self.unsafe_shutdowns.into(),
+            error_count: self.error_count.into(),
+        }
+    }
+
     /// A command was taken from its queue.
     #[inline]
     pub(crate) fn began(&mut self, now: Instant, sqid: SqId) {
@@ -129,9 +181,14 @@ impl Logs {
         self.errors.truncate(ERROR_LOG_ENTRIES);
     }
 
+    /// Hours that it was on, all its life.
+    fn on_hours(&self, now: Instant) -> u64 {
+        power_on_hours(Instant::from_ns(now.as_ns().saturating_add(self.on_ns)))
+    }
+
     /// The power went.
     pub(crate) fn power_lost(&mut self, was_shut_down: bool) {
-        self.power_losses += 1;
+        self.power_losses = self.power_losses.saturating_add(1);
         self.unsafe_shutdowns += u64::from(!was_shut_down);
         self.errors.clear();
     }
@@ -155,7 +212,7 @@ impl Logs {
             power_cycles: u128::from(1 + self.power_losses).into(),
             unsafe_shutdowns: u128::from(self.unsafe_shutdowns).into(),
             media_errors: u128::from(media_errors).into(),
-            power_on_hours: u128::from(power_on_hours(now)).into(),
+            power_on_hours: u128::from(self.on_hours(now)).into(),
             error_log_entries: u128::from(self.error_count).into(),
             ..Default::default()
         }

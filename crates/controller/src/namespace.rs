@@ -12,12 +12,13 @@ use ebpf::SharedMemory;
 use nvme_spec::{CommandSet, Nsid, Status};
 use ssd::Geometry;
 
-use crate::config::{Config, ConfigError, NamespaceKind};
+use crate::config::{Config, ConfigError, NamespaceConfig, NamespaceKind};
 use crate::features::Saved;
 use crate::namespace::memory::MemoryNamespace;
 use crate::namespace::nvm::NvmNamespace;
 use crate::namespace::programs::ProgramsNamespace;
-use crate::namespace::space::PageSpace;
+use crate::namespace::space::{PageSpace, Placement};
+use crate::saved_state::{KnownNamespace, SavedState};
 
 pub use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
@@ -77,15 +78,30 @@ pub(crate) struct Namespaces {
 
 impl Namespaces {
     /// The namespaces that a configuration lists.
-    pub(crate) fn new(config: &Config, geometry: &Geometry) -> Result<Self, ConfigError> {
+    ///
+    /// NVM namespaces that the store remembers count in place of the listed ones.
+    pub(crate) fn new(
+        config: &Config,
+        geometry: &Geometry,
+        saved: Option<&SavedState>,
+    ) -> Result<Self, ConfigError> {
         let mut all = Self {
             table: (0..=NAMESPACES_MAX).map(|_| None).collect(),
             space: PageSpace::new(geometry.logical_pages),
             page_bits: geometry.page_bytes.trailing_zeros(),
-            created: 0,
+            created: saved.map_or(0, |saved| saved.created),
         };
+        for known in saved.into_iter().flat_map(|saved| &saved.namespaces) {
+            all.put_back(known)?;
+        }
         for listed in config.namespace_list() {
             let nsid = Nsid(listed.nsid);
+            if saved.is_some() && matches!(listed.kind, NamespaceKind::Nvm { .. }) {
+                continue;
+            }
+            if all.table[listed.nsid as usize].is_some() {
+                return Err(ConfigError::NamespaceTaken { nsid: listed.nsid });
+            }
             let namespace = match listed.kind {
                 NamespaceKind::Nvm { bytes, block_bytes } => {
                     let namespace = all.place_nvm(nsid, nsid.0, bytes, block_bytes);
@@ -106,6 +122,35 @@ impl Namespaces {
             all.table[listed.nsid as usize] = Some(namespace);
         }
         Ok(all)
+    }
+
+    /// A namespace as it was when the drive was used last.
+    fn put_back(&mut self, known: &KnownNamespace) -> Result<(), ConfigError> {
+        for run in &known.runs {
+            if !self.space.take_at(run.lpn, run.count) {
+                let reason = "two namespaces have the same page";
+                return Err(ConfigError::Saved { reason });
+            }
+        }
+        let pages: u64 = known.runs.iter().map(|run| run.count).sum();
+        self.table[known.nsid.0 as usize] = Some(Namespace::Nvm(NvmNamespace {
+            nsid: known.nsid,
+            identity: known.identity,
+            capacity: pages << self.page_bits,
+            block_count: known.block_count,
+            block_bytes: known.block_bytes,
+            page_bits: self.page_bits,
+            placement: Placement::new(&known.runs),
+            error_recovery: Saved::default(),
+            is_protected: known.is_protected,
+            is_formatting: false,
+        }));
+        Ok(())
+    }
+
+    /// Namespaces that were created so far, at run time.
+    pub(crate) fn created(&self) -> u32 {
+        self.created
     }
 
     fn place_nvm(
@@ -129,6 +174,24 @@ impl Namespaces {
             is_protected: false,
             is_formatting: false,
         })
+    }
+
+    /// The namespaces that there are, by identifier, as a configuration lists them.
+    pub(crate) fn list(&self) -> Vec<NamespaceConfig> {
+        let of = |(nsid, namespace): (Nsid, &Namespace)| {
+            let kind = match namespace {
+                Namespace::Nvm(nvm) => NamespaceKind::Nvm {
+                    bytes: nvm.block_count * u64::from(nvm.block_bytes),
+                    block_bytes: nvm.block_bytes,
+                },
+                Namespace::Memory(memory) => {
+                    NamespaceKind::Memory { bytes: memory.memory.len() as u64 }
+                }
+                Namespace::Programs(_) => NamespaceKind::Programs,
+            };
+            NamespaceConfig { nsid: nsid.0, kind }
+        };
+        self.iter().map(of).collect()
     }
 
     /// Bytes of flash that no namespace has.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use fabric::Link;
+use nvme_spec::Nsid;
 use records::Records;
 use simtime::EventQueue;
 use ssd::Ssd;
 
+use crate::attachments::Attachments;
 use crate::background::Background;
 use crate::config::{Config, ConfigError, Dialect};
 use crate::event::Event;
@@ -17,6 +19,7 @@ use crate::native::NativePrograms;
 use crate::own_memory::OwnMemory;
 use crate::parts::NewPolicy;
 use crate::peers::Peers;
+use crate::saved_state::{SavedState, Saving};
 use crate::work::Outbox;
 
 /// Everything that is not one controller's.
@@ -39,6 +42,9 @@ pub(crate) struct Subsystem {
     pub(crate) femu: Option<Femu>,
     pub(crate) background: Background,
     pub(crate) logs: Logs,
+    /// The store remembers what the drive is.
+    pub(crate) is_persistent: bool,
+    pub(crate) saving: Saving,
     pub(crate) events: EventQueue<Event>,
     pub(crate) outbox: Outbox,
     /// Commands and jobs that were recorded and not taken; the models have theirs.
@@ -55,13 +61,25 @@ impl Subsystem {
         mut ssd: Ssd,
         policy: Option<NewPolicy>,
         native: Option<Arc<dyn NativePrograms>>,
-    ) -> Result<Self, ConfigError> {
-        let namespaces = Namespaces::new(&config, ssd.geometry())?;
+    ) -> Result<(Self, Attachments), ConfigError> {
+        let ssd_is_persistent = ssd.is_persistent();
+        let (pages, page_bytes) = (ssd.geometry().logical_pages, ssd.geometry().page_bytes);
+        let saved = match ssd.saved() {
+            Some(bytes) => Some(SavedState::decode(&bytes, pages, page_bytes.into())?),
+            None => None,
+        };
+        let namespaces = Namespaces::new(&config, ssd.geometry(), saved.as_ref())?;
         // A flash that is filled from the beginning is so for its namespaces: those to come are empty.
         for (lpn, count) in namespaces.space.free_runs() {
             ssd.deallocate(ssd.now(), lpn, count);
         }
-        Ok(Self {
+        let is_attached = |nsid: &Nsid| match &saved {
+            Some(saved) => saved.namespaces.iter().all(|n| n.nsid != *nsid || n.is_attached),
+            // What the configuration lists is attached.
+            None => true,
+        };
+        let attached: Attachments = namespaces.ids().filter(is_attached).collect();
+        let mut subsystem = Self {
             namespaces,
             page_bits: ssd.geometry().page_bytes.trailing_zeros(),
             ssd,
@@ -73,13 +91,26 @@ impl Subsystem {
             own_memory: OwnMemory::new(config.own_memory_bytes),
             femu: new_femu(&config),
             background: Background::default(),
-            logs: Logs::default(),
+            logs: saved.as_ref().map_or_else(Logs::default, |saved| {
+                Logs::switched_on(&saved.counters, saved.is_shut_down)
+            }),
+            is_persistent: ssd_is_persistent,
+            saving: Saving::default(),
             events: EventQueue::new(),
             outbox: Outbox::default(),
             records: Records::default(),
             scratch: Vec::new(),
             config,
-        })
+        };
+        // From now on an end without a shutdown is one.
+        subsystem.save(subsystem.ssd.now(), &attached);
+        Ok((subsystem, attached))
+    }
+
+    /// Has what was deallocated so far stay so, whatever happens: before others get these pages, or the host is told that they are
+    /// empty for good. It may take as long as a sync of the machine's disk; few commands of an administrator need it.
+    pub(crate) fn make_durable(&mut self) {
+        self.ssd.sync_now();
     }
 
     /// True if the drive acknowledges writes before they are in flash, if the host lets it.

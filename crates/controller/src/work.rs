@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ebpf::{Counts, CpuTime, FaultKind, Invocation, Outcome, Program, Worker};
 use nvme_spec::Status;
+use ssd::SyncWork;
 
 use crate::namespace::programs::ProgramLease;
 use crate::native::{NativeFault, NativeOutcome, NativeProgram};
@@ -17,6 +18,9 @@ pub struct Outbox {
     pub interrupts: Vec<u16>,
     /// Programs to run.
     pub work: Vec<WorkItem>,
+    /// What is to be done to make the drive's store durable, and reported with [`Controller::sync_done`](crate::Controller::sync_done);
+    /// there is one at a time.
+    pub syncs: Vec<SyncWork>,
     /// What the drive's user should know.
     pub notes: Vec<String>,
 }
@@ -24,7 +28,7 @@ pub struct Outbox {
 impl Outbox {
     /// True if the shell has nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.interrupts.is_empty() && self.work.is_empty()
+        self.interrupts.is_empty() && self.work.is_empty() && self.syncs.is_empty()
     }
 }
 

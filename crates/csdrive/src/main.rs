@@ -23,6 +23,7 @@ mod run_times;
 mod runtime_server;
 mod schema;
 mod serve;
+mod storage;
 mod stream;
 mod sweep;
 mod vm;
@@ -88,6 +89,9 @@ enum Command {
     /// A drive as a file system: device memory, programs, storage
     #[command(subcommand)]
     Fs(device::fs::Command),
+    /// Files that drives keep their flash in (storage.file): look, check, copy, to and from raw images
+    #[command(subcommand)]
+    Storage(storage::Command),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -233,6 +237,7 @@ fn main() -> ExitCode {
         Command::Workload(arguments) => workload::run(arguments),
         Command::Sweep(arguments) => sweep::run(arguments),
         Command::RuntimeServer(arguments) => runtime_server::run(arguments),
+        Command::Storage(command) => storage::run(command),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),
         Command::Completion(arguments) => usage(manual::completion(arguments, Cli::command())),

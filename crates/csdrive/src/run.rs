@@ -22,7 +22,7 @@ use crate::observe::trace;
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::stream::{Chunks, Room};
-use crate::{Outcome, compile, native, report, runtime_server, usage};
+use crate::{Outcome, compile, native, report, runtime_server, storage, usage};
 use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
@@ -404,7 +404,8 @@ fn execute(
 ) -> Result<(Report, Files)> {
     let entries = jobs::queue_entries(prepared.jobs.as_ref());
     let remote = usage(runtime_server::connections(&config))?;
-    let parts = Parts { native: usage(native::programs(&config))?, ..Parts::default() };
+    let (native, store) = (usage(native::programs(&config))?, usage(storage::store(&config))?);
+    let parts = Parts { native, store, ..Parts::default() };
     let drive = usage(Controller::with_parts(config, parts).map_err(Into::into))?;
     let mut session = usage(simulator::open_drive(drive, 0, entries).map_err(Into::into))?;
     if let Some(remote) = remote {

@@ -18,7 +18,7 @@ use ring::{Kind, Wanted, Writer};
 
 use crate::input::{check_standard_input, is_standard};
 use crate::report::{self, say, tell};
-use crate::{Outcome, native, runtime_server, usage};
+use crate::{Outcome, native, runtime_server, storage, usage};
 use config::{Sources, parse_bandwidth};
 use simtime::{Bandwidth, Duration};
 
@@ -217,6 +217,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         let name = config.serial.clone();
         let remote = usage(runtime_server::connections(&config))?;
         let native = usage(native::programs(&config))?;
+        let store = usage(storage::store(&config))?;
         let freezer = usage(freezer_of(&config, &mut freezers))?;
         let doorbells = request.doorbells;
         let path = ring::path_of(&config.serial);
@@ -228,6 +229,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
             doorbells,
             remote,
             native,
+            store,
             freezer: freezer.clone(),
             neighbours: neighbours.clone(),
             records,

@@ -14,7 +14,7 @@ use workload::{JobReport, Latency, Measured, Plan, Progress, Real, Report, Shell
 
 use crate::observe::record::{self, RecordOption};
 use crate::report::{self, say, tell};
-use crate::{Outcome, native, runtime_server, usage};
+use crate::{Outcome, native, runtime_server, storage, usage};
 
 /// Run a workload file: what hosts do with drives, and what came of it
 ///
@@ -177,7 +177,8 @@ pub(crate) fn simulated(plan: &Plan, set: &[&String]) -> Result<Vec<Session>> {
     let made = workload::simulated_drives(plan, &set, &mut |config| {
         let remote = runtime_server::connections(config)?;
         let native = native::programs(config)?;
-        Ok(Shell { native, remote: remote.map(|remote| remote.make()) })
+        let store = storage::store(config)?;
+        Ok(Shell { native, remote: remote.map(|remote| remote.make()), store })
     })?;
     report::notes(&made.warnings);
     Ok(made.drives)

@@ -16,6 +16,7 @@ use crate::guest_memory::GuestMemory;
 use crate::interrupt_lines::InterruptLines;
 use crate::journal;
 use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELLS, Effect, bar_bytes};
+use crate::syncs::Syncs;
 use crate::workers::{Waker, Workers};
 
 /// Counters are recorded as often as this by a drive that is busy.
@@ -69,6 +70,7 @@ pub(crate) struct Drive {
     /// Stops the guest while a program takes longer here than it may.
     freezing: Option<Hold>,
     workers: Workers,
+    syncs: Syncs,
     waker: Arc<Waker>,
     doorbells: Option<(Mapping, OwnedFd)>,
     /// Where interrupts are signalled, by vector.
@@ -114,6 +116,7 @@ impl Drive {
             clock,
             freezing: freezer.map(|freezer| freezer.join(&waker)),
             workers: Workers::start(workers as usize, engine, remote, &waker)?,
+            syncs: Syncs::new(&waker),
             waker,
             doorbells,
             lines: InterruptLines::new(vectors)?,
@@ -212,6 +215,10 @@ impl Drive {
             self.controller.work_done(done);
             is_busy = true;
         }
+        if let Some(result) = self.syncs.done() {
+            self.controller.sync_done(result);
+            is_busy = true;
+        }
         self.freeze(now);
         let due = self.controller.next_event();
         self.controller.advance(now, &mut self.memory);
@@ -221,6 +228,12 @@ impl Drive {
         }
         for item in std::mem::take(&mut self.controller.outbox().work) {
             self.workers.run(item);
+            is_busy = true;
+        }
+        if let Some(work) = self.controller.outbox().syncs.pop()
+            && let Some(result) = self.syncs.run(work)
+        {
+            self.controller.sync_done(result);
             is_busy = true;
         }
         for note in self.controller.outbox().notes.drain(..) {

@@ -25,6 +25,7 @@ mod interrupt_lines;
 mod journal;
 mod pci;
 mod server;
+mod syncs;
 mod workers;
 
 pub use drive::{Doorbells, RealTimeStatistics, StartError};

@@ -71,6 +71,8 @@ pub struct Options {
     pub remote: Option<NewRemoteRuntime>,
     /// Loads and runs native programs; without it there are none.
     pub native: Option<Arc<dyn NativePrograms>>,
+    /// Keeps the pages of the flash; none = they are in memory.
+    pub store: Option<Box<dyn ssd::Store>>,
     /// Stops the guest that the drive is attached to while a program runs longer here than on the drive.
     pub freezer: Option<Freezer>,
     /// Drives that this process serves, too.
@@ -156,13 +158,22 @@ impl Server {
     /// # Errors
     /// If either cannot be done.
     pub fn new(options: Options) -> Result<Self, ServeError> {
-        let Options { config, socket, doorbells, remote, native, freezer, neighbours, records } =
-            options;
+        let Options {
+            config,
+            socket,
+            doorbells,
+            remote,
+            native,
+            store,
+            freezer,
+            neighbours,
+            records,
+        } = options;
         let (peers, began) = match neighbours {
             Some(Neighbours { peers, start }) => (Some(peers), start),
             None => (None, std::time::Instant::now()),
         };
-        let parts = Parts { native, peers, ..Parts::default() };
+        let parts = Parts { native, peers, store, ..Parts::default() };
         let clock = Clock::start(began);
         let mut drive =
             Drive::new(config, parts, clock, doorbells, remote.as_ref(), freezer.as_ref())?;

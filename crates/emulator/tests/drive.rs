@@ -192,6 +192,7 @@ fn a_socket_in_use_is_not_taken_away() {
         doorbells: Doorbells::Messages,
         remote: None,
         native: None,
+        store: None,
         freezer: None,
         neighbours: None,
         records: None,

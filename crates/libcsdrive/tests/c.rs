@@ -45,6 +45,7 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
         doorbells: Doorbells::Messages,
         remote: None,
         native: None,
+        store: None,
         freezer: None,
         neighbours: None,
         records: None,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use analysis::DriveReport;
 use client::{Compound, Invocation, LoadOptions, ProgramImage, RunTime, Streaming};
 use config::Sources;
-use controller::Controller;
+use controller::{Controller, Parts};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use records::CounterRecord;
@@ -14,7 +14,7 @@ use simulator::Session;
 
 use crate::error;
 use crate::records::{AsBytes, as_bytes};
-use crate::runs::check_no_processes;
+use crate::runs::{check_no_processes, store};
 
 /// Commands that the drive's queue has room for.
 const ENTRIES: u32 = 256;
@@ -44,7 +44,9 @@ impl Drive {
     fn new(config: Option<PathBuf>, set: Vec<String>, femu: Vec<String>) -> PyResult<Self> {
         let loaded = Sources { config, set, femu }.load().map_err(error)?;
         check_no_processes(&loaded.config, "csdrive serve").map_err(error)?;
-        let drive = Controller::new(loaded.config).map_err(error)?;
+        let store = store(&loaded.config).map_err(error)?;
+        let parts = Parts { store, ..Parts::default() };
+        let drive = Controller::with_parts(loaded.config, parts).map_err(error)?;
         let session = simulator::open_drive(drive, 0, ENTRIES).map_err(error)?;
         let began = CounterRecord::from(&session.transport.driver.port.drive.counters());
         Ok(Self { session, warnings: loaded.warnings, began })

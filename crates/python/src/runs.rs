@@ -1,9 +1,10 @@
 //! Workloads, and what is said of configurations.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use controller::Config;
+use controller::{Config, StorageConfig};
+use flash_file::{FlashFile, OpenError};
 use pyo3::prelude::*;
 use workload::{Plan, Progress, Ran, RunRecorder, Shell, ShellError, Simulated, recorded_drive};
 
@@ -90,7 +91,17 @@ pub(crate) fn check_no_processes(config: &Config, command: &str) -> Result<(), S
 
 fn shell(config: &Config) -> Result<Shell, ShellError> {
     check_no_processes(config, "csdrive workload")?;
-    Ok(Shell::default())
+    Ok(Shell { store: store(config)?, ..Shell::default() })
+}
+
+/// What keeps the pages of a drive's flash, if they are not in memory.
+pub(crate) fn store(config: &Config) -> Result<Option<Box<dyn ssd::Store>>, OpenError> {
+    let StorageConfig { file, sync } = &config.storage;
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let store = FlashFile::open_store(Path::new(file), &config.flash, *sync)?;
+    Ok(Some(Box::new(store)))
 }
 
 /// A workload file, of a JSON document of the same form.

@@ -21,7 +21,7 @@ use controller::{Config, ConfigError, Controller};
 
 pub use fleet::{AsHost, DriveNumber, Fleet};
 pub use memory::HostRam;
-pub use session::{Session, geometry, open, open_drive};
+pub use session::{Session, geometry, open, open_drive, open_namespace};
 pub use simulation::Simulation;
 
 /// A host of a simulated drive.

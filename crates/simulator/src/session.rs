@@ -27,13 +27,25 @@ pub fn open_drive(
     extra_queues: u16,
     entries: u32,
 ) -> Result<Session, HostError> {
-    let geometry = geometry(drive.config());
+    let geometry = geometry(drive.config(), &drive.namespaces());
     let host = crate::host_of(drive, 1 + extra_queues, entries)?;
     Ok(Drive::new(Direct::new(host), geometry))
 }
 
+/// A host of a drive that uses this NVM namespace.
+///
+/// # Errors
+/// If it refuses.
+pub fn open_namespace(drive: Controller, nsid: u32) -> Result<Session, HostError> {
+    let mut namespaces = drive.namespaces();
+    namespaces.retain(|namespace| namespace.nsid == nsid);
+    let geometry = geometry(drive.config(), &namespaces);
+    let host = crate::host_of(drive, 1, 64)?;
+    Ok(Drive::new(Direct::new(host), geometry))
+}
+
 /// What a drive is like: the first namespace of each kind. A kind that it does not have has identifier 0 and no bytes.
-pub fn geometry(config: &Config) -> Geometry {
+pub fn geometry(config: &Config, namespaces: &[NamespaceConfig]) -> Geometry {
     let mut geometry = Geometry {
         block_bytes: config.block_bytes.into(),
         blocks: 0,
@@ -42,7 +54,7 @@ pub fn geometry(config: &Config) -> Geometry {
         copy_blocks_max: NVM_COPY_BYTES_MAX / u64::from(config.block_bytes),
         namespaces: NamespaceIds { nvm: 0, memory: 0, programs: 0 },
     };
-    for NamespaceConfig { nsid, kind } in config.namespace_list() {
+    for &NamespaceConfig { nsid, kind } in namespaces {
         let namespaces = &mut geometry.namespaces;
         match kind {
             NamespaceKind::Nvm { bytes, block_bytes } if namespaces.nvm == 0 => {

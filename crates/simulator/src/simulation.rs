@@ -64,7 +64,11 @@ impl Simulation {
 
     /// Does what the drive asks for in its outbox.
     fn serve(&mut self) {
-        while !self.drive.outbox().work.is_empty() {
+        while !self.drive.outbox().work.is_empty() || !self.drive.outbox().syncs.is_empty() {
+            // Virtual time stands still meanwhile.
+            for sync in std::mem::take(&mut self.drive.outbox().syncs) {
+                self.drive.sync_done(sync.run());
+            }
             for item in std::mem::take(&mut self.drive.outbox().work) {
                 let remote =
                     self.remote.as_mut().map(|remote| &mut **remote as &mut dyn RemoteRuntime);
@@ -72,10 +76,10 @@ impl Simulation {
                 self.drive.work_done(done);
             }
             self.drive.advance(self.now, &mut self.ram);
-            for note in std::mem::take(&mut self.drive.outbox().notes) {
-                if !self.notes.contains(&note) {
-                    self.notes.push(note);
-                }
+        }
+        for note in std::mem::take(&mut self.drive.outbox().notes) {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
             }
         }
     }

@@ -347,8 +347,9 @@ impl Ssd {
         self.epochs.ended(version.epoch);
         for id in version.waiters.drain() {
             match result {
-                Ok(Medium::Flash) => self.complete_durable(now, id),
-                other => self.complete(now, id, other),
+                // What was deallocated meanwhile is so durably.
+                Ok(medium) => self.complete_durable(now, id, medium),
+                Err(error) => self.complete(now, id, Err(error)),
             }
         }
     }
@@ -463,7 +464,7 @@ impl Ssd {
             if has_failed {
                 self.complete(now, id, Err(MediaError::ProgramFailed));
             } else {
-                self.complete_durable(now, id);
+                self.complete_durable(now, id, Medium::Flash);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::store::{MediaError, SyncWork};
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     id: RequestId,
+    medium: Medium,
     since: Instant,
 }
 
@@ -27,9 +28,9 @@ pub(crate) struct Durability {
 }
 
 impl Ssd {
-    /// A request whose pages are in flash: it is done when the store is durable.
-    pub(crate) fn complete_durable(&mut self, now: Instant, id: RequestId) {
-        self.durability.next.push(Waiting { id, since: now });
+    /// A request that has nothing to wait for but that the store is durable.
+    pub(crate) fn complete_durable(&mut self, now: Instant, id: RequestId, medium: Medium) {
+        self.durability.next.push(Waiting { id, medium, since: now });
         if self.durability.running.is_none() {
             self.begin_sync(now);
         }
@@ -50,14 +51,15 @@ impl Ssd {
                 self.durability.work = Some(work);
                 self.durability.running = Some(waiting);
             }
-            None => self.end_all(now, waiting, Ok(Medium::Flash)),
+            None => self.end_all(now, waiting, Ok(())),
         }
     }
 
-    fn end_all(&mut self, now: Instant, waiting: Vec<Waiting>, result: Result<Medium, MediaError>) {
-        for Waiting { id, since } in waiting {
+    fn end_all(&mut self, now: Instant, waiting: Vec<Waiting>, result: Result<(), MediaError>) {
+        for Waiting { id, medium, since } in waiting {
             self.backlog -= 1;
-            self.ready.push(Done { id, at: now, result, page: None, late: now.since(since) });
+            let result = result.map(|()| medium);
+            self.ready.push(Done { late: now.since(since), ..Done::new(id, now, result) });
         }
     }
 
@@ -84,7 +86,7 @@ impl Ssd {
                 self.durability.work = Some(work);
                 self.durability.running = Some(waiting);
             }
-            Ok(None) => self.end_all(now, waiting, Ok(Medium::Flash)),
+            Ok(None) => self.end_all(now, waiting, Ok(())),
             Err(error) => {
                 self.statistics.media_errors += 1;
                 self.end_all(now, waiting, Err(error));
@@ -108,6 +110,31 @@ impl Ssd {
     /// What was kept before the drive was there.
     pub fn saved(&self) -> Option<Vec<u8>> {
         self.store.as_ref().and_then(|store| store.saved())
+    }
+
+    /// Makes everything durable before it goes on.
+    pub fn sync_now(&mut self) {
+        if let Some(store) = &mut self.store
+            && store.sync_now().is_err()
+        {
+            self.statistics.media_errors += 1;
+        }
+    }
+
+    /// Gives up the bytes of pages that hold nothing any more, as far as they can still be found.
+    pub fn scrub(&mut self) {
+        if let Some(store) = &mut self.store {
+            let mut is_empty = true;
+            self.blocks.for_each_valid(|_, _| is_empty = false);
+            if is_empty {
+                store.scrub();
+            }
+        }
+    }
+
+    /// True if the store remembers what the drive wants it to.
+    pub fn is_persistent(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_persistent())
     }
 
     /// What the store has to say to the drive's user, once.

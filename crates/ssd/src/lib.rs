@@ -46,7 +46,7 @@ pub use mapping::{Location, PageMap};
 pub use recovery::Recovery;
 pub use request::{Done, Medium, RequestId, Span, Statistics};
 pub use store::{
-    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncWork,
+    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy, SyncWork,
     UsedBlock,
 };
 pub use victims::{CostBenefit, Greedy, VictimPolicy, VictimPolicyKind};

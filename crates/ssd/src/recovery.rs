@@ -93,6 +93,7 @@ impl Ssd {
         recovery: &mut Recovery,
     ) {
         let (map, blocks) = (&mut self.map, &mut self.blocks);
+        let mut older = Vec::new();
         for &(ppa, lpn) in known {
             blocks.found(ppa, lpn);
             map.set(lpn, Location::Flash(ppa));
@@ -111,14 +112,19 @@ impl Ssd {
                     if let Some(Location::Flash(other)) = map.get(oob.lpn) {
                         let known = store.record(other).map_or(0, |oob| oob.version);
                         if known >= oob.version {
-                            return;
+                            return older.push(ppa);
                         }
                         blocks.outdated(other);
+                        older.push(other);
                     }
                     blocks.found(ppa, oob.lpn);
                     map.set(oob.lpn, Location::Flash(ppa));
                 });
             }
+        }
+        // They must not be found when the newest is not wanted any more.
+        if let Some(store) = &mut self.store {
+            older.into_iter().for_each(|ppa| drop(store.discard(ppa, Discarded::Superseded)));
         }
         recovery.found = self.map.mapped();
         self.blocks.recovered(now);

@@ -68,6 +68,16 @@ pub struct StoredPage<'a> {
     pub is_checked: bool,
 }
 
+/// When what keeps a drive's pages is made durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SyncPolicy {
+    /// When the host flushes, or writes with Force Unit Access: what was flushed survives the end of the machine.
+    #[default]
+    Flush,
+    /// The operating system decides. What was flushed survives the end of the process, not that of the machine.
+    Never,
+}
+
 /// Why a page is not wanted any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Discarded {
@@ -198,6 +208,22 @@ pub trait Store: core::fmt::Debug + Send {
 
     /// True if it would be good to make it durable soon, though no host asked for it.
     fn wants_sync(&self) -> bool {
+        false
+    }
+
+    /// Makes everything durable that it was told so far, before it goes on.
+    ///
+    /// # Errors
+    /// If it is not durable.
+    fn sync_now(&mut self) -> Result<(), MediaError> {
+        Ok(())
+    }
+
+    /// No page holds anything that is wanted: what can still be found of their bytes is given up.
+    fn scrub(&mut self) {}
+
+    /// True if it is there when the drive is switched on again.
+    fn is_persistent(&self) -> bool {
         false
     }
 

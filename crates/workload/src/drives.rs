@@ -21,6 +21,8 @@ pub struct Shell {
     pub native: Option<Arc<dyn NativePrograms>>,
     /// Says how long programs take on another machine.
     pub remote: Option<Box<dyn RemoteRuntime>>,
+    /// Keeps the pages of the flash; none = they are in memory.
+    pub store: Option<Box<dyn ssd::Store>>,
 }
 
 /// The drives of a workload.
@@ -92,7 +94,9 @@ fn open(
     }
     // Reads of blocks that nobody wrote would take no time: as if the flash was full, unless it is said.
     let has_unwritten = loaded.sets("flash.unwritten_reads");
-    let has_keep = loaded.sets("flash.keep_data") || plan.needs_data();
+    let has_keep = loaded.sets("flash.keep_data")
+        || plan.needs_data()
+        || !loaded.config.storage.file.is_empty();
     let has_serial = loaded.sets("drive.serial");
     let mut config = loaded.config;
     if !has_unwritten {
@@ -104,8 +108,8 @@ fn open(
     if number > 0 && !has_serial {
         config.serial = format!("CSDRIVE{:04}", number + 1);
     }
-    let Shell { native, remote } = shell(&config).map_err(|error| wrong(None, &error))?;
-    let parts = Parts { native, peers, ..Parts::default() };
+    let Shell { native, remote, store } = shell(&config).map_err(|error| wrong(None, &error))?;
+    let parts = Parts { native, peers, store, ..Parts::default() };
     let drive = Controller::with_parts(config, parts).map_err(|error| wrong(None, &error))?;
     let opened = simulator::open_drive(drive, 0, ENTRIES);
     let mut session = opened.map_err(|error| wrong(None, &error))?;

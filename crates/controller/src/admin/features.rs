@@ -128,6 +128,9 @@ fn set_of_namespaces(
             namespace.error_recovery.set(new, save);
         }
     }
+    if id == fid::WRITE_PROTECTION {
+        turn.subsystem.save(turn.now, &turn.session.attached);
+    }
     Ok(())
 }
 

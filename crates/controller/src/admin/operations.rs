@@ -220,6 +220,8 @@ pub(crate) fn formatted(turn: &mut Turn<'_>) {
                 turn.session.namespace_changed(nsid);
             }
         }
+        turn.subsystem.make_durable();
+        turn.subsystem.save(now, &turn.session.attached);
         turn.complete(tag, Status::SUCCESS, 0);
     }
     turn.subsystem.remind_of_format();
@@ -267,6 +269,8 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
         return subsystem.events.push(turn.now + QUIESCENCE_POLL, Event::Sanitized);
     }
     subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
+    subsystem.make_durable();
+    subsystem.ssd.scrub();
     subsystem.namespaces.clear_memory();
     subsystem.own_memory.clear();
     subsystem.background.written_pages = subsystem.ssd.statistics().host_page_writes;

@@ -13,10 +13,16 @@ use crate::limits::NAMESPACE_RUNS_MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Run {
     /// The first one's number in the namespace.
-    page: u64,
+    pub(crate) page: u64,
     /// The first one's number in flash.
-    lpn: u64,
-    count: u64,
+    pub(crate) lpn: u64,
+    pub(crate) count: u64,
+}
+
+impl Run {
+    pub(crate) fn new(page: u64, lpn: u64, count: u64) -> Self {
+        Self { page, lpn, count }
+    }
 }
 
 /// Where the pages of a namespace lie.
@@ -41,7 +47,15 @@ impl Placement {
         }
     }
 
-    fn runs(&self) -> &[Run] {
+    /// Where pages lie, in runs ascending by page.
+    pub(crate) fn new(runs: &[Run]) -> Self {
+        match runs {
+            [run] => Self::One(*run),
+            runs => Self::Several(runs.into()),
+        }
+    }
+
+    pub(crate) fn runs(&self) -> &[Run] {
         match self {
             Self::One(run) => std::slice::from_ref(run),
             Self::Several(runs) => runs,
@@ -112,6 +126,22 @@ impl PageSpace {
         let (&first, _) = self.free.iter().find(|(_, count)| **count >= pages)?;
         self.take(first, pages);
         Some(first)
+    }
+
+    /// Takes these pages; false if some of them are not free.
+    pub(crate) fn take_at(&mut self, lpn: u64, count: u64) -> bool {
+        let Some((&first, &len)) = self.free.range(..=lpn).next_back() else { return false };
+        let end = first + len;
+        if lpn + count > end {
+            return false;
+        }
+        self.free.remove(&first);
+        for (first, end) in [(first, lpn), (lpn + count, end)] {
+            if end > first {
+                self.free.insert(first, end - first);
+            }
+        }
+        true
     }
 
     /// Takes the first pages of a free run.

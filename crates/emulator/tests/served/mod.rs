@@ -43,6 +43,7 @@ impl Served {
             doorbells,
             remote: None,
             native: None,
+        store: None,
             freezer: None,
             neighbours: None,
             records: None,

@@ -16,7 +16,7 @@ use crate::waiting::Waiting;
 pub(crate) fn media_status(error: MediaError) -> Status {
     match error {
         MediaError::Uncorrectable | MediaError::Misplaced { .. } => Status::UNRECOVERED_READ_ERROR,
-        MediaError::ProgramFailed => Status::WRITE_FAULT,
+        MediaError::ProgramFailed | MediaError::NotDurable => Status::WRITE_FAULT,
     }
 }
 

@@ -1,0 +1,212 @@
+//! What a drive remembers besides the pages of its flash, as its store keeps it: NVM namespaces, and what its logs count over its life.
+//!
+//! It is written when a namespace comes, goes or changes, when the drive is shut down or switched on, and now and then with a flush. A
+//! drive whose store keeps nothing has none.
+
+use nvme_spec::Nsid;
+use simtime::{Duration, Instant};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::attachments::Attachments;
+use crate::config::ConfigError;
+use crate::limits::{NAMESPACE_RUNS_MAX, NAMESPACES_MAX};
+use crate::logs::LifeCounters;
+use crate::namespace::nvm::LBA_FORMATS;
+use crate::namespace::space::Run;
+use crate::subsystem::Subsystem;
+
+const VERSION: u32 = 1;
+
+/// What is counted is kept with a flush if it was not for so long.
+const COUNTERS_EVERY: Duration = Duration::from_us(1_000_000);
+
+/// Bits of [`SavedNamespace::flags`].
+const ATTACHED: u16 = 1;
+const PROTECTED: u16 = 2;
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Head {
+    version: U32,
+    /// The drive was shut down, and not used since.
+    is_shut_down: U16,
+    namespace_count: U16,
+    /// Namespaces created so far, at run time.
+    created: U32,
+    counters: LifeCounters,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct SavedNamespace {
+    nsid: U32,
+    identity: U32,
+    block_bytes: U32,
+    flags: U16,
+    run_count: U16,
+    block_count: U64,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct SavedRun {
+    page: U64,
+    lpn: U64,
+    count: U64,
+}
+
+/// An NVM namespace as it was.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownNamespace {
+    pub(crate) nsid: Nsid,
+    pub(crate) identity: u32,
+    pub(crate) block_bytes: u32,
+    pub(crate) block_count: u64,
+    pub(crate) is_attached: bool,
+    pub(crate) is_protected: bool,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// What a drive remembers.
+#[derive(Clone, Debug)]
+pub(crate) struct SavedState {
+    pub(crate) is_shut_down: bool,
+    pub(crate) created: u32,
+    pub(crate) counters: LifeCounters,
+    pub(crate) namespaces: Vec<KnownNamespace>,
+}
+
+impl SavedState {
+    /// Reads what was kept. It comes from a file: nothing is believed.
+    pub(crate) fn decode(bytes: &[u8], pages: u64, page_bytes: u64) -> Result<Self, ConfigError> {
+        Self::read(bytes, pages, page_bytes).map_err(|reason| ConfigError::Saved { reason })
+    }
+
+    fn read(bytes: &[u8], pages: u64, page_bytes: u64) -> Result<Self, &'static str> {
+        const SHORT: &str = "it ends too early";
+        let (head, mut rest) = Head::read_from_prefix(bytes).map_err(|_| SHORT)?;
+        if head.version.get() != VERSION {
+            return Err("it was written by another version of csdrive");
+        }
+        let mut namespaces: Vec<KnownNamespace> = Vec::new();
+        for _ in 0..head.namespace_count.get() {
+            let saved;
+            (saved, rest) = SavedNamespace::read_from_prefix(rest).map_err(|_| SHORT)?;
+            let mut runs = Vec::new();
+            let mut next_page = 0;
+            if usize::from(saved.run_count.get()) > NAMESPACE_RUNS_MAX {
+                return Err("a namespace has too many pieces");
+            }
+            for _ in 0..saved.run_count.get() {
+                let run;
+                (run, rest) = SavedRun::read_from_prefix(rest).map_err(|_| SHORT)?;
+                let SavedRun { page, lpn, count } = run;
+                let end = lpn.get().checked_add(count.get());
+                if page.get() != next_page || count.get() == 0 || end.is_none_or(|end| end > pages) {
+                    return Err("a piece of a namespace is beyond the flash");
+                }
+                next_page += count.get();
+                runs.push(Run::new(page.get(), lpn.get(), count.get()));
+            }
+            let (nsid, block_bytes) = (saved.nsid.get(), saved.block_bytes.get());
+            let is_known = namespaces.iter().any(|other| other.nsid.0 == nsid);
+            if !(1..=NAMESPACES_MAX).contains(&nsid) || is_known {
+                return Err("a namespace has an identifier that it cannot have");
+            }
+            let bytes = saved.block_count.get().checked_mul(block_bytes.into());
+            let is_sized = bytes.is_some_and(|bytes| (1..=next_page * page_bytes).contains(&bytes));
+            if !LBA_FORMATS.contains(&block_bytes) || !is_sized {
+                return Err("a namespace has a size that it cannot have");
+            }
+            namespaces.push(KnownNamespace {
+                nsid: Nsid(nsid),
+                identity: saved.identity.get(),
+                block_bytes,
+                block_count: saved.block_count.get(),
+                is_attached: saved.flags.get() & ATTACHED != 0,
+                is_protected: saved.flags.get() & PROTECTED != 0,
+                runs,
+            });
+        }
+        if !rest.is_empty() {
+            return Err("it is longer than it says");
+        }
+        Ok(Self {
+            is_shut_down: head.is_shut_down.get() != 0,
+            created: head.created.get(),
+            counters: head.counters,
+            namespaces,
+        })
+    }
+}
+
+/// When what is remembered was written last, and whether as that of a drive that is shut down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saving {
+    at: Instant,
+    is_shut_down: bool,
+}
+
+impl Subsystem {
+    /// Has the store remember what the drive is now.
+    pub(crate) fn save(&mut self, now: Instant, attached: &Attachments) {
+        self.write_saved(now, attached, false);
+    }
+
+    /// The drive is shut down: whatever comes, nothing was lost.
+    pub(crate) fn save_shut_down(&mut self, now: Instant, attached: &Attachments) {
+        self.write_saved(now, attached, true);
+    }
+
+    /// The host uses the drive, or something was flushed: what is remembered is brought up to date, if it is worth it.
+    pub(crate) fn save_if_old(&mut self, now: Instant, attached: &Attachments) {
+        if self.saving.is_shut_down || now.since(self.saving.at) >= COUNTERS_EVERY {
+            self.save(now, attached);
+        }
+    }
+
+    fn write_saved(&mut self, now: Instant, attached: &Attachments, is_shut_down: bool) {
+        if !self.is_persistent {
+            return;
+        }
+        let (mut bytes, mut count) = (Vec::new(), 0u16);
+        for namespace in self.namespaces.nvm_all() {
+            let runs = namespace.placement.runs();
+            let is_attached = attached.contains(namespace.nsid);
+            let flags = u16::from(is_attached) * ATTACHED + u16::from(namespace.is_protected) * PROTECTED;
+            let saved = SavedNamespace {
+                nsid: namespace.nsid.0.into(),
+                identity: namespace.identity.into(),
+                block_bytes: namespace.block_bytes.into(),
+                flags: flags.into(),
+                run_count: (runs.len() as u16).into(),
+                block_count: namespace.block_count.into(),
+            };
+            count += 1;
+            bytes.extend_from_slice(saved.as_bytes());
+            for run in runs {
+                let Run { page, lpn, count } = *run;
+                let saved = SavedRun { page: page.into(), lpn: lpn.into(), count: count.into() };
+                bytes.extend_from_slice(saved.as_bytes());
+            }
+        }
+        let head = Head {
+            version: VERSION.into(),
+            is_shut_down: u16::from(is_shut_down).into(),
+            namespace_count: count.into(),
+            created: self.namespaces.created().into(),
+            counters: self.logs.life(now),
+        };
+        let state = [head.as_bytes(), &bytes].concat();
+        if self.ssd.save(&state) {
+            self.saving = Saving { at: now, is_shut_down };
+        }
+    }
+}
+
+impl Default for LifeCounters {
+    fn default() -> Self {
+        Self::new_zeroed()
+    }
+}

@@ -1,0 +1,289 @@
+//! What lies where in the file, and in which form.
+//!
+//! ```text
+//! 0        header, twice              what the flash is made of
+//! 8 KiB    state, in two places       which programs are durable; where the drive's own state is. Written in turn
+//! 16 KiB   the drive's own state      two places of 256 KiB, written in turn
+//! 1 MiB    block table                16 bytes a block: is it used, how often was it erased
+//! then     blocks                     of each: its page records (32 bytes a page), then the bytes of its pages
+//! ```
+//!
+//! Numbers are little-endian. Whatever is written in place, and is not a page, lies within a sector of 512 bytes and has a checksum
+//! (CRC-32C): it is written whole or not at all. Holes read as zeroes: a header apart, zeroes mean that there is nothing.
+
+use ssd::{Geometry, Lpn, Oob};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub(crate) const MAGIC: [u8; 8] = *b"CSDFLASH";
+/// The form that this module describes.
+pub(crate) const VERSION: u32 = 1;
+
+pub(crate) const HEADER_PLACES: [u64; 2] = [0, 4096];
+pub(crate) const STATE_PLACES: [u64; 2] = [8192, 12_288];
+pub(crate) const OWN_BYTES_MAX: usize = 256 << 10;
+const OWN_PLACES: [u64; 2] = [16_384, 16_384 + OWN_BYTES_MAX as u64];
+const TABLE: u64 = 1 << 20;
+/// Blocks begin at a multiple of this.
+const ALIGNMENT: u64 = 1 << 20;
+/// Records of a block fill whole ones of these, so that the bytes of its pages can be a hole by themselves.
+const HOLE_BYTES: u64 = 4096;
+
+/// What the flash is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) magic: [u8; 8],
+    pub(crate) version: U32,
+    pub(crate) channels: U32,
+    pub(crate) dies_per_channel: U32,
+    pub(crate) planes_per_die: U32,
+    pub(crate) blocks_per_plane: U32,
+    pub(crate) pages_per_block: U32,
+    pub(crate) page_bytes: U32,
+    pub(crate) capacity_bytes: U64,
+    pub(crate) checksum: U32,
+}
+
+/// What changes while the drive is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct State {
+    /// The higher one is the newer one.
+    pub(crate) number: U64,
+    /// Programs up to this one were made durable.
+    pub(crate) durable: U64,
+    /// The drive's own state: in which place it is, and how long; its checksum.
+    pub(crate) own_place: U32,
+    pub(crate) own_bytes: U32,
+    pub(crate) own_checksum: U32,
+    pub(crate) checksum: U32,
+}
+
+/// A block of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct BlockEntry {
+    /// [`BlockEntry::ERASED`] or [`BlockEntry::USED`]; 0 = never used, and then all is 0.
+    pub(crate) state: U32,
+    pub(crate) erases: U32,
+    pub(crate) reserved: U32,
+    pub(crate) checksum: U32,
+}
+
+/// What is written beside a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct PageRecord {
+    lpn: [u8; 6],
+    /// [`PageRecord::DEAD`] if the page is not wanted any more. It changes alone and is no part of the checksum.
+    dead: U16,
+    pub(crate) version: U64,
+    /// Its place among all programs.
+    pub(crate) sequence: U64,
+    bytes_checksum: U32,
+    checksum: U32,
+}
+
+const _: () = assert!(size_of::<BlockEntry>() == 16 && size_of::<PageRecord>() == 32);
+
+/// The checksum of a structure that ends with it.
+fn checksum_of<T: IntoBytes + Immutable>(value: &T) -> u32 {
+    let bytes = value.as_bytes();
+    crc32c::crc32c(&bytes[..bytes.len() - size_of::<u32>()])
+}
+
+impl Header {
+    pub(crate) fn new(geometry: &Geometry) -> Self {
+        let mut header = Self {
+            magic: MAGIC,
+            version: VERSION.into(),
+            channels: geometry.channels.into(),
+            dies_per_channel: (geometry.dies / geometry.channels).into(),
+            planes_per_die: geometry.planes_per_die.into(),
+            blocks_per_plane: geometry.blocks_per_plane.into(),
+            pages_per_block: geometry.pages_per_block.into(),
+            page_bytes: geometry.page_bytes.into(),
+            capacity_bytes: (geometry.logical_pages * u64::from(geometry.page_bytes)).into(),
+            checksum: 0.into(),
+        };
+        header.checksum = checksum_of(&header).into();
+        header
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.checksum.get() == checksum_of(self)
+    }
+
+    /// What it describes, by the names of [`ssd::Config`].
+    pub(crate) fn fields(&self) -> [(&'static str, u64); 7] {
+        [
+            ("capacity_bytes", self.capacity_bytes.get()),
+            ("channels", self.channels.get().into()),
+            ("dies_per_channel", self.dies_per_channel.get().into()),
+            ("planes_per_die", self.planes_per_die.get().into()),
+            ("blocks_per_plane", self.blocks_per_plane.get().into()),
+            ("pages_per_block", self.pages_per_block.get().into()),
+            ("page_bytes", self.page_bytes.get().into()),
+        ]
+    }
+
+    /// The configuration of the flash that it describes.
+    pub(crate) fn config(&self) -> ssd::Config {
+        ssd::Config {
+            capacity_bytes: self.capacity_bytes.get(),
+            channels: self.channels.get(),
+            dies_per_channel: self.dies_per_channel.get(),
+            planes_per_die: self.planes_per_die.get(),
+            blocks_per_plane: self.blocks_per_plane.get(),
+            pages_per_block: self.pages_per_block.get(),
+            page_bytes: self.page_bytes.get(),
+            ..ssd::Config::default()
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn seal(mut self) -> Self {
+        self.checksum = checksum_of(&self).into();
+        self
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        let has_place = (self.own_place.get() as usize) < OWN_PLACES.len()
+            && self.own_bytes.get() as usize <= OWN_BYTES_MAX;
+        has_place && self.number.get() > 0 && self.checksum.get() == checksum_of(self)
+    }
+}
+
+impl BlockEntry {
+    pub(crate) const ERASED: u32 = 1;
+    pub(crate) const USED: u32 = 2;
+
+    pub(crate) fn new(state: u32, erases: u32) -> Self {
+        let mut entry = Self { state: state.into(), erases: erases.into(), ..Self::new_zeroed() };
+        entry.checksum = checksum_of(&entry).into();
+        entry
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        let is_known = matches!(self.state.get(), Self::ERASED | Self::USED);
+        self.is_unused() || is_known && self.checksum.get() == checksum_of(self)
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.as_bytes().iter().all(|byte| *byte == 0)
+    }
+}
+
+impl PageRecord {
+    /// What a page that is not wanted is marked with.
+    pub(crate) const DEAD: u16 = 0xDEAD;
+    /// Where the mark is.
+    pub(crate) const DEAD_AT: u64 = 6;
+
+    /// The record of a page at this place, a number that no other page has.
+    pub(crate) fn new(oob: Oob, sequence: u64, place: u64) -> Self {
+        let mut lpn = [0; 6];
+        lpn.copy_from_slice(&oob.lpn.0.to_le_bytes()[..6]);
+        let mut record = Self {
+            lpn,
+            dead: 0.into(),
+            version: oob.version.into(),
+            sequence: sequence.into(),
+            bytes_checksum: oob.checksum.into(),
+            checksum: 0.into(),
+        };
+        record.checksum = record.own_checksum(place).into();
+        record
+    }
+
+    fn own_checksum(&self, place: u64) -> u32 {
+        let alive = Self { dead: 0.into(), ..*self };
+        crc32c::crc32c_append(checksum_of(&alive), &place.to_le_bytes())
+    }
+
+    /// True if no page was written, or only marked.
+    pub(crate) fn is_empty(&self) -> bool {
+        Self { dead: 0.into(), ..*self }.as_bytes().iter().all(|byte| *byte == 0)
+    }
+
+    pub(crate) fn is_sound(&self, place: u64) -> bool {
+        matches!(self.dead.get(), 0 | Self::DEAD) && self.checksum.get() == self.own_checksum(place)
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.get() != 0
+    }
+
+    pub(crate) fn oob(&self) -> Oob {
+        let mut lpn = [0; 8];
+        lpn[..6].copy_from_slice(&self.lpn);
+        Oob {
+            lpn: Lpn(u64::from_le_bytes(lpn)),
+            version: self.version.get(),
+            checksum: self.bytes_checksum.get(),
+        }
+    }
+}
+
+/// Where things are in a file for this geometry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) blocks: u64,
+    pages_per_block: u64,
+    page_bytes: u64,
+    blocks_at: u64,
+}
+
+impl Layout {
+    pub(crate) fn new(geometry: &Geometry) -> Self {
+        let blocks = u64::from(geometry.planes) * u64::from(geometry.blocks_per_plane);
+        let table_end = TABLE + blocks * size_of::<BlockEntry>() as u64;
+        Self {
+            blocks,
+            pages_per_block: geometry.pages_per_block.into(),
+            page_bytes: geometry.page_bytes.into(),
+            blocks_at: table_end.next_multiple_of(ALIGNMENT),
+        }
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.blocks_at + self.blocks * self.block_bytes()
+    }
+
+    /// Bytes of a block: records and pages.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        self.records_bytes() + self.pages_per_block * self.page_bytes
+    }
+
+    pub(crate) fn records_bytes(&self) -> u64 {
+        (self.pages_per_block * size_of::<PageRecord>() as u64).next_multiple_of(HOLE_BYTES)
+    }
+
+    pub(crate) fn own(place: u32) -> u64 {
+        OWN_PLACES[place as usize]
+    }
+
+    pub(crate) fn entry(&self, block: u64) -> u64 {
+        TABLE + block * size_of::<BlockEntry>() as u64
+    }
+
+    /// Where a block begins, with its records.
+    pub(crate) fn block(&self, block: u64) -> u64 {
+        self.blocks_at + block * self.block_bytes()
+    }
+
+    pub(crate) fn record(&self, block: u64, page: u64) -> u64 {
+        self.block(block) + page * size_of::<PageRecord>() as u64
+    }
+
+    pub(crate) fn page(&self, block: u64, page: u64) -> u64 {
+        self.block(block) + self.records_bytes() + page * self.page_bytes
+    }
+
+    /// A number that no other page has.
+    pub(crate) fn place(&self, block: u64, page: u64) -> u64 {
+        block * self.pages_per_block + page
+    }
+}

@@ -1,0 +1,135 @@
+//! A disk in memory that forgets what was not synced, as a machine's does that loses its power.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use flash_file::Disk;
+use simtime::Prng;
+use ssd::SyncWork;
+
+const SECTOR: usize = 512;
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What the process sees.
+    bytes: Vec<u8>,
+    /// What was synced.
+    durable: Vec<u8>,
+    /// What was written since, in pieces that lie within a sector, in order.
+    writes: Vec<(usize, Vec<u8>)>,
+    /// Pieces that were synced or forgotten before.
+    before: usize,
+    /// Processes that used it so far.
+    lives: u32,
+}
+
+impl Inner {
+    fn write(&mut self, at: usize, from: &[u8]) {
+        self.bytes[at..at + from.len()].copy_from_slice(from);
+        let mut from = from;
+        let mut at = at;
+        while !from.is_empty() {
+            let (piece, rest) = from.split_at((SECTOR - at % SECTOR).min(from.len()));
+            self.writes.push((at, piece.to_vec()));
+            (at, from) = (at + piece.len(), rest);
+        }
+    }
+}
+
+/// The disk, as one process has it.
+#[derive(Clone, Debug)]
+pub(crate) struct ForgetfulDisk {
+    inner: Arc<Mutex<Inner>>,
+    life: u32,
+}
+
+impl ForgetfulDisk {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let zeroes = vec![0; bytes as usize];
+        let inner = Inner { durable: zeroes.clone(), bytes: zeroes, ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), life: 0 }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// The process is killed: what it still does, as its destructors run, reaches the disk no more.
+    pub(crate) fn end_process(&mut self) {
+        self.life += 1;
+        self.inner().lives = self.life;
+    }
+
+    fn check_alive(&self) -> io::Result<()> {
+        if self.inner().lives == self.life { Ok(()) } else { Err(io::Error::other("killed")) }
+    }
+
+    /// The machine ends: of what was not synced some is there.
+    pub(crate) fn forget(&self, prng: &mut Prng) {
+        let mut inner = self.inner();
+        let Inner { bytes, durable, writes, before, .. } = &mut *inner;
+        bytes.clone_from(durable);
+        *before += writes.len();
+        // From nothing of it to nearly all.
+        let kept = prng.below(11);
+        for (at, piece) in writes.drain(..) {
+            if prng.below(10) < kept {
+                bytes[at..at + piece.len()].copy_from_slice(&piece);
+            }
+        }
+        durable.clone_from(bytes);
+    }
+
+    /// What is there now is durable.
+    pub(crate) fn settle(&self) {
+        let mut inner = self.inner();
+        let Inner { bytes, durable, writes, before, .. } = &mut *inner;
+        *before += writes.len();
+        for (at, piece) in writes.drain(..) {
+            durable[at..at + piece.len()].copy_from_slice(&bytes[at..at + piece.len()]);
+        }
+    }
+}
+
+impl Disk for ForgetfulDisk {
+    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        let at = at as usize;
+        into.copy_from_slice(&self.inner().bytes[at..at + into.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, from: &[u8]) -> io::Result<()> {
+        self.check_alive()?;
+        self.inner().write(at as usize, from);
+        Ok(())
+    }
+
+    fn punch(&mut self, at: u64, len: u64) -> io::Result<()> {
+        self.check_alive()?;
+        self.inner().write(at as usize, &vec![0; len as usize]);
+        Ok(())
+    }
+
+    fn sync(&self) -> SyncWork {
+        let disk = self.clone();
+        // What is written while it is under way is not part of it.
+        let inner = self.inner();
+        let until = inner.before + inner.writes.len();
+        drop(inner);
+        SyncWork::new(move || {
+            disk.check_alive().map_err(|error| error.to_string())?;
+            let mut inner = disk.inner();
+            let Inner { durable, writes, before, .. } = &mut *inner;
+            let count = until.saturating_sub(*before);
+            *before += count;
+            for (at, piece) in writes.drain(..count) {
+                durable[at..at + piece.len()].copy_from_slice(&piece);
+            }
+            Ok(())
+        })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.inner().bytes.len() as u64)
+    }
+}
