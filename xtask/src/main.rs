@@ -56,7 +56,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "simulator",
         &["nvme_spec", "simtime", "ssd", "controller", "client"],
-        &["records", "compute"],
+        &["records", "compute", "flash_file"],
     ),
     layer(
         "workload",

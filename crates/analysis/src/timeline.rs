@@ -229,6 +229,9 @@ impl OfDrive<'_> {
                 (operation, _) => operation.map_or("unknown", DieOperation::name),
             };
             let mut told = json!({"planes": record.planes, "channel": record.channel});
+            if record.is_resumed != 0 {
+                told["resumed"] = true.into();
+            }
             if record.command != NO_COMMAND {
                 told["command"] = record.command.into();
             }

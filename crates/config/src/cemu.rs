@@ -193,7 +193,7 @@ mod tests {
         let c = &loaded.config;
         assert_eq!((c.flash.capacity_bytes, c.memory_bytes), (8 << 30, 2 << 30));
         assert_eq!((c.compute.units, c.compute.policy), (6, compute::PolicyKind::RoundRobin));
-        assert_eq!((c.flash.read_time.as_ns(), c.block_bytes), (50_000, 512));
+        assert_eq!((c.flash.read_time.mean().as_ns(), c.block_bytes), (50_000, 512));
         assert_eq!((c.transfer_bytes_max, c.workers), (512 << 10, 4));
     }
 
@@ -224,7 +224,7 @@ mod tests {
             (1, 1, compute::PolicyKind::Fifo)
         );
         assert_eq!((c.flash.channels, c.flash.dies_per_channel, c.block_bytes), (8, 6, 512));
-        assert_eq!((c.flash.read_time.as_ns(), c.flash.erase_time.as_ns()), (62_500, 100));
+        assert_eq!((c.flash.read_time.mean().as_ns(), c.flash.erase_time.as_ns()), (62_500, 100));
         assert_eq!((c.transfer_bytes_max, c.internal_link.bandwidth.bytes_per_s()), (1 << 20, 0));
         // What has no effect is said; nothing else is.
         assert!(loaded.warnings.iter().all(|w| w.contains("time_slice")), "{:?}", loaded.warnings);

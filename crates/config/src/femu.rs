@@ -23,6 +23,7 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("pg_rd_lat", Key("flash.read_time", "ns")),
     ("pg_wr_lat", Key("flash.program_time", "ns")),
     ("blk_er_lat", Key("flash.erase_time", "ns")),
+    ("tsusp_ns", Key("flash.suspend_time", "ns")),
     ("nr_cu", Key("compute.units", "")),
     ("context_switch_time", Key("compute.context_switch_time", "ns")),
     ("pcie_prop_delay_ns", Key("link.latency", "ns")),
@@ -39,7 +40,7 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ),
     ("nr_thread", Key("compute.workers", "")),
     ("cq_poller_enabled", NoEffect(None, "")),
-    ("pmem_file", NoEffect(None, "data is kept in memory")),
+    ("pmem_file", NoEffect(None, "storage.file keeps a drive's flash in a file of its own form")),
     ("csd_program_dir", Key("compute.native_directory", "")),
     ("id", NoEffect(None, "")),
 ];
@@ -186,6 +187,26 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             let key = if name == "gc_thres_pcent" { "flash.gc_start" } else { "flash.gc_urgent" };
             return loaded.set(key, &format!("{}%", 100u64.saturating_sub(used)));
         }
+        // FEMU's names of policies are the same but for one.
+        "gc_policy" => {
+            let policy = if value.trim() == "d-choice" { "d-choices" } else { value };
+            return loaded.set("flash.gc_policy", policy);
+        }
+        "nand_cell_type" => {
+            let cell = match number(name, value)? {
+                1 => "slc",
+                2 => "mlc",
+                3 => "tlc",
+                4 => "qlc",
+                // The flat times, as for all other numbers.
+                _ => return Ok(()),
+            };
+            return loaded.set("flash.cell_type", cell);
+        }
+        "pe_suspend" => {
+            let suspends = if switch(name, value)? { "programs-and-erases" } else { "nothing" };
+            return loaded.set("flash.suspend", suspends);
+        }
         // Memory that hosts of the dialect allocate, and the memory namespace.
         "fdm_size" => {
             let size = format!("{}MiB", number(name, value)?);
@@ -287,7 +308,7 @@ mod tests {
         let c = &loaded.config;
         assert_eq!((c.flash.capacity_bytes, c.memory_bytes), (4 << 30, 64 << 20));
         assert_eq!((c.block_bytes, c.flash.page_bytes, c.flash.channels), (512, 4096, 8));
-        assert_eq!((c.flash.read_time.as_ns(), c.flash.gc_start_permille), (40_000, 250));
+        assert_eq!((c.flash.read_time.mean().as_ns(), c.flash.gc_start_permille), (40_000, 250));
         assert_eq!(c.flash.channel_bandwidth.bytes_per_s(), 0);
         assert_eq!((c.compute.units, c.workers), (4, 4));
         assert_eq!(c.compute.policy, compute::PolicyKind::RoundRobin);

@@ -3,7 +3,10 @@
 use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
 use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
-use ssd::{MultiPlaneReads, SyncPolicy, UnwrittenReads, VictimPolicyKind};
+use ssd::{
+    CellType, DieOrder, MultiPlaneReads, PageTimes, Suspend, SyncPolicy, UnwrittenReads,
+    VictimPolicyKind,
+};
 
 use crate::value::{
     Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_factor, parse_frequency,
@@ -36,10 +39,15 @@ impl Key {
     }
 }
 
-const VICTIM_POLICIES: [(&str, VictimPolicyKind); 2] =
-    [("greedy", VictimPolicyKind::Greedy), ("cost-benefit", VictimPolicyKind::CostBenefit)];
 const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
     [("same-page", MultiPlaneReads::SamePage), ("independent", MultiPlaneReads::Independent)];
+const DIE_ORDERS: [(&str, DieOrder); 2] =
+    [("arrival", DieOrder::Arrival), ("reads-first", DieOrder::ReadsFirst)];
+const SUSPENDS: [(&str, Suspend); 3] = [
+    ("nothing", Suspend::Nothing),
+    ("erases", Suspend::Erases),
+    ("programs-and-erases", Suspend::ProgramsAndErases),
+];
 const UNWRITTEN_READS: [(&str, UnwrittenReads); 2] =
     [("free", UnwrittenReads::Free), ("flash", UnwrittenReads::Flash)];
 
@@ -74,7 +82,36 @@ fn parse_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// Name of a cost table that is no core's.
+/// One time, or one for each type of page.
+fn page_times(times: &PageTimes) -> Value {
+    match times.types() {
+        [time] => Value::Duration(time.as_ns()),
+        all => Value::Durations(all.iter().map(|time| time.as_ns()).collect()),
+    }
+}
+
+fn parse_page_times(text: &str) -> Result<PageTimes, String> {
+    let times: Result<Vec<Duration>, String> =
+        text.split('/').map(|time| parse_duration(time).map(Duration::from_ns)).collect();
+    PageTimes::new(&times?).ok_or_else(|| "give one to four times".to_owned())
+}
+
+fn cell_type_of(flash: &ssd::Config) -> Value {
+    let times = (flash.read_time, flash.program_time, flash.erase_time);
+    let found = CellType::NAMES.iter().find(|(_, cell)| cell.times() == times);
+    Value::Choice(found.map_or(CUSTOM, |(name, _)| name))
+}
+
+fn set_cell_type(config: &mut Config, text: &str) -> Result<(), String> {
+    if text.trim() != CUSTOM {
+        let cell = choose(&CellType::NAMES, text).map_err(|names| format!("{names}, {CUSTOM}"))?;
+        let flash = &mut config.flash;
+        (flash.read_time, flash.program_time, flash.erase_time) = cell.times();
+    }
+    Ok(())
+}
+
+/// Name of a choice that is none of those that have names.
 const CUSTOM: &str = "custom";
 
 fn core_of(cost: &CostTable) -> Value {
@@ -202,8 +239,12 @@ pub static KEYS: &[Key] = &[
         percent,
         flash.gc_urgent_permille
     ),
-    key!("flash.read_time", "Page read (tR).", time, flash.read_time),
-    key!("flash.program_time", "Page program (tPROG).", time, flash.program_time),
+    key!(@ "flash.cell_type", "Bits of a cell: sets read_time, program_time and erase_time to those of such flash; what is given besides counts more. custom = leave them.", "slc, mlc, tlc, qlc, custom",
+        |c| cell_type_of(&c.flash), set_cell_type),
+    key!(@ "flash.read_time", "Page read (tR); or one for each type of page, as 56us/78us/106us: page n of a block is of type n modulo their number.", "time or times",
+        |c| page_times(&c.flash.read_time), |c, t| parse_page_times(t).map(|v| c.flash.read_time = v)),
+    key!(@ "flash.program_time", "Page program (tPROG), or one for each type of page.", "time or times",
+        |c| page_times(&c.flash.program_time), |c, t| parse_page_times(t).map(|v| c.flash.program_time = v)),
     key!("flash.erase_time", "Block erase (tBERS).", time, flash.erase_time),
     key!("flash.channel_bandwidth", "Channel bus rate.", bandwidth, flash.channel_bandwidth),
     key!(
@@ -218,15 +259,32 @@ pub static KEYS: &[Key] = &[
         time,
         flash.write_buffer_delay
     ),
-    key!(@ "flash.gc_policy", "Block that garbage collection takes: greedy (fewest valid pages) or cost-benefit.",
-        "greedy, cost-benefit",
-        |c| name_of(&VICTIM_POLICIES, &c.flash.victim_policy),
-        |c, t| choose(&VICTIM_POLICIES, t).map(|v| c.flash.victim_policy = v)),
+    key!(@ "flash.gc_policy", "Block that garbage collection takes: the one with the fewest valid pages (greedy), the best of gain, cost and age (cost-benefit), the oldest (fifo), the best of the 32 oldest (windowed-greedy), any (random), the best of 4 that are drawn (d-choices).",
+        "greedy, cost-benefit, fifo, windowed-greedy, random, d-choices",
+        |c| name_of(&VictimPolicyKind::NAMES, &c.flash.victim_policy),
+        |c, t| choose(&VictimPolicyKind::NAMES, t).map(|v| c.flash.victim_policy = v)),
     key!(@ "flash.multi_plane_reads",
         "Waiting reads of a die that run together: same-page (multi-plane address rule) or independent.",
         "same-page, independent",
         |c| name_of(&MULTI_PLANE_READS, &c.flash.multi_plane_reads),
         |c, t| choose(&MULTI_PLANE_READS, t).map(|v| c.flash.multi_plane_reads = v)),
+    key!(@ "flash.cache_reads", "A die reads the next page while the last one crosses the channel (cache register).", "true or false",
+        |c| Value::Bool(c.flash.cache_reads), |c, t| parse_bool(t).map(|v| c.flash.cache_reads = v)),
+    key!(@ "flash.die_order", "What a die does first of what waits for it: what came first (arrival), or reads of the host (reads-first).",
+        "arrival, reads-first",
+        |c| name_of(&DIE_ORDERS, &c.flash.die_order),
+        |c, t| choose(&DIE_ORDERS, t).map(|v| c.flash.die_order = v)),
+    key!(@ "flash.suspend", "What a die stops for reads of the host; unless it is nothing, die_order is reads-first.",
+        "nothing, erases, programs-and-erases",
+        |c| name_of(&SUSPENDS, &c.flash.suspend),
+        |c, t| choose(&SUSPENDS, t).map(|v| c.flash.suspend = v)),
+    key!("flash.suspend_time", "How long it takes to stop.", time, flash.suspend_time),
+    key!(
+        "flash.suspend_max",
+        "An operation that has stopped so often runs to its end.",
+        count(u32, 1..=1_000_000),
+        flash.suspend_max
+    ),
     key!(
         "flash.filled",
         "Part of the capacity that is written when the drive is new, with zeroes: reads of it take flash time.",

@@ -279,7 +279,7 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
 }
 
 /// Keys that set other keys.
-const FIRST: [&str; 1] = ["compute.core"];
+const FIRST: [&str; 2] = ["compute.core", "flash.cell_type"];
 
 /// The key of the dialect, and how it may also be written.
 const DIALECT: &str = "drive.dialect";

@@ -9,6 +9,8 @@ pub enum Value {
     Size(u64),
     /// Nanoseconds.
     Duration(u64),
+    /// Several of them, separated by `/`.
+    Durations(Vec<u64>),
     /// Bytes per second; 0 = infinitely fast.
     Bandwidth(u64),
     /// Hertz.
@@ -59,6 +61,7 @@ impl Value {
             | Self::Bandwidth(n)
             | Self::Frequency(n)
             | Self::Count(n) => (*n).into(),
+            Self::Durations(all) => all.as_slice().into(),
             Self::Permille(n) => (f64::from(*n) / 10.0).into(),
             Self::Millicycles(n) => (*n as f64 / 1000.0).into(),
             Self::Factor(n) => (f64::from(*n) / 1000.0).into(),
@@ -85,6 +88,10 @@ impl fmt::Display for Value {
         match self {
             Self::Size(n) => with_unit(f, *n, &BINARY, ""),
             Self::Duration(n) => with_unit(f, *n, &TIMES, ""),
+            Self::Durations(all) => {
+                let times = all.iter().map(|ns| Self::Duration(*ns).to_string());
+                write!(f, "{}", times.collect::<Vec<_>>().join("/"))
+            }
             Self::Bandwidth(0) => write!(f, "unlimited"),
             Self::Bandwidth(n) if n.is_multiple_of(1000) => with_unit(f, *n, &DECIMAL, "/s"),
             Self::Bandwidth(n) => write!(f, "{n}B/s"),

@@ -269,7 +269,10 @@ impl Controller {
         let first = at >> namespace.page_bits;
         let count = ((end - 1) >> namespace.page_bits) - first + 1;
         let ssd = &self.subsystem.ssd;
-        namespace.placement.pieces(first, count).any(|(lpn, count)| ssd.mapped_among(lpn, count) > 0)
+        namespace
+            .placement
+            .pieces(first, count)
+            .any(|(lpn, count)| ssd.mapped_among(lpn, count) > 0)
     }
 
     /// Counters since the drive was made.

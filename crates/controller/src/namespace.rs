@@ -184,9 +184,7 @@ impl Namespaces {
                     bytes: nvm.block_count * u64::from(nvm.block_bytes),
                     block_bytes: nvm.block_bytes,
                 },
-                Namespace::Memory(memory) => {
-                    NamespaceKind::Memory { bytes: memory.memory.len() as u64 }
-                }
+                Namespace::Memory(memory) => NamespaceKind::Memory { bytes: memory.memory.len() },
                 Namespace::Programs(_) => NamespaceKind::Programs,
             };
             NamespaceConfig { nsid: nsid.0, kind }

@@ -103,7 +103,8 @@ impl SavedState {
                 (run, rest) = SavedRun::read_from_prefix(rest).map_err(|_| SHORT)?;
                 let SavedRun { page, lpn, count } = run;
                 let end = lpn.get().checked_add(count.get());
-                if page.get() != next_page || count.get() == 0 || end.is_none_or(|end| end > pages) {
+                if page.get() != next_page || count.get() == 0 || end.is_none_or(|end| end > pages)
+                {
                     return Err("a piece of a namespace is beyond the flash");
                 }
                 next_page += count.get();
@@ -174,7 +175,8 @@ impl Subsystem {
         for namespace in self.namespaces.nvm_all() {
             let runs = namespace.placement.runs();
             let is_attached = attached.contains(namespace.nsid);
-            let flags = u16::from(is_attached) * ATTACHED + u16::from(namespace.is_protected) * PROTECTED;
+            let flags =
+                u16::from(is_attached) * ATTACHED + u16::from(namespace.is_protected) * PROTECTED;
             let saved = SavedNamespace {
                 nsid: namespace.nsid.0.into(),
                 identity: namespace.identity.into(),

@@ -88,7 +88,10 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         Command::Repair(OneFile { file, json }) => {
             let damage = usage(FlashFile::open_existing(file).map_err(Into::into))?.repair()?;
             if *json {
-                say!("{}", json!({ "format_version": 1, "file": file, "given_up": damage_json(&damage) }));
+                say!(
+                    "{}",
+                    json!({ "format_version": 1, "file": file, "given_up": damage_json(&damage) })
+                );
             } else if damage == Damage::default() {
                 say!("{}: nothing is damaged", file.display());
             } else {
@@ -98,7 +101,9 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         }
         Command::Clone { from, to, json } => {
             let bar = progress(*json)?;
-            usage(flash_file::clone_file(from, to, |at, len| show(&bar, at, len)).map_err(Into::into))?;
+            usage(
+                flash_file::clone_file(from, to, |at, len| show(&bar, at, len)).map_err(Into::into),
+            )?;
             bar.finish_and_clear();
             if *json {
                 say!("{}", json!({ "format_version": 1, "from": from, "to": to }));
@@ -203,7 +208,16 @@ fn info(OneFile { file, json }: &OneFile) -> Result<Outcome> {
 }
 
 fn summary_json(summary: &Summary) -> Value {
-    let Summary { blocks_used, blocks, pages, pages_unreadable, erases, erases_max, file_bytes, disk_bytes } = summary;
+    let Summary {
+        blocks_used,
+        blocks,
+        pages,
+        pages_unreadable,
+        erases,
+        erases_max,
+        file_bytes,
+        disk_bytes,
+    } = summary;
     json!({
         "blocks": blocks, "blocks_used": blocks_used, "pages": pages, "pages_unreadable": pages_unreadable,
         "erases": erases, "erases_of_a_block_max": erases_max, "file_bytes": file_bytes, "disk_bytes": disk_bytes,
@@ -212,9 +226,19 @@ fn summary_json(summary: &Summary) -> Value {
 
 fn say_summary(summary: &Summary, page_bytes: u32) {
     let pages = summary.pages * u64::from(page_bytes);
-    say!("{} pages written ({}), in {} of {} blocks", summary.pages, bytes(pages), summary.blocks_used, summary.blocks);
+    say!(
+        "{} pages written ({}), in {} of {} blocks",
+        summary.pages,
+        bytes(pages),
+        summary.blocks_used,
+        summary.blocks
+    );
     say!("{} erases, at most {} of a block", summary.erases, summary.erases_max);
-    say!("the file takes {} of the disk; it is {} long", bytes(summary.disk_bytes), bytes(summary.file_bytes));
+    say!(
+        "the file takes {} of the disk; it is {} long",
+        bytes(summary.disk_bytes),
+        bytes(summary.file_bytes)
+    );
 }
 
 fn check(OneFile { file, json }: &OneFile) -> Result<Outcome> {
@@ -233,7 +257,9 @@ fn check(OneFile { file, json }: &OneFile) -> Result<Outcome> {
     } else {
         say_summary(&summary, opened.config().page_bytes);
         if unreadable > 0 {
-            say!("{unreadable} pages do not match their checksums: reads of them fail (Unrecovered Read Error)");
+            say!(
+                "{unreadable} pages do not match their checksums: reads of them fail (Unrecovered Read Error)"
+            );
         }
         if damage != Damage::default() {
             say!("{damage}: csdrive storage repair gives that up");
@@ -253,7 +279,10 @@ fn drive_of(file: FlashFile) -> Result<Controller> {
     let namespaces = vec![NamespaceConfig { nsid: controller::NVM_NSID, kind }];
     let store = usage(file.store(SyncPolicy::Flush).map_err(Into::into))?;
     let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
-    usage(Controller::with_parts(Config { flash, namespaces, ..Config::default() }, parts).map_err(Into::into))
+    usage(
+        Controller::with_parts(Config { flash, namespaces, ..Config::default() }, parts)
+            .map_err(Into::into),
+    )
 }
 
 /// A host of that drive that uses one namespace; how long it is.
@@ -263,7 +292,8 @@ fn open(file: &Path, nsid: u32) -> Result<(Session, u64)> {
         NamespaceKind::Nvm { bytes, .. } if listed.nsid == nsid => Some(bytes),
         _ => None,
     });
-    let known: Vec<String> = drive.namespaces().iter().map(|listed| listed.nsid.to_string()).collect();
+    let known: Vec<String> =
+        drive.namespaces().iter().map(|listed| listed.nsid.to_string()).collect();
     let bytes = usage(found.ok_or_else(|| {
         anyhow!("--namespace {nsid}: {} has the namespaces {}", file.display(), known.join(", "))
     }))?;
@@ -305,13 +335,22 @@ fn export(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
     copied.map_err(|error: anyhow::Error| error.context(image.display().to_string()))
 }
 
+fn is_empty(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
 /// Copies an image to a namespace; how many bytes were written there.
 fn import(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
     let source = usage(File::open(image).with_context(|| image.display().to_string()))?;
     let (mut session, room) = open(file, nsid)?;
     let len = source.metadata()?.len();
     if len > room {
-        let text = format!("{}: {} are more than the {} of namespace {nsid}", image.display(), bytes(len), bytes(room));
+        let text = format!(
+            "{}: {} are more than the {} of namespace {nsid}",
+            image.display(),
+            bytes(len),
+            bytes(room)
+        );
         return usage(Err(anyhow!(text)));
     }
     let (bar, block) = (progress(json)?, session.block_bytes());
@@ -331,10 +370,17 @@ fn import(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
         // The last block is filled up with zeroes.
         let count = (filled as u64).next_multiple_of(block).min(room - at);
         piece[filled..].fill(0);
-        let is_empty = piece.iter().all(|byte| *byte == 0);
-        if !is_empty || session.transport.driver.port.drive.is_written(nsid, at, count) {
-            session.write_blocks(at / block, &piece[..count as usize])?;
-            written += count;
+        // What is empty and was never written stays so.
+        let blocks: Vec<&[u8]> = piece[..count as usize].chunks(block as usize).collect();
+        let mut run = at;
+        for blocks in blocks.chunk_by(|a, b| is_empty(a) == is_empty(b)) {
+            let len = blocks.len() as u64 * block;
+            let drive = &session.transport.driver.port.drive;
+            if !is_empty(blocks[0]) || drive.is_written(nsid, run, len) {
+                session.write_blocks(run / block, &blocks.concat())?;
+                written += len;
+            }
+            run += len;
         }
         at += count;
         show(&bar, at, len);
@@ -343,6 +389,7 @@ fn import(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
         }
     }
     session.flush()?;
+    session.transport.driver.port.shut_down();
     bar.finish_and_clear();
     Ok(written)
 }

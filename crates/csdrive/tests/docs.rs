@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -36,6 +36,7 @@ const PAGES: [&str; 17] = [
     "docs/observing.md",
     "docs/program-abi.md",
     "docs/python.md",
+    "docs/storage.md",
     "docs/timing.md",
     "docs/workloads.md",
 ];

@@ -8,11 +8,19 @@ use controller::SyncWork;
 
 use crate::workers::Waker;
 
+/// The thread, and the ways to it and back.
+#[derive(Debug)]
+struct Running {
+    work: Sender<SyncWork>,
+    results: Receiver<Result<(), String>>,
+    thread: JoinHandle<()>,
+}
+
 /// The thread, started with the first work.
 #[derive(Debug)]
 pub(crate) struct Syncs {
     waker: Arc<Waker>,
-    thread: Option<(Sender<SyncWork>, Receiver<Result<(), String>>, JoinHandle<()>)>,
+    thread: Option<Running>,
     under_way: usize,
 }
 
@@ -36,12 +44,13 @@ impl Syncs {
                 }
             });
             match thread {
-                Ok(thread) => self.thread = Some((work_in, result_out, thread)),
+                Ok(thread) => {
+                    self.thread = Some(Running { work: work_in, results: result_out, thread });
+                }
                 Err(_) => return Some(work.run()),
             }
         }
-        let (work_in, ..) = self.thread.as_ref()?;
-        match work_in.send(work) {
+        match self.thread.as_ref()?.work.send(work) {
             Ok(()) => {
                 self.under_way += 1;
                 None
@@ -56,8 +65,7 @@ impl Syncs {
         if self.under_way == 0 {
             return None;
         }
-        let (_, result_out, _) = self.thread.as_ref()?;
-        let result = result_out.try_recv().ok()?;
+        let result = self.thread.as_ref()?.results.try_recv().ok()?;
         self.under_way -= 1;
         Some(result)
     }
@@ -65,8 +73,8 @@ impl Syncs {
 
 impl Drop for Syncs {
     fn drop(&mut self) {
-        if let Some((work_in, _, thread)) = self.thread.take() {
-            drop(work_in);
+        if let Some(Running { work, thread, .. }) = self.thread.take() {
+            drop(work);
             // A thread that panicked has said so.
             let _ = thread.join();
         }

@@ -135,7 +135,7 @@ fn programs_run_on_worker_threads() {
 #[test]
 fn reads_take_as_long_as_the_model_says() {
     let mut config = immediate();
-    config.flash.read_time = simtime::Duration::from_us(2000);
+    config.flash.read_time = simtime::Duration::from_us(2000).into();
     let served = Served::new(config, Doorbells::Messages);
     let mut host = served.host(VfioUserOptions::default());
     let buffer = host.port.memory().allocate(4096);

@@ -35,7 +35,7 @@ pub trait Disk: core::fmt::Debug + Send {
     ///
     /// # Errors
     /// If it is not known.
-    fn len(&self) -> io::Result<u64>;
+    fn bytes(&self) -> io::Result<u64>;
 }
 
 /// A file.
@@ -61,7 +61,7 @@ impl Disk for FileDisk {
         SyncWork::new(move || file.sync_data().map_err(|error| error.to_string()))
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 }

@@ -30,7 +30,9 @@ const ALIGNMENT: u64 = 1 << 20;
 const HOLE_BYTES: u64 = 4096;
 
 /// What the flash is made of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) magic: [u8; 8],
@@ -46,7 +48,9 @@ pub(crate) struct Header {
 }
 
 /// What changes while the drive is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
 #[repr(C)]
 pub(crate) struct State {
     /// The higher one is the newer one.
@@ -61,7 +65,9 @@ pub(crate) struct State {
 }
 
 /// A block of the table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
 #[repr(C)]
 pub(crate) struct BlockEntry {
     /// [`BlockEntry::ERASED`] or [`BlockEntry::USED`]; 0 = never used, and then all is 0.
@@ -72,7 +78,9 @@ pub(crate) struct BlockEntry {
 }
 
 /// What is written beside a page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
 #[repr(C)]
 pub(crate) struct PageRecord {
     lpn: [u8; 6],
@@ -115,16 +123,16 @@ impl Header {
         self.checksum.get() == checksum_of(self)
     }
 
-    /// What it describes, by the names of [`ssd::Config`].
+    /// What it describes, by the keys of a configuration; what follows from others comes last.
     pub(crate) fn fields(&self) -> [(&'static str, u64); 7] {
         [
-            ("capacity_bytes", self.capacity_bytes.get()),
-            ("channels", self.channels.get().into()),
-            ("dies_per_channel", self.dies_per_channel.get().into()),
-            ("planes_per_die", self.planes_per_die.get().into()),
-            ("blocks_per_plane", self.blocks_per_plane.get().into()),
-            ("pages_per_block", self.pages_per_block.get().into()),
-            ("page_bytes", self.page_bytes.get().into()),
+            ("drive.capacity", self.capacity_bytes.get()),
+            ("flash.channels", self.channels.get().into()),
+            ("flash.dies_per_channel", self.dies_per_channel.get().into()),
+            ("flash.planes_per_die", self.planes_per_die.get().into()),
+            ("flash.pages_per_block", self.pages_per_block.get().into()),
+            ("flash.page_size", self.page_bytes.get().into()),
+            ("flash.blocks_per_plane", self.blocks_per_plane.get().into()),
         ]
     }
 

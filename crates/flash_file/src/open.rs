@@ -30,8 +30,8 @@ pub enum OpenError {
     Foreign { path: PathBuf },
     #[error("{}: it has version {version} of the format; this csdrive knows version {VERSION}", path.display())]
     Version { path: PathBuf, version: u32 },
-    #[error("{}: it was made for {field} = {found}, and the configuration says {wanted}; set {field} to {found}, or name another file", path.display())]
-    Geometry { path: PathBuf, field: &'static str, found: u64, wanted: u64 },
+    #[error("{}: it was made for {key} = {found}, and the configuration comes to {wanted}; set {key} to {found}, or name another file", path.display())]
+    Geometry { path: PathBuf, key: &'static str, found: u64, wanted: u64 },
     #[error("{}: it has {found} bytes of {wanted}: its end is missing; restore it from a copy", path.display())]
     Truncated { path: PathBuf, found: u64, wanted: u64 },
     #[error("{}: {damage}; nothing was changed. Restore it from a copy, or give up what is damaged: csdrive storage repair {}", path.display(), path.display())]
@@ -175,10 +175,10 @@ impl FlashFile {
 
     fn check_geometry(self, geometry: &Geometry) -> Result<Self, OpenError> {
         let wanted = Header::new(geometry);
-        for ((field, found), (_, wanted)) in self.header.fields().into_iter().zip(wanted.fields()) {
+        for ((key, found), (_, wanted)) in self.header.fields().into_iter().zip(wanted.fields()) {
             if found != wanted {
                 let path = self.path;
-                return Err(OpenError::Geometry { path, field, found, wanted });
+                return Err(OpenError::Geometry { path, key, found, wanted });
             }
         }
         Ok(self)
@@ -215,7 +215,8 @@ impl FlashFile {
         let (geometry, path) = (self.geometry()?, self.path.clone());
         let name = path.display().to_string();
         let disk = Box::new(FileDisk(self.file));
-        let mut store = open_disk(disk, geometry, sync, &name, false).map_err(|failed| failed.at(&path))?;
+        let mut store =
+            open_disk(disk, geometry, sync, &name, false).map_err(|failed| failed.at(&path))?;
         store.notes.get_mut().splice(0..0, self.notes);
         Ok(store)
     }
@@ -230,9 +231,11 @@ impl FlashFile {
         let name = path.display().to_string();
         let before = examine(&*disk, &geometry).map_err(|cause| io_error(&path, cause))?;
         let damage = before.damage;
-        let mut store = open_disk(disk, geometry, SyncPolicy::Flush, &name, true).map_err(|failed| failed.at(&path))?;
+        let mut store = open_disk(disk, geometry, SyncPolicy::Flush, &name, true)
+            .map_err(|failed| failed.at(&path))?;
         if damage.own_state {
-            ssd::Store::save(&mut store, &[]).map_err(|_| io_error(&path, io::Error::other("cannot be written")))?;
+            ssd::Store::save(&mut store, &[])
+                .map_err(|_| io_error(&path, io::Error::other("cannot be written")))?;
         }
         Ok(damage)
     }
@@ -241,7 +244,11 @@ impl FlashFile {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn examine(&self, reads_pages: bool, mut progress: impl FnMut(u64, u64)) -> Result<(Summary, Damage), OpenError> {
+    pub fn examine(
+        &self,
+        reads_pages: bool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<(Summary, Damage), OpenError> {
         let io = |cause| io_error(&self.path, cause);
         let geometry = self.geometry()?;
         let disk = FileDisk(Arc::clone(&self.file));
@@ -291,11 +298,21 @@ fn create(path: &Path, geometry: &Geometry) -> Result<(), OpenError> {
     name.push(format!(".{}.new", std::process::id()));
     let unfinished = path.with_file_name(name);
     let made = (|| {
-        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished);
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished);
         let file = options.map_err(io)?;
         let bytes = Layout::new(geometry).file_bytes();
-        file.set_len(bytes).map_err(|cause| OpenError::TooLarge { path: path.into(), bytes, cause })?;
-        format_disk(&mut FileDisk(Arc::new(file.try_clone().map_err(io)?)), geometry).map_err(io)?;
+        file.set_len(bytes).map_err(|cause| OpenError::TooLarge {
+            path: path.into(),
+            bytes,
+            cause,
+        })?;
+        format_disk(&mut FileDisk(Arc::new(file.try_clone().map_err(io)?)), geometry)
+            .map_err(io)?;
         file.sync_all().map_err(io)?;
         // What another process made meanwhile stays.
         let renamed = rustix::fs::renameat_with(
@@ -334,7 +351,7 @@ pub(crate) fn format_disk(disk: &mut dyn Disk, geometry: &Geometry) -> io::Resul
 
 fn read_header(path: &Path, disk: &mut FileDisk) -> Result<(Header, Option<String>), OpenError> {
     let io = |cause| io_error(path, cause);
-    let len = disk.len().map_err(io)?;
+    let len = disk.bytes().map_err(io)?;
     let mut headers = [Header::new_zeroed(); 2];
     for (at, header) in HEADER_PLACES.iter().zip(&mut headers) {
         if len >= at + size_of::<Header>() as u64 {
@@ -345,13 +362,20 @@ fn read_header(path: &Path, disk: &mut FileDisk) -> Result<(Header, Option<Strin
     if headers.iter().filter(is_ours).count() == 0 {
         return Err(OpenError::Foreign { path: path.into() });
     }
-    if let Some(other) = headers.iter().find(|header| header.magic == MAGIC && header.version.get() != VERSION) {
+    if let Some(other) =
+        headers.iter().find(|header| header.magic == MAGIC && header.version.get() != VERSION)
+    {
         // A number that was not written as a version is damage.
-        if other.version.get() > 0 && other.version.get() < 1 << 16 && !headers.iter().any(|header| is_ours(&header) && header.version.get() == VERSION) {
+        if other.version.get() > 0
+            && other.version.get() < 1 << 16
+            && !headers.iter().any(|header| is_ours(&header) && header.version.get() == VERSION)
+        {
             return Err(OpenError::Version { path: path.into(), version: other.version.get() });
         }
     }
-    let is_sound = |header: &Header| header.magic == MAGIC && header.is_sound() && header.version.get() == VERSION;
+    let is_sound = |header: &Header| {
+        header.magic == MAGIC && header.is_sound() && header.version.get() == VERSION
+    };
     let Some(&sound) = headers.iter().find(|header| is_sound(header)) else {
         let damage = Damage { header: true, ..Damage::default() };
         return Err(OpenError::Damaged { path: path.into(), damage });
@@ -360,7 +384,8 @@ fn read_header(path: &Path, disk: &mut FileDisk) -> Result<(Header, Option<Strin
         return Ok((sound, None));
     }
     HEADER_PLACES.iter().try_for_each(|at| disk.write(*at, sound.as_bytes())).map_err(io)?;
-    let note = format!("{}: one of its two headers was damaged; it was written again", path.display());
+    let note =
+        format!("{}: one of its two headers was damaged; it was written again", path.display());
     Ok((sound, Some(note)))
 }
 
@@ -602,10 +627,20 @@ impl FileStore {
 ///
 /// # Errors
 /// If there is no such file, it is in use, or the copy cannot be made. Nothing is left of a copy that failed.
-pub fn clone_file(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), OpenError> {
+pub fn clone_file(
+    from: &Path,
+    to: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(), OpenError> {
     let source = FlashFile::open_existing(from)?;
     let io = |cause| io_error(to, cause);
-    let target = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
+    let target = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(io)?;
     let copied = (|| {
         if rustix::fs::ioctl_ficlone(&target, &*source.file).is_ok() {
             return target.sync_all();

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::io;
 
 use ssd::{
-    BlockId, Discarded, Geometry, MediaError, NotProgrammed, Oob, Page, Ppa, Store, StoredPage, SyncPolicy, SyncWork,
-    UsedBlock,
+    BlockId, Discarded, Geometry, MediaError, NotProgrammed, Oob, Page, Ppa, Store, StoredPage,
+    SyncPolicy, SyncWork, UsedBlock,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -156,10 +156,12 @@ impl FileStore {
     fn read_record(&self, ppa: Ppa) -> Result<Option<PageRecord>, MediaError> {
         let (block, page) = self.place_of(ppa);
         let mut record = PageRecord::new_zeroed();
-        self.disk.read(self.layout.record(block, page), record.as_mut_bytes()).map_err(|error| {
-            self.note("cannot be read", &error);
-            MediaError::Uncorrectable
-        })?;
+        self.disk.read(self.layout.record(block, page), record.as_mut_bytes()).map_err(
+            |error| {
+                self.note("cannot be read", &error);
+                MediaError::Uncorrectable
+            },
+        )?;
         if record.is_empty() {
             return Ok(None);
         }
@@ -307,9 +309,7 @@ impl FileStore {
             (why == Discarded::Deallocated).then(|| self.place_of(ppa))
         };
         let places: Vec<Option<(u64, u64)>> = dead.iter().map(places).collect();
-        let follows = |a: &Option<(u64, u64)>, b: &Option<(u64, u64)>| {
-            matches!((a, b), (Some(a), Some(b)) if a.0 == b.0 && a.1 + 1 == b.1)
-        };
+        let follows = |a: &Option<(u64, u64)>, b: &Option<(u64, u64)>| matches!((a, b), (Some(a), Some(b)) if a.0 == b.0 && a.1 + 1 == b.1);
         for run in places.chunk_by(follows) {
             if let Some((block, page)) = run[0]
                 && run.len() as u64 >= PUNCH_PAGES
@@ -447,7 +447,8 @@ impl Store for FileStore {
         let written = match result {
             Ok(()) => {
                 self.is_own_dirty = false;
-                let is_deallocating = pending.dead.iter().any(|(_, why)| *why == Discarded::Deallocated);
+                let is_deallocating =
+                    pending.dead.iter().any(|(_, why)| *why == Discarded::Deallocated);
                 let applied = self.apply(std::mem::take(&mut pending));
                 applied.and_then(|()| self.is_durable(sequence)).map(|()| is_deallocating)
             }

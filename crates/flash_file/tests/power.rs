@@ -64,7 +64,6 @@ impl PowerLoss for OverDisk {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how many cuts a run tries is its user's choice")]
 fn count() -> u64 {
     std::env::var("POWER_CUTS").ok().and_then(|count| count.parse().ok()).unwrap_or(500)
 }

@@ -146,8 +146,10 @@ struct csdrive_die_record {
     uint8_t planes;
     /* 1 for garbage collection. */
     uint8_t is_collection;
+    /* 1 for a part of an operation that was suspended, after the first. */
+    uint8_t is_resumed;
     /* 0. */
-    uint8_t reserved[5];
+    uint8_t reserved[4];
 };
 
 #define CSDRIVE_LINK_RECORD_KIND 5

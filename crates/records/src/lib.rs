@@ -150,8 +150,10 @@ records! {
         planes: u8,
         /// 1 for garbage collection.
         is_collection: u8,
+        /// 1 for a part of an operation that was suspended, after the first.
+        is_resumed: u8,
         /// 0.
-        reserved: [u8; 5],
+        reserved: [u8; 4],
     }
 
     /// Bytes that crossed a link.

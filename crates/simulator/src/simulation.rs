@@ -2,6 +2,7 @@
 
 use client::Port;
 use controller::{Config, ConfigError, Controller, RemoteRuntime, Worker};
+use nvme_spec::{Cc, Csts, offset, shutdown};
 use simtime::Instant;
 use ssd::Recovery;
 
@@ -117,10 +118,41 @@ impl Simulation {
         self.drive.power_cut(self.now, &mut self.ram)
     }
 
+    /// Shuts the drive down as a host does before it switches it off: what is in the write buffer goes to flash. Commands under way
+    /// end without a completion.
+    pub fn shut_down(&mut self) {
+        let cc = Cc::from_bits(self.drive.register_read(offset::CC, 4) as u32);
+        let notified = cc.with_shn(shutdown::NORMAL).into_bits();
+        self.drive.register_write(offset::CC, 4, notified.into());
+        let is_over = |drive: &Controller| {
+            let csts = Csts::from_bits(drive.register_read(offset::CSTS, 4) as u32);
+            csts.shst() == shutdown::COMPLETE
+        };
+        self.drive.advance(self.now, &mut self.ram);
+        self.serve();
+        while !is_over(&self.drive)
+            && let Some(at) = self.drive.next_event()
+        {
+            self.now = self.now.max(at);
+            self.drive.advance(self.now, &mut self.ram);
+            self.serve();
+        }
+    }
+
     /// Lets time pass although nothing may happen in it.
     pub fn idle_until(&mut self, then: Instant) {
         self.now = self.now.max(then);
         self.settle();
+    }
+}
+
+impl Drop for Simulation {
+    /// A drive that keeps its flash in a file is shut down when its user is done with it.
+    fn drop(&mut self) {
+        let is_kept = !self.drive.config().storage.file.is_empty();
+        if is_kept && !std::thread::panicking() {
+            self.shut_down();
+        }
     }
 }
 

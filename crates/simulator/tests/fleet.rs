@@ -17,7 +17,7 @@ fn host(read_us: u64) -> Host {
     let mut config = Config::default();
     config.flash.capacity_bytes = 64 << 20;
     config.flash.filled_permille = 1000;
-    config.flash.read_time = Duration::from_us(read_us);
+    config.flash.read_time = Duration::from_us(read_us).into();
     simulator::host(config, 1, 64).unwrap()
 }
 

@@ -198,8 +198,8 @@ fn the_slowest_stage_is_the_throughput() {
         let dies = f64::from(flash.channels * flash.dies_per_channel);
         let page = flash.page_bytes as f64;
         let rounds = (chunk as f64 / page / dies).ceil();
-        let read = rounds * flash.read_time.as_ns() as f64;
-        let least = chunk as f64 / page / dies * flash.read_time.as_ns() as f64;
+        let read = rounds * flash.read_time.mean().as_ns() as f64;
+        let least = chunk as f64 / page / dies * flash.read_time.mean().as_ns() as f64;
         let (run, n) = (run.as_ns() as f64, in_flight as f64);
         // The pipeline's law: the slowest of the unit, the flash, and the chunks in flight.
         let law = chunks as f64 * run.max(least).max((run + read) / n);
@@ -220,8 +220,8 @@ fn the_link_that_carries_input_and_output_is_a_stage() {
         let mut config = config();
         config.compute.units = 1;
         config.command_time = Duration::ZERO;
-        config.flash.read_time = Duration::from_us(1);
-        config.flash.program_time = Duration::from_us(10);
+        config.flash.read_time = Duration::from_us(1).into();
+        config.flash.program_time = Duration::from_us(10).into();
         config.flash.channel_bandwidth = Bandwidth::from_bytes_per_s(0);
         config.internal_link.bandwidth = Bandwidth::from_bytes_per_s(1_000_000_000);
         config.internal_link.latency = Duration::ZERO;
@@ -351,7 +351,7 @@ fn the_gain_of_an_early_run_is_that_of_the_formula() {
                 config.flash.planes_per_die = 1;
                 config.flash.keep_data = declares;
                 config.flash.channel_bandwidth = Bandwidth::from_bytes_per_s(0);
-                config.flash.read_time = read;
+                config.flash.read_time = read.into();
                 config.flash.unwritten_reads = ssd::UnwrittenReads::Flash;
                 config.internal_link.bandwidth = Bandwidth::from_bytes_per_s(0);
                 config.internal_link.latency = Duration::ZERO;

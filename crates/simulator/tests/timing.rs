@@ -103,7 +103,7 @@ fn read_1m_takes_as_long_as_the_slowest_part() {
 fn flash_time_moves_the_read_by_as_much() {
     for read_us in [0, 10, 80, 1_000] {
         let mut config = config();
-        config.flash.read_time = Duration::from_us(read_us);
+        config.flash.read_time = Duration::from_us(read_us).into();
         let mut session = session(config);
         precondition(&mut session, 4096);
         let (ns, _) = timed(&mut session, commands::read_write(NvmOpcode::READ, 0, 1), 4096);

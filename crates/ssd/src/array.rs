@@ -11,6 +11,13 @@
 //! Reads that run together obey the multi-plane address rule unless the flash has independent planes. Programs need no such
 //! rule here: drives keep the frontiers of a die's planes in step, which this model does not do.
 //!
+//! With [`DieOrder::ReadsFirst`] reads of the host go ahead of everything else that waits for their die, and with [`Suspend`] they
+//! need not wait for a program or an erase that has begun: it stops, which takes a while, and goes on when no such read waits.
+//! Neither is put off for ever: after some reads in a row something else is done, and what was suspended
+//! often enough runs to its end.
+//!
+//! With cache registers a die reads the next page while the last one crosses the channel.
+//!
 //! A program that someone waits for goes ahead of everything that has not begun. It takes the first page that was meant for
 //! another program of its plane, and those move back by one: pages of a block are programmed in order.
 
@@ -20,7 +27,7 @@ use records::{DieOperation, DieRecord, NO_COMMAND};
 use simtime::{Duration, EventQueue, Instant};
 
 use crate::address::{Lpn, Ppa};
-use crate::config::{Config, Geometry, MultiPlaneReads};
+use crate::config::{Config, DieOrder, Geometry, MultiPlaneReads, PageTimes, Suspend};
 use crate::request::RequestId;
 
 /// Whom a transaction serves.
@@ -50,29 +57,98 @@ pub(crate) struct Transaction {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// The array operation of a die is over.
-    Array(u32),
+    /// The array operation of a die is over, if it is still the one with this number.
+    Array(u32, u32),
     /// The next page that a die read has crossed its channel.
     Transfer(u32),
+    /// The data of this program has arrived: a read that waits may suspend it.
+    Loaded(u32, u32),
+    /// A die has stopped what it did.
+    Suspended(u32),
 }
 
 const PLANES_MAX: usize = 8;
 
+/// Groups of reads that go ahead of something else in a row.
+const READS_IN_A_ROW: u32 = 64;
+
+/// An operation that has begun and stopped.
+#[derive(Clone, Debug)]
+struct Suspended {
+    group: Vec<Transaction>,
+    left: Duration,
+    /// How often it has stopped.
+    times: u32,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Die {
     channel: u32,
+    /// Reads of the host, if they go first.
+    reads: VecDeque<Transaction>,
     queue: VecDeque<Transaction>,
     /// Programs that go ahead of the queue.
     urgent: VecDeque<Transaction>,
-    /// Transactions running together; empty = the die is idle.
+    /// Transactions running together in the array.
     group: Vec<Transaction>,
-    /// Pages of the group that have crossed the channel.
-    transferred: usize,
     start: Instant,
-    /// When the last page of the group has crossed the channel.
+    /// When the array is done with them, and when the data of a program had arrived.
+    array_end: Instant,
+    loaded_at: Instant,
+    /// Numbers operations of the array: events of others mean nothing.
+    number: u32,
+    /// How often this operation was suspended.
+    suspensions: u32,
+    suspended: Option<Suspended>,
+    /// It is stopping.
+    is_suspending: bool,
+    /// Pages that were read and cross the channel.
+    output: Vec<Transaction>,
+    output_start: Instant,
+    /// How many have.
+    transferred: usize,
+    /// When the last one has.
     transferred_at: Instant,
+    /// The array has read pages that wait until those before are across.
+    is_full: bool,
+    /// Groups of reads in a row that others waited for.
+    reads_in_a_row: u32,
+    /// It does something since then.
+    busy_since: Option<Instant>,
+    /// Until when it is recorded what it does.
+    recorded_until: Instant,
     /// It is in the list of dies that are to begin.
     is_starting: bool,
+}
+
+impl Die {
+    /// True if the array has nothing to do.
+    fn is_free(&self, has_cache_register: bool) -> bool {
+        self.group.is_empty()
+            && !self.is_suspending
+            && (self.output.is_empty() || has_cache_register)
+    }
+
+    fn has_waiting(&self) -> bool {
+        !(self.reads.is_empty() && self.queue.is_empty() && self.urgent.is_empty())
+            || self.suspended.is_some()
+    }
+
+    /// Where the next operation comes from; `None` if it is the one that was suspended.
+    fn next_queue(&mut self) -> Option<&mut VecDeque<Transaction>> {
+        let has_others =
+            self.suspended.is_some() || !self.queue.is_empty() || !self.urgent.is_empty();
+        let may_read = !has_others || self.reads_in_a_row < READS_IN_A_ROW;
+        if !self.reads.is_empty() && may_read {
+            self.reads_in_a_row += u32::from(has_others);
+            return Some(&mut self.reads);
+        }
+        // What is suspended ends before others begin; that cannot be while pages are on their way out.
+        if self.suspended.is_some() && self.output.is_empty() {
+            return None;
+        }
+        Some(if self.urgent.is_empty() { &mut self.queue } else { &mut self.urgent })
+    }
 }
 
 /// All dies and channels.
@@ -80,8 +156,13 @@ struct Die {
 pub(crate) struct FlashArray {
     geometry: Geometry,
     multi_plane_reads: MultiPlaneReads,
-    read_time: Duration,
-    program_time: Duration,
+    order: DieOrder,
+    suspend: Suspend,
+    suspend_time: Duration,
+    suspend_max: u32,
+    has_cache_register: bool,
+    read_time: PageTimes,
+    program_time: PageTimes,
     erase_time: Duration,
     transfer_time: Duration,
     dies: Vec<Die>,
@@ -94,7 +175,7 @@ pub(crate) struct FlashArray {
     starting: Vec<u32>,
     start_at: Instant,
     pub(crate) records: Option<Vec<DieRecord>>,
-    /// The time of operations that have ended.
+    /// The time in which dies were busy, until each had nothing to do.
     ended: Duration,
     /// Pages that took a channel.
     transfers: u64,
@@ -106,6 +187,16 @@ impl FlashArray {
         Self {
             geometry,
             multi_plane_reads: config.multi_plane_reads,
+            // Nothing stops for a read that has its turn.
+            order: if config.suspend == Suspend::Nothing {
+                config.die_order
+            } else {
+                DieOrder::ReadsFirst
+            },
+            suspend: config.suspend,
+            suspend_time: config.suspend_time,
+            suspend_max: config.suspend_max,
+            has_cache_register: config.cache_reads,
             read_time: config.read_time,
             program_time: config.program_time,
             erase_time: config.erase_time,
@@ -131,8 +222,8 @@ impl FlashArray {
 
     /// The time until now of operations of dies, all dies together.
     pub(crate) fn dies_busy(&self, now: Instant) -> Duration {
-        let busy = self.dies.iter().filter(|die| !die.group.is_empty());
-        busy.fold(self.ended, |sum, die| sum + now.since(die.start))
+        let busy = self.dies.iter().filter_map(|die| die.busy_since);
+        busy.fold(self.ended, |sum, since| sum + now.since(since))
     }
 
     #[inline]
@@ -145,16 +236,60 @@ impl FlashArray {
     }
 
     pub(crate) fn enqueue(&mut self, now: Instant, transaction: Transaction) {
-        let die = self.die_of[transaction.plane as usize];
-        self.dies[die as usize].queue.push_back(transaction);
-        self.will_start(now, die);
+        let number = self.die_of[transaction.plane as usize];
+        let die = &mut self.dies[number as usize];
+        if self.order == DieOrder::ReadsFirst && matches!(transaction.origin, Origin::Host(_)) {
+            die.reads.push_back(transaction);
+            self.suspend(now, number);
+        } else {
+            die.queue.push_back(transaction);
+        }
+        self.will_start(now, number);
+    }
+
+    /// A read waits: a program or an erase stops for it, if it may.
+    fn suspend(&mut self, now: Instant, number: u32) {
+        let die = &mut self.dies[number as usize];
+        let may = match die.group.first().map(|first| first.operation) {
+            None | Some(DieOperation::Read) => false,
+            Some(DieOperation::Program) => self.suspend == Suspend::ProgramsAndErases,
+            Some(DieOperation::Erase) => self.suspend != Suspend::Nothing,
+        };
+        // One that ends as soon as it could stop need not stop.
+        if !may || die.suspensions >= self.suspend_max || die.array_end <= now + self.suspend_time {
+            return;
+        }
+        if now < die.loaded_at {
+            self.events.push(die.loaded_at, Event::Loaded(number, die.number));
+            return;
+        }
+        die.number += 1;
+        die.suspended = Some(Suspended {
+            group: std::mem::take(&mut die.group),
+            left: die.array_end.since(now),
+            times: die.suspensions + 1,
+        });
+        die.is_suspending = true;
+        self.events.push(now + self.suspend_time, Event::Suspended(number));
+    }
+
+    /// A die has stopped.
+    fn stopped(&mut self, now: Instant, number: u32) {
+        let die = &mut self.dies[number as usize];
+        die.is_suspending = false;
+        if let Some(Suspended { group, times, .. }) = &die.suspended {
+            let group = group.clone();
+            let (start, loaded_at, is_resumed) = (die.start, die.loaded_at, *times > 1);
+            self.record(number, &group, (start, now), loaded_at, is_resumed);
+        }
+        self.will_start(now, number);
     }
 
     /// A die has something to do, or has become idle.
     #[inline]
     fn will_start(&mut self, now: Instant, number: u32) {
         let die = &mut self.dies[number as usize];
-        if die.group.is_empty() && !die.is_starting {
+        if die.is_free(self.has_cache_register) && die.has_waiting() && !die.is_starting {
             die.is_starting = true;
             self.starting.push(number);
             self.start_at = now;
@@ -179,11 +314,13 @@ impl FlashArray {
     pub(crate) fn forget_reads(&mut self, keep: impl Fn(RequestId) -> bool) -> u64 {
         let mut forgotten = 0;
         for die in &mut self.dies {
-            die.queue.retain(|transaction| {
-                let is_kept = !matches!(transaction.origin, Origin::Host(id) if !keep(id));
-                forgotten += u64::from(!is_kept);
-                is_kept
-            });
+            for queue in [&mut die.reads, &mut die.queue] {
+                queue.retain(|transaction| {
+                    let is_kept = !matches!(transaction.origin, Origin::Host(id) if !keep(id));
+                    forgotten += u64::from(!is_kept);
+                    is_kept
+                });
+            }
         }
         forgotten
     }
@@ -192,9 +329,12 @@ impl FlashArray {
     pub(crate) fn power_cut(&mut self) -> Vec<Transaction> {
         let mut begun = Vec::new();
         for die in &mut self.dies {
+            die.reads.clear();
             die.queue.clear();
             die.urgent.clear();
-            begun.extend(die.group.drain(..).filter(|t| t.operation != DieOperation::Read));
+            let suspended = die.suspended.take().map(|suspended| suspended.group);
+            let all = suspended.into_iter().flatten().chain(die.group.drain(..));
+            begun.extend(all.filter(|t| t.operation != DieOperation::Read));
         }
         begun
     }
@@ -207,8 +347,18 @@ impl FlashArray {
         }
         let (at, event) = self.events.pop_due(now)?;
         match event {
-            Event::Array(die) => self.array_done(at, die, done),
+            Event::Array(die, number) if self.dies[die as usize].number == number => {
+                self.array_done(at, die, done);
+            }
+            Event::Loaded(die, number) if self.dies[die as usize].number == number => {
+                if !self.dies[die as usize].reads.is_empty() {
+                    self.suspend(at, die);
+                }
+            }
+            // Of an operation that was suspended meanwhile.
+            Event::Array(..) | Event::Loaded(..) => {}
             Event::Transfer(die) => self.page_arrived(at, die, done),
+            Event::Suspended(die) => self.stopped(at, die),
         }
         Some(at)
     }
@@ -226,35 +376,78 @@ impl FlashArray {
     }
 
     fn start_next(&mut self, now: Instant, number: u32) {
+        let planes = (self.geometry.planes_per_die as usize).min(PLANES_MAX);
         let die = &mut self.dies[number as usize];
-        let queue = if die.urgent.is_empty() { &mut die.queue } else { &mut die.urgent };
-        let Some(first) = queue.pop_front() else { return };
-        die.group.push(first);
+        if !die.is_free(self.has_cache_register) {
+            return;
+        }
+        let is_busy = !die.output.is_empty();
+        // Its memory is used again.
+        let mut group = std::mem::take(&mut die.group);
+        let Some(queue) = die.next_queue() else {
+            die.group = group;
+            return self.resume(now, number);
+        };
+        // Only reads leave the cache register alone.
+        let may_begin = |first: &Transaction| !is_busy || first.operation == DieOperation::Read;
+        let Some(first) = queue.front().copied().filter(may_begin) else {
+            die.group = group;
+            return;
+        };
+        group.extend(queue.pop_front());
         let page = self.geometry.page_of(first.ppa);
         let has_rule = first.operation == DieOperation::Read
             && self.multi_plane_reads == MultiPlaneReads::SamePage;
-        while die.group.len() < (self.geometry.planes_per_die as usize).min(PLANES_MAX)
+        while group.len() < planes
             && let Some(next) = queue.front()
             && next.operation == first.operation
             && !(has_rule && self.geometry.page_of(next.ppa) != page)
-            && die.group.iter().all(|other| other.plane != next.plane)
+            && group.iter().all(|other| other.plane != next.plane)
         {
-            die.group.extend(queue.pop_front());
+            group.extend(queue.pop_front());
         }
-        die.transferred = 0;
+        die.group = group;
         die.start = now;
-        let pages = die.group.len();
-        let array_done = match first.operation {
-            DieOperation::Read => now + self.read_time,
+        die.busy_since.get_or_insert(now);
+        die.number += 1;
+        die.suspensions = 0;
+        die.loaded_at = now;
+        if first.operation != DieOperation::Read {
+            die.reads_in_a_row = 0;
+        }
+        let (pages, channel) = (die.group.len(), die.channel);
+        let die = &self.dies[number as usize];
+        let slowest = |times: &PageTimes| {
+            let of = |transaction: &Transaction| times.of(self.geometry.page_of(transaction.ppa));
+            die.group.iter().map(of).max().unwrap_or_default()
+        };
+        let array_end = match first.operation {
+            DieOperation::Read => now + slowest(&self.read_time),
             DieOperation::Program => {
-                let channel = die.channel;
+                let time = slowest(&self.program_time);
                 let there = (0..pages).map(|_| self.transfer(now, channel)).last().unwrap_or(now);
-                self.dies[number as usize].transferred_at = there;
-                there + self.program_time
+                self.dies[number as usize].loaded_at = there;
+                there + time
             }
             DieOperation::Erase => now + self.erase_time,
         };
-        self.events.push(array_done, Event::Array(number));
+        let die = &mut self.dies[number as usize];
+        die.array_end = array_end;
+        self.events.push(array_end, Event::Array(number, die.number));
+    }
+
+    /// What was suspended goes on.
+    fn resume(&mut self, now: Instant, number: u32) {
+        let die = &mut self.dies[number as usize];
+        let Some(Suspended { group, left, times }) = die.suspended.take() else { return };
+        die.group = group;
+        die.start = now;
+        die.loaded_at = now;
+        die.array_end = now + left;
+        die.number += 1;
+        die.suspensions = times;
+        die.reads_in_a_row = 0;
+        self.events.push(die.array_end, Event::Array(number, die.number));
     }
 
     /// Moves a page over a channel; returns when it is there.
@@ -266,60 +459,109 @@ impl FlashArray {
     }
 
     fn array_done(&mut self, now: Instant, number: u32, done: &mut Vec<Transaction>) {
-        let Die { group, channel, .. } = &self.dies[number as usize];
-        if group[0].operation == DieOperation::Read {
-            let (pages, channel) = (group.len(), *channel);
-            for _ in 0..pages {
-                let at = self.transfer(now, channel);
-                self.dies[number as usize].transferred_at = at;
-                self.events.push(at, Event::Transfer(number));
+        let die = &mut self.dies[number as usize];
+        if die.group[0].operation == DieOperation::Read {
+            if die.output.is_empty() {
+                self.put_out(now, number);
+            } else {
+                die.is_full = true;
             }
-        } else {
-            done.extend_from_slice(group);
-            self.release(now, number);
+            return;
+        }
+        let mut group = std::mem::take(&mut die.group);
+        let (start, loaded_at, is_resumed) = (die.start, die.loaded_at, die.suspensions > 0);
+        done.extend_from_slice(&group);
+        self.record(number, &group, (start, now), loaded_at, is_resumed);
+        group.clear();
+        self.dies[number as usize].group = group;
+        self.release(now, number);
+    }
+
+    /// Pages that the array has read go out over the channel.
+    fn put_out(&mut self, now: Instant, number: u32) {
+        let die = &mut self.dies[number as usize];
+        std::mem::swap(&mut die.output, &mut die.group);
+        (die.output_start, die.transferred) = (die.start, 0);
+        let (pages, channel) = (die.output.len(), die.channel);
+        for _ in 0..pages {
+            let at = self.transfer(now, channel);
+            self.dies[number as usize].transferred_at = at;
+            self.events.push(at, Event::Transfer(number));
+        }
+        if self.has_cache_register {
+            self.will_start(now, number);
         }
     }
 
     fn page_arrived(&mut self, now: Instant, number: u32, done: &mut Vec<Transaction>) {
         let die = &mut self.dies[number as usize];
-        done.push(die.group[die.transferred]);
+        done.push(die.output[die.transferred]);
         die.transferred += 1;
-        if die.transferred == die.group.len() {
+        if die.transferred < die.output.len() {
+            return;
+        }
+        let mut group = std::mem::take(&mut die.output);
+        let (start, transferred_at) = (die.output_start, die.transferred_at);
+        let is_full = std::mem::take(&mut die.is_full);
+        self.record(number, &group, (start, now), transferred_at, false);
+        group.clear();
+        self.dies[number as usize].output = group;
+        if is_full {
+            self.put_out(now, number);
+        } else {
             self.release(now, number);
         }
     }
 
+    /// An operation, or a part of one, is over.
+    fn record(
+        &mut self,
+        number: u32,
+        group: &[Transaction],
+        (start, end): (Instant, Instant),
+        transferred_at: Instant,
+        is_resumed: bool,
+    ) {
+        let Some(records) = &mut self.records else { return };
+        let die = &mut self.dies[number as usize];
+        let first = &group[0];
+        // The pages of a group cross one after the other.
+        let transfer = match first.operation {
+            DieOperation::Read | DieOperation::Program if !is_resumed => {
+                Duration::from_ns(self.transfer_time.as_ns() * group.len() as u64)
+            }
+            _ => Duration::ZERO,
+        };
+        // What a die reads while pages are on their way out is counted from when these are gone.
+        let start = start.max(die.recorded_until);
+        die.recorded_until = end;
+        let transfer_end = if transfer.is_zero() { start } else { transferred_at };
+        records.push(DieRecord {
+            start_ns: start.as_ns(),
+            end_ns: end.as_ns(),
+            transfer_start_ns: transfer_end.as_ns() - transfer.as_ns(),
+            transfer_end_ns: transfer_end.as_ns(),
+            command: match first.origin {
+                Origin::Host(id) => id.0,
+                _ => NO_COMMAND,
+            },
+            die: number,
+            channel: die.channel,
+            operation: first.operation as u8,
+            planes: group.len() as u8,
+            is_collection: matches!(first.origin, Origin::Move(_) | Origin::Erase).into(),
+            is_resumed: is_resumed.into(),
+            reserved: [0; 4],
+        });
+    }
+
+    /// The array of a die has ended something.
     fn release(&mut self, now: Instant, number: u32) {
         let die = &mut self.dies[number as usize];
-        self.ended += now.since(die.start);
-        if let Some(records) = &mut self.records {
-            let first = &die.group[0];
-            // The pages of a group cross one after the other.
-            let transfer = match first.operation {
-                DieOperation::Erase => Duration::ZERO,
-                _ => Duration::from_ns(self.transfer_time.as_ns() * die.group.len() as u64),
-            };
-            let transfer_end = if transfer.is_zero() { die.start } else { die.transferred_at };
-            records.push(DieRecord {
-                start_ns: die.start.as_ns(),
-                end_ns: now.as_ns(),
-                transfer_start_ns: transfer_end.as_ns() - transfer.as_ns(),
-                transfer_end_ns: transfer_end.as_ns(),
-                command: match first.origin {
-                    Origin::Host(id) => id.0,
-                    _ => NO_COMMAND,
-                },
-                die: number,
-                channel: die.channel,
-                operation: first.operation as u8,
-                planes: die.group.len() as u8,
-                is_collection: matches!(first.origin, Origin::Move(_) | Origin::Erase).into(),
-                reserved: [0; 5],
-            });
+        let is_idle = die.group.is_empty() && die.output.is_empty() && !die.is_suspending;
+        if is_idle && let Some(since) = die.busy_since.take() {
+            self.ended += now.since(since);
         }
-        die.group.clear();
-        if !(die.queue.is_empty() && die.urgent.is_empty()) {
-            self.will_start(now, number);
-        }
+        self.will_start(now, number);
     }
 }

@@ -17,6 +17,122 @@ pub enum MultiPlaneReads {
     Independent,
 }
 
+/// In which order a die does what waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DieOrder {
+    /// As it came.
+    Arrival,
+    /// Reads of the host first.
+    ReadsFirst,
+}
+
+/// What a die stops for reads of the host, which then go first (program and erase suspend: Wu and He, "Reducing SSD Read Latency
+/// via NAND Flash Program and Erase Suspension", FAST 2012).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suspend {
+    /// Nothing: what has begun ends.
+    Nothing,
+    /// Erases.
+    Erases,
+    /// Programs whose data is there, and erases.
+    ProgramsAndErases,
+}
+
+/// Pages that share cells: the most that there are.
+const PAGE_TYPES_MAX: usize = 4;
+
+/// The time of an operation by type of page: page n of a block is of the type n modulo their number. Cells of b bits have b types of
+/// page, read and programmed at different times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageTimes {
+    times: [Duration; PAGE_TYPES_MAX],
+    count: u8,
+}
+
+impl PageTimes {
+    /// All pages take the same time.
+    pub const fn uniform(time: Duration) -> Self {
+        Self { times: [time; PAGE_TYPES_MAX], count: 1 }
+    }
+
+    /// A time for each type, one to four; `None` for other numbers.
+    pub fn new(times: &[Duration]) -> Option<Self> {
+        let first = *times.first()?;
+        let mut all = Self::uniform(first);
+        all.times.get_mut(..times.len())?.copy_from_slice(times);
+        all.count = times.len() as u8;
+        Some(all)
+    }
+
+    /// The time of a page of a block.
+    #[inline]
+    pub fn of(&self, page: u32) -> Duration {
+        if self.count == 1 {
+            self.times[0]
+        } else {
+            self.times[page as usize % self.count as usize]
+        }
+    }
+
+    /// The time of each type.
+    pub fn types(&self) -> &[Duration] {
+        &self.times[..self.count.into()]
+    }
+
+    /// The mean over all types.
+    pub fn mean(&self) -> Duration {
+        let sum: u64 = self.types().iter().map(|time| time.as_ns()).sum();
+        Duration::from_ns(sum / u64::from(self.count))
+    }
+}
+
+impl From<Duration> for PageTimes {
+    fn from(time: Duration) -> Self {
+        Self::uniform(time)
+    }
+}
+
+/// How many bits a cell holds: times of that kind of flash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellType {
+    /// One.
+    Slc,
+    /// Two.
+    Mlc,
+    /// Three.
+    Tlc,
+    /// Four.
+    Qlc,
+}
+
+impl CellType {
+    /// All of them, with their names in configurations.
+    pub const NAMES: [(&str, Self); 4] =
+        [("slc", Self::Slc), ("mlc", Self::Mlc), ("tlc", Self::Tlc), ("qlc", Self::Qlc)];
+
+    /// tR and tPROG by type of page, from lower to upper, and tBERS.
+    ///
+    /// SLC, MLC (Micron L95B) and TLC are as FEMU has them (`hw/femu/nand/nand.h`); TLC comes from Jung et al., "SimpleSSD: Modeling Solid State
+    /// Drives for Holistic System Simulation" (IEEE CAL 2018). QLC reads are Intel's 96-layer QLC of Chen et al., "PACA" (ICCD 2022, table I), its
+    /// program time is the one mean that they give.
+    pub fn times(self) -> (PageTimes, PageTimes, Duration) {
+        let times = |ns: &[u64]| {
+            let times: Vec<Duration> = ns.iter().map(|ns| Duration::from_ns(*ns)).collect();
+            PageTimes::new(&times).expect("there are one to four")
+        };
+        let (read, program, erase_us) = match self {
+            Self::Slc => (times(&[40_000]), times(&[800_000]), 2000),
+            Self::Mlc => (times(&[48_000, 64_000]), times(&[850_000, 2_300_000]), 3000),
+            Self::Tlc => {
+                let program = times(&[820_500, 2_225_000, 5_734_000]);
+                (times(&[56_500, 77_500, 106_000]), program, 3000)
+            }
+            Self::Qlc => (times(&[47_900, 76_200, 134_600, 228_100]), times(&[1_860_000]), 6340),
+        };
+        (read, program, Duration::from_us(erase_us))
+    }
+}
+
 /// What reading a page costs that was never written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UnwrittenReads {
@@ -49,10 +165,10 @@ pub struct Config {
     pub gc_start_permille: u32,
     /// Host writes to a plane wait for garbage collection at this part, in thousandths.
     pub gc_urgent_permille: u32,
-    /// Array time of a page read (tR).
-    pub read_time: Duration,
-    /// Array time of a page program (tPROG).
-    pub program_time: Duration,
+    /// Array time of a page read (tR), by type of page.
+    pub read_time: PageTimes,
+    /// Array time of a page program (tPROG), by type of page.
+    pub program_time: PageTimes,
     /// Time of a block erase (tBERS).
     pub erase_time: Duration,
     /// Channel bus rate.
@@ -68,6 +184,16 @@ pub struct Config {
     pub victim_policy: VictimPolicyKind,
     /// Which reads of a die run together.
     pub multi_plane_reads: MultiPlaneReads,
+    /// In which order a die does what waits for it.
+    pub die_order: DieOrder,
+    /// What a die stops for reads of the host.
+    pub suspend: Suspend,
+    /// How long it takes to stop.
+    pub suspend_time: Duration,
+    /// An operation that has stopped so often runs to its end.
+    pub suspend_max: u32,
+    /// A die reads the next page while the last one crosses the channel (cache registers: ONFI 5.1, section 5.20, Read Cache).
+    pub cache_reads: bool,
     /// What reading a page costs that was never written.
     pub unwritten_reads: UnwrittenReads,
     /// Part of the capacity that is written when the drive is new, from its beginning, with zeroes, in thousandths.
@@ -89,8 +215,8 @@ impl Default for Config {
             overprovisioning_permille: 70,
             gc_start_permille: 30,
             gc_urgent_permille: 10,
-            read_time: Duration::from_us(40),
-            program_time: Duration::from_us(200),
+            read_time: PageTimes::uniform(Duration::from_us(40)),
+            program_time: PageTimes::uniform(Duration::from_us(200)),
             erase_time: Duration::from_us(2000),
             channel_bandwidth: Bandwidth::from_bytes_per_s(1_200_000_000),
             keep_data: true,
@@ -98,6 +224,11 @@ impl Default for Config {
             write_buffer_delay: Duration::from_us(1000),
             victim_policy: VictimPolicyKind::Greedy,
             multi_plane_reads: MultiPlaneReads::SamePage,
+            die_order: DieOrder::Arrival,
+            suspend: Suspend::Nothing,
+            suspend_time: Duration::from_us(10),
+            suspend_max: 16,
+            cache_reads: false,
             unwritten_reads: UnwrittenReads::Free,
             filled_permille: 0,
         }

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn built_in_policies_conform() {
-        for kind in [VictimPolicyKind::Greedy, VictimPolicyKind::CostBenefit] {
+        for (_, kind) in VictimPolicyKind::NAMES {
             super::check_victims(|pages| kind.build(pages));
         }
     }

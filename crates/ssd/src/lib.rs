@@ -40,13 +40,18 @@ mod store;
 mod victims;
 
 pub use address::{BlockId, Lpn, Ppa};
-pub use config::{Config, ConfigError, Geometry, MultiPlaneReads, SECTOR_BYTES, UnwrittenReads};
+pub use config::{
+    CellType, Config, ConfigError, DieOrder, Geometry, MultiPlaneReads, PageTimes, SECTOR_BYTES,
+    Suspend, UnwrittenReads,
+};
 pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
 pub use recovery::Recovery;
 pub use request::{Done, Medium, RequestId, Span, Statistics};
 pub use store::{
-    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy, SyncWork,
-    UsedBlock,
+    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy,
+    SyncWork, UsedBlock,
 };
-pub use victims::{CostBenefit, Greedy, VictimPolicy, VictimPolicyKind};
+pub use victims::{
+    CHOICES, Choices, CostBenefit, Greedy, VictimPolicy, VictimPolicyKind, WINDOW_BLOCKS, Window,
+};

@@ -1,13 +1,17 @@
 //! Which block garbage collection takes next: a policy for each plane.
 
 mod buckets;
+mod choices;
 mod cost_benefit;
 mod greedy;
+mod window;
 
 use simtime::Instant;
 
+pub use choices::Choices;
 pub use cost_benefit::CostBenefit;
 pub use greedy::Greedy;
+pub use window::Window;
 
 /// Garbage collection policies by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,14 +20,41 @@ pub enum VictimPolicyKind {
     Greedy,
     /// The block with the best ratio of what is gained to what it costs, old blocks first.
     CostBenefit,
+    /// The block that was closed first.
+    Fifo,
+    /// The block with the fewest valid pages of the [`WINDOW_BLOCKS`] that were closed first.
+    WindowedGreedy,
+    /// Any block.
+    Random,
+    /// The block with the fewest valid pages of [`CHOICES`] that are drawn.
+    DChoices,
 }
 
+/// Blocks of the window of [`VictimPolicyKind::WindowedGreedy`].
+pub const WINDOW_BLOCKS: usize = 32;
+/// Blocks that [`VictimPolicyKind::DChoices`] draws.
+pub const CHOICES: u32 = 4;
+
 impl VictimPolicyKind {
+    /// All of them, with their names in configurations.
+    pub const NAMES: [(&str, Self); 6] = [
+        ("greedy", Self::Greedy),
+        ("cost-benefit", Self::CostBenefit),
+        ("fifo", Self::Fifo),
+        ("windowed-greedy", Self::WindowedGreedy),
+        ("random", Self::Random),
+        ("d-choices", Self::DChoices),
+    ];
+
     /// A policy for a plane of such blocks.
     pub(crate) fn build(self, pages_per_block: u32) -> Box<dyn VictimPolicy> {
         match self {
             Self::Greedy => Box::new(Greedy::new()),
             Self::CostBenefit => Box::new(CostBenefit::new(pages_per_block)),
+            Self::Fifo => Box::new(Window::new(1)),
+            Self::WindowedGreedy => Box::new(Window::new(WINDOW_BLOCKS)),
+            Self::Random => Box::new(Choices::new(1)),
+            Self::DChoices => Box::new(Choices::new(CHOICES)),
         }
     }
 }

@@ -10,7 +10,7 @@ use workload::{Plan, Report, Simulated, run};
 /// A drive on which a read of a page takes 50 us and nothing else takes time, and whose dies do not matter.
 fn config() -> Config {
     let mut config = Config::default();
-    config.flash.read_time = Duration::from_us(50);
+    config.flash.read_time = Duration::from_us(50).into();
     config.flash.channel_bandwidth = Bandwidth::from_bytes_per_s(0);
     config.flash.unwritten_reads = UnwrittenReads::Flash;
     config.flash.keep_data = false;
@@ -129,7 +129,7 @@ fn the_switch_bounds_what_drives_send_together() {
         )
     };
     let mut config = config();
-    config.flash.read_time = Duration::from_us(1);
+    config.flash.read_time = Duration::from_us(1).into();
     config.host_link.bandwidth = Bandwidth::from_bytes_per_s(1 << 30);
     let rate =
         |switch| of(&text(switch), &config).jobs[0].read.bw_bytes as f64 / f64::from(1 << 30);

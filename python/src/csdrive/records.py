@@ -149,8 +149,10 @@ class DieRecord(ctypes.LittleEndianStructure):
         ("planes", ctypes.c_uint8),
         # 1 for garbage collection.
         ("is_collection", ctypes.c_uint8),
+        # 1 for a part of an operation that was suspended, after the first.
+        ("is_resumed", ctypes.c_uint8),
         # 0.
-        ("reserved", ctypes.c_uint8 * 5),
+        ("reserved", ctypes.c_uint8 * 4),
     ]
 
 

@@ -91,7 +91,7 @@ impl Subsystem {
         let blocks = u64::try_from(part).unwrap_or(u64::MAX);
         let block_erase = flash.erase_time * blocks;
         let pages = blocks * u64::from(geometry.pages_per_block);
-        let overwrite_pass = block_erase + flash.program_time * pages;
+        let overwrite_pass = block_erase + flash.program_time.mean() * pages;
         EraseTimes { block_erase, overwrite_pass, crypto_erase: flash.erase_time }
     }
 

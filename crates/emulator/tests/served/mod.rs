@@ -22,8 +22,8 @@ pub struct Served {
 pub fn immediate() -> Config {
     let mut config = Config { command_time: Default::default(), ..Config::default() };
     config.flash.capacity_bytes = 1 << 30;
-    config.flash.read_time = Default::default();
-    config.flash.program_time = Default::default();
+    config.flash.read_time = ssd::PageTimes::uniform(simtime::Duration::ZERO);
+    config.flash.program_time = ssd::PageTimes::uniform(simtime::Duration::ZERO);
     config.flash.channel_bandwidth = simtime::Bandwidth::from_bytes_per_s(1 << 50);
     for link in [&mut config.host_link, &mut config.internal_link] {
         link.latency = Default::default();
@@ -43,7 +43,7 @@ impl Served {
             doorbells,
             remote: None,
             native: None,
-        store: None,
+            store: None,
             freezer: None,
             neighbours: None,
             records: None,

@@ -129,7 +129,7 @@ impl Disk for ForgetfulDisk {
         })
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn bytes(&self) -> io::Result<u64> {
         Ok(self.inner().bytes.len() as u64)
     }
 }

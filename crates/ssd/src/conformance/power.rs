@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant, Prng};
 
-use crate::{Config, Done, Lpn, RequestId, Span, Ssd};
+use crate::{Config, Done, Lpn, RequestId, Span, Ssd, Suspend, VictimPolicyKind};
 
 /// What the suite needs of whatever keeps the pages.
 pub trait PowerLoss {
@@ -142,6 +142,9 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
         overprovisioning_permille: 100 + prng.below(300) as u32,
         write_buffer_bytes: prng.below(40) * u64::from(PAGE),
         write_buffer_delay: Duration::from_us(prng.below(2000)),
+        suspend: [Suspend::Nothing, Suspend::ProgramsAndErases][prng.below(2) as usize],
+        cache_reads: prng.below(2) == 0,
+        victim_policy: VictimPolicyKind::NAMES[prng.below(6) as usize].1,
         ..Config::default()
     };
     let mut ssd = power.switch_on(&config);
@@ -175,6 +178,7 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
                         }
                     }
                 }
+                23 => ssd.read(now, RequestId(id), page(lpn)),
                 // A reset: what waits is whole or undone.
                 2 if prng.below(20) == 0 => {
                     ssd.forget(now, |_| false);

@@ -3,6 +3,7 @@
 mod buffer;
 mod collection;
 mod contents;
+mod dies;
 mod media;
 mod power;
 mod timing;

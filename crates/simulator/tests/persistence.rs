@@ -1,0 +1,199 @@
+//! A drive with its flash in a file, switched off and on: what hosts made of it is there.
+
+use std::path::Path;
+
+use client::commands;
+use client::{Completion, DmaMemory, QueueId};
+use controller::{Config, Controller, NamespaceConfig, NamespaceKind, Parts};
+use flash_file::FlashFile;
+use nvme_spec::{ControllerList, NamespaceSpecification, SmartLog, SubmissionEntry, lid};
+use simtime::Duration;
+use simulator::Session;
+use ssd::SyncPolicy;
+use zerocopy::{FromBytes, IntoBytes};
+
+const ADMIN: QueueId = QueueId(0);
+const MIB: u64 = 1 << 20;
+
+/// Blocks of 24 MiB, and device memory, on a flash of 64 MiB.
+fn config() -> Config {
+    let listed = [
+        (1, NamespaceKind::Nvm { bytes: 24 * MIB, block_bytes: 4096 }),
+        (2, NamespaceKind::Memory { bytes: MIB }),
+        (3, NamespaceKind::Programs),
+    ];
+    let namespaces = listed.map(|(nsid, kind)| NamespaceConfig { nsid, kind }).to_vec();
+    let mut config = Config { namespaces, ..Config::default() };
+    config.flash.capacity_bytes = 64 * MIB;
+    config
+}
+
+fn drive(path: &Path, config: Config) -> Controller {
+    let store = FlashFile::open_store(path, &config.flash, SyncPolicy::Flush).unwrap();
+    let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
+    Controller::with_parts(config, parts).unwrap()
+}
+
+/// Switches it on, for a user of one of its namespaces.
+fn switch_on(path: &Path, nsid: u32) -> Session {
+    simulator::open_namespace(drive(path, config()), nsid).unwrap()
+}
+
+fn send(s: &mut Session, entry: SubmissionEntry, data: &[u8]) -> u64 {
+    let ram = &mut s.transport.driver.port.ram;
+    let buffer = ram.allocate(data.len().max(4096) as u64);
+    ram.put(buffer.address, data);
+    let prps = ram.prps(&buffer, data.len() as u64);
+    let done = s.transport.driver.execute(ADMIN, commands::with_data(entry, prps)).unwrap();
+    must(done)
+}
+
+fn must(done: Completion) -> u64 {
+    assert!(done.status.is_success(), "{}", done.status);
+    done.result
+}
+
+fn admin(s: &mut Session, entry: SubmissionEntry) {
+    must(s.transport.driver.execute(ADMIN, entry).unwrap());
+}
+
+fn create(s: &mut Session, blocks: u64) -> u32 {
+    let (nsze, ncap) = (blocks.into(), blocks.into());
+    let new = NamespaceSpecification { nsze, ncap, flbas: 1, ..Default::default() };
+    let mut data = vec![0; 4096];
+    data[..512].copy_from_slice(new.as_bytes());
+    let nsid = send(s, commands::create_namespace(), &data) as u32;
+    let list = ControllerList { count: 1.into(), ..Default::default() };
+    send(s, commands::attach_namespace(nsid, true), list.as_bytes());
+    nsid
+}
+
+fn smart(s: &mut Session) -> SmartLog {
+    SmartLog::read_from_bytes(&s.log(lid::SMART, u32::MAX, 512).unwrap()).unwrap()
+}
+
+#[test]
+fn namespaces_their_blocks_and_formats_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash");
+    let mut s = switch_on(&path, 1);
+    s.write_blocks(7, &[7; 4096]).unwrap();
+    let made = create(&mut s, 100);
+    let gone = create(&mut s, 10);
+    admin(&mut s, commands::delete_namespace(gone));
+    s.flush().unwrap();
+    drop(s);
+
+    let drive = drive(&path, config());
+    let size = |nsid| {
+        drive.namespaces().into_iter().find(|n| n.nsid == nsid).map(|n| match n.kind {
+            NamespaceKind::Nvm { bytes, .. } | NamespaceKind::Memory { bytes } => bytes,
+            NamespaceKind::Programs => 0,
+        })
+    };
+    assert_eq!((size(1), size(made), size(gone)), (Some(24 * MIB), Some(100 * 4096), None));
+    drop(drive);
+
+    // In the one that was made, then formatted with other blocks: what was there does not come back.
+    let mut s = switch_on(&path, made);
+    s.write_blocks(99, &[9; 4096]).unwrap();
+    s.flush().unwrap();
+    drop(s);
+    let mut s = switch_on(&path, made);
+    assert_eq!(s.read_blocks(99, 1).unwrap(), [9; 4096]);
+    admin(&mut s, commands::format_nvm(made, 0, 0));
+    drop(s);
+    let mut s = switch_on(&path, made);
+    assert_eq!(s.block_bytes(), 512);
+    assert_eq!(s.read_blocks(99 * 8, 8).unwrap(), [0; 4096]);
+    drop(s);
+    let mut s = switch_on(&path, 1);
+    assert_eq!(s.read_blocks(7, 1).unwrap(), [7; 4096]);
+}
+
+#[test]
+fn a_namespace_that_takes_the_place_of_another_does_not_see_its_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash");
+    let mut s = switch_on(&path, 1);
+    let first = create(&mut s, 2000);
+    drop(s);
+    let mut s = switch_on(&path, first);
+    for block in (0..2000).step_by(200) {
+        s.write_blocks(block, &[b'!'; 200 * 4096]).unwrap();
+    }
+    s.flush().unwrap();
+    admin(&mut s, commands::delete_namespace(first));
+    let second = create(&mut s, 2000);
+    assert_eq!(first, second);
+    drop(s);
+    let mut s = switch_on(&path, second);
+    for block in (0..2000).step_by(200) {
+        assert_eq!(s.read_blocks(block, 200).unwrap(), [0; 200 * 4096], "block {block}");
+    }
+    // A sanitize leaves nothing in the file either.
+    s.write_blocks(0, &[b'?'; 4096]).unwrap();
+    s.write_blocks(0, &[b'?'; 4096]).unwrap();
+    s.flush().unwrap();
+    admin(&mut s, commands::sanitize(2, 0));
+    let simulation = &mut s.transport.driver.port;
+    simulation.idle_until(simulation.now() + Duration::from_us(600_000_000));
+    drop(s);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(!bytes.chunks(4096).any(|page| page == [b'?'; 4096] || page == [b'!'; 4096]));
+}
+
+#[test]
+fn logs_count_over_the_life_of_a_drive() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash");
+    let mut s = switch_on(&path, 1);
+    s.write_blocks(0, &vec![1; 1000 * 512]).unwrap();
+    s.flush().unwrap();
+    let before = smart(&mut s);
+    assert_eq!((before.power_cycles.get(), before.unsafe_shutdowns.get()), (1, 0));
+    s.transport.driver.port.shut_down();
+    drop(s);
+    let mut s = switch_on(&path, 1);
+    let after = smart(&mut s);
+    assert_eq!((after.power_cycles.get(), after.unsafe_shutdowns.get()), (2, 0));
+    assert_eq!(after.data_units_written.get(), before.data_units_written.get());
+    assert_eq!(after.host_writes.get(), before.host_writes.get());
+    // Without a shutdown.
+    drop(s);
+    let mut s = switch_on(&path, 1);
+    let after = smart(&mut s);
+    assert_eq!((after.power_cycles.get(), after.unsafe_shutdowns.get()), (3, 1));
+}
+
+#[test]
+fn what_a_file_remembers_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash");
+    let mut config = Config { memory_bytes: 4096, ..Config::default() };
+    config.flash.capacity_bytes = 4 * MIB;
+    let saved = || {
+        let store = FlashFile::open_store(&path, &config.flash, SyncPolicy::Never).unwrap();
+        (ssd::Store::saved(&store), store)
+    };
+    drop(drive(&path, config.clone()));
+    let sound = saved().0.unwrap();
+    // Another drive's state, cut or changed at any byte, with the checksum right.
+    for at in 0..sound.len() {
+        for (n, change) in [0x01, 0x80, 0xFF].into_iter().enumerate() {
+            let (_, mut store) = saved();
+            let mut state = sound.clone();
+            if n == 2 {
+                state.truncate(at);
+            } else if let Some(byte) = state.get_mut(at) {
+                *byte ^= change;
+            }
+            ssd::Store::save(&mut store, &state).unwrap();
+            let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
+            // Whatever it says, it is a drive or an error.
+            if let Ok(drive) = Controller::with_parts(config.clone(), parts) {
+                drive.check();
+            }
+        }
+    }
+}
