@@ -297,6 +297,24 @@ mod tests {
 
     /// The device line of FEMU's documentation for its CSD mode.
     #[test]
+    fn the_flash_of_2026_is_known_by_its_names() {
+        let load = |text: &str| {
+            let femu = vec![text.to_owned()];
+            Sources { femu, ..Sources::default() }.load().map(|loaded| loaded.config.flash)
+        };
+        let flash = load("nand_cell_type=3,pe_suspend=1,tsusp_ns=5000,gc_policy=d-choice").unwrap();
+        assert_eq!((flash.read_time, flash.program_time, flash.erase_time), ssd::CellType::Tlc.times());
+        assert_eq!(flash.suspend, ssd::Suspend::ProgramsAndErases);
+        assert_eq!(flash.suspend_time.as_ns(), 5000);
+        assert_eq!(flash.victim_policy, ssd::VictimPolicyKind::DChoices);
+        // 0 and what FEMU does not know are its flat times.
+        let flat = load("nand_cell_type=0,pg_rd_lat=41000,pe_suspend=0").unwrap();
+        assert_eq!(flat.read_time.types(), [simtime::Duration::from_us(41)]);
+        assert_eq!(flat.suspend, ssd::Suspend::Nothing);
+        assert!(load("gc_policy=best").is_err() && load("pe_suspend=2").is_err());
+    }
+
+    #[test]
     fn femu_documented_device_line_is_accepted() {
         let loaded = load(
             "femu,devsz_mb=4096,namespaces=1,femu_mode=4,secsz=512,secs_per_pg=8,pgs_per_blk=256,\

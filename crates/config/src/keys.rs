@@ -8,6 +8,7 @@ use ssd::{
     VictimPolicyKind,
 };
 
+use crate::profiles;
 use crate::value::{
     Value, parse_bandwidth, parse_bool, parse_count, parse_duration, parse_factor, parse_frequency,
     parse_millicycles, parse_permille, parse_size,
@@ -181,6 +182,8 @@ pub static KEYS: &[Key] = &[
         |c| name_of(&Dialect::NAMES, &c.dialect), |c, t| choose(&Dialect::NAMES, t).map(|v| c.dialect = v)),
     key!(@ "drive.serial", "Serial number, 1 to 20 ASCII characters.", "text",
         |c| Value::Text(c.serial.clone()), |c, t| { c.serial = t.to_owned(); Ok(()) }, "serial"),
+    key!(@ "drive.profile", "Settings of a known drive or emulator by one name; what is set besides counts more. See csdrive config profiles.", "generic-tlc, fast-slc, femu-default, cemu-example, none",
+        |c| profiles::of(c), |_, t| profiles::find(t.trim()).map(drop)),
     key!("link.bandwidth", "Host link, each direction.", bandwidth, host_link.bandwidth),
     key!("link.latency", "Host link, one way.", time, host_link.latency),
     key!(

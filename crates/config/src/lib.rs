@@ -5,6 +5,7 @@ mod cemu;
 mod femu;
 mod keys;
 mod namespaces;
+mod profiles;
 mod value;
 
 use std::collections::BTreeSet;
@@ -12,8 +13,11 @@ use std::path::{Path, PathBuf};
 
 use controller::{Config, Dialect, NamespaceKind};
 
+use profiles::{PROFILE, PROFILE_ALONE};
+
 pub use keys::{KEYS, Key};
 pub use namespaces::{ENTRY_KEYS, to_json as namespaces_to_json};
+pub use profiles::{PROFILES, Profile};
 pub use value::{parse_bandwidth, parse_duration, parse_integer, parse_size};
 
 /// A configuration that cannot be used.
@@ -153,12 +157,31 @@ impl Loaded {
 
     /// Sets one key.
     fn set(&mut self, name: &str, text: &str) -> Result<(), Error> {
-        let name = if name == DIALECT_ALONE { DIALECT } else { name };
+        let name = match name {
+            DIALECT_ALONE => DIALECT,
+            PROFILE_ALONE => PROFILE,
+            name => name,
+        };
         if let Some(name) = name.strip_prefix("namespace.") {
             return self.namespaces.set_named(name, text);
         }
         self.given.insert(name.to_owned());
+        if name == PROFILE {
+            return self.take_profile(text.trim());
+        }
         set(&mut self.config, name, text)
+    }
+
+    /// Sets what a profile sets and no source did.
+    fn take_profile(&mut self, name: &str) -> Result<(), Error> {
+        let refused = |reason| Error::Value { key: PROFILE.into(), value: name.into(), reason };
+        let profile = profiles::find(name).map_err(refused)?;
+        for (key, text) in profile.into_iter().flat_map(|profile| profile.settings) {
+            if !self.given.contains(*key) {
+                set(&mut self.config, key, text)?;
+            }
+        }
+        Ok(())
     }
 
     /// The configuration for a command that works on the first namespace of each kind: the short keys say what they are
@@ -248,8 +271,10 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
         }
         let toml::Value::Table(entries) = entries else {
             match entries {
-                toml::Value::String(text) if section == DIALECT_ALONE => {
-                    loaded.set(DIALECT_ALONE, text)?;
+                toml::Value::String(text)
+                    if section == DIALECT_ALONE || section == PROFILE_ALONE =>
+                {
+                    loaded.set(section, text)?;
                     continue;
                 }
                 _ => return Err(unknown(section)),
@@ -279,7 +304,7 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
 }
 
 /// Keys that set other keys.
-const FIRST: [&str; 2] = ["compute.core", "flash.cell_type"];
+const FIRST: [&str; 3] = [PROFILE, "compute.core", "flash.cell_type"];
 
 /// The key of the dialect, and how it may also be written.
 const DIALECT: &str = "drive.dialect";

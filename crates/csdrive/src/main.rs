@@ -17,6 +17,7 @@ mod log;
 mod manual;
 mod native;
 mod observe;
+mod profiles;
 mod report;
 mod run;
 mod run_times;
@@ -112,6 +113,12 @@ enum ConfigCommand {
     },
     /// The cost table of each core that compute.core names, and where its numbers come from
     Cores {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Settings of known drives and emulators by one name (profile = NAME), and where they come from
+    Profiles {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -326,6 +333,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
             }
         }
         ConfigCommand::Cores { json } => cores::print(*json),
+        ConfigCommand::Profiles { json } => profiles::print(*json),
         ConfigCommand::Show { sources, json } => {
             let loaded = sources.load()?;
             report::notes(&loaded.warnings);

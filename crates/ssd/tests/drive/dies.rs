@@ -228,7 +228,7 @@ fn suspension_makes_slow_reads_beside_collection_fifty_times_as_fast() {
         ..config()
     };
     let (without, _) = slow_read(&base);
-    let with = Config { suspend: Suspend::ProgramsAndErases, suspend_max: 1000, ..base.clone() };
+    let with = Config { suspend: Suspend::ProgramsAndErases, suspend_max: 1000, ..base };
     let (with, amplification) = slow_read(&with);
     assert!(amplification > 1.5, "collection was under way: {amplification}");
     assert!(with * 50 <= without, "p99 {with:?} with suspension, {without:?} without");
