@@ -303,7 +303,10 @@ mod tests {
             Sources { femu, ..Sources::default() }.load().map(|loaded| loaded.config.flash)
         };
         let flash = load("nand_cell_type=3,pe_suspend=1,tsusp_ns=5000,gc_policy=d-choice").unwrap();
-        assert_eq!((flash.read_time, flash.program_time, flash.erase_time), ssd::CellType::Tlc.times());
+        assert_eq!(
+            (flash.read_time, flash.program_time, flash.erase_time),
+            ssd::CellType::Tlc.times()
+        );
         assert_eq!(flash.suspend, ssd::Suspend::ProgramsAndErases);
         assert_eq!(flash.suspend_time.as_ns(), 5000);
         assert_eq!(flash.victim_policy, ssd::VictimPolicyKind::DChoices);

@@ -155,6 +155,12 @@ impl Subsystem {
         self.write_saved(now, attached, false);
     }
 
+    /// The same, durably, before the host is told that something has changed.
+    pub(crate) fn save_durably(&mut self, now: Instant, attached: &Attachments) {
+        self.save(now, attached);
+        self.make_durable();
+    }
+
     /// The drive is shut down: whatever comes, nothing was lost.
     pub(crate) fn save_shut_down(&mut self, now: Instant, attached: &Attachments) {
         self.write_saved(now, attached, true);

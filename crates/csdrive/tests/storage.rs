@@ -12,7 +12,40 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::{Files, Ran, csdrive};
+use libtest_mimic::{Arguments, Trial};
 use served::Served;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let tests: [(&str, fn()); 5] = [
+        ("what_was_flushed_is_there_after_every_kill", what_was_flushed_is_there_after_every_kill),
+        (
+            "files_that_are_none_or_other_drives_are_refused_and_left_as_they_are",
+            files_that_are_none_or_other_drives_are_refused_and_left_as_they_are,
+        ),
+        (
+            "damage_is_refused_or_repaired_and_reads_of_damaged_pages_fail",
+            damage_is_refused_or_repaired_and_reads_of_damaged_pages_fail,
+        ),
+        ("a_drive_is_copied_exported_and_imported", a_drive_is_copied_exported_and_imported),
+        (FULL_DISK, a_full_disk_fails_writes_and_damages_nothing),
+    ];
+    let may_mount = may_mount();
+    let trials = tests.into_iter().map(|(name, test)| {
+        if name == FULL_DISK && !may_mount {
+            let why = "SKIPPED: this user may not mount a file system; run it as root";
+            return Trial::test(format!("{name} ({why})"), || Ok(())).with_ignored_flag(true);
+        }
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// The test that needs a file system of its own.
+const FULL_DISK: &str = "a_full_disk_fails_writes_and_damages_nothing";
 
 const BLOCK: usize = 4096;
 
@@ -45,7 +78,6 @@ fn rounds() -> u64 {
     std::env::var("KILL_ROUNDS").ok().and_then(|count| count.parse().ok()).unwrap_or(10)
 }
 
-#[test]
 fn what_was_flushed_is_there_after_every_kill() {
     let files = Files::new();
     let file = files.path("flash.csd");
@@ -125,7 +157,6 @@ fn refused(settings: &[String]) -> String {
     said
 }
 
-#[test]
 fn files_that_are_none_or_other_drives_are_refused_and_left_as_they_are() {
     let files = Files::new();
     let file = files.path("flash.csd");
@@ -171,7 +202,6 @@ fn files_that_are_none_or_other_drives_are_refused_and_left_as_they_are() {
     assert!(refused(&settings(&newer)).contains("version 9"));
 }
 
-#[test]
 fn damage_is_refused_or_repaired_and_reads_of_damaged_pages_fail() {
     let files = Files::new();
     let file = files.path("flash.csd");
@@ -253,7 +283,6 @@ fn damage_is_refused_or_repaired_and_reads_of_damaged_pages_fail() {
     }
 }
 
-#[test]
 fn a_drive_is_copied_exported_and_imported() {
     let files = Files::new();
     let (file, copy, image) =
@@ -292,19 +321,34 @@ fn a_drive_is_copied_exported_and_imported() {
     assert!(nowhere.code == 2 && nowhere.stderr.contains("has the namespaces 1"), "{nowhere:?}");
 }
 
-#[test]
-fn a_full_disk_fails_writes_and_damages_nothing() {
-    // A file system of 24 MiB; that needs a right that not every user has.
+/// A file system of 24 MiB in a folder; false if this user may not mount one.
+fn mount(folder: &str) -> bool {
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", folder]).output();
+    mount.is_ok_and(|output| output.status.success())
+}
+
+fn unmount(folder: &str) {
+    let unmounted = Command::new("umount").args(["-l", folder]).status();
+    assert!(unmounted.is_ok_and(|status| status.success()), "{folder} cannot be unmounted");
+}
+
+fn may_mount() -> bool {
     let files = Files::new();
-    let mount = files.path("disk");
-    std::fs::create_dir(&mount).unwrap();
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", &mount]).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: this user may not mount a file system");
-        return;
+    let folder = files.path(".");
+    let may = mount(&folder);
+    if may {
+        unmount(&folder);
     }
-    let unmount = || Command::new("umount").args(["-l", &mount]).status();
+    may
+}
+
+fn a_full_disk_fails_writes_and_damages_nothing() {
+    let files = Files::new();
+    let mount_point = files.path("disk");
+    std::fs::create_dir(&mount_point).unwrap();
+    assert!(mount(&mount_point), "it could be done before");
+    let mount = &mount_point;
     let tried = std::panic::catch_unwind(|| {
         let file = format!("{mount}/flash.csd");
         let mut written = 0;
@@ -338,6 +382,6 @@ fn a_full_disk_fails_writes_and_damages_nothing() {
             assert_eq!(drive.read_blocks(at, 1).unwrap(), block(at));
         }
     });
-    unmount().unwrap();
+    unmount(mount);
     tried.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
 }

@@ -389,6 +389,9 @@ fn read_header(path: &Path, disk: &mut FileDisk) -> Result<(Header, Option<Strin
     Ok((sound, Some(note)))
 }
 
+/// Entries of the block table that are read at once.
+const TABLE_PIECE: u64 = 1 << 16;
+
 /// What is found in a file without changing it.
 struct Examined {
     state: (State, usize),
@@ -444,8 +447,6 @@ fn live_records(
 fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
     let layout = Layout::new(geometry);
     let state = read_state(disk)?;
-    let mut table = vec![BlockEntry::new_zeroed(); layout.blocks as usize];
-    disk.read(layout.entry(0), table.as_mut_bytes())?;
     let fresh = State { number: 1.into(), ..State::new_zeroed() }.seal();
     let mut found = Examined {
         state: state.unwrap_or((fresh, 0)),
@@ -462,14 +463,16 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
     let durable = found.state.0.durable.get();
     found.sequence = durable;
     let mut records = vec![PageRecord::new_zeroed(); geometry.pages_per_block as usize];
-    for plane in 0..geometry.planes {
-        for index in 0..geometry.blocks_per_plane {
-            let id = geometry.block(plane, index);
-            let block = number(geometry, id);
-            let entry = table[block as usize];
+    let planes = u64::from(geometry.planes);
+    let mut table = vec![BlockEntry::new_zeroed(); TABLE_PIECE.min(layout.blocks) as usize];
+    for first in (0..layout.blocks).step_by(TABLE_PIECE as usize) {
+        let count = TABLE_PIECE.min(layout.blocks - first) as usize;
+        disk.read(layout.entry(first), table[..count].as_mut_bytes())?;
+        for (block, entry) in (first..).zip(&table[..count]) {
             if entry.is_unused() {
                 continue;
             }
+            let id = geometry.block((block % planes) as u32, (block / planes) as u32);
             let is_damaged = !entry.is_sound();
             let erases = if is_damaged { 0 } else { entry.erases.get() };
             let mut programmed = 0;
@@ -503,6 +506,8 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
             found.used.push(UsedBlock { block: id, erases, programmed });
         }
     }
+    let place = |used: &UsedBlock| (geometry.plane_of(used.block), geometry.index_of(used.block));
+    found.used.sort_unstable_by_key(place);
     found.damage.records = found.unknown.len() as u64;
     Ok(found)
 }

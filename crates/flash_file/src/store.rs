@@ -20,6 +20,9 @@ use crate::layout::{BlockEntry, Layout, OWN_BYTES_MAX, PageRecord, STATE_PLACES,
 /// So much that waits for a sync makes the store ask for one by itself.
 const PENDING_ERASES: usize = 8;
 const PENDING_DEAD: usize = 1 << 14;
+/// What is said after a sync that failed: what the operating system did with what was written then is not known.
+const BROKEN: &str =
+    "an earlier attempt failed, and what was written then may be lost: start the drive again";
 /// Neighbouring pages that nobody wants are made a hole from this number on.
 const PUNCH_PAGES: u64 = 4;
 
@@ -245,6 +248,9 @@ impl FileStore {
 
     /// Makes everything durable at once, in this thread.
     fn sync_here(&mut self) -> io::Result<()> {
+        if self.is_broken {
+            return Err(io::Error::other(BROKEN));
+        }
         if self.sync == SyncPolicy::Flush {
             if let Err(why) = self.disk.sync().run() {
                 self.is_broken = true;
@@ -416,8 +422,7 @@ impl Store for FileStore {
 
     fn begin_sync(&mut self) -> Option<SyncWork> {
         if self.is_broken {
-            let why = "an earlier attempt failed, and what was written then may be lost: start the drive again";
-            return Some(SyncWork::new(move || Err(why.to_owned())));
+            return Some(SyncWork::new(|| Err(BROKEN.to_owned())));
         }
         if self.sync == SyncPolicy::Never {
             if let Err(error) = self.sync_here() {

@@ -442,6 +442,7 @@ impl FlashArray {
         let Some(Suspended { group, left, times }) = die.suspended.take() else { return };
         die.group = group;
         die.start = now;
+        die.busy_since.get_or_insert(now);
         die.loaded_at = now;
         die.array_end = now + left;
         die.number += 1;

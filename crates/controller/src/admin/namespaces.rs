@@ -61,7 +61,7 @@ pub(crate) fn arrived(
         NamespaceAction::Detach => detach(turn, nsid, &list)?,
         NamespaceAction::Delete => unreachable!("a deletion brings no data"),
     }
-    turn.subsystem.save(turn.now, &turn.session.attached);
+    turn.subsystem.save_durably(turn.now, &turn.session.attached);
     turn.complete(tag, Status::SUCCESS, result);
     Ok(())
 }
@@ -120,7 +120,7 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
         }
     }
     turn.subsystem.make_durable();
-    turn.subsystem.save(turn.now, &turn.session.attached);
+    turn.subsystem.save_durably(turn.now, &turn.session.attached);
     Ok(())
 }
 

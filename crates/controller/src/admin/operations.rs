@@ -221,7 +221,7 @@ pub(crate) fn formatted(turn: &mut Turn<'_>) {
             }
         }
         turn.subsystem.make_durable();
-        turn.subsystem.save(now, &turn.session.attached);
+        turn.subsystem.save_durably(now, &turn.session.attached);
         turn.complete(tag, Status::SUCCESS, 0);
     }
     turn.subsystem.remind_of_format();

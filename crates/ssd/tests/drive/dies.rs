@@ -114,6 +114,7 @@ fn a_program_stops_for_a_read_and_goes_on_after_it() {
     let start = fill(&mut ssd, 4) + us(1000);
     ssd.advance(start, &mut Vec::new());
     ssd.records().unwrap().clear();
+    let busy = ssd.statistics().dies_busy;
     write(&mut ssd, start, 9, 1);
     // While its data is still on the channel it cannot stop: it does when that is there.
     let early = start + Duration::from_ns(100);
@@ -143,6 +144,8 @@ fn a_program_stops_for_a_read_and_goes_on_after_it() {
     assert_eq!(programs.iter().map(|r| r.is_resumed).collect::<Vec<_>>(), [0, 1, 1]);
     let took: u64 = programs.iter().map(|r| r.end_ns - r.start_ns).sum();
     assert_eq!(took, (TRANSFER + PROGRAM + stop * 2).as_ns());
+    let all: u64 = records.iter().map(|r| r.end_ns - r.start_ns).sum();
+    assert_eq!((ssd.statistics().dies_busy - busy).as_ns(), all);
     ssd.check();
 }
 
