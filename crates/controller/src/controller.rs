@@ -121,6 +121,7 @@ impl Controller {
         if let Some(result) = self.synced.take() {
             self.subsystem.ssd.synced(now, result);
             self.subsystem.save_if_old(now, &self.session.attached);
+            self.subsystem.ssd.note_durable();
         }
         self.session.fetch_due |= was_due;
         if self.session.fetch_due || self.queues.doorbell_buffers.is_some() {
@@ -411,7 +412,7 @@ impl Controller {
         if self.turn(host).page_done(tag, page) {
             self.post_ready(host);
         } else {
-            self.flash_is_done(tag);
+            self.flash_is_done(tag, page.result.is_ok());
         }
     }
 

@@ -84,6 +84,7 @@ pub use native::{
 };
 pub use parts::{NewPolicy, Parts};
 pub use peers::Peers;
+pub use saved_state::remembered_namespaces;
 pub use ssd::SyncWork;
 pub use statistics::{Lateness, Statistics};
 pub use work::{NewRemoteRuntime, Outbox, RemoteRuntime, WorkDone, WorkItem};

@@ -173,11 +173,16 @@ impl Controller {
     /// Flash finished something that is no command's in flight: of an abandoned one, or the flush
     /// of a shutdown, after which the write buffer is in flash.
     #[cold]
-    pub(crate) fn flash_is_done(&mut self, tag: Tag) {
+    pub(crate) fn flash_is_done(&mut self, tag: Tag, is_done: bool) {
         let is_current = tag == shutdown_tag(self.shutdowns);
         if is_current && self.session.registers.csts.shst() == shutdown::RUNNING {
             self.session.registers.csts.set_shst(shutdown::COMPLETE);
-            self.subsystem.save_shut_down(self.at, &self.session.attached);
+            if is_done {
+                self.subsystem.save_shut_down(self.at, &self.session.attached);
+            } else {
+                let note = "the drive was shut down, and not all of its write buffer could be written: what was not flushed before may be lost";
+                self.subsystem.outbox.notes.push(note.to_owned());
+            }
         }
     }
 }

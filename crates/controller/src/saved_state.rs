@@ -3,13 +3,13 @@
 //! It is written when a namespace comes, goes or changes, when the drive is shut down or switched on, and now and then with a flush. A
 //! drive whose store keeps nothing has none.
 
-use nvme_spec::Nsid;
+use nvme_spec::{Nsid, Status};
 use simtime::{Duration, Instant};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::attachments::Attachments;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, NamespaceConfig, NamespaceKind};
 use crate::limits::{NAMESPACE_RUNS_MAX, NAMESPACES_MAX};
 use crate::logs::LifeCounters;
 use crate::namespace::nvm::LBA_FORMATS;
@@ -135,11 +135,32 @@ impl SavedState {
         }
         Ok(Self {
             is_shut_down: head.is_shut_down.get() != 0,
-            created: head.created.get(),
+            // What is created at run time has a number of its own.
+            created: head.created.get().min(u32::MAX / 2),
             counters: head.counters,
             namespaces,
         })
     }
+}
+
+/// The NVM namespaces of a drive that remembers this, as a configuration lists them, for whoever looks at a store without a drive.
+///
+/// # Errors
+/// If it cannot be what a drive with so much flash remembers.
+pub fn remembered_namespaces(
+    state: &[u8],
+    flash: &ssd::Config,
+) -> Result<Vec<NamespaceConfig>, ConfigError> {
+    let geometry = ssd::Geometry::new(flash)?;
+    let saved = SavedState::decode(state, geometry.logical_pages, geometry.page_bytes.into())?;
+    let listed = saved.namespaces.iter().map(|namespace| NamespaceConfig {
+        nsid: namespace.nsid.0,
+        kind: NamespaceKind::Nvm {
+            bytes: namespace.block_count * u64::from(namespace.block_bytes),
+            block_bytes: namespace.block_bytes,
+        },
+    });
+    Ok(listed.collect())
 }
 
 /// When what is remembered was written last, and whether as that of a drive that is shut down.
@@ -156,9 +177,18 @@ impl Subsystem {
     }
 
     /// The same, durably, before the host is told that something has changed.
-    pub(crate) fn save_durably(&mut self, now: Instant, attached: &Attachments) {
-        self.save(now, attached);
-        self.make_durable();
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub(crate) fn save_durably(
+        &mut self,
+        now: Instant,
+        attached: &Attachments,
+    ) -> Result<(), Status> {
+        if !self.write_saved(now, attached, false) {
+            return Err(Status::INTERNAL_ERROR);
+        }
+        self.make_durable()
     }
 
     /// The drive is shut down: whatever comes, nothing was lost.
@@ -173,9 +203,10 @@ impl Subsystem {
         }
     }
 
-    fn write_saved(&mut self, now: Instant, attached: &Attachments, is_shut_down: bool) {
+    /// False if the store could not keep it.
+    fn write_saved(&mut self, now: Instant, attached: &Attachments, is_shut_down: bool) -> bool {
         if !self.is_persistent {
-            return;
+            return true;
         }
         let (mut bytes, mut count) = (Vec::new(), 0u16);
         for namespace in self.namespaces.nvm_all() {
@@ -207,9 +238,11 @@ impl Subsystem {
             counters: self.logs.life(now),
         };
         let state = [head.as_bytes(), &bytes].concat();
-        if self.ssd.save(&state) {
+        let is_kept = self.ssd.save(&state);
+        if is_kept {
             self.saving = Saving { at: now, is_shut_down };
         }
+        is_kept
     }
 }
 

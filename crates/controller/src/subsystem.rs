@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fabric::Link;
-use nvme_spec::Nsid;
+use nvme_spec::{Nsid, Status};
 use records::Records;
 use simtime::EventQueue;
 use ssd::Ssd;
@@ -109,8 +109,11 @@ impl Subsystem {
 
     /// Has what was deallocated so far stay so, whatever happens: before others get these pages, or the host is told that they are
     /// empty for good. It may take as long as a sync of the machine's disk; few commands of an administrator need it.
-    pub(crate) fn make_durable(&mut self) {
-        self.ssd.sync_now();
+    ///
+    /// # Errors
+    /// If what keeps the flash cannot.
+    pub(crate) fn make_durable(&mut self) -> Result<(), Status> {
+        if self.ssd.sync_now() { Ok(()) } else { Err(Status::INTERNAL_ERROR) }
     }
 
     /// True if the drive acknowledges writes before they are in flash, if the host lets it.

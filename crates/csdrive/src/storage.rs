@@ -154,9 +154,11 @@ fn info(OneFile { file, json }: &OneFile) -> Result<Outcome> {
     let opened = usage(FlashFile::open_existing(file).map_err(Into::into))?;
     let (summary, damage) = opened.examine(false, |_, _| {})?;
     let flash = opened.config();
-    let namespaces = match damage == Damage::default() {
-        true => drive_of(opened)?.namespaces(),
-        false => Vec::new(),
+    let namespaces = match opened.saved()? {
+        Some(state) => {
+            usage(controller::remembered_namespaces(&state, &flash).map_err(Into::into))?
+        }
+        None => Vec::new(),
     };
     let nvm: Vec<(u32, u64, u32)> = namespaces
         .iter()
@@ -327,6 +329,8 @@ fn export(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
         }
         bar.finish_and_clear();
         target.sync_all()?;
+        // Nothing was written; the drive was on, and is switched off in order.
+        session.transport.driver.port.shut_down();
         Ok(written)
     })();
     if copied.is_err() {
@@ -366,6 +370,15 @@ fn import(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
         }
         if filled == 0 {
             break;
+        }
+        // How long a pipe or a device is shows only now.
+        if at + filled as u64 > room {
+            let text = format!(
+                "{}: it is longer than the {} of namespace {nsid}; they were written",
+                image.display(),
+                bytes(room)
+            );
+            return Err(anyhow!(text));
         }
         // The last block is filled up with zeroes.
         let count = (filled as u64).next_multiple_of(block).min(room - at);

@@ -190,6 +190,9 @@ fn files_that_are_none_or_other_drives_are_refused_and_left_as_they_are() {
     let whole = files.get("flash.csd");
     let short = files.put("short", &whole[..whole.len() / 2]);
     assert!(refused(&settings(&short)).contains("its end is missing"));
+    let stub = files.put("stub", &whole[..100]);
+    assert!(refused(&settings(&stub)).contains("it has 100 bytes"));
+    assert_eq!(files.get("stub").len(), 100);
     let folder = files.path(".");
     assert!(refused(&settings(&folder)).contains("it is a folder"));
     assert!(refused(&settings("/dev/zero")).contains("it is a device"));
@@ -314,7 +317,13 @@ fn a_drive_is_copied_exported_and_imported() {
     assert_eq!(drive.read_blocks(5, 1).unwrap(), block(55));
     drop(drive);
     drop(served);
+    // Looking changes nothing.
+    let before = files.get("copy.csd");
     let info = storage(&["info", &copy, "--json"]).json();
+    assert!(before == files.get("copy.csd"), "info changed the file");
+    // What has no end is too long.
+    let endless = storage(&["import", &copy, "/dev/zero"]);
+    assert!(endless.code == 1 && endless.stderr.contains("longer than"), "{endless:?}");
     assert_eq!(info["namespaces"][0]["bytes"], 64 << 20);
     assert_eq!(info["contents"]["pages"], 3);
     let nowhere = storage(&["export", &copy, &files.path("other"), "--namespace", "7"]);

@@ -85,6 +85,7 @@ pub(crate) struct BlockEntry {
 pub(crate) struct PageRecord {
     lpn: [u8; 6],
     /// [`PageRecord::DEAD`] if the page is not wanted any more. It changes alone and is no part of the checksum.
+    /// [`PageRecord::UNREADABLE`] if it was known to be so when it was written.
     dead: U16,
     pub(crate) version: U64,
     /// Its place among all programs.
@@ -160,7 +161,10 @@ impl State {
     pub(crate) fn is_sound(&self) -> bool {
         let has_place = (self.own_place.get() as usize) < OWN_PLACES.len()
             && self.own_bytes.get() as usize <= OWN_BYTES_MAX;
-        has_place && self.number.get() > 0 && self.checksum.get() == checksum_of(self)
+        has_place
+            && (1..1 << 63).contains(&self.number.get())
+            && self.durable.get() < 1 << 63
+            && self.checksum.get() == checksum_of(self)
     }
 }
 
@@ -187,16 +191,18 @@ impl BlockEntry {
 impl PageRecord {
     /// What a page that is not wanted is marked with.
     pub(crate) const DEAD: u16 = 0xDEAD;
+    /// What a page is marked with whose bytes were lost before.
+    const UNREADABLE: u16 = 0xBAD0;
     /// Where the mark is.
     pub(crate) const DEAD_AT: u64 = 6;
 
     /// The record of a page at this place, a number that no other page has.
-    pub(crate) fn new(oob: Oob, sequence: u64, place: u64) -> Self {
+    pub(crate) fn new(oob: Oob, sequence: u64, place: u64, is_readable: bool) -> Self {
         let mut lpn = [0; 6];
         lpn.copy_from_slice(&oob.lpn.0.to_le_bytes()[..6]);
         let mut record = Self {
             lpn,
-            dead: 0.into(),
+            dead: if is_readable { 0 } else { Self::UNREADABLE }.into(),
             version: oob.version.into(),
             sequence: sequence.into(),
             bytes_checksum: oob.checksum.into(),
@@ -217,11 +223,18 @@ impl PageRecord {
     }
 
     pub(crate) fn is_sound(&self, place: u64) -> bool {
-        matches!(self.dead.get(), 0 | Self::DEAD) && self.checksum.get() == self.own_checksum(place)
+        let is_mark = matches!(self.dead.get(), 0 | Self::DEAD | Self::UNREADABLE);
+        // Numbers that no drive counts to are as good as damage.
+        let is_counted = self.version.get() < 1 << 63 && self.sequence.get() < 1 << 63;
+        is_mark && is_counted && self.checksum.get() == self.own_checksum(place)
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.get() != 0
+        self.dead.get() == Self::DEAD
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.dead.get() != Self::UNREADABLE
     }
 
     pub(crate) fn oob(&self) -> Oob {

@@ -103,7 +103,8 @@ pub struct FlashFile {
     path: PathBuf,
     file: Arc<File>,
     header: Header,
-    notes: Vec<String>,
+    /// One of its two headers is damaged.
+    has_bad_header: bool,
     is_new: bool,
 }
 
@@ -162,10 +163,10 @@ impl FlashFile {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.into() }),
             Err(TryLockError::Error(cause)) => return Err(io(cause)),
         }
-        let mut disk = FileDisk(Arc::new(file));
-        let (header, note) = read_header(path, &mut disk)?;
-        let notes = note.into_iter().collect();
-        let opened = Self { path: path.into(), file: disk.0, header, notes, is_new: false };
+        let disk = FileDisk(Arc::new(file));
+        let (header, has_bad_header) = read_header(path, &disk)?;
+        let opened =
+            Self { path: path.into(), file: disk.0, header, has_bad_header, is_new: false };
         let (found, wanted) = (disk_len(path, &opened.file)?, opened.layout()?.file_bytes());
         if found < wanted {
             return Err(OpenError::Truncated { path: path.into(), found, wanted });
@@ -207,6 +208,19 @@ impl FlashFile {
         Ok(Layout::new(&self.geometry()?))
     }
 
+    /// What the drive kept besides its pages, without a change of the file; `None` if there is nothing, or nothing sound.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn saved(&self) -> Result<Option<Vec<u8>>, OpenError> {
+        let io = |cause| io_error(&self.path, cause);
+        let disk = FileDisk(Arc::clone(&self.file));
+        let Some((state, _)) = read_state(&disk).map_err(io)? else { return Ok(None) };
+        let mut own = vec![0; state.own_bytes.get() as usize];
+        disk.read(Layout::own(state.own_place.get()), &mut own).map_err(io)?;
+        Ok(Some(own).filter(|own| !own.is_empty()))
+    }
+
     /// What a drive keeps its pages in.
     ///
     /// # Errors
@@ -217,7 +231,14 @@ impl FlashFile {
         let disk = Box::new(FileDisk(self.file));
         let mut store =
             open_disk(disk, geometry, sync, &name, false).map_err(|failed| failed.at(&path))?;
-        store.notes.get_mut().splice(0..0, self.notes);
+        if self.has_bad_header {
+            let header = self.header;
+            let again =
+                HEADER_PLACES.iter().try_for_each(|at| store.disk.write(*at, header.as_bytes()));
+            again.map_err(|cause| io_error(&path, cause))?;
+            let note = format!("{name}: one of its two headers was damaged; it was written again");
+            store.notes.get_mut().push(note);
+        }
         Ok(store)
     }
 
@@ -291,12 +312,34 @@ fn disk_len(path: &Path, file: &File) -> Result<u64, OpenError> {
     Ok(file.metadata().map_err(|cause| io_error(path, cause))?.len())
 }
 
+/// The name of a file that is being made.
+fn unfinished_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Gives a file that is complete its name. What has the name already stays; that is an error unless it is as good.
+fn name_for_good(unfinished: &Path, path: &Path, is_as_good: bool) -> io::Result<()> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    let here = rustix::fs::CWD;
+    match rustix::fs::renameat_with(here, unfinished, here, path, flags) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) if is_as_good => std::fs::remove_file(unfinished)?,
+        Err(rustix::io::Errno::EXIST) => return Err(io::ErrorKind::AlreadyExists.into()),
+        // The file system does not know it.
+        Err(_) => std::fs::rename(unfinished, path)?,
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // A folder that cannot be made durable by itself is by its file system.
+    let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
 /// Makes a file under another name and gives it its own when it is complete.
 fn create(path: &Path, geometry: &Geometry) -> Result<(), OpenError> {
     let io = |cause| io_error(path, cause);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let unfinished = path.with_file_name(name);
+    let unfinished = unfinished_name(path);
     let made = (|| {
         let options = OpenOptions::new()
             .read(true)
@@ -314,25 +357,7 @@ fn create(path: &Path, geometry: &Geometry) -> Result<(), OpenError> {
         format_disk(&mut FileDisk(Arc::new(file.try_clone().map_err(io)?)), geometry)
             .map_err(io)?;
         file.sync_all().map_err(io)?;
-        // What another process made meanwhile stays.
-        let renamed = rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            &unfinished,
-            rustix::fs::CWD,
-            path,
-            rustix::fs::RenameFlags::NOREPLACE,
-        );
-        match renamed {
-            Ok(()) => {}
-            Err(rustix::io::Errno::EXIST) => std::fs::remove_file(&unfinished).map_err(io)?,
-            // The file system does not know it.
-            Err(_) => std::fs::rename(&unfinished, path).map_err(io)?,
-        }
-        if let Some(folder) = path.parent() {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            // A folder that cannot be made durable by itself is by its file system.
-            let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        }
+        name_for_good(&unfinished, path, true).map_err(io)?;
         Ok(())
     })();
     if made.is_err() {
@@ -349,7 +374,8 @@ pub(crate) fn format_disk(disk: &mut dyn Disk, geometry: &Geometry) -> io::Resul
     HEADER_PLACES.iter().try_for_each(|at| disk.write(*at, header.as_bytes()))
 }
 
-fn read_header(path: &Path, disk: &mut FileDisk) -> Result<(Header, Option<String>), OpenError> {
+/// The sound header of a file, and whether the other one is damaged.
+fn read_header(path: &Path, disk: &FileDisk) -> Result<(Header, bool), OpenError> {
     let io = |cause| io_error(path, cause);
     let len = disk.bytes().map_err(io)?;
     let mut headers = [Header::new_zeroed(); 2];
@@ -380,13 +406,7 @@ fn read_header(path: &Path, disk: &mut FileDisk) -> Result<(Header, Option<Strin
         let damage = Damage { header: true, ..Damage::default() };
         return Err(OpenError::Damaged { path: path.into(), damage });
     };
-    if headers.iter().all(is_sound) {
-        return Ok((sound, None));
-    }
-    HEADER_PLACES.iter().try_for_each(|at| disk.write(*at, sound.as_bytes())).map_err(io)?;
-    let note =
-        format!("{}: one of its two headers was damaged; it was written again", path.display());
-    Ok((sound, Some(note)))
+    Ok((sound, !headers.iter().all(is_sound)))
 }
 
 /// Entries of the block table that are read at once.
@@ -492,7 +512,7 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
                     found.sequence = found.sequence.max(record.sequence.get());
                     if !record.is_dead() {
                         found.live += 1;
-                        if record.sequence.get() > durable {
+                        if record.sequence.get() > durable && record.is_readable() {
                             found.unsure.push(ppa);
                         }
                     }
@@ -547,6 +567,9 @@ pub(crate) fn open_disk(
     if !lost.is_none() && !repairs {
         return Err(NotAStore::Damaged(found.damage));
     }
+    // A header may speak of more blocks than this machine has memory for.
+    let room = Vec::<Block>::new().try_reserve_exact(Layout::new(&geometry).blocks as usize);
+    room.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let mut store = FileStore::assemble(disk, geometry, sync, name.to_owned(), found.state);
     for used in &found.used {
         let (erases, is_used) = (used.erases, used.programmed > 0);
@@ -584,8 +607,7 @@ pub(crate) fn open_disk(
         if sync == SyncPolicy::Flush {
             store.disk.sync().run().map_err(io::Error::other)?;
         }
-        let durable = found.sequence.into();
-        store.write_state(State { durable, ..found.state.0 })?;
+        store.found_durable(found.sequence)?;
     }
     store.used = std::mem::take(&mut found.used);
     Ok(store)
@@ -622,7 +644,7 @@ impl FileStore {
         let page = u64::from(self.geometry.page_of(ppa));
         let place = self.layout.place(block, page);
         let nothing = ssd::Oob { lpn: ssd::Lpn(0), version: 0, checksum: 0 };
-        let record = PageRecord::new(nothing, 0, place);
+        let record = PageRecord::new(nothing, 0, place, true);
         self.disk.write(self.layout.record(block, page), record.as_bytes())?;
         self.mark_dead(ppa)
     }
@@ -639,12 +661,16 @@ pub fn clone_file(
 ) -> Result<(), OpenError> {
     let source = FlashFile::open_existing(from)?;
     let io = |cause| io_error(to, cause);
+    if to.try_exists().map_err(io)? {
+        return Err(io(io::ErrorKind::AlreadyExists.into()));
+    }
+    let unfinished = unfinished_name(to);
     let target = OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(to)
+        .open(&unfinished)
         .map_err(io)?;
     let copied = (|| {
         if rustix::fs::ioctl_ficlone(&target, &*source.file).is_ok() {
@@ -656,7 +682,13 @@ pub fn clone_file(
         let source = FileDisk(Arc::clone(&source.file));
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
-        while let Ok(begin) = rustix::fs::seek(&*source.0, SeekFrom::Data(at)) {
+        loop {
+            let begin = match rustix::fs::seek(&*source.0, SeekFrom::Data(at)) {
+                Ok(begin) => begin,
+                // Nothing but a hole follows.
+                Err(rustix::io::Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            };
             let end = rustix::fs::seek(&*source.0, SeekFrom::Hole(begin))?;
             at = begin;
             while at < end {
@@ -669,8 +701,9 @@ pub fn clone_file(
         }
         target.sync_all()
     })();
-    copied.map_err(|cause| {
-        let _ = std::fs::remove_file(to);
+    // Only a whole copy has its name.
+    copied.and_then(|()| name_for_good(&unfinished, to, false)).map_err(|cause| {
+        let _ = std::fs::remove_file(&unfinished);
         io_error(to, cause)
     })
 }

@@ -51,6 +51,10 @@ impl Pending {
         self.dead.is_empty() && self.erases.is_empty()
     }
 
+    fn deallocates(&self) -> bool {
+        self.dead.iter().any(|(_, why)| *why == Discarded::Deallocated)
+    }
+
     fn append(&mut self, mut later: Self) {
         self.dead.append(&mut later.dead);
         self.erases.append(&mut later.erases);
@@ -60,10 +64,13 @@ impl Pending {
 /// A sync that is under way.
 #[derive(Debug)]
 struct Syncing {
-    /// The last program that it makes durable.
+    /// The last program that it makes durable, and the last state.
     sequence: u64,
+    state: u64,
     /// What may be written then.
     pending: Pending,
+    /// Marks of deallocated pages were written since it began: they are durable after another one.
+    needs_another: bool,
 }
 
 /// The page that was read last: a drive reads it to check it, and then to hand it out.
@@ -92,8 +99,11 @@ pub struct FileStore {
     pub(crate) sequence: u64,
     /// Something was written that a sync must make durable.
     is_dirty: bool,
-    /// The drive's own state was written since the last sync.
-    is_own_dirty: bool,
+    /// Programs up to this one are durable. The file is told with the next state.
+    durable: u64,
+    /// The number of the last state that is durable. The next is written only then: of the two places one is always whole, and so
+    /// is the drive's own state that it leads to.
+    durable_state: u64,
     /// A sync failed: nothing that was written before it can be relied upon.
     is_broken: bool,
     pending: Pending,
@@ -126,7 +136,8 @@ impl FileStore {
             newest_version: 0,
             sequence: state.0.durable.get(),
             is_dirty: false,
-            is_own_dirty: false,
+            durable: state.0.durable.get(),
+            durable_state: state.0.number.get(),
             is_broken: false,
             pending: Pending::default(),
             syncing: None,
@@ -201,7 +212,8 @@ impl FileStore {
         self.last.get_mut().ppa = None;
     }
 
-    /// Writes a page and its record, the record last.
+    /// Writes a page and its record, the record last. A page that is known to be unreadable is marked so: after the end of the machine
+    /// it must not be taken for one that was never flushed.
     fn write_page(&mut self, ppa: Ppa, bytes: &[u8], oob: Oob) -> io::Result<()> {
         let (block, page) = self.place_of(ppa);
         self.use_block(self.geometry.block_of(ppa))?;
@@ -211,7 +223,8 @@ impl FileStore {
         }
         self.sequence += 1;
         let place = self.layout.place(block, page);
-        let record = PageRecord::new(oob, self.sequence, place);
+        let is_readable = crc32c::crc32c(bytes) == oob.checksum;
+        let record = PageRecord::new(oob, self.sequence, place, is_readable);
         self.is_dirty = true;
         self.disk.write(self.layout.record(block, page), record.as_bytes())
     }
@@ -251,54 +264,86 @@ impl FileStore {
         if self.is_broken {
             return Err(io::Error::other(BROKEN));
         }
-        if self.sync == SyncPolicy::Flush {
-            if let Err(why) = self.disk.sync().run() {
-                self.is_broken = true;
-                return Err(io::Error::other(why));
-            }
-            self.is_own_dirty = false;
+        if self.sync == SyncPolicy::Flush
+            && let Err(why) = self.disk.sync().run()
+        {
+            self.is_broken = true;
+            return Err(io::Error::other(why));
         }
+        (self.durable, self.durable_state) = (self.sequence, self.state.number.get());
         let mut pending = Pending::default();
         if let Some(syncing) = &mut self.syncing {
             pending.append(std::mem::take(&mut syncing.pending));
         }
         pending.append(std::mem::take(&mut self.pending));
-        let sequence = self.sequence;
-        self.apply(pending)?;
-        self.is_durable(sequence)
+        // These marks are durable only with the next sync.
+        if pending.deallocates() {
+            self.is_dirty = true;
+            if let Some(syncing) = &mut self.syncing {
+                syncing.needs_another = true;
+            }
+        }
+        self.apply(pending)
     }
 
-    /// Programs up to this one are durable.
-    fn is_durable(&mut self, sequence: u64) -> io::Result<()> {
-        if sequence <= self.state.durable.get() {
-            return Ok(());
+    /// The file is told what is durable, unless the last state is not yet.
+    fn tell_durable(&mut self) -> io::Result<()> {
+        if self.durable > self.state.durable.get() && self.is_state_durable() {
+            self.write_state(self.state)?;
         }
-        self.write_state(State { durable: sequence.into(), ..self.state })
+        Ok(())
+    }
+
+    fn is_state_durable(&self) -> bool {
+        self.sync == SyncPolicy::Never || self.durable_state == self.state.number.get()
     }
 
     pub(crate) fn write_state(&mut self, state: State) -> io::Result<()> {
-        let state = State { number: (self.state.number.get() + 1).into(), ..state }.seal();
+        let number = self.state.number.get() + 1;
+        let state = State { number: number.into(), durable: self.durable.into(), ..state }.seal();
         let place = 1 - self.state_place;
         self.disk.write(STATE_PLACES[place], state.as_bytes())?;
         (self.state, self.state_place) = (state, place);
         Ok(())
     }
 
-    /// Marks pages as dead and erases blocks.
+    /// Everything up to this program was found to be there, and was synced.
+    pub(crate) fn found_durable(&mut self, sequence: u64) -> io::Result<()> {
+        (self.sequence, self.durable) = (sequence, sequence);
+        self.durable_state = self.state.number.get();
+        self.tell_durable()
+    }
+
+    /// Marks pages as dead and erases blocks. What could not be done waits for the next sync.
     fn apply(&mut self, mut pending: Pending) -> io::Result<()> {
+        let applied = self.apply_some(&mut pending);
+        if applied.is_err() {
+            self.is_dirty = true;
+            pending.append(std::mem::take(&mut self.pending));
+            self.pending = pending;
+        }
+        applied
+    }
+
+    fn apply_some(&mut self, pending: &mut Pending) -> io::Result<()> {
         self.forget_last();
         pending.dead.sort_unstable_by_key(|(ppa, _)| *ppa);
-        for &(ppa, _) in &pending.dead {
-            self.mark_dead(ppa)?;
+        for n in 0..pending.dead.len() {
+            if let Err(error) = self.mark_dead(pending.dead[n].0) {
+                pending.dead.drain(..n);
+                return Err(error);
+            }
         }
         self.punch_dead(&pending.dead);
-        for id in pending.erases {
+        pending.dead.clear();
+        while let Some(&id) = pending.erases.first() {
             let block = self.number(id);
             let erases = self.blocks[block as usize].erases.saturating_add(1);
             self.write_entry(block, BlockEntry::ERASED, erases)?;
             let at = self.layout.block(block);
             let is_hole = self.disk.punch(at, self.layout.block_bytes()).is_ok();
             self.blocks[block as usize] = Block { erases, is_hole, ..Block::default() };
+            pending.erases.remove(0);
         }
         Ok(())
     }
@@ -338,7 +383,8 @@ impl Store for FileStore {
     fn read(&self, ppa: Ppa, show: &mut dyn FnMut(StoredPage<'_>)) -> Result<(), MediaError> {
         self.load(ppa)?;
         let last = self.last.borrow();
-        let oob = last.record.ok_or(MediaError::Uncorrectable)?.oob();
+        let record = last.record.filter(PageRecord::is_readable);
+        let oob = record.ok_or(MediaError::Uncorrectable)?.oob();
         show(StoredPage { bytes: &last.bytes, oob, is_checked: false });
         Ok(())
     }
@@ -360,8 +406,15 @@ impl Store for FileStore {
         let (bytes, oob) = match self.load(from) {
             Ok(()) => {
                 let last = self.last.get_mut();
-                let oob = last.record.ok_or(MediaError::Uncorrectable)?.oob();
-                (std::mem::take(&mut last.bytes), oob)
+                let record = last.record.ok_or(MediaError::Uncorrectable)?;
+                let bytes = std::mem::take(&mut last.bytes);
+                // It must not become readable by chance.
+                let checksum = if record.is_readable() {
+                    record.oob().checksum
+                } else {
+                    !crc32c::crc32c(&bytes)
+                };
+                (bytes, Oob { checksum, ..record.oob() })
             }
             // What can be read of it moves; the rest stays unreadable.
             Err(_) => match self.read_record(from) {
@@ -383,6 +436,25 @@ impl Store for FileStore {
         })?;
         self.pending.dead.push((from, Discarded::Superseded));
         Ok(())
+    }
+
+    fn tear(&mut self, ppa: Ppa, page: &[u8], _oob: Oob) {
+        // The record of a page comes after its bytes: there is none yet.
+        let (block, number) = self.place_of(ppa);
+        let half = &page[..page.len() / 2];
+        if self.use_block(self.geometry.block_of(ppa)).is_ok() {
+            // A failure leaves less of it.
+            let _ = self.disk.write(self.layout.page(block, number), half);
+        }
+    }
+
+    fn power_lost(&mut self) {
+        // The drive is another one now: nothing waits any more, and what it may not find is marked.
+        if let Err(error) = self.sync_here() {
+            self.note("cannot be made durable", &error);
+        }
+        self.syncing = None;
+        self.forget_last();
     }
 
     fn discard(&mut self, ppa: Ppa, why: Discarded) -> Option<Page> {
@@ -425,7 +497,7 @@ impl Store for FileStore {
             return Some(SyncWork::new(|| Err(BROKEN.to_owned())));
         }
         if self.sync == SyncPolicy::Never {
-            if let Err(error) = self.sync_here() {
+            if let Err(error) = self.sync_here().and_then(|()| self.tell_durable()) {
                 self.note("cannot be written", &error);
             }
             return None;
@@ -433,14 +505,22 @@ impl Store for FileStore {
         if !self.is_dirty && self.pending.is_empty() {
             return None;
         }
+        if let Err(error) = self.tell_durable() {
+            self.note("cannot be written", &error);
+        }
         self.is_dirty = false;
         let pending = std::mem::take(&mut self.pending);
-        self.syncing = Some(Syncing { sequence: self.sequence, pending });
+        self.syncing = Some(Syncing {
+            sequence: self.sequence,
+            state: self.state.number.get(),
+            pending,
+            needs_another: false,
+        });
         Some(self.disk.sync())
     }
 
     fn end_sync(&mut self, result: Result<(), String>) -> Result<Option<SyncWork>, MediaError> {
-        let Some(Syncing { sequence, mut pending }) = self.syncing.take() else {
+        let Some(Syncing { sequence, state, pending, needs_another }) = self.syncing.take() else {
             return match result {
                 Ok(()) => Ok(None),
                 Err(why) => {
@@ -449,32 +529,40 @@ impl Store for FileStore {
                 }
             };
         };
+        let needs_another = needs_another || pending.deallocates();
         let written = match result {
+            Ok(()) if self.is_broken => Err(io::Error::other(BROKEN)),
             Ok(()) => {
-                self.is_own_dirty = false;
-                let is_deallocating =
-                    pending.dead.iter().any(|(_, why)| *why == Discarded::Deallocated);
-                let applied = self.apply(std::mem::take(&mut pending));
-                applied.and_then(|()| self.is_durable(sequence)).map(|()| is_deallocating)
+                self.durable = self.durable.max(sequence);
+                self.durable_state = self.durable_state.max(state);
+                self.apply(pending)
             }
             Err(why) => {
                 self.is_broken = true;
                 Err(io::Error::other(why))
             }
         };
-        match written {
-            // That pages are dead is durable only after another one.
-            Ok(true) => {
-                self.syncing = Some(Syncing { sequence, pending: Pending::default() });
-                Ok(Some(self.disk.sync()))
-            }
-            Ok(false) => Ok(None),
-            Err(error) => {
-                self.note("cannot be made durable", &error);
-                pending.append(std::mem::take(&mut self.pending));
-                self.pending = pending;
-                Err(MediaError::NotDurable)
-            }
+        if let Err(error) = written {
+            self.is_dirty = true;
+            self.note("cannot be made durable", &error);
+            return Err(MediaError::NotDurable);
+        }
+        if !needs_another {
+            return Ok(None);
+        }
+        // That pages are dead is durable only after another one.
+        self.syncing = Some(Syncing {
+            sequence,
+            state: self.state.number.get(),
+            pending: Pending::default(),
+            needs_another: false,
+        });
+        Ok(Some(self.disk.sync()))
+    }
+
+    fn note_durable(&mut self) {
+        if let Err(error) = self.tell_durable() {
+            self.note("cannot be written", &error);
         }
     }
 
@@ -485,9 +573,8 @@ impl Store for FileStore {
 
     fn sync_now(&mut self) -> Result<(), MediaError> {
         // That pages are dead is durable only after the second.
-        let is_deallocating = |(_, why): &(Ppa, Discarded)| *why == Discarded::Deallocated;
-        let running = self.syncing.iter().flat_map(|syncing| &syncing.pending.dead);
-        let times = 1 + usize::from(running.chain(&self.pending.dead).any(is_deallocating));
+        let running = self.syncing.as_ref().is_some_and(|syncing| syncing.pending.deallocates());
+        let times = 1 + usize::from(running || self.pending.deallocates());
         let synced = (0..times).try_for_each(|_| self.sync_here());
         synced.map_err(|error| {
             self.note("cannot be made durable", &error);
@@ -496,14 +583,21 @@ impl Store for FileStore {
     }
 
     fn scrub(&mut self) {
-        for block in 0..self.layout.blocks {
-            if self.blocks[block as usize].is_used {
-                let (at, end) = (self.layout.page(block, 0), self.layout.block(block + 1));
-                if let Err(error) = self.disk.punch(at, end - at) {
-                    return self.note("old bytes stay in it: they cannot be made a hole", &error);
-                }
+        // Of a block in use its records stay. Neighbours that are not in use go at once.
+        let mut block = 0;
+        while block < self.layout.blocks {
+            let is_used = self.blocks[block as usize].is_used;
+            let mut end = block + 1;
+            while !is_used && end < self.layout.blocks && !self.blocks[end as usize].is_used {
+                end += 1;
             }
+            let at = if is_used { self.layout.page(block, 0) } else { self.layout.block(block) };
+            if let Err(error) = self.disk.punch(at, self.layout.block(end) - at) {
+                return self.note("old bytes stay in it: they cannot be made a hole", &error);
+            }
+            block = end;
         }
+        self.is_dirty = true;
     }
 
     fn is_persistent(&self) -> bool {
@@ -515,10 +609,12 @@ impl Store for FileStore {
             if own.len() > OWN_BYTES_MAX {
                 return Err(io::Error::other("the drive's own state is longer than its place"));
             }
-            // Both places may be needed until one is durable.
-            if std::mem::replace(&mut self.is_own_dirty, true) {
+            if self.is_broken {
+                return Err(io::Error::other(BROKEN));
+            }
+            // What the last state leads to is durable before the other one is written over.
+            if !self.is_state_durable() {
                 self.sync_here()?;
-                self.is_own_dirty = true;
             }
             let place = 1 - self.state.own_place.get();
             self.disk.write(Layout::own(place), own)?;
@@ -558,7 +654,7 @@ impl Drop for FileStore {
     fn drop(&mut self) {
         let has_more = self.is_dirty || !self.pending.is_empty() || self.syncing.is_some();
         if !self.is_broken && !std::thread::panicking() && has_more {
-            let _ = self.sync_here();
+            let _ = self.sync_here().and_then(|()| self.tell_durable());
         }
     }
 }

@@ -45,9 +45,15 @@ impl PowerLoss for OverDisk {
     }
 
     fn cut(&mut self, mut ssd: Ssd, now: Instant, prng: &mut Prng) -> Ssd {
-        if prng.below(4) == 0 {
+        match prng.below(4) {
             // A modelled loss of power comes before: torn pages are in the file.
-            ssd.power_cut(now);
+            0 => drop(ssd.power_cut(now)),
+            // Only that: the process goes on.
+            1 => {
+                ssd.power_cut(now);
+                return ssd;
+            }
+            _ => {}
         }
         let disk = self.disk.as_mut().unwrap();
         disk.end_process();

@@ -97,6 +97,13 @@ impl Ssd {
         }
     }
 
+    /// Whoever saves something with a sync that has ended has done so.
+    pub fn note_durable(&mut self) {
+        if let Some(store) = self.store.as_mut().filter(|_| self.durability.running.is_none()) {
+            store.note_durable();
+        }
+    }
+
     /// The power went: nobody waits any more.
     pub(crate) fn forget_syncs(&mut self) {
         self.durability = Durability::default();
@@ -112,13 +119,11 @@ impl Ssd {
         self.store.as_ref().and_then(|store| store.saved())
     }
 
-    /// Makes everything durable before it goes on.
-    pub fn sync_now(&mut self) {
-        if let Some(store) = &mut self.store
-            && store.sync_now().is_err()
-        {
-            self.statistics.media_errors += 1;
-        }
+    /// Makes everything durable before it goes on; false if the store cannot.
+    pub fn sync_now(&mut self) -> bool {
+        let is_durable = self.store.as_mut().is_none_or(|store| store.sync_now().is_ok());
+        self.statistics.media_errors += u64::from(!is_durable);
+        is_durable
     }
 
     /// Gives up the bytes of pages that hold nothing any more, as far as they can still be found.

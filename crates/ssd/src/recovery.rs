@@ -63,6 +63,7 @@ impl Ssd {
             for ppa in torn {
                 store.discard(ppa, Discarded::Deallocated);
             }
+            store.power_lost();
         }
         let used: Vec<UsedBlock> = self.blocks.used().collect();
         self.find_pages(now, &used, &known, &mut recovery);

@@ -206,6 +206,10 @@ pub trait Store: core::fmt::Debug + Send {
         Ok(None)
     }
 
+    /// A sync has ended, and what was to be saved with it is: the store may note for a recovery what is durable, so that it does
+    /// not take damage of it for something that was never durable.
+    fn note_durable(&mut self) {}
+
     /// True if it would be good to make it durable soon, though no host asked for it.
     fn wants_sync(&self) -> bool {
         false
@@ -218,6 +222,9 @@ pub trait Store: core::fmt::Debug + Send {
     fn sync_now(&mut self) -> Result<(), MediaError> {
         Ok(())
     }
+
+    /// The drive lost its power: no sync is waited for any more, and a recovery follows, which must not find what was discarded.
+    fn power_lost(&mut self) {}
 
     /// No page holds anything that is wanted: what can still be found of their bytes is given up.
     fn scrub(&mut self) {}

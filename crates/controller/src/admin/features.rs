@@ -129,7 +129,7 @@ fn set_of_namespaces(
         }
     }
     if id == fid::WRITE_PROTECTION {
-        turn.subsystem.save_durably(turn.now, &turn.session.attached);
+        turn.subsystem.save_durably(turn.now, &turn.session.attached)?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ pub(crate) fn arrived(
         NamespaceAction::Detach => detach(turn, nsid, &list)?,
         NamespaceAction::Delete => unreachable!("a deletion brings no data"),
     }
-    turn.subsystem.save_durably(turn.now, &turn.session.attached);
+    turn.subsystem.save_durably(turn.now, &turn.session.attached)?;
     turn.complete(tag, Status::SUCCESS, result);
     Ok(())
 }
@@ -119,9 +119,8 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
             turn.session.namespace_changed(nsid);
         }
     }
-    turn.subsystem.make_durable();
-    turn.subsystem.save_durably(turn.now, &turn.session.attached);
-    Ok(())
+    turn.subsystem.make_durable()?;
+    turn.subsystem.save_durably(turn.now, &turn.session.attached)
 }
 
 /// Checks that a list names the one controller.

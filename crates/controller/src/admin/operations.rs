@@ -220,9 +220,9 @@ pub(crate) fn formatted(turn: &mut Turn<'_>) {
                 turn.session.namespace_changed(nsid);
             }
         }
-        turn.subsystem.make_durable();
-        turn.subsystem.save_durably(now, &turn.session.attached);
-        turn.complete(tag, Status::SUCCESS, 0);
+        let kept = turn.subsystem.make_durable();
+        let kept = kept.and_then(|()| turn.subsystem.save_durably(now, &turn.session.attached));
+        turn.complete(tag, kept.err().unwrap_or(Status::SUCCESS), 0);
     }
     turn.subsystem.remind_of_format();
 }
@@ -269,8 +269,10 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
         return subsystem.events.push(turn.now + QUIESCENCE_POLL, Event::Sanitized);
     }
     subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
-    subsystem.make_durable();
+    // What cannot be made durable is told to the drive's user by the store.
+    let _ = subsystem.make_durable();
     subsystem.ssd.scrub();
+    let _ = subsystem.make_durable();
     subsystem.namespaces.clear_memory();
     subsystem.own_memory.clear();
     subsystem.background.written_pages = subsystem.ssd.statistics().host_page_writes;

@@ -21,6 +21,10 @@ struct Inner {
     before: usize,
     /// Processes that used it so far.
     lives: u32,
+    /// The next sync fails, as Linux's does: what it was for is lost, and nobody is told again.
+    sync_fails: bool,
+    /// So many writes go well, and one fails.
+    write_fails_after: Option<u32>,
 }
 
 impl Inner {
@@ -58,6 +62,16 @@ impl ForgetfulDisk {
     pub(crate) fn end_process(&mut self) {
         self.life += 1;
         self.inner().lives = self.life;
+    }
+
+    #[allow(dead_code, reason = "not every test program does")]
+    pub(crate) fn fail_sync(&self) {
+        self.inner().sync_fails = true;
+    }
+
+    #[allow(dead_code, reason = "not every test program does")]
+    pub(crate) fn fail_write_after(&self, count: Option<u32>) {
+        self.inner().write_fails_after = count;
     }
 
     fn check_alive(&self) -> io::Result<()> {
@@ -100,7 +114,15 @@ impl Disk for ForgetfulDisk {
 
     fn write(&mut self, at: u64, from: &[u8]) -> io::Result<()> {
         self.check_alive()?;
-        self.inner().write(at as usize, from);
+        let mut inner = self.inner();
+        if let Some(left) = &mut inner.write_fails_after {
+            if *left == 0 {
+                inner.write_fails_after = None;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *left -= 1;
+        }
+        inner.write(at as usize, from);
         Ok(())
     }
 
@@ -119,9 +141,13 @@ impl Disk for ForgetfulDisk {
         SyncWork::new(move || {
             disk.check_alive().map_err(|error| error.to_string())?;
             let mut inner = disk.inner();
-            let Inner { durable, writes, before, .. } = &mut *inner;
+            let Inner { durable, writes, before, sync_fails, .. } = &mut *inner;
             let count = until.saturating_sub(*before);
             *before += count;
+            if std::mem::take(sync_fails) {
+                writes.drain(..count);
+                return Err("the disk failed".to_owned());
+            }
             for (at, piece) in writes.drain(..count) {
                 durable[at..at + piece.len()].copy_from_slice(&piece);
             }

@@ -110,6 +110,9 @@ fn advance(ssd: &mut Ssd, now: Instant, prng: &mut Prng, done: &mut Vec<Done>) {
     while ssd.is_syncing() && prng.below(3) > 0 {
         if let Some(work) = ssd.take_sync() {
             ssd.synced(now, work.run());
+            if prng.below(2) == 0 {
+                ssd.note_durable();
+            }
             ssd.advance(now, done);
         }
     }
