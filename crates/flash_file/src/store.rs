@@ -44,11 +44,13 @@ pub(crate) struct Block {
 struct Pending {
     dead: Vec<(Ppa, Discarded)>,
     erases: Vec<BlockId>,
+    /// Deallocated pages whose marks were written before: their bytes are given up once these are durable.
+    holes: Vec<Ppa>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.dead.is_empty() && self.erases.is_empty()
+        self.dead.is_empty() && self.erases.is_empty() && self.holes.is_empty()
     }
 
     fn deallocates(&self) -> bool {
@@ -58,6 +60,7 @@ impl Pending {
     fn append(&mut self, mut later: Self) {
         self.dead.append(&mut later.dead);
         self.erases.append(&mut later.erases);
+        self.holes.append(&mut later.holes);
     }
 }
 
@@ -232,9 +235,14 @@ impl FileStore {
     /// Takes a block into use: its records read as zeroes, and the table says that it has pages.
     fn use_block(&mut self, id: BlockId) -> io::Result<()> {
         let block = self.number(id);
+        // The model uses it again before a sync came by. If pages of it were deallocated, it is erased after the second.
+        for _ in 0..2 {
+            if self.blocks[block as usize].is_erase_pending {
+                self.sync_here()?;
+            }
+        }
         if self.blocks[block as usize].is_erase_pending {
-            // The model uses it again before a sync came by.
-            self.sync_here()?;
+            return Err(io::Error::other("a block cannot be erased"));
         }
         let Block { is_used, mut is_hole, erases, .. } = self.blocks[block as usize];
         if is_used {
@@ -283,7 +291,20 @@ impl FileStore {
                 syncing.needs_another = true;
             }
         }
-        self.apply(pending)
+        let mut later = self.apply(pending)?;
+        if self.sync == SyncPolicy::Never {
+            // What was written is there, in order.
+            later = self.apply(later)?;
+        }
+        self.is_dirty |= !later.is_empty();
+        self.put_back(later);
+        Ok(())
+    }
+
+    /// What could not be done waits for the next sync, before what came later.
+    fn put_back(&mut self, mut pending: Pending) {
+        pending.append(std::mem::take(&mut self.pending));
+        self.pending = pending;
     }
 
     /// The file is told what is durable, unless the last state is not yet.
@@ -314,19 +335,31 @@ impl FileStore {
         self.tell_durable()
     }
 
-    /// Marks pages as dead and erases blocks. What could not be done waits for the next sync.
-    fn apply(&mut self, mut pending: Pending) -> io::Result<()> {
-        let applied = self.apply_some(&mut pending);
-        if applied.is_err() {
+    /// Marks pages as dead and erases blocks; returns what is to be done after another sync. What could not be done waits for the next.
+    ///
+    /// A page that was flushed and is deallocated is there, or is not, whenever the machine ends: nothing of it is given up before its
+    /// mark is durable.
+    fn apply(&mut self, mut pending: Pending) -> io::Result<Pending> {
+        let deallocated =
+            |(ppa, why): &(Ppa, Discarded)| (*why == Discarded::Deallocated).then_some(*ppa);
+        let holes: Vec<Ppa> = pending.dead.iter().filter_map(deallocated).collect();
+        let later = if holes.is_empty() {
+            Pending::default()
+        } else {
+            Pending { erases: std::mem::take(&mut pending.erases), holes, ..Pending::default() }
+        };
+        if let Err(error) = self.apply_some(&mut pending) {
             self.is_dirty = true;
-            pending.append(std::mem::take(&mut self.pending));
-            self.pending = pending;
+            pending.erases.extend(later.erases);
+            self.put_back(pending);
+            return Err(error);
         }
-        applied
+        Ok(later)
     }
 
     fn apply_some(&mut self, pending: &mut Pending) -> io::Result<()> {
         self.forget_last();
+        self.punch_dead(std::mem::take(&mut pending.holes));
         pending.dead.sort_unstable_by_key(|(ppa, _)| *ppa);
         for n in 0..pending.dead.len() {
             if let Err(error) = self.mark_dead(pending.dead[n].0) {
@@ -334,7 +367,6 @@ impl FileStore {
                 return Err(error);
             }
         }
-        self.punch_dead(&pending.dead);
         pending.dead.clear();
         while let Some(&id) = pending.erases.first() {
             let block = self.number(id);
@@ -355,16 +387,14 @@ impl FileStore {
     }
 
     /// Gives back the room of neighbouring pages that hold nothing any more.
-    fn punch_dead(&mut self, dead: &[(Ppa, Discarded)]) {
-        let places = |&(ppa, why): &(Ppa, Discarded)| {
-            (why == Discarded::Deallocated).then(|| self.place_of(ppa))
-        };
-        let places: Vec<Option<(u64, u64)>> = dead.iter().map(places).collect();
-        let follows = |a: &Option<(u64, u64)>, b: &Option<(u64, u64)>| matches!((a, b), (Some(a), Some(b)) if a.0 == b.0 && a.1 + 1 == b.1);
+    fn punch_dead(&mut self, mut dead: Vec<Ppa>) {
+        dead.sort_unstable();
+        let places: Vec<(u64, u64)> = dead.into_iter().map(|ppa| self.place_of(ppa)).collect();
+        let follows = |a: &(u64, u64), b: &(u64, u64)| a.0 == b.0 && a.1 + 1 == b.1;
         for run in places.chunk_by(follows) {
-            if let Some((block, page)) = run[0]
-                && run.len() as u64 >= PUNCH_PAGES
-            {
+            let (block, page) = run[0];
+            // A block that is to be erased goes as a whole.
+            if run.len() as u64 >= PUNCH_PAGES && !self.blocks[block as usize].is_erase_pending {
                 let len = run.len() as u64 * u64::from(self.geometry.page_bytes);
                 // Without holes they stay where they are, and nobody finds them.
                 let _ = self.disk.punch(self.layout.page(block, page), len);
@@ -542,11 +572,14 @@ impl Store for FileStore {
                 Err(io::Error::other(why))
             }
         };
-        if let Err(error) = written {
-            self.is_dirty = true;
-            self.note("cannot be made durable", &error);
-            return Err(MediaError::NotDurable);
-        }
+        let later = match written {
+            Ok(later) => later,
+            Err(error) => {
+                self.is_dirty = true;
+                self.note("cannot be made durable", &error);
+                return Err(MediaError::NotDurable);
+            }
+        };
         if !needs_another {
             return Ok(None);
         }
@@ -554,7 +587,7 @@ impl Store for FileStore {
         self.syncing = Some(Syncing {
             sequence,
             state: self.state.number.get(),
-            pending: Pending::default(),
+            pending: later,
             needs_another: false,
         });
         Ok(Some(self.disk.sync()))
@@ -567,7 +600,7 @@ impl Store for FileStore {
     }
 
     fn wants_sync(&self) -> bool {
-        let Pending { dead, erases } = &self.pending;
+        let Pending { dead, erases, .. } = &self.pending;
         !self.is_broken && (erases.len() >= PENDING_ERASES || dead.len() >= PENDING_DEAD)
     }
 

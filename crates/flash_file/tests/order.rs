@@ -202,3 +202,31 @@ fn a_page_that_was_known_to_be_unreadable_stays_so() {
         assert!(test.store.read(test.at(1, 0), &mut |_| ()).is_err());
     }
 }
+
+#[test]
+fn a_page_that_is_deallocated_is_whole_or_gone() {
+    for seed in 0..200 {
+        let mut prng = Prng::new(seed);
+        let mut test = Test::new();
+        (0..8).for_each(|page| test.program((0, page), page.into(), 1 + u64::from(page)));
+        test.flush().unwrap();
+        (0..8).for_each(|page| drop(test.store.discard(test.at(0, page), Discarded::Deallocated)));
+        if seed % 2 == 0 {
+            test.store.erase(test.geometry.block(0, 0));
+        }
+        // The marks are written, and not durable yet.
+        let work = test.store.begin_sync().unwrap();
+        assert!(test.store.end_sync(work.run()).unwrap().is_some());
+        let test = test.end(&mut prng);
+        for used in test.store.used_blocks() {
+            test.store.scan(&test.geometry, used, &mut |ppa, oob, _| {
+                let mut is_whole = false;
+                let check = &mut |page: ssd::StoredPage<'_>| {
+                    is_whole = page.bytes == [oob.version as u8; 4096];
+                };
+                test.store.read(ppa, check).unwrap();
+                assert!(is_whole, "seed {seed}: a part of {:?} is gone", oob.lpn);
+            });
+        }
+    }
+}

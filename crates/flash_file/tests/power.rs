@@ -1,7 +1,7 @@
 //! The process ends at any moment, or the machine does and loses any part of what was not synced: what was flushed is there, and
 //! everything else is old or new. The suite is that of the flash model; the disk below the real store forgets.
 //!
-//! `POWER_CUTS=10000 cargo test --release -p flash_file --test power` tries as many of each kind.
+//! `POWER_CUTS=10000 cargo test --release -p flash_file --test power` tries as many of each kind; `POWER_FROM=6400` begins there.
 
 mod forgetful;
 
@@ -70,12 +70,16 @@ impl PowerLoss for OverDisk {
     }
 }
 
+fn from() -> u64 {
+    std::env::var("POWER_FROM").ok().and_then(|from| from.parse().ok()).unwrap_or(0)
+}
+
 fn count() -> u64 {
     std::env::var("POWER_CUTS").ok().and_then(|count| count.parse().ok()).unwrap_or(500)
 }
 
 fn run(end: End, sync: SyncPolicy) {
-    for seed in 0..count() {
+    for seed in from()..from() + count() {
         let mut power = OverDisk { end, sync, config: Config::default(), disk: None };
         check_power_cuts(seed, &mut power);
     }

@@ -123,9 +123,12 @@ impl Ssd {
                 });
             }
         }
-        // They must not be found when the newest is not wanted any more.
-        if let Some(store) = &mut self.store {
+        // They must not be found when the newest is not wanted any more. So they are marked before anything else is: what marks the
+        // newest waits for a sync that makes these marks durable.
+        if let Some(store) = self.store.as_mut().filter(|_| !older.is_empty()) {
             older.into_iter().for_each(|ppa| drop(store.discard(ppa, Discarded::Superseded)));
+            // What the store cannot do it tells the drive's user.
+            let _ = store.sync_now();
         }
         recovery.found = self.map.mapped();
         self.blocks.recovered(now);
