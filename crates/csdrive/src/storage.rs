@@ -45,31 +45,23 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Write the blocks of a namespace to a raw image, what was never written as holes
-    Export {
-        /// File of a drive that is not running
-        file: PathBuf,
-        /// Image to make
-        image: PathBuf,
-        /// Which namespace
-        #[arg(long, value_name = "ID", default_value_t = controller::NVM_NSID)]
-        namespace: u32,
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-    },
+    Export(WithImage),
     /// Write a raw image to the blocks of a namespace, from the first on; the file must be there (csdrive serve or run makes it)
-    Import {
-        /// File of a drive that is not running
-        file: PathBuf,
-        /// Image to read
-        image: PathBuf,
-        /// Which namespace
-        #[arg(long, value_name = "ID", default_value_t = controller::NVM_NSID)]
-        namespace: u32,
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-    },
+    Import(WithImage),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WithImage {
+    /// File of a drive that is not running
+    file: PathBuf,
+    /// Image of the namespace's blocks; export makes it
+    image: PathBuf,
+    /// Which namespace
+    #[arg(long, value_name = "ID", default_value_t = controller::NVM_NSID)]
+    namespace: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,19 +104,14 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
             }
             Ok(Outcome::Success)
         }
-        Command::Export { file, image, namespace, json } => {
-            let written = export(file, image, *namespace, *json)?;
-            told(*json, file, image, *namespace, written)
-        }
-        Command::Import { file, image, namespace, json } => {
-            let written = import(file, image, *namespace, *json)?;
-            told(*json, file, image, *namespace, written)
-        }
+        Command::Export(with) => told(with, export(with)?),
+        Command::Import(with) => told(with, import(with)?),
     }
 }
 
-fn told(json: bool, file: &Path, image: &Path, namespace: u32, written: u64) -> Result<Outcome> {
-    if json {
+fn told(with: &WithImage, written: u64) -> Result<Outcome> {
+    let WithImage { file, image, namespace, json } = with;
+    if *json {
         let document = json!({ "format_version": 1, "file": file, "image": image, "namespace": namespace, "bytes_copied": written });
         say!("{document}");
     } else {
@@ -307,7 +294,9 @@ fn open(file: &Path, nsid: u32) -> Result<(Session, u64)> {
 const PIECE: u64 = 1 << 20;
 
 /// Copies a namespace to an image; how many bytes were written there.
-fn export(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
+fn export(with: &WithImage) -> Result<u64> {
+    let WithImage { file, image, namespace: nsid, json } = with;
+    let (nsid, json) = (*nsid, *json);
     let (mut session, len) = open(file, nsid)?;
     let target = OpenOptions::new().write(true).create_new(true).open(image);
     let target = usage(target.with_context(|| image.display().to_string()))?;
@@ -344,7 +333,9 @@ fn is_empty(bytes: &[u8]) -> bool {
 }
 
 /// Copies an image to a namespace; how many bytes were written there.
-fn import(file: &Path, image: &Path, nsid: u32, json: bool) -> Result<u64> {
+fn import(with: &WithImage) -> Result<u64> {
+    let WithImage { file, image, namespace: nsid, json } = with;
+    let (nsid, json) = (*nsid, *json);
     let source = usage(File::open(image).with_context(|| image.display().to_string()))?;
     let (mut session, room) = open(file, nsid)?;
     let len = source.metadata()?.len();

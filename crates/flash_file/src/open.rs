@@ -105,7 +105,6 @@ pub struct FlashFile {
     header: Header,
     /// One of its two headers is damaged.
     has_bad_header: bool,
-    is_new: bool,
 }
 
 impl FlashFile {
@@ -116,9 +115,6 @@ impl FlashFile {
     pub fn open(path: &Path, geometry: &Geometry) -> Result<Self, OpenError> {
         if !path.try_exists().map_err(|cause| io_error(path, cause))? {
             create(path, geometry)?;
-            let mut made = Self::open_existing(path)?;
-            made.is_new = true;
-            return made.check_geometry(geometry);
         }
         Self::open_existing(path)?.check_geometry(geometry)
     }
@@ -165,9 +161,9 @@ impl FlashFile {
         }
         let disk = FileDisk(Arc::new(file));
         let (header, has_bad_header) = read_header(path, &disk)?;
-        let opened =
-            Self { path: path.into(), file: disk.0, header, has_bad_header, is_new: false };
-        let (found, wanted) = (disk_len(path, &opened.file)?, opened.layout()?.file_bytes());
+        let found = disk.bytes().map_err(io)?;
+        let opened = Self { path: path.into(), file: disk.0, header, has_bad_header };
+        let wanted = Layout::new(&opened.geometry()?).file_bytes();
         if found < wanted {
             return Err(OpenError::Truncated { path: path.into(), found, wanted });
         }
@@ -185,11 +181,6 @@ impl FlashFile {
         Ok(self)
     }
 
-    /// True if the file was made just now.
-    pub fn is_new(&self) -> bool {
-        self.is_new
-    }
-
     /// The flash that the file was made for: what makes its geometry; the rest is as by default.
     pub fn config(&self) -> ssd::Config {
         self.header.config()
@@ -202,10 +193,6 @@ impl FlashFile {
             io_error(&self.path, cause)
         };
         Geometry::new(&self.header.config()).map_err(refused)
-    }
-
-    fn layout(&self) -> Result<Layout, OpenError> {
-        Ok(Layout::new(&self.geometry()?))
     }
 
     /// What the drive kept besides its pages, without a change of the file; `None` if there is nothing, or nothing sound.
@@ -306,10 +293,6 @@ impl FlashFile {
 
 fn io_error(path: &Path, cause: io::Error) -> OpenError {
     OpenError::Io { path: path.into(), cause }
-}
-
-fn disk_len(path: &Path, file: &File) -> Result<u64, OpenError> {
-    Ok(file.metadata().map_err(|cause| io_error(path, cause))?.len())
 }
 
 /// The name of a file that is being made.
@@ -448,8 +431,8 @@ fn read_state(disk: &dyn Disk) -> io::Result<Option<(State, usize)>> {
     Ok(newest)
 }
 
-/// The records of a block that are sound and not dead.
-fn live_records(
+/// The records of a block that are sound and not dead, by page.
+pub(crate) fn live_records(
     disk: &dyn Disk,
     geometry: &Geometry,
     layout: &Layout,
@@ -640,8 +623,7 @@ impl FileStore {
 
     /// A page of which nobody knows what it was: it is one that is not wanted.
     fn mark_unknown(&mut self, ppa: ssd::Ppa) -> io::Result<()> {
-        let block = number(&self.geometry, self.geometry.block_of(ppa));
-        let page = u64::from(self.geometry.page_of(ppa));
+        let (block, page) = self.place_of(ppa);
         let place = self.layout.place(block, page);
         let nothing = ssd::Oob { lpn: ssd::Lpn(0), version: 0, checksum: 0 };
         let record = PageRecord::new(nothing, 0, place, true);

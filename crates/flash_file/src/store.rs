@@ -16,6 +16,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::disk::Disk;
 use crate::layout::{BlockEntry, Layout, OWN_BYTES_MAX, PageRecord, STATE_PLACES, State};
+use crate::open::live_records;
 
 /// So much that waits for a sync makes the store ask for one by itself.
 const PENDING_ERASES: usize = 8;
@@ -188,7 +189,7 @@ impl FileStore {
         Ok(Some(record))
     }
 
-    fn place_of(&self, ppa: Ppa) -> (u64, u64) {
+    pub(crate) fn place_of(&self, ppa: Ppa) -> (u64, u64) {
         (self.number(self.geometry.block_of(ppa)), self.geometry.page_of(ppa).into())
     }
 
@@ -285,11 +286,10 @@ impl FileStore {
         }
         pending.append(std::mem::take(&mut self.pending));
         // These marks are durable only with the next sync.
-        if pending.deallocates() {
-            self.is_dirty = true;
-            if let Some(syncing) = &mut self.syncing {
-                syncing.needs_another = true;
-            }
+        if pending.deallocates()
+            && let Some(syncing) = &mut self.syncing
+        {
+            syncing.needs_another = true;
         }
         let mut later = self.apply(pending)?;
         if self.sync == SyncPolicy::Never {
@@ -501,16 +501,11 @@ impl Store for FileStore {
     }
 
     fn scan(&self, geometry: &Geometry, used: UsedBlock, visit: &mut dyn FnMut(Ppa, Oob, bool)) {
-        let block = self.number(used.block);
-        let mut records = vec![PageRecord::new_zeroed(); used.programmed as usize];
-        if let Err(error) = self.disk.read(self.layout.block(block), records.as_mut_bytes()) {
-            return self.note("cannot be read", &error);
-        }
-        for (page, record) in (0..).zip(&records) {
-            let is_sound = record.is_sound(self.layout.place(block, page));
-            if is_sound && !record.is_dead() {
+        match live_records(&*self.disk, geometry, &self.layout, used) {
+            Ok(records) => records.into_iter().for_each(|(page, record)| {
                 visit(geometry.page(used.block, page as u32), record.oob(), true);
-            }
+            }),
+            Err(error) => self.note("cannot be read", &error),
         }
     }
 
@@ -535,9 +530,7 @@ impl Store for FileStore {
         if !self.is_dirty && self.pending.is_empty() {
             return None;
         }
-        if let Err(error) = self.tell_durable() {
-            self.note("cannot be written", &error);
-        }
+        self.note_durable();
         self.is_dirty = false;
         let pending = std::mem::take(&mut self.pending);
         self.syncing = Some(Syncing {
