@@ -218,11 +218,18 @@ pub static KEYS: &[Key] = &[
         count(u32, 1..=65_536),
         flash.pages_per_block
     ),
+    key!("flash.page_size", "Page of flash: what the array reads at once.", size, flash.page_bytes),
     key!(
-        "flash.page_size",
-        "Page: the unit of mapping, reading and programming.",
+        "flash.indirection_unit",
+        "What the map has one entry for: a page of flash, or a part of it; a write of less reads the rest first. 0B = a page.",
         size,
-        flash.page_bytes
+        flash.indirection_bytes
+    ),
+    key!(
+        "flash.pages_per_program",
+        "Pages that one operation programs in a plane: 3 for TLC that programs all types of page of its cells at once. It takes the longest of their program_time.",
+        count(u32, 1..=8),
+        flash.pages_per_program
     ),
     key!(
         "flash.overprovisioning",

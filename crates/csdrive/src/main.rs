@@ -377,7 +377,7 @@ fn configure(command: &ConfigCommand) -> Result<Outcome> {
                 say!(
                     "flash: {} blocks of {} pages in each of {} planes; effective over-provisioning {:.1} %",
                     geometry.blocks_per_plane,
-                    geometry.pages_per_block,
+                    geometry.pages_per_block / geometry.pages_per_read,
                     geometry.planes,
                     100.0 * effective
                 );

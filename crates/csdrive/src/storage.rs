@@ -166,7 +166,8 @@ fn info(OneFile { file, json }: &OneFile) -> Result<Outcome> {
                 "capacity_bytes": flash.capacity_bytes, "channels": flash.channels,
                 "dies_per_channel": flash.dies_per_channel, "planes_per_die": flash.planes_per_die,
                 "blocks_per_plane": flash.blocks_per_plane, "pages_per_block": flash.pages_per_block,
-                "page_bytes": flash.page_bytes,
+                "page_bytes": flash.page_bytes, "indirection_bytes": flash.mapped_bytes(),
+                "pages_per_program": flash.pages_per_program,
             },
             "namespaces": listed,
             "contents": summary_json(&summary),
@@ -189,7 +190,7 @@ fn info(OneFile { file, json }: &OneFile) -> Result<Outcome> {
     for (nsid, size, block) in nvm {
         say!("namespace {nsid}: {} in blocks of {block} bytes", bytes(size));
     }
-    say_summary(&summary, flash.page_bytes);
+    say_summary(&summary, flash.mapped_bytes());
     if damage != Damage::default() {
         tell!("csdrive: {}: {damage}; csdrive storage repair gives that up", file.display());
     }
@@ -244,7 +245,7 @@ fn check(OneFile { file, json }: &OneFile) -> Result<Outcome> {
         });
         say!("{document}");
     } else {
-        say_summary(&summary, opened.config().page_bytes);
+        say_summary(&summary, opened.config().mapped_bytes());
         if unreadable > 0 {
             say!(
                 "{unreadable} pages do not match their checksums: reads of them fail (Unrecovered Read Error)"

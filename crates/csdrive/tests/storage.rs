@@ -55,12 +55,15 @@ fn block(value: u64) -> Vec<u8> {
 }
 
 /// Settings of a small drive in a file.
-fn settings(file: &str) -> [String; 4] {
+fn settings(file: &str) -> [String; 7] {
     [
         format!("storage.file={file}"),
         "drive.capacity=64MiB".to_owned(),
         "flash.write_buffer=1MiB".to_owned(),
-        "flash.pages_per_block=32".to_owned(),
+        "flash.pages_per_block=8".to_owned(),
+        "flash.page_size=16KiB".to_owned(),
+        "flash.indirection_unit=4KiB".to_owned(),
+        "flash.pages_per_program=2".to_owned(),
     ]
 }
 
@@ -166,6 +169,8 @@ fn files_that_are_none_or_other_drives_are_refused_and_left_as_they_are() {
         ("drive.capacity=128MiB", "drive.capacity = 67108864"),
         ("flash.pages_per_block=64", "pages_per_block"),
         ("flash.channels=4", "channels"),
+        ("flash.indirection_unit=8KiB", "flash.indirection_unit = 4096"),
+        ("flash.pages_per_program=4", "pages_per_program"),
         ("flash.blocks_per_plane=40", "blocks_per_plane"),
         ("flash.keep_data=false", "keep_data"),
     ] {

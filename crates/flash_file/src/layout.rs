@@ -16,8 +16,9 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(crate) const MAGIC: [u8; 8] = *b"CSDFLASH";
-/// The form that this module describes.
-pub(crate) const VERSION: u32 = 1;
+/// Forms that this module describes: the second has [`Header::indirection_bytes`] and what follows, and is only used where these say
+/// something.
+pub(crate) const VERSIONS: [u32; 2] = [1, 2];
 
 pub(crate) const HEADER_PLACES: [u64; 2] = [0, 4096];
 pub(crate) const STATE_PLACES: [u64; 2] = [8192, 12_288];
@@ -44,8 +45,17 @@ pub(crate) struct Header {
     pub(crate) pages_per_block: U32,
     pub(crate) page_bytes: U32,
     pub(crate) capacity_bytes: U64,
-    pub(crate) checksum: U32,
+    /// Of everything before it.
+    checksum: U32,
+    /// Bytes that the map has one entry for: what this module calls a page. 0 = a page of flash.
+    pub(crate) indirection_bytes: U32,
+    /// 0 = 1.
+    pub(crate) pages_per_program: U32,
+    extension_checksum: U32,
 }
+
+/// Bytes of a header of the first form.
+const HEADER_BYTES: usize = std::mem::offset_of!(Header, indirection_bytes);
 
 /// What changes while the drive is used.
 #[derive(
@@ -104,41 +114,67 @@ fn checksum_of<T: IntoBytes + Immutable>(value: &T) -> u32 {
 
 impl Header {
     pub(crate) fn new(geometry: &Geometry) -> Self {
+        let flash_page = geometry.page_bytes * geometry.pages_per_read;
+        let indirection = if geometry.pages_per_read > 1 { geometry.page_bytes } else { 0 };
+        let together = geometry.pages_per_program / geometry.pages_per_read;
+        let pages_per_program = if together > 1 { together } else { 0 };
+        let version = VERSIONS[usize::from(indirection > 0 || pages_per_program > 0)];
         let mut header = Self {
             magic: MAGIC,
-            version: VERSION.into(),
+            version: version.into(),
             channels: geometry.channels.into(),
             dies_per_channel: (geometry.dies / geometry.channels).into(),
             planes_per_die: geometry.planes_per_die.into(),
             blocks_per_plane: geometry.blocks_per_plane.into(),
-            pages_per_block: geometry.pages_per_block.into(),
-            page_bytes: geometry.page_bytes.into(),
+            pages_per_block: (geometry.pages_per_block / geometry.pages_per_read).into(),
+            page_bytes: flash_page.into(),
             capacity_bytes: (geometry.logical_pages * u64::from(geometry.page_bytes)).into(),
             checksum: 0.into(),
+            indirection_bytes: indirection.into(),
+            pages_per_program: pages_per_program.into(),
+            extension_checksum: 0.into(),
         };
-        header.checksum = checksum_of(&header).into();
+        header.checksum = header.first_checksum().into();
+        if version > 1 {
+            header.extension_checksum = checksum_of(&header).into();
+        }
         header
     }
 
+    fn first_checksum(&self) -> u32 {
+        crc32c::crc32c(&self.as_bytes()[..HEADER_BYTES - size_of::<u32>()])
+    }
+
     pub(crate) fn is_sound(&self) -> bool {
-        self.checksum.get() == checksum_of(self)
+        let is_extended = self.version.get() != VERSIONS[0];
+        self.checksum.get() == self.first_checksum()
+            && (!is_extended || self.extension_checksum.get() == checksum_of(self))
     }
 
     /// What it describes, by the keys of a configuration; what follows from others comes last.
-    pub(crate) fn fields(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn fields(&self) -> [(&'static str, u64); 9] {
+        let config = self.config();
         [
-            ("drive.capacity", self.capacity_bytes.get()),
-            ("flash.channels", self.channels.get().into()),
-            ("flash.dies_per_channel", self.dies_per_channel.get().into()),
-            ("flash.planes_per_die", self.planes_per_die.get().into()),
-            ("flash.pages_per_block", self.pages_per_block.get().into()),
-            ("flash.page_size", self.page_bytes.get().into()),
-            ("flash.blocks_per_plane", self.blocks_per_plane.get().into()),
+            ("drive.capacity", config.capacity_bytes),
+            ("flash.channels", config.channels.into()),
+            ("flash.dies_per_channel", config.dies_per_channel.into()),
+            ("flash.planes_per_die", config.planes_per_die.into()),
+            ("flash.pages_per_block", config.pages_per_block.into()),
+            ("flash.page_size", config.page_bytes.into()),
+            ("flash.indirection_unit", config.mapped_bytes().into()),
+            ("flash.pages_per_program", config.pages_per_program.into()),
+            ("flash.blocks_per_plane", config.blocks_per_plane.into()),
         ]
     }
 
     /// The configuration of the flash that it describes.
     pub(crate) fn config(&self) -> ssd::Config {
+        let is_extended = self.version.get() != VERSIONS[0];
+        let (indirection_bytes, pages_per_program) = if is_extended {
+            (self.indirection_bytes.get(), self.pages_per_program.get().max(1))
+        } else {
+            (0, 1)
+        };
         ssd::Config {
             capacity_bytes: self.capacity_bytes.get(),
             channels: self.channels.get(),
@@ -147,6 +183,8 @@ impl Header {
             blocks_per_plane: self.blocks_per_plane.get(),
             pages_per_block: self.pages_per_block.get(),
             page_bytes: self.page_bytes.get(),
+            indirection_bytes,
+            pages_per_program,
             ..ssd::Config::default()
         }
     }

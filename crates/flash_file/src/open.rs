@@ -12,7 +12,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::disk::{Disk, FileDisk};
 use crate::layout::{
-    BlockEntry, HEADER_PLACES, Header, Layout, MAGIC, PageRecord, STATE_PLACES, State, VERSION,
+    BlockEntry, HEADER_PLACES, Header, Layout, MAGIC, PageRecord, STATE_PLACES, State, VERSIONS,
 };
 use crate::store::{Block, FileStore, number};
 
@@ -28,7 +28,7 @@ pub enum OpenError {
     InUse { path: PathBuf },
     #[error("{}: it is not a drive's flash (it does not begin with CSDFLASH), and is left as it is; name another file", path.display())]
     Foreign { path: PathBuf },
-    #[error("{}: it has version {version} of the format; this csdrive knows version {VERSION}", path.display())]
+    #[error("{}: it has version {version} of the format; this csdrive knows versions {VERSIONS:?}", path.display())]
     Version { path: PathBuf, version: u32 },
     #[error("{}: it was made for {key} = {found}, and the configuration comes to {wanted}; set {key} to {found}, or name another file", path.display())]
     Geometry { path: PathBuf, key: &'static str, found: u64, wanted: u64 },
@@ -371,19 +371,22 @@ fn read_header(path: &Path, disk: &FileDisk) -> Result<(Header, bool), OpenError
     if headers.iter().filter(is_ours).count() == 0 {
         return Err(OpenError::Foreign { path: path.into() });
     }
-    if let Some(other) =
-        headers.iter().find(|header| header.magic == MAGIC && header.version.get() != VERSION)
+    if let Some(other) = headers
+        .iter()
+        .find(|header| header.magic == MAGIC && !VERSIONS.contains(&header.version.get()))
     {
         // A number that was not written as a version is damage.
         if other.version.get() > 0
             && other.version.get() < 1 << 16
-            && !headers.iter().any(|header| is_ours(&header) && header.version.get() == VERSION)
+            && !headers
+                .iter()
+                .any(|header| is_ours(&header) && VERSIONS.contains(&header.version.get()))
         {
             return Err(OpenError::Version { path: path.into(), version: other.version.get() });
         }
     }
     let is_sound = |header: &Header| {
-        header.magic == MAGIC && header.is_sound() && header.version.get() == VERSION
+        header.magic == MAGIC && header.is_sound() && VERSIONS.contains(&header.version.get())
     };
     let Some(&sound) = headers.iter().find(|header| is_sound(header)) else {
         let damage = Damage { header: true, ..Damage::default() };

@@ -423,6 +423,15 @@ impl Store for FileStore {
         self.read_record(ppa).ok()?.map(|record| record.oob())
     }
 
+    /// Of two copies of one version the later one: the earlier may have been given up in part when the machine ended.
+    fn is_newer(&self, ppa: Ppa, other: Ppa) -> bool {
+        let order = |ppa| {
+            let record = self.read_record(ppa).ok().flatten();
+            record.map(|record| (record.version.get(), record.sequence.get()))
+        };
+        order(ppa) > order(other)
+    }
+
     fn program(&mut self, ppa: Ppa, page: Page, oob: Oob) -> Result<(), NotProgrammed> {
         self.newest_version = self.newest_version.max(oob.version);
         self.forget_last();
@@ -479,10 +488,9 @@ impl Store for FileStore {
     }
 
     fn power_lost(&mut self) {
-        // The drive is another one now: nothing waits any more, and what it may not find is marked.
-        if let Err(error) = self.sync_here() {
-            self.note("cannot be made durable", &error);
-        }
+        // The drive is another one now: nothing waits any more, and what it may not find is marked, for good. (What cannot be made
+        // durable its user is told.)
+        let _ = self.sync_now();
         self.syncing = None;
         self.forget_last();
     }

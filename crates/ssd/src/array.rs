@@ -37,10 +37,12 @@ pub(crate) enum Origin {
     Host(RequestId),
     /// The bytes that a partly written page in this slot of the cache lacks.
     Fill(u32),
-    /// The page in this slot of the cache goes to flash.
+    /// The pages of this batch of the cache's go to flash.
     Destage(u32),
-    /// Garbage collection moves this page.
+    /// Garbage collection reads this page to move it.
     Move(Ppa),
+    /// The pages of this batch of collection's go to where they move.
+    Moves(u32),
     /// Garbage collection erases a block.
     Erase,
 }
@@ -164,7 +166,10 @@ pub(crate) struct FlashArray {
     read_time: PageTimes,
     program_time: PageTimes,
     erase_time: Duration,
+    /// A page, over a channel.
     transfer_time: Duration,
+    /// The pages of a program.
+    load_time: Duration,
     dies: Vec<Die>,
     /// The die of each plane.
     die_of: Vec<u32>,
@@ -177,13 +182,16 @@ pub(crate) struct FlashArray {
     pub(crate) records: Option<Vec<DieRecord>>,
     /// The time in which dies were busy, until each had nothing to do.
     ended: Duration,
-    /// Pages that took a channel.
-    transfers: u64,
+    /// The time that channels were asked for, all together.
+    transferring: Duration,
 }
 
 impl FlashArray {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Self {
         let die = |die| Die { channel: geometry.channel_of(die), ..Die::default() };
+        let transfer_of = |pages: u32| {
+            config.channel_bandwidth.time_for(u64::from(pages) * u64::from(geometry.page_bytes))
+        };
         Self {
             geometry,
             multi_plane_reads: config.multi_plane_reads,
@@ -200,7 +208,8 @@ impl FlashArray {
             read_time: config.read_time,
             program_time: config.program_time,
             erase_time: config.erase_time,
-            transfer_time: config.channel_bandwidth.time_for(geometry.page_bytes.into()),
+            transfer_time: transfer_of(1),
+            load_time: transfer_of(geometry.pages_per_program),
             dies: (0..geometry.dies).map(die).collect(),
             die_of: (0..geometry.planes).map(|plane| geometry.die_of(plane)).collect(),
             channels: vec![Instant::ZERO; geometry.channels as usize],
@@ -209,15 +218,14 @@ impl FlashArray {
             start_at: Instant::NEVER,
             records: None,
             ended: Duration::ZERO,
-            transfers: 0,
+            transferring: Duration::ZERO,
         }
     }
 
     /// The time until now of transfers over channels, all channels together.
     pub(crate) fn channels_busy(&self, now: Instant) -> Duration {
-        let asked = self.transfer_time.as_ns() * self.transfers;
         let to_come: u64 = self.channels.iter().map(|free_at| free_at.since(now).as_ns()).sum();
-        Duration::from_ns(asked.saturating_sub(to_come))
+        Duration::from_ns(self.transferring.as_ns().saturating_sub(to_come))
     }
 
     /// The time until now of operations of dies, all dies together.
@@ -395,15 +403,29 @@ impl FlashArray {
             return;
         };
         group.extend(queue.pop_front());
-        let page = self.geometry.page_of(first.ppa);
-        let has_rule = first.operation == DieOperation::Read
-            && self.multi_plane_reads == MultiPlaneReads::SamePage;
-        while group.len() < planes
-            && let Some(next) = queue.front()
+        let is_read = first.operation == DieOperation::Read;
+        let has_rule = is_read && self.multi_plane_reads == MultiPlaneReads::SamePage;
+        let page = self.geometry.flash_page_of(first.ppa);
+        let mut in_group = 1;
+        while let Some(next) = queue.front()
             && next.operation == first.operation
-            && !(has_rule && self.geometry.page_of(next.ppa) != page)
-            && group.iter().all(|other| other.plane != next.plane)
+            && !(has_rule && self.geometry.flash_page_of(next.ppa) != page)
         {
+            if let Some(other) = group.iter().find(|other| other.plane == next.plane) {
+                // Parts of one page of flash are read at once.
+                let is_part = is_read
+                    && self.geometry.block_of(other.ppa) == self.geometry.block_of(next.ppa)
+                    && self.geometry.flash_page_of(other.ppa)
+                        == self.geometry.flash_page_of(next.ppa)
+                    && group.iter().all(|other| other.ppa != next.ppa);
+                if !is_part {
+                    break;
+                }
+            } else if in_group < planes {
+                in_group += 1;
+            } else {
+                break;
+            }
             group.extend(queue.pop_front());
         }
         die.group = group;
@@ -417,15 +439,21 @@ impl FlashArray {
         }
         let (pages, channel) = (die.group.len(), die.channel);
         let die = &self.dies[number as usize];
-        let slowest = |times: &PageTimes| {
-            let of = |transaction: &Transaction| times.of(self.geometry.page_of(transaction.ppa));
+        let slowest = |times: &PageTimes, count: u32| {
+            let of = |transaction: &Transaction| {
+                times.slowest(self.geometry.flash_page_of(transaction.ppa), count)
+            };
             die.group.iter().map(of).max().unwrap_or_default()
         };
         let array_end = match first.operation {
-            DieOperation::Read => now + slowest(&self.read_time),
+            DieOperation::Read => now + slowest(&self.read_time, 1),
             DieOperation::Program => {
-                let time = slowest(&self.program_time);
-                let there = (0..pages).map(|_| self.transfer(now, channel)).last().unwrap_or(now);
+                let geometry = &self.geometry;
+                let together = geometry.pages_per_program / geometry.pages_per_read;
+                let time = slowest(&self.program_time, together);
+                let load = self.load_time;
+                let there =
+                    (0..pages).map(|_| self.transfer(now, channel, load)).last().unwrap_or(now);
                 self.dies[number as usize].loaded_at = there;
                 there + time
             }
@@ -451,11 +479,11 @@ impl FlashArray {
         self.events.push(die.array_end, Event::Array(number, die.number));
     }
 
-    /// Moves a page over a channel; returns when it is there.
-    fn transfer(&mut self, now: Instant, channel: u32) -> Instant {
-        self.transfers += 1;
+    /// Uses a channel for a while; returns when that is over.
+    fn transfer(&mut self, now: Instant, channel: u32, time: Duration) -> Instant {
+        self.transferring += time;
         let free_at = &mut self.channels[channel as usize];
-        *free_at = now.max(*free_at) + self.transfer_time;
+        *free_at = now.max(*free_at) + time;
         *free_at
     }
 
@@ -485,7 +513,7 @@ impl FlashArray {
         (die.output_start, die.transferred) = (die.start, 0);
         let (pages, channel) = (die.output.len(), die.channel);
         for _ in 0..pages {
-            let at = self.transfer(now, channel);
+            let at = self.transfer(now, channel, self.transfer_time);
             self.dies[number as usize].transferred_at = at;
             self.events.push(at, Event::Transfer(number));
         }
@@ -528,11 +556,14 @@ impl FlashArray {
         let first = &group[0];
         // The pages of a group cross one after the other.
         let transfer = match first.operation {
-            DieOperation::Read | DieOperation::Program if !is_resumed => {
-                Duration::from_ns(self.transfer_time.as_ns() * group.len() as u64)
-            }
+            DieOperation::Read => self.transfer_time,
+            DieOperation::Program if !is_resumed => self.load_time,
             _ => Duration::ZERO,
         };
+        let transfer = Duration::from_ns(transfer.as_ns() * group.len() as u64);
+        let planes = (0..).zip(group).filter(|(at, transaction)| {
+            group[..*at].iter().all(|before| before.plane != transaction.plane)
+        });
         // What a die reads while pages are on their way out is counted from when these are gone.
         let start = start.max(die.recorded_until);
         die.recorded_until = end;
@@ -549,8 +580,12 @@ impl FlashArray {
             die: number,
             channel: die.channel,
             operation: first.operation as u8,
-            planes: group.len() as u8,
-            is_collection: matches!(first.origin, Origin::Move(_) | Origin::Erase).into(),
+            planes: planes.count() as u8,
+            is_collection: matches!(
+                first.origin,
+                Origin::Move(_) | Origin::Moves(_) | Origin::Erase
+            )
+            .into(),
             is_resumed: is_resumed.into(),
             reserved: [0; 4],
         });

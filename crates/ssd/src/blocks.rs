@@ -162,7 +162,8 @@ impl Blocks {
         plane.erased.len() as u32 + self.geometry.blocks_per_plane - plane.blocks.len() as u32
     }
 
-    /// The next page of a stream in a plane; `None` if the plane has no block that the stream may open.
+    /// The next pages of a stream in a plane, as many as one operation programs: the first of them. `None` if the plane has no block
+    /// that the stream may open.
     pub(crate) fn allocate(&mut self, plane: u32, stream: Stream) -> Option<Ppa> {
         let index = match self.planes[plane as usize].open[stream as usize] {
             Some(index) => index,
@@ -171,7 +172,7 @@ impl Blocks {
         let state = &mut self.planes[plane as usize];
         let block = &mut state.blocks[index as usize];
         let page = block.allocated;
-        block.allocated += 1;
+        block.allocated += self.geometry.pages_per_program;
         if block.allocated == self.geometry.pages_per_block {
             state.open[stream as usize] = None;
         }
@@ -351,7 +352,9 @@ impl Blocks {
             plane.erased.push_back(plane.blocks.len() as u32);
             plane.blocks.push(Block::new());
         }
-        let mut block = Block { erases: used.erases, programmed: used.programmed, ..Block::new() };
+        // Programs are whole: the last pages of one may have held nothing, or not have reached the store.
+        let programmed = used.programmed.next_multiple_of(self.geometry.pages_per_program);
+        let mut block = Block { erases: used.erases, programmed, ..Block::new() };
         if used.programmed > 0 {
             block.state = State::Closed;
             block.prepare(&self.geometry);

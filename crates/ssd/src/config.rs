@@ -41,7 +41,7 @@ pub enum Suspend {
 /// Pages that share cells: the most that there are.
 const PAGE_TYPES_MAX: usize = 4;
 
-/// The time of an operation by type of page: page n of a block is of the type n modulo their number. Cells of b bits have b types of
+/// The time of an operation by type of page: page n of flash of a block is of the type n modulo their number. Cells of b bits have b types of
 /// page, read and programmed at different times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PageTimes {
@@ -72,6 +72,15 @@ impl PageTimes {
         } else {
             self.times[page as usize % self.count as usize]
         }
+    }
+
+    /// The longest time of so many pages from one on.
+    #[inline]
+    pub(crate) fn slowest(&self, page: u32, count: u32) -> Duration {
+        if self.count == 1 || count == 1 {
+            return self.of(page);
+        }
+        (page..page + count).map(|page| self.of(page)).max().unwrap_or_default()
     }
 
     /// The time of each type.
@@ -155,10 +164,15 @@ pub struct Config {
     pub planes_per_die: u32,
     /// Blocks of each plane; 0 = as many as capacity and overprovisioning need.
     pub blocks_per_plane: u32,
-    /// Pages of each block.
+    /// Pages of flash of each block.
     pub pages_per_block: u32,
-    /// Bytes of a page: the unit of mapping, reading and programming.
+    /// Bytes of a page of flash: what the array reads at once.
     pub page_bytes: u32,
+    /// Bytes that the map has one entry for (indirection unit), a page of flash or a part of it; 0 = a page. This is what the
+    /// model calls a page.
+    pub indirection_bytes: u32,
+    /// Pages of flash that one operation programs in a plane (one-shot programming: all types of page of the same cells).
+    pub pages_per_program: u32,
     /// Flash beyond the capacity, in thousandths of the capacity.
     pub overprovisioning_permille: u32,
     /// Garbage collection begins when this part of a plane's blocks is free, in thousandths.
@@ -212,6 +226,8 @@ impl Default for Config {
             blocks_per_plane: 0,
             pages_per_block: 256,
             page_bytes: 4096,
+            indirection_bytes: 0,
+            pages_per_program: 1,
             overprovisioning_permille: 70,
             gc_start_permille: 30,
             gc_urgent_permille: 10,
@@ -236,9 +252,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Bytes that the map has one entry for.
+    pub fn mapped_bytes(&self) -> u32 {
+        if self.indirection_bytes == 0 { self.page_bytes } else { self.indirection_bytes }
+    }
+
     /// Pages of the write buffer.
     pub(crate) fn write_buffer_pages(&self) -> u64 {
-        self.write_buffer_bytes / u64::from(self.page_bytes)
+        self.write_buffer_bytes / u64::from(self.mapped_bytes())
     }
 }
 
@@ -275,6 +296,9 @@ const BLOCKS_MAX: u64 = 1 << 28;
 /// Most pages that a host sees: 4 PiB of 4 KiB pages.
 const LOGICAL_PAGES_MAX: u64 = 1 << 40;
 
+/// Most pages of flash of one operation: two for each bit of a QLC cell.
+const PAGES_PER_PROGRAM_MAX: u32 = 8;
+
 /// A checked geometry with everything derived from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
@@ -290,8 +314,12 @@ pub struct Geometry {
     pub blocks_per_plane: u32,
     /// Pages of a block.
     pub pages_per_block: u32,
-    /// Bytes of a page.
+    /// Bytes of a page, as the map knows it: a page of flash or a part of it.
     pub page_bytes: u32,
+    /// Pages that make a page of flash: the array reads them at once.
+    pub pages_per_read: u32,
+    /// Pages that one operation programs.
+    pub pages_per_program: u32,
     /// Pages the host sees.
     pub logical_pages: u64,
     /// Free blocks of a plane at which collection begins.
@@ -318,14 +346,38 @@ impl Geometry {
                 return Err(refuse(field, value, "out of range", remedy));
             }
         }
-        let page = config.page_bytes;
-        if !page.is_power_of_two() || !(4096..=65_536).contains(&page) {
+        let flash_page = config.page_bytes;
+        if !flash_page.is_power_of_two() || !(4096..=65_536).contains(&flash_page) {
             let reason = "a page is a power of two from 4KiB to 64KiB";
-            return Err(refuse("page_bytes", page, reason, "choose 4KiB, 8KiB or 16KiB"));
+            return Err(refuse("page_bytes", flash_page, reason, "choose 4KiB, 8KiB or 16KiB"));
         }
+        let page = config.mapped_bytes();
+        if !page.is_power_of_two() || !(4096..=flash_page).contains(&page) {
+            let reason = format!("not a power of two from 4KiB to `page_bytes` ({flash_page})");
+            return Err(refuse("indirection_bytes", page, reason, "choose 4KiB, or 0B for a page"));
+        }
+        let together = config.pages_per_program;
+        if !(1..=PAGES_PER_PROGRAM_MAX).contains(&together)
+            || !config.pages_per_block.is_multiple_of(together)
+        {
+            let remedy = format!(
+                "choose a divisor of `pages_per_block` ({}) from 1 to {PAGES_PER_PROGRAM_MAX}, or another `pages_per_block`",
+                config.pages_per_block
+            );
+            return Err(refuse(
+                "pages_per_program",
+                together,
+                "a block is no whole number of programs",
+                remedy,
+            ));
+        }
+        let pages_per_read = flash_page / page;
+        let pages_per_program = together * pages_per_read;
+        let pages_per_block = config.pages_per_block * pages_per_read;
         if config.capacity_bytes == 0 || !config.capacity_bytes.is_multiple_of(u64::from(page)) {
             let reason = format!("not a whole number of {page}-byte pages");
-            let remedy = "choose a multiple of `page_bytes`";
+            let remedy =
+                "choose a multiple of `page_bytes`, or of `indirection_bytes` if that is set";
             return Err(refuse("capacity_bytes", config.capacity_bytes, reason, remedy));
         }
         if config.gc_urgent_permille > config.gc_start_permille {
@@ -346,13 +398,17 @@ impl Geometry {
         let logical_pages = config.capacity_bytes / u64::from(page);
         let dies = config.channels * config.dies_per_channel;
         let planes = dies * config.planes_per_die;
-        let per_block = u64::from(config.pages_per_block);
+        let per_block = u64::from(pages_per_block);
         let stored =
             logical_pages.saturating_mul(1000 + u64::from(config.overprovisioning_permille));
         let wanted = stored.div_ceil(1000).div_ceil(u64::from(planes)).div_ceil(per_block);
         let least = logical_pages.div_ceil(u64::from(planes)).div_ceil(per_block);
         let reserve = |blocks: u64| (blocks * u64::from(config.gc_urgent_permille) / 1000).max(1);
-        let margin = |blocks: u64| u64::from(BLOCKS_IN_MOTION) + reserve(blocks) + 1;
+        // The last program of a victim's pages may be partly empty: collection gains only where a block has lost a whole one, and
+        // there is such a block if all of them could have lost one page less.
+        let padding = |blocks: u64| (blocks * u64::from(pages_per_program - 1)).div_ceil(per_block);
+        let margin =
+            |blocks: u64| u64::from(BLOCKS_IN_MOTION) + reserve(blocks) + 1 + padding(blocks);
         let blocks = if config.blocks_per_plane == 0 {
             // The reserve is a part of the blocks it is derived for: grow until it fits.
             let mut blocks = wanted;
@@ -397,12 +453,14 @@ impl Geometry {
             planes,
             planes_per_die: config.planes_per_die,
             blocks_per_plane: blocks as u32,
-            pages_per_block: config.pages_per_block,
+            pages_per_block,
             page_bytes: page,
+            pages_per_read,
+            pages_per_program,
             logical_pages,
             gc_start_blocks: start as u32,
             gc_reserve_blocks: reserve(blocks) as u32,
-            layout: Layout::new(planes, blocks as u32, config.pages_per_block),
+            layout: Layout::new(planes, blocks as u32, pages_per_block),
         })
     }
 
@@ -427,6 +485,18 @@ impl Geometry {
     #[inline]
     pub fn page_of(&self, ppa: Ppa) -> u32 {
         self.layout.page_of(ppa)
+    }
+
+    /// The number in its block of the page of flash that holds a page.
+    #[inline]
+    pub fn flash_page_of(&self, ppa: Ppa) -> u32 {
+        self.page_of(ppa) >> self.pages_per_read.trailing_zeros()
+    }
+
+    /// The page that lies so many pages behind another one of its block.
+    #[inline]
+    pub(crate) fn page_after(&self, ppa: Ppa, count: u32) -> Ppa {
+        self.page(self.block_of(ppa), self.page_of(ppa) + count)
     }
 
     /// The plane of a block.
@@ -482,7 +552,11 @@ mod tests {
     #[test]
     fn geometry_contradictions_name_field_value_and_remedy() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 12] = [
+            ("indirection_bytes", |c| c.indirection_bytes = 8192),
+            ("indirection_bytes", |c| (c.page_bytes, c.indirection_bytes) = (16_384, 6000)),
+            ("pages_per_program", |c| c.pages_per_program = 3),
+            ("pages_per_program", |c| c.pages_per_program = 0),
             ("filled_permille", |c| c.filled_permille = 1001),
             ("channels", |c| c.channels = 0),
             ("page_bytes", |c| c.page_bytes = 5000),

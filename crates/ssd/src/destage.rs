@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use records::DieOperation;
 use simtime::Instant;
 
-use crate::address::Ppa;
+use crate::address::{Lpn, Ppa};
 use crate::array::{Origin, Transaction};
+use crate::batch::Gathering;
 use crate::cache::{Flight, Standing, State, Version, Waiters};
 use crate::drive::{Claim, Ssd};
 use crate::mapping::Location;
@@ -131,6 +132,9 @@ impl Ssd {
         while self.cache.held() > 0 {
             self.destage_oldest(now);
         }
+        if let Some(gathering) = &mut self.gathering {
+            gathering.due = now;
+        }
         for number in std::mem::take(&mut self.failed) {
             if self.cache.slot(number).state == State::Failed {
                 self.destage(now, number);
@@ -187,14 +191,16 @@ impl Ssd {
     /// A slot's newest version gets a page of flash, or waits for one.
     fn place(&mut self, now: Instant, number: u32) {
         self.cache.slot_mut(number).state = State::Placing;
+        // Who waits longer goes first, but for those that are waited for.
+        if self.placing.is_empty() && self.gather(now) {
+            return self.launch(now, number);
+        }
         let dirty = self.cache.slot(number).dirty.as_ref();
         let is_urgent = dirty.is_some_and(|dirty| !dirty.waiters.is_empty()) && self.room.is_some();
-        // Who waits longer goes first, but for those that are waited for.
-        let ppa = if self.placing.is_empty() { self.allocate(now) } else { None };
-        match ppa {
-            Some(ppa) => self.launch(now, number, ppa, is_urgent),
-            None if is_urgent => self.placing.push_front(number),
-            None => self.placing.push_back(number),
+        if is_urgent {
+            self.placing.push_front(number);
+        } else {
+            self.placing.push_back(number);
         }
     }
 
@@ -206,19 +212,51 @@ impl Ssd {
                 self.cache.remove(number);
                 continue;
             }
-            let Some(ppa) = self.allocate(now) else { return };
+            if !self.gather(now) {
+                return;
+            }
             self.placing.pop_front();
-            self.launch(now, number, ppa, false);
+            self.launch(now, number);
         }
     }
 
+    /// Sees to it that there is a batch that a page can be added to; false if the flash has no room.
+    fn gather(&mut self, now: Instant) -> bool {
+        if self.gathering.is_none() {
+            let Some(ppa) = self.allocate(now) else { return false };
+            let due = now + self.config.write_buffer_delay;
+            let batch = self.batches.open();
+            self.gathering = Some(Gathering { batch, ppa, due, is_urgent: false });
+        }
+        true
+    }
+
     /// A version goes to flash as it is; what is written from now on is the next.
-    fn launch(&mut self, now: Instant, number: u32, ppa: Ppa, is_urgent: bool) {
+    fn launch(&mut self, now: Instant, number: u32) {
+        let is_open = self.epochs.open();
+        let gathering = self.gathering.as_mut().expect("a page goes where there is room for it");
         let slot = self.cache.slot_mut(number);
+        let dirty = slot.dirty.as_ref();
+        let is_waited_for = dirty.is_some_and(|dirty| !dirty.waiters.is_empty());
+        if is_waited_for || dirty.is_some_and(|dirty| dirty.epoch < is_open) {
+            gathering.due = now;
+        }
+        gathering.is_urgent |= is_waited_for && self.room.is_some();
         slot.take_off();
-        let lpn = slot.lpn;
-        self.statistics.flash_programs += 1;
-        let (operation, origin) = (DieOperation::Program, Origin::Destage(number));
+        if self.batches.push(gathering.batch, number) == self.geometry.pages_per_program {
+            self.program(now);
+        }
+    }
+
+    /// What has been gathered goes to flash, full or not.
+    pub(crate) fn program(&mut self, now: Instant) {
+        let Some(Gathering { batch, ppa, is_urgent, .. }) = self.gathering.take() else { return };
+        let slots = self.batches.pages(batch);
+        let lpn = self.cache.slot(slots[0]).lpn;
+        let pages = self.geometry.pages_per_program;
+        self.statistics.flash_programs += u64::from(pages);
+        self.statistics.padding_programs += u64::from(pages - slots.len() as u32);
+        let (operation, origin) = (DieOperation::Program, Origin::Destage(batch));
         let plane = self.blocks.plane_of(ppa);
         let transaction = Transaction { operation, plane, origin, ppa, lpn };
         if is_urgent {
@@ -228,8 +266,29 @@ impl Ssd {
         }
     }
 
+    /// A batch is in flash.
+    pub(crate) fn batch_destaged(&mut self, now: Instant, batch: u32, first: Ppa) {
+        let slots = self.batches.take(batch);
+        for page in 0..self.geometry.pages_per_program {
+            let ppa = self.geometry.page_after(first, page);
+            match slots.get(page as usize) {
+                Some(&number) => self.destaged(now, number, ppa),
+                None => self.padded(now, ppa),
+            }
+        }
+        self.batches.close(batch, slots);
+        self.relieve(now);
+    }
+
+    /// A page was programmed that there was nothing for.
+    pub(crate) fn padded(&mut self, now: Instant, ppa: Ppa) {
+        if self.blocks.programmed(now, ppa, Lpn(0), false) {
+            self.block_closed(now, ppa);
+        }
+    }
+
     /// A version is in flash: the map leads to it, and who waited is told.
-    pub(crate) fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa) {
+    fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa) {
         let slot = self.cache.slot_mut(number);
         let (lpn, is_dead) = (slot.lpn, slot.is_dead);
         let flight = slot.flight.take().expect("what was programmed was on its way");
@@ -259,7 +318,6 @@ impl Ssd {
             self.landed(now, number, ppa);
             self.end_version(now, version, Ok(Medium::Flash));
         }
-        self.relieve(now);
     }
 
     /// The newest version of a page in flash is at `ppa`.

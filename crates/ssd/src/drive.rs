@@ -7,9 +7,10 @@ use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin, Transaction};
+use crate::batch::{Batches, Gathering};
 use crate::blocks::{Blocks, Stream};
 use crate::cache::Cache;
-use crate::collection::Collection;
+use crate::collection::{Collection, Move};
 use crate::config::{Config, ConfigError, Geometry, SECTOR_BYTES, UnwrittenReads};
 use crate::durability::Durability;
 use crate::epochs::Epochs;
@@ -45,6 +46,10 @@ pub struct Ssd {
     pub(crate) claims: VecDeque<Claim>,
     /// Slots that wait for a page of flash.
     pub(crate) placing: VecDeque<u32>,
+    /// Slots on their way to flash, by program operation.
+    pub(crate) batches: Batches<u32>,
+    /// The batch that the next slot goes to.
+    pub(crate) gathering: Option<Gathering>,
     /// Slots whose version could not be programmed, again and again.
     pub(crate) failed: Vec<u32>,
     /// Held pages up to which nothing is programmed for want of room.
@@ -58,8 +63,10 @@ pub struct Ssd {
     pub(crate) available: PlaneSet,
     pub(crate) next_plane: u32,
     pub(crate) collections: Vec<Option<Collection>>,
-    /// Pages to move that found no place: where they are.
-    pub(crate) stuck_moves: VecDeque<Ppa>,
+    /// Pages of collection on their way to where they move.
+    pub(crate) moves: Batches<Move>,
+    /// Those of them that found no place.
+    pub(crate) stuck_moves: VecDeque<u32>,
     /// Requests submitted and not finished.
     pub(crate) backlog: u64,
     /// Completions that need no flash, waiting for the next `advance`.
@@ -115,6 +122,8 @@ impl Ssd {
             room: (buffer > 0).then_some(buffer),
             claims: VecDeque::new(),
             placing: VecDeque::new(),
+            batches: Batches::default(),
+            gathering: None,
             failed: Vec::new(),
             held_max: buffer / 2,
             versions: 0,
@@ -123,6 +132,7 @@ impl Ssd {
             available: PlaneSet::full(geometry.planes),
             next_plane: 0,
             collections: (0..geometry.planes).map(|_| None).collect(),
+            moves: Batches::default(),
             stuck_moves: VecDeque::new(),
             backlog: 0,
             ready: Vec::new(),
@@ -138,8 +148,16 @@ impl Ssd {
         let pages = self.geometry.logical_pages * u64::from(self.config.filled_permille) / 1000;
         let zeroes = Page::from(vec![0; self.geometry.page_bytes as usize]);
         let checksum = crc32c::crc32c(&zeroes);
+        let together = self.geometry.pages_per_program;
+        let mut next = None;
         for lpn in (0..pages).map(Lpn) {
-            let ppa = self.allocate(self.now).expect("a drive has room for its capacity");
+            let at = (lpn.0 % u64::from(together)) as u32;
+            let first = match next {
+                Some(first) if at > 0 => first,
+                _ => self.allocate(self.now).expect("a drive has room for its capacity"),
+            };
+            next = Some(first);
+            let ppa = self.geometry.page_after(first, at);
             self.versions += 1;
             if let Some(store) = &mut self.store {
                 let oob = Oob { lpn, version: self.versions, checksum };
@@ -148,6 +166,11 @@ impl Ssd {
             }
             self.blocks.programmed(self.now, ppa, lpn, true);
             self.map.set(lpn, Location::Flash(ppa));
+        }
+        for at in (pages % u64::from(together)) as u32..together {
+            if let Some(first) = next.filter(|_| !pages.is_multiple_of(together.into())) {
+                self.padded(self.now, self.geometry.page_after(first, at));
+            }
         }
     }
 
@@ -169,6 +192,8 @@ impl Ssd {
             room: self.room,
             claims: self.claims.clone(),
             placing: self.placing.clone(),
+            batches: self.batches.clone(),
+            gathering: self.gathering,
             failed: self.failed.clone(),
             held_max: self.held_max,
             versions: self.versions,
@@ -178,6 +203,7 @@ impl Ssd {
             available: self.available.clone(),
             next_plane: self.next_plane,
             collections: self.collections.clone(),
+            moves: self.moves.clone(),
             stuck_moves: self.stuck_moves.clone(),
             backlog: self.backlog,
             ready: self.ready.clone(),
@@ -223,8 +249,10 @@ impl Ssd {
                     return self.complete_read(now, id, span.lpn, Ok(Medium::Memory));
                 }
                 // As if the drive had been filled in order.
-                let plane = (span.lpn.0 % u64::from(self.geometry.planes)) as u32;
-                self.geometry.page(self.geometry.block(plane, 0), 0)
+                let together = u64::from(self.geometry.pages_per_program);
+                let plane = (span.lpn.0 / together % u64::from(self.geometry.planes)) as u32;
+                let page = (span.lpn.0 % together) as u32;
+                self.geometry.page(self.geometry.block(plane, 0), page)
             }
             Some(Location::Flash(ppa)) => ppa,
             Some(Location::Cache(slot)) => {
@@ -353,7 +381,7 @@ impl Ssd {
                 }
                 finished.clear();
             } else {
-                self.destage_oldest(at);
+                self.destage_due_at(at);
             }
         }
         self.finished = finished;
@@ -375,10 +403,20 @@ impl Ssd {
         self.array.next_or_never().min(self.destage_due())
     }
 
-    /// When the page that has waited longest in the write buffer is programmed.
+    /// When the next page of the write buffer is programmed that has waited long enough.
     #[inline]
     fn destage_due(&self) -> Instant {
-        self.cache.oldest_write() + self.config.write_buffer_delay
+        let gathered = self.gathering.map_or(Instant::NEVER, |gathering| gathering.due);
+        gathered.min(self.cache.oldest_write() + self.config.write_buffer_delay)
+    }
+
+    fn destage_due_at(&mut self, now: Instant) {
+        // What is to be programmed now may fill up what was gathered.
+        if self.cache.oldest_write() + self.config.write_buffer_delay <= now {
+            self.destage_oldest(now);
+        } else {
+            self.program(now);
+        }
     }
 
     /// True if the drive keeps the bytes of its pages.
@@ -504,7 +542,7 @@ impl Ssd {
         self.array.enqueue(now, Transaction { operation, plane, origin, ppa, lpn });
     }
 
-    /// A page of the next plane that has one.
+    /// Pages for a program operation, of the next plane that has them: the first.
     pub(crate) fn allocate(&mut self, now: Instant) -> Option<Ppa> {
         while let Some(plane) = self.available.next_from(self.next_plane) {
             self.next_plane = if plane + 1 == self.geometry.planes { 0 } else { plane + 1 };
@@ -583,11 +621,9 @@ impl Ssd {
                 self.complete_read(now, id, lpn, result.map(|()| Medium::Flash));
             }
             Origin::Fill(slot) => self.filled(now, slot),
-            Origin::Destage(slot) => self.destaged(now, slot, ppa),
-            Origin::Move(from) if transaction.operation == DieOperation::Read => {
-                self.move_page(now, from, lpn);
-            }
-            Origin::Move(from) => self.moved(now, from, ppa, lpn),
+            Origin::Destage(batch) => self.batch_destaged(now, batch, ppa),
+            Origin::Move(from) => self.page_read(now, from, lpn),
+            Origin::Moves(batch) => self.batch_moved(now, batch, ppa),
             Origin::Erase => self.erased(now, plane, ppa),
         }
     }

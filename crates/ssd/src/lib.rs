@@ -4,6 +4,7 @@
 //! read, write, flush -> Ssd
 //!   cache      newest bytes of pages that are not in flash yet (destage: when they go there; epochs: what flushes wait for)
 //!   mapping    logical page -> cache slot or physical page
+//!   batch      pages that one operation programs
 //!   blocks     free, open and closed blocks; collection, victims: which are collected, and how
 //!   array      dies and channels in time -> Done
 //!   store      bytes by physical page, with a record beside each (durability: what waits until they are durable)
@@ -24,6 +25,7 @@ pub mod faulty;
 
 mod address;
 mod array;
+mod batch;
 mod blocks;
 mod cache;
 mod collection;

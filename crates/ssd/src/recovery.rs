@@ -5,7 +5,9 @@ use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin};
+use crate::batch::Batches;
 use crate::cache::Cache;
+use crate::collection::Move;
 use crate::drive::Ssd;
 use crate::epochs::Epochs;
 use crate::mapping::{Location, PageMap};
@@ -40,8 +42,9 @@ impl Ssd {
             match (transaction.operation, transaction.origin) {
                 (DieOperation::Program, origin) => {
                     recovery.torn += 1;
-                    torn.push(ppa);
-                    self.tear(ppa, transaction.lpn, origin);
+                    let pages = 0..self.geometry.pages_per_program;
+                    torn.extend(pages.map(|page| self.geometry.page_after(ppa, page)));
+                    self.tear(ppa, origin);
                 }
                 // Of a block that was being erased nothing is wanted.
                 (DieOperation::Erase, _) => {
@@ -111,8 +114,7 @@ impl Ssd {
                     recovery.unreadable += u64::from(!is_sound);
                     self.versions = self.versions.max(oob.version);
                     if let Some(Location::Flash(other)) = map.get(oob.lpn) {
-                        let known = store.record(other).map_or(0, |oob| oob.version);
-                        if known >= oob.version {
+                        if !store.is_newer(ppa, other) {
                             return older.push(ppa);
                         }
                         blocks.outdated(other);
@@ -137,29 +139,40 @@ impl Ssd {
         }
     }
 
-    /// A page was being programmed.
-    fn tear(&mut self, ppa: Ppa, lpn: Lpn, origin: Origin) {
-        let Some(store) = &mut self.store else { return };
-        let (page, version) = match origin {
-            Origin::Destage(slot) => {
-                let slot = self.cache.slot(slot);
-                let flight = slot.flight.as_ref().expect("what is being programmed is on its way");
-                let Some(page) = flight.page.as_ref().filter(|_| !slot.is_dead) else { return };
-                (page.to_vec(), flight.version.number)
-            }
-            Origin::Move(from) => {
-                let mut moved = None;
-                let _ = store.read(from, &mut |page| {
-                    moved = Some((page.bytes.to_vec(), page.oob.version));
-                });
-                let Some(moved) = moved else { return };
-                moved
-            }
-            Origin::Host(_) | Origin::Fill(_) | Origin::Erase => {
+    /// A batch was being programmed.
+    fn tear(&mut self, first: Ppa, origin: Origin) {
+        let pages = match origin {
+            Origin::Destage(batch) => self.batches.pages(batch).len(),
+            Origin::Moves(batch) => self.moves.pages(batch).len(),
+            Origin::Host(_) | Origin::Fill(_) | Origin::Move(_) | Origin::Erase => {
                 unreachable!("{origin:?} programs nothing")
             }
         };
-        store.tear(ppa, &page, Oob::new(lpn, version, &page));
+        for page in 0..pages {
+            let to = self.geometry.page_after(first, page as u32);
+            let Some(store) = &mut self.store else { return };
+            let bytes = match origin {
+                Origin::Destage(batch) => {
+                    let slot = self.cache.slot(self.batches.pages(batch)[page]);
+                    let flight = slot.flight.as_ref();
+                    let flight = flight.expect("what is being programmed is on its way");
+                    let bytes = flight.page.as_ref().filter(|_| !slot.is_dead);
+                    bytes.map(|bytes| (bytes.to_vec(), flight.version.number, slot.lpn))
+                }
+                Origin::Moves(batch) => {
+                    let Move { from, lpn } = self.moves.pages(batch)[page];
+                    let mut moved = None;
+                    let _ = store.read(from, &mut |page| {
+                        moved = Some((page.bytes.to_vec(), page.oob.version, lpn));
+                    });
+                    moved
+                }
+                _ => None,
+            };
+            if let Some((bytes, version, lpn)) = bytes {
+                store.tear(to, &bytes, Oob::new(lpn, version, &bytes));
+            }
+        }
     }
 
     /// Everything that is in the drive's memory.
@@ -175,6 +188,8 @@ impl Ssd {
         self.claims.clear();
         self.placing.clear();
         self.failed.clear();
+        (self.batches, self.gathering) = (Batches::default(), None);
+        self.moves = Batches::default();
         self.epochs = Epochs::default();
         self.forget_syncs();
         self.available = PlaneSet::full(geometry.planes);

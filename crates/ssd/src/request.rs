@@ -76,6 +76,8 @@ pub struct Statistics {
     pub modify_reads: u64,
     /// Flash page programs for the host.
     pub flash_programs: u64,
+    /// Of all pages programmed, those that there was nothing for: a program operation was not full.
+    pub padding_programs: u64,
     /// Flash page reads by garbage collection.
     pub gc_reads: u64,
     /// Flash page programs by garbage collection.

@@ -141,6 +141,12 @@ pub trait Store: core::fmt::Debug + Send {
         record
     }
 
+    /// True if a page of a logical page was programmed after another one of it: of a later version, or the same moved.
+    fn is_newer(&self, ppa: Ppa, other: Ppa) -> bool {
+        let version = |ppa| self.record(ppa).map(|oob| oob.version);
+        version(ppa) > version(other)
+    }
+
     /// The bytes of a page match their checksum. A store whose pages cannot change by themselves may note it, for later reads.
     fn checked(&mut self, _ppa: Ppa) {}
 

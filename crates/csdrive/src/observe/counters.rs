@@ -53,6 +53,7 @@ fn to_json(counters: &DriveCounters) -> Value {
             "gc_reads": counters.gc_reads.get(),
             "programs": counters.flash_programs.get(),
             "gc_programs": counters.gc_programs.get(),
+            "padding_programs": counters.padding_programs.get(),
             "erases": counters.erases.get(),
             "write_amplification": report.write_amplification,
         },

@@ -21,7 +21,7 @@ pub struct DriveCounters {
     pub channels: U32,
     /// Dies of the flash.
     pub dies: U32,
-    /// Bytes of a flash page.
+    /// Bytes of a page, as the map knows it (indirection unit): what the counts of pages are in.
     pub page_bytes: U32,
     /// Bytes per second of the host link, each direction; 0 = no limit.
     pub link_bytes_per_s: U64,
@@ -69,8 +69,8 @@ pub struct DriveCounters {
     pub link_out_busy_ns: U64,
     /// Time in which data came over it from the host or from other drives, in nanoseconds.
     pub link_in_busy_ns: U64,
-    /// Reserved.
-    pub reserved216: [u8; 8],
+    /// Of all pages programmed, those that there was nothing for: a program operation was not full.
+    pub padding_programs: U64,
 }
 
 const _: () = assert!(size_of::<DriveCounters>() == 224);

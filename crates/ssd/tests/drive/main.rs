@@ -7,6 +7,7 @@ mod dies;
 mod media;
 mod power;
 mod timing;
+mod units;
 
 use simtime::{Duration, Instant};
 use ssd::{Config, Done, Lpn, Medium, RequestId, Span, Ssd};

@@ -48,6 +48,6 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
         bytes_from_peers: session.port.bytes_from_peers().into(),
         link_out_busy_ns: link_out.as_ns().into(),
         link_in_busy_ns: link_in.as_ns().into(),
-        reserved216: [0; 8],
+        padding_programs: flash.padding_programs.into(),
     }
 }
