@@ -4,8 +4,8 @@ use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
 use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{
-    CellType, DieOrder, MultiPlaneReads, PageTimes, Suspend, SyncPolicy, UnwrittenReads,
-    VictimPolicyKind,
+    CellType, DieOrder, FilledBy, Isolation, MultiPlaneReads, PageTimes, Placement, Suspend,
+    SyncPolicy, UnwrittenReads, VictimPolicyKind,
 };
 
 use crate::profiles;
@@ -44,6 +44,12 @@ const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
     [("same-page", MultiPlaneReads::SamePage), ("independent", MultiPlaneReads::Independent)];
 const DIE_ORDERS: [(&str, DieOrder); 2] =
     [("arrival", DieOrder::Arrival), ("reads-first", DieOrder::ReadsFirst)];
+const FILLED_BY: [(&str, FilledBy); 2] =
+    [("sequence", FilledBy::Sequence), ("random-overwrites", FilledBy::RandomOverwrites)];
+const PLACEMENTS: [(&str, Placement); 2] =
+    [("hints", Placement::Hints), ("hot-cold", Placement::HotCold)];
+const ISOLATIONS: [(&str, Isolation); 2] =
+    [("initial", Isolation::Initial), ("persistent", Isolation::Persistent)];
 const SUSPENDS: [(&str, Suspend); 3] = [
     ("nothing", Suspend::Nothing),
     ("erases", Suspend::Erases),
@@ -269,6 +275,16 @@ pub static KEYS: &[Key] = &[
         time,
         flash.write_buffer_delay
     ),
+    key!(@ "flash.placement", "What decides which writes share blocks: the host (hints, see flash.streams), or the drive, which tells pages that will be written again soon from others (hot-cold).", "hints, hot-cold",
+        |c| name_of(&PLACEMENTS, &c.flash.placement), |c, t| choose(&PLACEMENTS, t).map(|v| c.flash.placement = v)),
+    key!(
+        "flash.streams",
+        "Streams of the host's hints (NVMe: placement handles of Flexible Data Placement); each has an open block in every plane.",
+        count(u32, 1..=16),
+        flash.hint_streams
+    ),
+    key!(@ "flash.isolation", "What garbage collection makes of them: pages that it moves share blocks (initial), or stay in their stream (persistent).", "initial, persistent",
+        |c| name_of(&ISOLATIONS, &c.flash.isolation), |c, t| choose(&ISOLATIONS, t).map(|v| c.flash.isolation = v)),
     key!(@ "flash.gc_policy", "Block that garbage collection takes: the one with the fewest valid pages (greedy), the best of gain, cost and age (cost-benefit), the oldest (fifo), the best of the 32 oldest (windowed-greedy), any (random), the best of 4 that are drawn (d-choices).",
         "greedy, cost-benefit, fifo, windowed-greedy, random, d-choices",
         |c| name_of(&VictimPolicyKind::NAMES, &c.flash.victim_policy),
@@ -300,6 +316,14 @@ pub static KEYS: &[Key] = &[
         "Part of the capacity that is written when the drive is new, with zeroes: reads of it take flash time.",
         percent,
         flash.filled_permille
+    ),
+    key!(@ "flash.filled_by", "How that was written: in order (sequence), or then overwritten at random, again and again, until the drive is in its steady state (random-overwrites): garbage collection is at work from the first write on.", "sequence, random-overwrites",
+        |c| name_of(&FILLED_BY, &c.flash.filled_by), |c, t| choose(&FILLED_BY, t).map(|v| c.flash.filled_by = v)),
+    key!(
+        "flash.filled_seed",
+        "What is random of that.",
+        count(u64, 0..=u64::MAX),
+        flash.filled_seed
     ),
     key!(@ "flash.unwritten_reads", "What reading a page costs that was never written: free, or a flash read.", "free, flash",
         |c| name_of(&UNWRITTEN_READS, &c.flash.unwritten_reads),

@@ -17,6 +17,7 @@ mod log;
 mod manual;
 mod native;
 mod observe;
+mod precondition;
 mod profiles;
 mod report;
 mod run;
@@ -93,6 +94,7 @@ enum Command {
     /// Files that drives keep their flash in (storage.file): look, check, copy, to and from raw images
     #[command(subcommand)]
     Storage(storage::Command),
+    Precondition(precondition::Arguments),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -244,6 +246,7 @@ fn main() -> ExitCode {
         Command::Workload(arguments) => workload::run(arguments),
         Command::Sweep(arguments) => sweep::run(arguments),
         Command::RuntimeServer(arguments) => runtime_server::run(arguments),
+        Command::Precondition(arguments) => precondition::run(arguments),
         Command::Storage(command) => storage::run(command),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),

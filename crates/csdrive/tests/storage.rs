@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use harness::{Files, Ran, csdrive};
 use libtest_mimic::{Arguments, Trial};
+use serde_json::{Value, json};
 use served::Served;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("what_was_flushed_is_there_after_every_kill", what_was_flushed_is_there_after_every_kill),
         (
             "files_that_are_none_or_other_drives_are_refused_and_left_as_they_are",
@@ -28,6 +29,7 @@ fn main() {
             damage_is_refused_or_repaired_and_reads_of_damaged_pages_fail,
         ),
         ("a_drive_is_copied_exported_and_imported", a_drive_is_copied_exported_and_imported),
+        ("a_preconditioned_drive_is_steady_and_kept", a_preconditioned_drive_is_steady_and_kept),
         (FULL_DISK, a_full_disk_fails_writes_and_damages_nothing),
     ];
     let may_mount = may_mount();
@@ -70,6 +72,51 @@ fn settings(file: &str) -> [String; 7] {
 fn serve(file: &str) -> Served {
     let settings = settings(file);
     Served::new(&settings.each_ref().map(String::as_str))
+}
+
+fn a_preconditioned_drive_is_steady_and_kept() {
+    let files = Files::new();
+    let file = files.path("flash.csd");
+    let on = format!("storage.file={file}");
+    let small = ["--set", "drive.capacity=256MiB", "--set", "flash.overprovisioning=28%"];
+    let small = [
+        &small[..],
+        &["--set", "flash.pages_per_block=64", "--set", "flash.write_buffer=1MiB", "--set", &on],
+    ]
+    .concat();
+    let precondition = || csdrive(&[&["precondition", "--json"], &small[..]].concat());
+    let ran = precondition();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&document["is_steady"], &document["filled_bytes"]),
+        (&json!(true), &json!(256 << 20))
+    );
+    let rounds = document["rounds"].as_array().unwrap();
+    let of = |n: usize| rounds[n]["write_amplification"].as_f64().unwrap();
+    assert!(rounds.len() >= 5 && of(0) > 1.5, "{document}");
+    // Once is enough.
+    let again = precondition();
+    assert!(
+        again.code == 2 && again.stderr.contains("holds a drive that was written"),
+        "{again:?}"
+    );
+    // By writing, the same comes out. (Other files: this one is used.)
+    let by_writing = csdrive(
+        &[&["precondition", "--json", "--how", "simulated"], &small[..small.len() - 2]].concat(),
+    );
+    let simulated: Value = serde_json::from_str(&by_writing.stdout).unwrap();
+    let last = |document: &Value| {
+        let rounds = document["rounds"].as_array().unwrap();
+        rounds.last().unwrap()["write_amplification"].as_f64().unwrap()
+    };
+    let ratio = last(&document) / last(&simulated);
+    assert!((0.95..1.05).contains(&ratio), "{document} {simulated}");
+    // The next run of the drive is in this state.
+    let info = storage(&["info", "--json", &file]);
+    let info: Value = serde_json::from_str(&info.stdout).unwrap();
+    assert_eq!(info["contents"]["pages"], 65_536);
+    assert_eq!(info["namespaces"][0]["bytes"], 256 << 20);
 }
 
 /// Commands of `csdrive` on a file.

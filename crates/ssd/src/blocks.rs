@@ -5,19 +5,62 @@ use std::collections::VecDeque;
 use simtime::Instant;
 
 use crate::address::{BlockId, Lpn, Ppa};
-use crate::config::{Config, Geometry};
+use crate::config::{Config, Geometry, Isolation, Placement};
+use crate::frontier::HOT;
 use crate::store::UsedBlock;
 use crate::victims::VictimPolicy;
 
 /// Who a page is written for: each has a write frontier of its own, so that data of like age ends up together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stream {
-    Host,
-    Collection,
+pub(crate) struct Stream(u8);
+
+/// All streams: first the host's, then garbage collection's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams {
+    host: u8,
+    collection: u8,
+    placement: Placement,
+    isolation: Isolation,
 }
 
-/// Open blocks of a plane: one for each stream.
-const STREAMS: usize = 2;
+impl Stream {
+    /// A stream of the host's, by number.
+    pub(crate) fn host(number: usize) -> Self {
+        Self(number as u8)
+    }
+}
+
+impl Streams {
+    fn new(config: &Config) -> Self {
+        Self {
+            host: config.streams() as u8,
+            collection: config.collection_streams() as u8,
+            placement: config.placement,
+            isolation: config.isolation,
+        }
+    }
+
+    fn is_collection(self, stream: Stream) -> bool {
+        stream.0 >= self.host
+    }
+
+    /// Where collection moves pages to that were written for a stream.
+    fn moved_from(self, stream: Stream) -> Stream {
+        let to = match (self.placement, self.isolation) {
+            // What was thought to be hot and is not any more, and all the rest.
+            (Placement::HotCold, _) => u8::from(stream == Stream::host(HOT)),
+            (Placement::Hints, Isolation::Initial) => 0,
+            (Placement::Hints, Isolation::Persistent) => stream.0 % self.host,
+        };
+        Stream(self.host + to)
+    }
+
+    /// Collection's first.
+    fn all(self) -> impl Iterator<Item = Stream> {
+        let collection = self.host..self.host + self.collection;
+        collection.chain(0..self.host).map(Stream)
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -78,6 +121,9 @@ struct Block {
     /// Programmed pages that hold current data.
     valid: u32,
     erases: u32,
+    /// Who its pages are written for, and when the first of them was, in pages that the host wrote before.
+    stream: Stream,
+    opened_at: u64,
     /// Reverse map: the logical page that each page was written with.
     owners: Owners,
     /// One bit for each valid page: collection scans it instead of asking the map about every page.
@@ -92,6 +138,8 @@ impl Block {
             programmed: 0,
             valid: 0,
             erases: 0,
+            stream: Stream(0),
+            opened_at: 0,
             owners: Owners::None,
             is_valid: Box::default(),
         }
@@ -110,7 +158,8 @@ impl Block {
 struct Plane {
     /// Blocks that were ever used; those after them are fresh.
     blocks: Vec<Block>,
-    open: [Option<u32>; STREAMS],
+    /// The open block of each stream.
+    open: Box<[Option<u32>]>,
     erased: VecDeque<u32>,
     victims: Box<dyn VictimPolicy>,
 }
@@ -119,6 +168,7 @@ struct Plane {
 #[derive(Debug)]
 pub(crate) struct Blocks {
     geometry: Geometry,
+    streams: Streams,
     planes: Vec<Plane>,
 }
 
@@ -126,23 +176,28 @@ impl Clone for Blocks {
     fn clone(&self) -> Self {
         let plane = |plane: &Plane| Plane {
             blocks: plane.blocks.clone(),
-            open: plane.open,
+            open: plane.open.clone(),
             erased: plane.erased.clone(),
             victims: plane.victims.fork(),
         };
-        Self { geometry: self.geometry, planes: self.planes.iter().map(plane).collect() }
+        Self {
+            geometry: self.geometry,
+            streams: self.streams,
+            planes: self.planes.iter().map(plane).collect(),
+        }
     }
 }
 
 impl Blocks {
     pub(crate) fn new(config: &Config, geometry: Geometry) -> Self {
+        let streams = Streams::new(config);
         let plane = |_| Plane {
             blocks: Vec::new(),
-            open: [None; STREAMS],
+            open: vec![None; streams.all().count()].into(),
             erased: VecDeque::new(),
             victims: config.victim_policy.build(geometry.pages_per_block),
         };
-        Self { geometry, planes: (0..geometry.planes).map(plane).collect() }
+        Self { geometry, streams, planes: (0..geometry.planes).map(plane).collect() }
     }
 
     #[inline]
@@ -164,33 +219,40 @@ impl Blocks {
 
     /// The next pages of a stream in a plane, as many as one operation programs: the first of them. `None` if the plane has no block
     /// that the stream may open.
-    pub(crate) fn allocate(&mut self, plane: u32, stream: Stream) -> Option<Ppa> {
-        let index = match self.planes[plane as usize].open[stream as usize] {
+    pub(crate) fn allocate(&mut self, plane: u32, stream: Stream, versions: u64) -> Option<Ppa> {
+        let mut slot = usize::from(stream.0);
+        let index = match self.planes[plane as usize].open[slot] {
             Some(index) => index,
-            None => self.open_block(plane, stream).or_else(|| self.take_over(plane, stream))?,
+            None => match self.open_block(plane, stream, versions) {
+                Some(index) => index,
+                None => {
+                    slot = self.another_open(plane, stream)?;
+                    self.planes[plane as usize].open[slot]?
+                }
+            },
         };
         let state = &mut self.planes[plane as usize];
         let block = &mut state.blocks[index as usize];
         let page = block.allocated;
         block.allocated += self.geometry.pages_per_program;
         if block.allocated == self.geometry.pages_per_block {
-            state.open[stream as usize] = None;
+            state.open[slot] = None;
         }
         Some(self.geometry.page(self.geometry.block(plane, index), page))
     }
 
-    /// Collection goes on in the host's open block. Host writes leave it a block of its own; only losses of power, which
-    /// waste the page that is being written, can use that up.
-    fn take_over(&mut self, plane: u32, stream: Stream) -> Option<u32> {
-        let open = &mut self.planes[plane as usize].open;
-        if stream == Stream::Collection {
-            open[Stream::Collection as usize] = open[Stream::Host as usize].take();
-        }
-        open[stream as usize]
+    /// Where collection goes on without a free block: in an open block of another stream, its own before the host's. Host writes leave it
+    /// a block; only losses of power, which waste the pages that are being written, can use that up.
+    fn another_open(&self, plane: u32, stream: Stream) -> Option<usize> {
+        let open = &self.planes[plane as usize].open;
+        let mut all = self.streams.all().map(|stream| usize::from(stream.0));
+        let is_any = |slot: &usize| open[*slot].is_some();
+        if self.streams.is_collection(stream) { all.find(is_any) } else { None }
     }
 
-    fn open_block(&mut self, plane: u32, stream: Stream) -> Option<u32> {
-        let reserve = if stream == Stream::Host { self.geometry.gc_reserve_blocks } else { 0 };
+    fn open_block(&mut self, plane: u32, stream: Stream, versions: u64) -> Option<u32> {
+        let reserve =
+            if self.streams.is_collection(stream) { 0 } else { self.geometry.gc_reserve_blocks };
         if self.free(plane) <= reserve {
             return None;
         }
@@ -203,9 +265,27 @@ impl Blocks {
         let block = &mut state.blocks[index as usize];
         assert_eq!(block.state, State::Free, "opened a block in use");
         block.state = State::Open;
+        (block.stream, block.opened_at) = (stream, versions);
         block.prepare(geometry);
-        state.open[stream as usize] = Some(index);
+        state.open[stream.0 as usize] = Some(index);
         Some(index)
+    }
+
+    /// Where collection moves the pages of a block to.
+    pub(crate) fn moved_from(&self, ppa: Ppa) -> Stream {
+        self.streams.moved_from(self.block(self.geometry.block_of(ppa)).stream)
+    }
+
+    /// How many pages the host had written when the block of a page was opened.
+    #[inline]
+    pub(crate) fn opened_at(&self, ppa: Ppa) -> u64 {
+        self.block(self.geometry.block_of(ppa)).opened_at
+    }
+
+    /// The same of a block; `None` if it was not opened for a stream.
+    pub(crate) fn opened_for(&self, id: BlockId, stream: Stream) -> Option<u64> {
+        let block = self.block(id);
+        (block.stream == stream).then_some(block.opened_at)
     }
 
     /// The logical page that a programmed page was written with.
@@ -369,7 +449,7 @@ impl Blocks {
     pub(crate) fn power_lost(&mut self, config: &Config, torn: &[Ppa]) {
         for plane in &mut self.planes {
             plane.victims = config.victim_policy.build(self.geometry.pages_per_block);
-            plane.open = [None; STREAMS];
+            plane.open.fill(None);
             for block in &mut plane.blocks {
                 block.is_valid.fill(0);
                 block.valid = 0;
@@ -410,7 +490,7 @@ impl Blocks {
     }
 
     /// After a loss of power, once all valid pages are found: of the blocks that are partly programmed, collection goes on
-    /// with the one that has most room, the host with the next; what else was programmed is closed.
+    /// with the one that has most room, streams of the host with the next; what else was programmed is closed.
     pub(crate) fn recovered(&mut self, now: Instant) {
         let full = self.geometry.pages_per_block;
         for plane in &mut self.planes {
@@ -420,8 +500,9 @@ impl Blocks {
                 .map(|(index, _)| index)
                 .collect();
             partial.sort_by_key(|index| plane.blocks[*index as usize].programmed);
-            for (stream, index) in [Stream::Collection, Stream::Host].into_iter().zip(&partial) {
-                plane.open[stream as usize] = Some(*index);
+            for (stream, index) in self.streams.all().zip(&partial) {
+                plane.open[usize::from(stream.0)] = Some(*index);
+                plane.blocks[*index as usize].stream = stream;
             }
             for (index, block) in (0..).zip(&mut plane.blocks) {
                 block.allocated = block.programmed;

@@ -124,6 +124,8 @@ pub(crate) enum State {
 pub(crate) struct Slot {
     pub(crate) lpn: Lpn,
     pub(crate) state: State,
+    /// What the host said of where its newest version should go.
+    pub(crate) hint: u8,
     /// Where an older version is in flash.
     pub(crate) flash: Option<Ppa>,
     /// Bytes of the newest version, unless that is on its way to flash; `None` if the drive models times alone.
@@ -241,6 +243,7 @@ impl Cache {
         let slot = Slot {
             lpn,
             state: State::Behind,
+            hint: 0,
             flash,
             page: None,
             checksum: None,

@@ -7,6 +7,7 @@ use crate::address::{BlockId, Lpn, Ppa};
 use crate::array::Origin;
 use crate::blocks::Stream;
 use crate::drive::Ssd;
+use crate::frontier::HOT;
 use crate::mapping::Location;
 
 /// A page that moves.
@@ -150,16 +151,22 @@ impl Ssd {
         let moves = self.moves.pages(batch);
         let (Move { from, lpn }, count) = (moves[0], moves.len() as u32);
         let own = self.blocks.plane_of(from);
-        let to = self.blocks.allocate(own, Stream::Collection).or_else(|| {
+        let blocks = &mut self.blocks;
+        let stream = blocks.moved_from(from);
+        let mut allocate = |plane| blocks.allocate(plane, stream, self.versions);
+        let to = allocate(own).or_else(|| {
             // Host writes leave a block for collection in every plane; only losses of power can use it up.
             let mut others = (0..self.geometry.planes).filter(|plane| *plane != own);
-            others.find_map(|plane| self.blocks.allocate(plane, Stream::Collection))
+            others.find_map(allocate)
         });
         let Some(to) = to else { return self.stuck_moves.push_back(batch) };
         // It may be the host's block, which collection goes on with: what has a place there comes first.
         let block = self.geometry.block_of(to);
-        if self.gathering.is_some_and(|other| self.geometry.block_of(other.ppa) == block) {
-            self.program(now);
+        for stream in 0..self.frontiers.len() {
+            let gathering = self.frontiers[stream].gathering;
+            if gathering.is_some_and(|other| self.geometry.block_of(other.ppa) == block) {
+                self.program(now, stream);
+            }
         }
         let pages = self.geometry.pages_per_program;
         self.statistics.gc_programs += u64::from(pages);
@@ -215,7 +222,7 @@ impl Ssd {
     /// A block is fully programmed: if its plane stands still for want of a victim, this may be one.
     pub(crate) fn block_closed(&mut self, now: Instant, ppa: Ppa) {
         let plane = self.blocks.plane_of(ppa);
-        if !self.available.contains(plane) {
+        if self.is_short_of_room(plane) {
             self.start_collection(now, plane);
         }
     }
@@ -241,6 +248,9 @@ impl Ssd {
     pub(crate) fn erased(&mut self, now: Instant, plane: u32, ppa: Ppa) {
         let block = self.geometry.block_of(ppa);
         self.statistics.erases += 1;
+        if let Some(opened_at) = self.blocks.opened_for(block, Stream::host(HOT)) {
+            self.lifetimes.collected(self.versions - opened_at);
+        }
         self.blocks.erased(block);
         if let Some(store) = &mut self.store {
             store.erase(block);
@@ -248,7 +258,7 @@ impl Ssd {
         self.collections[plane as usize] = None;
         self.retry_moves(now);
         if self.blocks.free(plane) > self.geometry.gc_reserve_blocks {
-            self.available.insert(plane);
+            self.has_room_again(plane);
         }
         self.start_collection(now, plane);
         self.place_waiting(now);

@@ -38,6 +38,38 @@ pub enum Suspend {
     ProgramsAndErases,
 }
 
+/// What decides in which of several streams a page of the host's is written: pages of a stream share blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// The host says so. What it says nothing of goes to the first stream.
+    Hints,
+    /// Pages that are thought to be written again soon, and others: what a write replaces tells how long it will live. Collection
+    /// moves pages of the former to blocks of their own, too (Wang et al., "`SepBIT`", FAST 2022, with one class for what collection
+    /// has moved from elsewhere).
+    HotCold,
+}
+
+/// What collection makes of streams of hints (the types of reclaim unit handle of NVMe's Flexible Data Placement).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isolation {
+    /// Pages that it moves share blocks, whatever stream they were written for.
+    Initial,
+    /// Pages that it moves stay with those of their stream.
+    Persistent,
+}
+
+/// Most streams.
+pub const STREAMS_MAX: u32 = 16;
+
+/// How what is written on a new drive was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FilledBy {
+    /// Page after page, once.
+    Sequence,
+    /// Then overwritten, page by page at random, until write amplification does not change any more.
+    RandomOverwrites,
+}
+
 /// Pages that share cells: the most that there are.
 const PAGE_TYPES_MAX: usize = 4;
 
@@ -194,6 +226,12 @@ pub struct Config {
     /// A page in the write buffer is programmed when it was not written for so long. It is programmed earlier if the
     /// buffer is half full of pages that wait, or for a flush.
     pub write_buffer_delay: Duration,
+    /// What decides where pages of the host's are written.
+    pub placement: Placement,
+    /// Streams of the host's hints; each has an open block in every plane.
+    pub hint_streams: u32,
+    /// What collection makes of them.
+    pub isolation: Isolation,
     /// Which block garbage collection takes next.
     pub victim_policy: VictimPolicyKind,
     /// Which reads of a die run together.
@@ -212,6 +250,10 @@ pub struct Config {
     pub unwritten_reads: UnwrittenReads,
     /// Part of the capacity that is written when the drive is new, from its beginning, with zeroes, in thousandths.
     pub filled_permille: u32,
+    /// How that was done.
+    pub filled_by: FilledBy,
+    /// What is random of it.
+    pub filled_seed: u64,
 }
 
 impl Default for Config {
@@ -238,6 +280,9 @@ impl Default for Config {
             keep_data: true,
             write_buffer_bytes: 16 << 20,
             write_buffer_delay: Duration::from_us(1000),
+            placement: Placement::Hints,
+            hint_streams: 1,
+            isolation: Isolation::Initial,
             victim_policy: VictimPolicyKind::Greedy,
             multi_plane_reads: MultiPlaneReads::SamePage,
             die_order: DieOrder::Arrival,
@@ -247,11 +292,30 @@ impl Default for Config {
             cache_reads: false,
             unwritten_reads: UnwrittenReads::Free,
             filled_permille: 0,
+            filled_by: FilledBy::Sequence,
+            filled_seed: 1,
         }
     }
 }
 
 impl Config {
+    /// Streams of the host's writes.
+    pub fn streams(&self) -> u32 {
+        match self.placement {
+            Placement::Hints => self.hint_streams,
+            Placement::HotCold => 2,
+        }
+    }
+
+    /// Streams of garbage collection.
+    pub(crate) fn collection_streams(&self) -> u32 {
+        match (self.placement, self.isolation) {
+            (Placement::HotCold, _) => 2,
+            (Placement::Hints, Isolation::Initial) => 1,
+            (Placement::Hints, Isolation::Persistent) => self.hint_streams,
+        }
+    }
+
     /// Bytes that the map has one entry for.
     pub fn mapped_bytes(&self) -> u32 {
         if self.indirection_bytes == 0 { self.page_bytes } else { self.indirection_bytes }
@@ -285,10 +349,6 @@ fn refuse(
 ) -> ConfigError {
     ConfigError { field, value: value.to_string(), reason: reason.into(), remedy: remedy.into() }
 }
-
-/// Blocks of a plane that are open: the host's and collection's. With the reserve that collection
-/// moves into, they hold no data that the capacity counts on.
-const BLOCKS_IN_MOTION: u32 = 2;
 
 /// Most blocks of a drive: each that was used takes a hundred bytes of host memory beside its pages.
 const BLOCKS_MAX: u64 = 1 << 28;
@@ -326,6 +386,7 @@ pub struct Geometry {
     pub gc_start_blocks: u32,
     /// Free blocks of a plane that host writes must leave.
     pub gc_reserve_blocks: u32,
+    open_blocks: u32,
     pub(crate) layout: Layout,
 }
 
@@ -340,6 +401,7 @@ impl Geometry {
             ("dies_per_channel", config.dies_per_channel, 256),
             ("planes_per_die", config.planes_per_die, 8),
             ("pages_per_block", config.pages_per_block, 65_536),
+            ("hint_streams", config.hint_streams, STREAMS_MAX),
         ] {
             if value == 0 || value > max {
                 let remedy = format!("choose a value from 1 to {max}");
@@ -404,11 +466,13 @@ impl Geometry {
         let wanted = stored.div_ceil(1000).div_ceil(u64::from(planes)).div_ceil(per_block);
         let least = logical_pages.div_ceil(u64::from(planes)).div_ceil(per_block);
         let reserve = |blocks: u64| (blocks * u64::from(config.gc_urgent_permille) / 1000).max(1);
+        // Open blocks of a plane, the host's and collection's, hold no data that the capacity counts on, and neither does the reserve that
+        // collection moves into.
+        let open_blocks = config.streams() + config.collection_streams();
         // The last program of a victim's pages may be partly empty: collection gains only where a block has lost a whole one, and
         // there is such a block if all of them could have lost one page less.
         let padding = |blocks: u64| (blocks * u64::from(pages_per_program - 1)).div_ceil(per_block);
-        let margin =
-            |blocks: u64| u64::from(BLOCKS_IN_MOTION) + reserve(blocks) + 1 + padding(blocks);
+        let margin = |blocks: u64| u64::from(open_blocks) + reserve(blocks) + 1 + padding(blocks);
         let blocks = if config.blocks_per_plane == 0 {
             // The reserve is a part of the blocks it is derived for: grow until it fits.
             let mut blocks = wanted;
@@ -460,6 +524,7 @@ impl Geometry {
             logical_pages,
             gc_start_blocks: start as u32,
             gc_reserve_blocks: reserve(blocks) as u32,
+            open_blocks,
             layout: Layout::new(planes, blocks as u32, pages_per_block),
         })
     }
@@ -512,11 +577,11 @@ impl Geometry {
     }
 
     /// Flash that can hold data beyond what the host sees, as a part of what the host sees: without what collection keeps free,
-    /// and without half of the two open blocks, which are half full on average. Formulas of write amplification mean this.
+    /// and without half of the open blocks, which are half full on average. Formulas of write amplification mean this.
     pub fn effective_overprovisioning(&self) -> f64 {
-        let unusable = BLOCKS_IN_MOTION / 2 + self.gc_reserve_blocks;
-        let per_plane = self.blocks_per_plane.saturating_sub(unusable);
-        let pages = f64::from(self.planes) * f64::from(per_plane) * f64::from(self.pages_per_block);
+        let unusable = f64::from(self.open_blocks) / 2.0 + f64::from(self.gc_reserve_blocks);
+        let per_plane = (f64::from(self.blocks_per_plane) - unusable).max(0.0);
+        let pages = f64::from(self.planes) * per_plane * f64::from(self.pages_per_block);
         pages / self.logical_pages as f64 - 1.0
     }
 

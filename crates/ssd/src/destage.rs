@@ -30,6 +30,7 @@ impl Ssd {
         span: Span,
         durable: bool,
         bytes: Option<&[u8]>,
+        hint: u8,
     ) {
         let durable = durable || self.room.is_none();
         let number = match self.map.get(span.lpn) {
@@ -52,6 +53,7 @@ impl Ssd {
         self.versions += 1;
         let (version, open) = (self.versions, self.epochs.open());
         let slot = self.cache.slot_mut(number);
+        slot.hint = hint;
         if let Some(dirty) = &mut slot.dirty {
             self.statistics.coalesced_writes += 1;
             dirty.number = version;
@@ -132,8 +134,10 @@ impl Ssd {
         while self.cache.held() > 0 {
             self.destage_oldest(now);
         }
-        if let Some(gathering) = &mut self.gathering {
-            gathering.due = now;
+        for frontier in &mut self.frontiers {
+            if let Some(gathering) = &mut frontier.gathering {
+                gathering.due = now;
+            }
         }
         for number in std::mem::take(&mut self.failed) {
             if self.cache.slot(number).state == State::Failed {
@@ -191,66 +195,73 @@ impl Ssd {
     /// A slot's newest version gets a page of flash, or waits for one.
     fn place(&mut self, now: Instant, number: u32) {
         self.cache.slot_mut(number).state = State::Placing;
+        let stream = self.stream_of(number);
         // Who waits longer goes first, but for those that are waited for.
-        if self.placing.is_empty() && self.gather(now) {
-            return self.launch(now, number);
+        if self.frontiers[stream].placing.is_empty() && self.gather(now, stream) {
+            return self.launch(now, number, stream);
         }
         let dirty = self.cache.slot(number).dirty.as_ref();
         let is_urgent = dirty.is_some_and(|dirty| !dirty.waiters.is_empty()) && self.room.is_some();
+        let placing = &mut self.frontiers[stream].placing;
         if is_urgent {
-            self.placing.push_front(number);
+            placing.push_front(number);
         } else {
-            self.placing.push_back(number);
+            placing.push_back(number);
         }
     }
 
     /// Slots that wait for a page of flash get one, as long as there are any.
     pub(crate) fn place_waiting(&mut self, now: Instant) {
-        while let Some(&number) = self.placing.front() {
-            if self.cache.slot(number).is_dead {
-                self.placing.pop_front();
-                self.cache.remove(number);
-                continue;
+        for stream in 0..self.frontiers.len() {
+            while let Some(&number) = self.frontiers[stream].placing.front() {
+                if self.cache.slot(number).is_dead {
+                    self.frontiers[stream].placing.pop_front();
+                    self.cache.remove(number);
+                    continue;
+                }
+                if !self.gather(now, stream) {
+                    break;
+                }
+                self.frontiers[stream].placing.pop_front();
+                self.launch(now, number, stream);
             }
-            if !self.gather(now) {
-                return;
-            }
-            self.placing.pop_front();
-            self.launch(now, number);
         }
     }
 
-    /// Sees to it that there is a batch that a page can be added to; false if the flash has no room.
-    fn gather(&mut self, now: Instant) -> bool {
-        if self.gathering.is_none() {
-            let Some(ppa) = self.allocate(now) else { return false };
+    /// Sees to it that a stream has a batch that a page can be added to; false if the flash has no room.
+    fn gather(&mut self, now: Instant, stream: usize) -> bool {
+        if self.frontiers[stream].gathering.is_none() {
+            let Some(ppa) = self.allocate(now, stream) else { return false };
             let due = now + self.config.write_buffer_delay;
             let batch = self.batches.open();
-            self.gathering = Some(Gathering { batch, ppa, due, is_urgent: false });
+            self.frontiers[stream].gathering =
+                Some(Gathering { batch, ppa, due, is_urgent: false });
         }
         true
     }
 
     /// A version goes to flash as it is; what is written from now on is the next.
-    fn launch(&mut self, now: Instant, number: u32) {
-        let is_open = self.epochs.open();
-        let gathering = self.gathering.as_mut().expect("a page goes where there is room for it");
+    fn launch(&mut self, now: Instant, number: u32, stream: usize) {
+        let open = self.epochs.open();
+        let gathering = self.frontiers[stream].gathering.as_mut();
+        let gathering = gathering.expect("a page goes where there is room for it");
         let slot = self.cache.slot_mut(number);
         let dirty = slot.dirty.as_ref();
         let is_waited_for = dirty.is_some_and(|dirty| !dirty.waiters.is_empty());
-        if is_waited_for || dirty.is_some_and(|dirty| dirty.epoch < is_open) {
+        if is_waited_for || dirty.is_some_and(|dirty| dirty.epoch < open) {
             gathering.due = now;
         }
         gathering.is_urgent |= is_waited_for && self.room.is_some();
         slot.take_off();
         if self.batches.push(gathering.batch, number) == self.geometry.pages_per_program {
-            self.program(now);
+            self.program(now, stream);
         }
     }
 
-    /// What has been gathered goes to flash, full or not.
-    pub(crate) fn program(&mut self, now: Instant) {
-        let Some(Gathering { batch, ppa, is_urgent, .. }) = self.gathering.take() else { return };
+    /// What has been gathered of a stream goes to flash, full or not.
+    pub(crate) fn program(&mut self, now: Instant, stream: usize) {
+        let gathering = self.frontiers[stream].gathering.take();
+        let Some(Gathering { batch, ppa, is_urgent, .. }) = gathering else { return };
         let slots = self.batches.pages(batch);
         let lpn = self.cache.slot(slots[0]).lpn;
         let pages = self.geometry.pages_per_program;

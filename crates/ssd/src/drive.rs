@@ -7,18 +7,18 @@ use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin, Transaction};
-use crate::batch::{Batches, Gathering};
-use crate::blocks::{Blocks, Stream};
+use crate::batch::Batches;
+use crate::blocks::Blocks;
 use crate::cache::Cache;
 use crate::collection::{Collection, Move};
 use crate::config::{Config, ConfigError, Geometry, SECTOR_BYTES, UnwrittenReads};
 use crate::durability::Durability;
 use crate::epochs::Epochs;
+use crate::frontier::{Frontier, Lifetimes};
 use crate::mapping::{Location, PageMap};
-use crate::plane_set::PlaneSet;
 use crate::recovery::Recovery;
 use crate::request::{Done, Medium, RequestId, Span, Statistics};
-use crate::store::{Discarded, MediaError, MemoryStore, Oob, Page, Store};
+use crate::store::{Discarded, MediaError, MemoryStore, Store};
 
 /// A write that waits for room in the buffer.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +44,8 @@ pub struct Ssd {
     pub(crate) room: Option<u64>,
     /// Writes that wait for room.
     pub(crate) claims: VecDeque<Claim>,
-    /// Slots that wait for a page of flash.
-    pub(crate) placing: VecDeque<u32>,
     /// Slots on their way to flash, by program operation.
     pub(crate) batches: Batches<u32>,
-    /// The batch that the next slot goes to.
-    pub(crate) gathering: Option<Gathering>,
     /// Slots whose version could not be programmed, again and again.
     pub(crate) failed: Vec<u32>,
     /// Held pages up to which nothing is programmed for want of room.
@@ -58,10 +54,10 @@ pub struct Ssd {
     pub(crate) versions: u64,
     pub(crate) epochs: Epochs,
     pub(crate) durability: Durability,
-    /// Planes that may have a page for a host write. A plane leaves when it turns out to have
-    /// none, and comes back when one of its blocks was erased.
-    pub(crate) available: PlaneSet,
-    pub(crate) next_plane: u32,
+    /// Where host writes go, by stream.
+    pub(crate) frontiers: Vec<Frontier>,
+    /// How long pages live that are written again soon.
+    pub(crate) lifetimes: Lifetimes,
     pub(crate) collections: Vec<Option<Collection>>,
     /// Pages of collection on their way to where they move.
     pub(crate) moves: Batches<Move>,
@@ -121,16 +117,14 @@ impl Ssd {
             cache: Cache::new(&geometry),
             room: (buffer > 0).then_some(buffer),
             claims: VecDeque::new(),
-            placing: VecDeque::new(),
             batches: Batches::default(),
-            gathering: None,
             failed: Vec::new(),
             held_max: buffer / 2,
             versions: 0,
             epochs: Epochs::default(),
             durability: Durability::default(),
-            available: PlaneSet::full(geometry.planes),
-            next_plane: 0,
+            frontiers: Self::frontiers(config, &geometry),
+            lifetimes: Lifetimes::default(),
             collections: (0..geometry.planes).map(|_| None).collect(),
             moves: Batches::default(),
             stuck_moves: VecDeque::new(),
@@ -143,35 +137,8 @@ impl Ssd {
         }
     }
 
-    /// Writes what is written on a new drive: it takes no time and counts nowhere. All these pages share their bytes.
-    fn fill(&mut self) {
-        let pages = self.geometry.logical_pages * u64::from(self.config.filled_permille) / 1000;
-        let zeroes = Page::from(vec![0; self.geometry.page_bytes as usize]);
-        let checksum = crc32c::crc32c(&zeroes);
-        let together = self.geometry.pages_per_program;
-        let mut next = None;
-        for lpn in (0..pages).map(Lpn) {
-            let at = (lpn.0 % u64::from(together)) as u32;
-            let first = match next {
-                Some(first) if at > 0 => first,
-                _ => self.allocate(self.now).expect("a drive has room for its capacity"),
-            };
-            next = Some(first);
-            let ppa = self.geometry.page_after(first, at);
-            self.versions += 1;
-            if let Some(store) = &mut self.store {
-                let oob = Oob { lpn, version: self.versions, checksum };
-                let kept = store.program(ppa, Page::clone(&zeroes), oob);
-                self.statistics.media_errors += u64::from(kept.is_err());
-            }
-            self.blocks.programmed(self.now, ppa, lpn, true);
-            self.map.set(lpn, Location::Flash(ppa));
-        }
-        for at in (pages % u64::from(together)) as u32..together {
-            if let Some(first) = next.filter(|_| !pages.is_multiple_of(together.into())) {
-                self.padded(self.now, self.geometry.page_after(first, at));
-            }
-        }
+    pub(crate) fn frontiers(config: &Config, geometry: &Geometry) -> Vec<Frontier> {
+        (0..config.streams()).map(|_| Frontier::new(geometry.planes)).collect()
     }
 
     /// Another drive in the same state, to see another future of it; `None` if its store cannot be shared. Bytes of pages
@@ -191,17 +158,15 @@ impl Ssd {
             cache: self.cache.clone(),
             room: self.room,
             claims: self.claims.clone(),
-            placing: self.placing.clone(),
             batches: self.batches.clone(),
-            gathering: self.gathering,
             failed: self.failed.clone(),
             held_max: self.held_max,
             versions: self.versions,
             epochs: self.epochs.clone(),
             // A store that can be shared needs none.
             durability: Durability::default(),
-            available: self.available.clone(),
-            next_plane: self.next_plane,
+            frontiers: self.frontiers.clone(),
+            lifetimes: self.lifetimes.clone(),
             collections: self.collections.clone(),
             moves: self.moves.clone(),
             stuck_moves: self.stuck_moves.clone(),
@@ -284,12 +249,27 @@ impl Ssd {
         durable: bool,
         bytes: Option<&[u8]>,
     ) {
+        self.write_hinted(now, id, span, durable, bytes, 0);
+    }
+
+    /// As [`Self::write`], with a hint of the host's: pages with the same hint share blocks, as far as [`Config::hint_streams`] and
+    /// [`Config::placement`] have it so.
+    pub fn write_hinted(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        span: Span,
+        durable: bool,
+        bytes: Option<&[u8]>,
+        hint: u8,
+    ) {
         self.check_span(span);
         self.catch_up(now);
         self.backlog += 1;
         self.statistics.host_page_writes += 1;
         self.statistics.host_bytes_written += u64::from(span.len);
-        self.buffer(now, id, span, durable, bytes);
+        let hint = if u32::from(hint) < self.config.hint_streams { hint } else { 0 };
+        self.buffer(now, id, span, durable, bytes, hint);
     }
 
     /// Starts a flush: it is done when every write submitted before is in flash.
@@ -406,8 +386,7 @@ impl Ssd {
     /// When the next page of the write buffer is programmed that has waited long enough.
     #[inline]
     fn destage_due(&self) -> Instant {
-        let gathered = self.gathering.map_or(Instant::NEVER, |gathering| gathering.due);
-        gathered.min(self.cache.oldest_write() + self.config.write_buffer_delay)
+        self.gathered_due().min(self.cache.oldest_write() + self.config.write_buffer_delay)
     }
 
     fn destage_due_at(&mut self, now: Instant) {
@@ -415,7 +394,7 @@ impl Ssd {
         if self.cache.oldest_write() + self.config.write_buffer_delay <= now {
             self.destage_oldest(now);
         } else {
-            self.program(now);
+            self.program_due(now);
         }
     }
 
@@ -542,30 +521,6 @@ impl Ssd {
         self.array.enqueue(now, Transaction { operation, plane, origin, ppa, lpn });
     }
 
-    /// Pages for a program operation, of the next plane that has them: the first.
-    pub(crate) fn allocate(&mut self, now: Instant) -> Option<Ppa> {
-        while let Some(plane) = self.available.next_from(self.next_plane) {
-            self.next_plane = if plane + 1 == self.geometry.planes { 0 } else { plane + 1 };
-            match self.blocks.allocate(plane, Stream::Host) {
-                Some(ppa) => {
-                    // A plane's free blocks change when one is opened.
-                    if self.geometry.page_of(ppa) == 0 {
-                        self.start_collection(now, plane);
-                    }
-                    return Some(ppa);
-                }
-                None => {
-                    self.available.remove(plane);
-                    self.start_collection(now, plane);
-                    if self.available.is_empty() {
-                        self.statistics.stalls += 1;
-                    }
-                }
-            }
-        }
-        None
-    }
-
     /// A physical page holds nothing current any more.
     pub(crate) fn invalidate(&mut self, now: Instant, old: Ppa, why: Discarded) {
         self.blocks.invalidate(now, old);
@@ -574,9 +529,9 @@ impl Ssd {
             self.cache.recycle(page);
         }
         // A plane without a free block that had nothing to collect has something now.
-        if !self.available.is_full() {
+        if self.frontiers.iter().any(|frontier| !frontier.available.is_full()) {
             let plane = self.blocks.plane_of(old);
-            if !self.available.contains(plane) && self.collections[plane as usize].is_none() {
+            if self.is_short_of_room(plane) && self.collections[plane as usize].is_none() {
                 self.start_collection(now, plane);
             }
         }

@@ -4,7 +4,7 @@
 //! read, write, flush -> Ssd
 //!   cache      newest bytes of pages that are not in flash yet (destage: when they go there; epochs: what flushes wait for)
 //!   mapping    logical page -> cache slot or physical page
-//!   batch      pages that one operation programs
+//!   frontier   where host writes go, by stream; batch: pages that one operation programs
 //!   blocks     free, open and closed blocks; collection, victims: which are collected, and how
 //!   array      dies and channels in time -> Done
 //!   store      bytes by physical page, with a record beside each (durability: what waits until they are durable)
@@ -34,8 +34,10 @@ mod destage;
 mod drive;
 mod durability;
 mod epochs;
+mod frontier;
 mod mapping;
 mod plane_set;
+mod precondition;
 mod recovery;
 mod request;
 mod store;
@@ -43,11 +45,12 @@ mod victims;
 
 pub use address::{BlockId, Lpn, Ppa};
 pub use config::{
-    CellType, Config, ConfigError, DieOrder, Geometry, MultiPlaneReads, PageTimes, SECTOR_BYTES,
-    Suspend, UnwrittenReads,
+    CellType, Config, ConfigError, DieOrder, FilledBy, Geometry, Isolation, MultiPlaneReads,
+    PageTimes, Placement, SECTOR_BYTES, STREAMS_MAX, Suspend, UnwrittenReads,
 };
 pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
+pub use precondition::steady_write_amplification;
 pub use recovery::Recovery;
 pub use request::{Done, Medium, RequestId, Span, Statistics};
 pub use store::{

@@ -10,8 +10,8 @@ use crate::cache::Cache;
 use crate::collection::Move;
 use crate::drive::Ssd;
 use crate::epochs::Epochs;
+use crate::frontier::Lifetimes;
 use crate::mapping::{Location, PageMap};
-use crate::plane_set::PlaneSet;
 use crate::store::{Discarded, Oob, UsedBlock};
 
 /// What a loss of power did, and what was found.
@@ -186,13 +186,13 @@ impl Ssd {
         self.cache = Cache::new(&geometry);
         self.room = (buffer > 0).then_some(buffer);
         self.claims.clear();
-        self.placing.clear();
         self.failed.clear();
-        (self.batches, self.gathering) = (Batches::default(), None);
+        self.batches = Batches::default();
         self.moves = Batches::default();
         self.epochs = Epochs::default();
         self.forget_syncs();
-        self.available = PlaneSet::full(geometry.planes);
+        self.frontiers = Self::frontiers(&self.config, &geometry);
+        self.lifetimes = Lifetimes::default();
         self.collections.fill(None);
         self.stuck_moves.clear();
         self.backlog = 0;
@@ -224,7 +224,8 @@ impl Ssd {
             "mapped pages are neither in flash nor in memory"
         );
         if self.array.is_idle() {
-            assert!(self.placing.is_empty(), "pages wait but nothing will free a block");
+            let is_waiting = self.frontiers.iter().any(|frontier| !frontier.placing.is_empty());
+            assert!(!is_waiting, "pages wait but nothing will free a block");
         }
     }
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use simtime::{Duration, Instant, Prng};
 
-use crate::{Config, Done, Lpn, RequestId, Span, Ssd, Suspend, VictimPolicyKind};
+use crate::{
+    Config, Done, Isolation, Lpn, Placement, RequestId, Span, Ssd, Suspend, VictimPolicyKind,
+};
 
 /// What the suite needs of whatever keeps the pages.
 pub trait PowerLoss {
@@ -149,6 +151,9 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
         write_buffer_bytes: prng.below(40) * u64::from(PAGE),
         write_buffer_delay: Duration::from_us(prng.below(2000)),
         suspend: [Suspend::Nothing, Suspend::ProgramsAndErases][prng.below(2) as usize],
+        placement: [Placement::Hints, Placement::HotCold][prng.below(2) as usize],
+        hint_streams: 1 + prng.below(3) as u32,
+        isolation: [Isolation::Initial, Isolation::Persistent][prng.below(2) as usize],
         cache_reads: prng.below(2) == 0,
         victim_policy: VictimPolicyKind::NAMES[prng.below(6) as usize].1,
         ..Config::default()
@@ -210,7 +215,8 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
                     let is_durable = n % 5 == 0;
                     let data = sector_bytes(id).repeat(count as usize);
                     let version = oracle.wrote(span, id);
-                    ssd.write(now, RequestId(id), span, is_durable, Some(&data));
+                    let hint = prng.below(4) as u8;
+                    ssd.write_hinted(now, RequestId(id), span, is_durable, Some(&data), hint);
                     if is_durable || config.write_buffer_bytes == 0 {
                         waiting.insert(id, Waits::Write(lpn, version));
                     }

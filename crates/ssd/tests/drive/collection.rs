@@ -2,8 +2,8 @@
 
 use simtime::{Duration, Instant, Prng};
 use ssd::{
-    Config, Discarded, Geometry, Lpn, MemoryStore, Oob, Page, RequestId, Ssd, Store, StoredPage,
-    VictimPolicyKind,
+    Config, Discarded, Geometry, Isolation, Lpn, MemoryStore, Oob, Page, Placement, RequestId, Ssd,
+    Store, StoredPage, VictimPolicyKind,
 };
 
 use crate::{bytes, config, drain, fill, one_plane, page, read, write};
@@ -47,16 +47,23 @@ fn desnoyers(ratio: f64, pages: f64) -> f64 {
 
 /// Random overwrites of a full drive in the steady state; returns write amplification and effective over-provisioning.
 fn steady(overprovisioning_permille: u32, victim_policy: VictimPolicyKind) -> (f64, f64) {
-    let config = Config {
+    let config = Config { overprovisioning_permille, victim_policy, ..large() };
+    steady_of(&config, |prng, pages| (prng.below(pages), 0))
+}
+
+fn large() -> Config {
+    Config {
         capacity_bytes: 1 << 30,
         channels: 1,
-        overprovisioning_permille,
-        victim_policy,
         pages_per_block: 256,
         keep_data: false,
         ..config()
-    };
-    let mut ssd = Ssd::new(&config).unwrap();
+    }
+}
+
+/// The same with pages, and hints of where they go, that somebody chooses.
+fn steady_of(config: &Config, choose: impl Fn(&mut Prng, u64) -> (u64, u8)) -> (f64, f64) {
+    let mut ssd = Ssd::new(config).unwrap();
     let pages = ssd.geometry().logical_pages;
     fill(&mut ssd, pages);
     let mut prng = Prng::new(9);
@@ -65,18 +72,46 @@ fn steady(overprovisioning_permille: u32, victim_policy: VictimPolicyKind) -> (f
         if n == 2 * pages {
             before = ssd.statistics();
         }
-        write(&mut ssd, now, prng.below(pages), 1);
+        let (lpn, hint) = choose(&mut prng, pages);
+        ssd.write_hinted(now, RequestId(n), page(lpn), false, None, hint);
         // Some are under way at a time, as with a queue of them.
         while ssd.backlog() > 32 {
             now = ssd.next_event().unwrap().max(now);
             ssd.advance(now, &mut done);
         }
     }
+    ssd.check();
     let after = ssd.statistics();
     let host = (after.host_bytes_written - before.host_bytes_written) as f64;
     let programs =
         after.flash_programs + after.gc_programs - before.flash_programs - before.gc_programs;
     ((programs * after.page_bytes) as f64 / host, ssd.geometry().effective_overprovisioning())
+}
+
+#[test]
+fn separating_hot_from_cold_lowers_write_amplification() {
+    // A tenth of the pages gets nine tenths of the writes.
+    let skewed = |prng: &mut Prng, pages: u64| {
+        let is_hot = prng.below(10) > 0;
+        let lpn = if is_hot { prng.below(pages / 10) } else { prng.below(pages) };
+        (lpn, u8::from(is_hot))
+    };
+    // SepBIT's authors have 12 to 20 % less than without separation, with cost-benefit collection (their figure 12).
+    for (victim_policy, most_isolated, most_found) in
+        [(VictimPolicyKind::Greedy, 0.92, 1.0), (VictimPolicyKind::CostBenefit, 0.83, 0.91)]
+    {
+        let config = Config { victim_policy, overprovisioning_permille: 150, ..large() };
+        let (together, _) = steady_of(&config, skewed);
+        let told = Config { hint_streams: 2, ..config.clone() };
+        let isolated = Config { isolation: Isolation::Persistent, ..told.clone() };
+        let (told, _) = steady_of(&told, skewed);
+        let (isolated, _) = steady_of(&isolated, skewed);
+        let found = Config { placement: Placement::HotCold, ..config };
+        let (found, _) = steady_of(&found, skewed);
+        let all = format!("{victim_policy:?}: {together:.3} {told:.3} {isolated:.3} {found:.3}");
+        assert!(told < together, "{all}");
+        assert!(isolated < most_isolated * together && found < most_found * together, "{all}");
+    }
 }
 
 #[test]

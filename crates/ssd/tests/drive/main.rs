@@ -6,6 +6,7 @@ mod contents;
 mod dies;
 mod media;
 mod power;
+mod precondition;
 mod timing;
 mod units;
 
