@@ -184,11 +184,17 @@ pub static KEYS: &[Key] = &[
         queue_pairs_max
     ),
     key!("drive.command_time", "Firmware time added to every command.", time, command_time),
+    key!(
+        "drive.command_interval",
+        "Time from one I/O command that the controller takes to the next: the most commands a second that it can do.",
+        time,
+        command_interval
+    ),
     key!(@ "drive.dialect", "Whose commands the drive understands besides NVMe's: nvme = none; femu = FEMU's and CEMU's for computational storage (block_size is 512B then, unless it is set).", "nvme, femu",
         |c| name_of(&Dialect::NAMES, &c.dialect), |c, t| choose(&Dialect::NAMES, t).map(|v| c.dialect = v)),
     key!(@ "drive.serial", "Serial number, 1 to 20 ASCII characters.", "text",
         |c| Value::Text(c.serial.clone()), |c, t| { c.serial = t.to_owned(); Ok(()) }, "serial"),
-    key!(@ "drive.profile", "Settings of a known drive or emulator by one name; what is set besides counts more. See csdrive config profiles.", "generic-tlc, fast-slc, femu-default, cemu-example, none",
+    key!(@ "drive.profile", "Settings of a known drive or emulator by one name; what is set besides counts more. See csdrive config profiles.", "generic-tlc, fast-slc, intel-p4500, samsung-pm9a3, femu-default, cemu-example, none",
         |c| profiles::of(c), |_, t| profiles::find(t.trim()).map(drop)),
     key!("link.bandwidth", "Host link, each direction.", bandwidth, host_link.bandwidth),
     key!("link.latency", "Host link, one way.", time, host_link.latency),

@@ -149,6 +149,13 @@ pub struct Loaded {
     given: BTreeSet<String>,
 }
 
+/// True if this is a key of a drive's configuration, of a namespace, or another name of one.
+pub fn is_key(name: &str) -> bool {
+    matches!(name, DIALECT_ALONE | PROFILE_ALONE)
+        || name.starts_with("namespace.")
+        || KEYS.iter().any(|known| known.name == name)
+}
+
 impl Loaded {
     /// True if some source set this key, or a name of another system that means it.
     pub fn sets(&self, key: &str) -> bool {

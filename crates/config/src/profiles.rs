@@ -22,7 +22,7 @@ pub struct Profile {
 }
 
 /// All profiles.
-pub const PROFILES: [Profile; 4] = [
+pub const PROFILES: [Profile; 6] = [
     Profile {
         name: "generic-tlc",
         doc: "A mid-range TLC drive behind PCIe Gen3 x4: the defaults, with types of page, cache registers, and reads that stop programs and erases. Times are the default's, spread over lower, middle and upper pages as the TLC of Jung et al. (SimpleSSD, IEEE CAL 2018) spreads them.",
@@ -44,6 +44,62 @@ pub const PROFILES: [Profile; 4] = [
             ("flash.suspend", "programs-and-erases"),
             ("flash.suspend_time", "3us"),
             ("flash.overprovisioning", "28%"),
+        ],
+    },
+    Profile {
+        name: "intel-p4500",
+        doc: "Intel SSD DC P4500, 2.0 TB (TLC, PCIe Gen3 x4), as its data sheet says; what that does not say is fitted. See docs/validation.md.",
+        settings: &[
+            ("drive.capacity", "1863GiB"),
+            ("drive.command_time", "8us"),
+            ("drive.command_interval", "1550ns"),
+            ("link.bandwidth", "3200MB/s"),
+            ("link.latency", "1us"),
+            ("flash.channels", "12"),
+            ("flash.dies_per_channel", "4"),
+            ("flash.planes_per_die", "1"),
+            ("flash.pages_per_block", "384"),
+            ("flash.page_size", "16KiB"),
+            ("flash.indirection_unit", "4KiB"),
+            ("flash.pages_per_program", "3"),
+            ("flash.overprovisioning", "12.0%"),
+            ("flash.gc_start", "2%"),
+            ("flash.gc_urgent", "1%"),
+            ("flash.read_time", "68us"),
+            ("flash.program_time", "2150us"),
+            ("flash.erase_time", "4ms"),
+            ("flash.channel_bandwidth", "533MB/s"),
+            ("flash.write_buffer", "64MiB"),
+            ("flash.suspend", "programs-and-erases"),
+            ("flash.suspend_time", "20us"),
+        ],
+    },
+    Profile {
+        name: "samsung-pm9a3",
+        doc: "Samsung PM9A3, 7.68 TB, U.2 (128-layer TLC, PCIe Gen4 x4), as its data sheet says, with tR of the same flash in Samsung's announcement of 2019; the rest is fitted. See docs/validation.md.",
+        settings: &[
+            ("drive.capacity", "7153GiB"),
+            ("drive.command_time", "5us"),
+            ("drive.command_interval", "1110ns"),
+            ("link.bandwidth", "6500MB/s"),
+            ("link.latency", "1us"),
+            ("flash.channels", "8"),
+            ("flash.dies_per_channel", "16"),
+            ("flash.planes_per_die", "1"),
+            ("flash.pages_per_block", "384"),
+            ("flash.page_size", "16KiB"),
+            ("flash.indirection_unit", "4KiB"),
+            ("flash.pages_per_program", "3"),
+            ("flash.overprovisioning", "14.5%"),
+            ("flash.gc_start", "2%"),
+            ("flash.gc_urgent", "1%"),
+            ("flash.read_time", "45us"),
+            ("flash.program_time", "1760us"),
+            ("flash.erase_time", "4ms"),
+            ("flash.channel_bandwidth", "1200MB/s"),
+            ("flash.write_buffer", "64MiB"),
+            ("flash.suspend", "programs-and-erases"),
+            ("flash.suspend_time", "20us"),
         ],
     },
     Profile {
@@ -142,7 +198,12 @@ mod tests {
         assert_eq!(load(&["profile=none"]), Config::default());
         let set = vec!["profile=samsung".to_owned()];
         let refused = Sources { set, ..Sources::default() }.load().unwrap_err().to_string();
-        assert!(refused.contains("generic-tlc, fast-slc, femu-default, cemu-example"), "{refused}");
+        assert!(
+            refused.contains(
+                "generic-tlc, fast-slc, intel-p4500, samsung-pm9a3, femu-default, cemu-example"
+            ),
+            "{refused}"
+        );
     }
 
     #[test]

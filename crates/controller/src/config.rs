@@ -167,6 +167,8 @@ pub struct Config {
     pub internal_link: LinkConfig,
     /// Time the drive's firmware spends on each command.
     pub command_time: Duration,
+    /// Time from one I/O command that the controller takes to the next: what its firmware can do at most.
+    pub command_interval: Duration,
     /// Most bytes one command may transfer: a power of two of at least 4 KiB.
     pub transfer_bytes_max: u64,
     /// I/O queue pairs a host may have.
@@ -209,6 +211,7 @@ impl Default for Config {
                 latency: Duration::from_ns(500),
             },
             command_time: Duration::from_us(2),
+            command_interval: Duration::ZERO,
             transfer_bytes_max: 1 << 20,
             queue_pairs_max: 64,
             serial: "CSDRIVE0001".into(),

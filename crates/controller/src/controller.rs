@@ -30,6 +30,9 @@ pub struct Controller {
     /// A queue is blocked because too many commands are in flight, or too much is asked of the
     /// flash.
     pub(crate) is_saturated: bool,
+    /// When the next command of a host can be taken, and whether an event looks then.
+    pub(crate) front_end_free_at: Instant,
+    pub(crate) is_front_end_awaited: bool,
     /// Normal shutdowns so far.
     pub(crate) shutdowns: u32,
     /// Results of programs that came since the last advance.
@@ -82,6 +85,8 @@ impl Controller {
             session: Session::new(config, attached, place.port),
             subsystem,
             is_saturated: false,
+            front_end_free_at: Instant::ZERO,
+            is_front_end_awaited: false,
             shutdowns: 0,
             ran: Vec::new(),
             synced: None,
@@ -380,6 +385,10 @@ impl Controller {
             Event::Formatted => operations::formatted(&mut self.turn(host)),
             Event::Sanitized => operations::sanitized(&mut self.turn(host)),
             Event::SelfTested => operations::self_tested(&mut self.turn(host)),
+            Event::FrontEndFree => {
+                self.is_front_end_awaited = false;
+                self.relieve();
+            }
             Event::KeepAlive => {
                 let (session, events) = (&mut self.session, &mut self.subsystem.events);
                 if session.keep_alive.expired(self.at, events) {

@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Sanitized,
     /// A self-test is over.
     SelfTested,
+    /// The next command can be taken.
+    FrontEndFree,
     /// The host was silent for the keep alive time-out.
     KeepAlive,
 }

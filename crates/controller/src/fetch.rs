@@ -5,7 +5,7 @@ use nvme_spec::{Cid, CqId, Nsid, NvmOpcode, SqId, Status, SubmissionEntry};
 use crate::arbiter::{Burst, Class};
 use crate::command::check_flags;
 use crate::controller::Controller;
-use crate::event::Tag;
+use crate::event::{Event, Tag};
 use crate::host_memory::HostMemory;
 use crate::inflight::{Kind, Token};
 use crate::limits::{
@@ -87,7 +87,9 @@ impl Controller {
         let origin = Origin { sqid, cqid: queue.cqid };
         let kept = if sqid.is_admin() { 0 } else { COMMANDS_IN_FLIGHT_ADMIN };
         let is_busy = !sqid.is_admin() && self.is_flash_busy();
-        if self.session.inflight.of_hosts() >= COMMANDS_IN_FLIGHT_MAX - kept || is_busy {
+        let is_early = !sqid.is_admin() && self.is_front_end_busy();
+        if self.session.inflight.of_hosts() >= COMMANDS_IN_FLIGHT_MAX - kept || is_busy || is_early
+        {
             self.is_saturated = true;
             return Fetched::NoPlace;
         }
@@ -101,8 +103,24 @@ impl Controller {
         if entry.fuse() != 0 && !sqid.is_admin() {
             return self.fetch_fused(host, origin, &entry);
         }
+        if !sqid.is_admin() {
+            self.front_end_free_at = self.at + self.subsystem.config.command_interval;
+        }
         self.start(host, origin, &entry);
         Fetched::Commands(1)
+    }
+
+    /// True if the next command of a host cannot be taken yet: then an event looks again.
+    #[inline]
+    fn is_front_end_busy(&mut self) -> bool {
+        if self.front_end_free_at <= self.at {
+            return false;
+        }
+        if !self.is_front_end_awaited {
+            self.is_front_end_awaited = true;
+            self.subsystem.events.push(self.front_end_free_at, Event::FrontEndFree);
+        }
+        true
     }
 
     /// True if the flash model holds as much as it should for commands that were taken before.

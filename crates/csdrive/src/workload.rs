@@ -7,7 +7,6 @@ use analysis::{Chart, Line, svg};
 use anyhow::{Context, Result, anyhow};
 use client::DriveResult;
 use client_linux::OpenOptions;
-use config::KEYS;
 use indicatif::{ProgressBar, ProgressStyle};
 use simulator::Session;
 use workload::{JobReport, Latency, Measured, Plan, Progress, Real, Report, Shell, Simulated};
@@ -58,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     // Keys of the drive have names of their own.
     let is_of_drive = |text: &&String| {
         let key = text.split('=').next().unwrap_or_default().trim();
-        key.starts_with("namespace.") || KEYS.iter().any(|known| known.name == key)
+        config::is_key(key)
     };
     let (drive, workload): (Vec<&String>, Vec<&String>) =
         arguments.set.iter().partition(is_of_drive);

@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 19] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -38,6 +38,7 @@ const PAGES: [&str; 18] = [
     "docs/python.md",
     "docs/storage.md",
     "docs/timing.md",
+    "docs/validation.md",
     "docs/workloads.md",
 ];
 

@@ -147,6 +147,31 @@ fn a_shell_that_looks_late_lets_no_command_begin_in_the_past() {
     assert_eq!(times(1), ((start + late).as_ns(), 47_585), "it begins when the drive sees it");
 }
 
+#[test]
+fn the_front_end_takes_one_command_after_the_other() {
+    for (interval_ns, reads) in [(2_000u64, 100u64), (1_000, 1), (10_000, 20)] {
+        let mut config = config();
+        config.command_interval = Duration::from_ns(interval_ns);
+        let mut session = session(config);
+        let driver = &mut session.transport.driver;
+        // Of blocks that were never written: nothing else takes time.
+        let buffer = driver.port.ram.allocate(4096);
+        let start = driver.port.now();
+        let entry = || with_data(commands::read_write(NvmOpcode::READ, 0, 1), (buffer.address, 0));
+        (0..reads).for_each(|_| {
+            driver.enqueue(IO, entry());
+        });
+        driver.ring(IO);
+        (0..reads).for_each(|_| {
+            assert!(driver.next_completion().unwrap().status.is_success());
+        });
+        // The last one is taken then; firmware, link and data follow.
+        let took = driver.port.now().since(start).as_ns();
+        let alone = took - interval_ns * (reads - 1);
+        assert!((2_000..5_000).contains(&alone), "{interval_ns}: {took}");
+    }
+}
+
 /// Starts `jobs` executions of a declared 100 us each at once; returns the time of all.
 fn run_jobs(jobs: u32, units: u32) -> u64 {
     let mut config = config();

@@ -276,6 +276,11 @@ impl Blocks {
         self.streams.moved_from(self.block(self.geometry.block_of(ppa)).stream)
     }
 
+    /// A stream of collection's.
+    pub(crate) fn first_of_collection(&self) -> Stream {
+        Stream(self.streams.host)
+    }
+
     /// How many pages the host had written when the block of a page was opened.
     #[inline]
     pub(crate) fn opened_at(&self, ppa: Ppa) -> u64 {

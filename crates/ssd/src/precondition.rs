@@ -28,7 +28,8 @@ pub(crate) struct Steady {
 impl Steady {
     /// `None` if nothing is written.
     fn new(config: &Config, geometry: &Geometry, pages: u64) -> Option<Self> {
-        // What a plane has free under random writes, and what of its open blocks is: half on average.
+        // What a plane has free under random writes, and what of its open blocks is: half on average. (The host's and collection's
+        // together are one.)
         let open_blocks = config.streams() + config.collection_streams();
         let free = geometry.gc_reserve_blocks + open_blocks.div_ceil(2);
         let blocks = geometry.blocks_per_plane.saturating_sub(free);
@@ -155,19 +156,30 @@ impl Ssd {
         let (shuffled, mut prng) = (Shuffled::new(pages, seed), Prng::new(!seed));
         let mut next = 0;
         let blocks = steady.planes.first().map_or(0, Vec::len);
+        let (all, together) = (self.geometry.pages_per_block, self.geometry.pages_per_program);
         for block in 0..blocks {
             for (plane, valid) in (0..).zip(&steady.planes) {
-                let (mut valid, all) = (u64::from(valid[block]), self.geometry.pages_per_block);
-                let mut first = None;
+                // The youngest is two: the host's open block and collection's. Planes do not open the next ones at the same time.
+                let of_host = if block + 1 == blocks {
+                    prng.below(u64::from(all / together)) as u32 * together
+                } else {
+                    all
+                };
+                let (mut valid, mut first) = (u64::from(valid[block]), None);
                 for page in 0..all {
                     // Of the pages that are left any are valid, all sets of them equally likely.
                     let is_valid = prng.below(u64::from(all - page)) < valid;
                     valid -= u64::from(is_valid);
                     let lpn = is_valid.then(|| Lpn(shuffled.at(next)));
                     next += u64::from(is_valid);
-                    let at = page % self.geometry.pages_per_program;
+                    let at = page % together;
                     if at == 0 {
-                        first = self.blocks.allocate(plane, Stream::host(0), self.versions);
+                        let stream = if page < of_host {
+                            Stream::host(0)
+                        } else {
+                            self.blocks.first_of_collection()
+                        };
+                        first = self.blocks.allocate(plane, stream, self.versions);
                     }
                     let first = first.expect("blocks that are free can be opened");
                     let ppa = self.geometry.page_after(first, at);

@@ -50,7 +50,7 @@ fn a_drive_that_was_overwritten_amplifies_writes_from_the_first_on_as_it_does_in
         let later = amplification(&mut ssd, &mut prng, pages, pages);
         let predicted = steady_write_amplification(&config).unwrap();
         let all = format!("{permille}: {first:.3}, later {later:.3}, predicted {predicted:.3}");
-        assert!((first / later - 1.0).abs() < 0.05, "{all}");
+        assert!((first / later - 1.0).abs() < 0.03, "{all}");
         // Greedy collection finds better blocks than the oldest: the more so, the less there is to gain.
         assert!((1.0..1.12).contains(&(predicted / later)), "{all}");
         ssd.check();
