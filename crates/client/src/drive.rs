@@ -25,6 +25,7 @@ use crate::transport::{Command, Data, Done, Lane, Submit, Ticket, TransportError
 
 pub use crate::commands::GroupOptions;
 pub use compound::Compound;
+pub use counters::BusyParts;
 pub use groups::GroupInfo;
 pub use peers::PeerMemory;
 pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo};

@@ -46,9 +46,9 @@ mod transport;
 pub use commands::LoadOptions;
 pub use direct::Direct;
 pub use drive::{
-    CommandFailed, Compound, Drive, DriveError, DriveResult, Geometry, GroupInfo, GroupOptions,
-    Invocation, MEMORY_COMMAND_BYTES_MAX, PeerMemory, ProgramImage, ProgramInfo, ProgramState,
-    RangeSetInfo, Streaming,
+    BusyParts, CommandFailed, Compound, Drive, DriveError, DriveResult, Geometry, GroupInfo,
+    GroupOptions, Invocation, MEMORY_COMMAND_BYTES_MAX, PeerMemory, ProgramImage, ProgramInfo,
+    ProgramState, RangeSetInfo, Streaming,
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};

@@ -74,6 +74,8 @@ struct Job {
 #[derive(Debug)]
 struct Unit {
     job: Option<JobId>,
+    /// The time that it ran jobs before the current one.
+    ran: Duration,
     /// When the current stay began (after the context switch).
     since: Instant,
     /// Until when the progress of its job is counted, and how fast it goes from there.
@@ -87,6 +89,14 @@ struct Unit {
     behind: Duration,
     /// How urgent its job is, if the policy preempts.
     rank: Option<Rank>,
+}
+
+impl Unit {
+    /// The time until now in which it ran jobs.
+    fn busy(&self, now: Instant) -> Duration {
+        let running = if self.job.is_some() { now.since(self.since) } else { Duration::ZERO };
+        self.ran + running
+    }
 }
 
 /// What is due.
@@ -125,8 +135,6 @@ pub struct Engine {
     ranks: BTreeSet<(Rank, UnitId)>,
     memory: MemoryShares,
     context_switches: u64,
-    /// What jobs had of units, those still on them not counted.
-    ran: Duration,
     now: Instant,
     /// The earliest of what is due.
     next: Instant,
@@ -150,6 +158,7 @@ impl Engine {
             interrupted: None,
             behind: Duration::ZERO,
             rank: None,
+            ran: Duration::ZERO,
         };
         Self {
             units: (0..config.units).map(|_| unit()).collect(),
@@ -166,7 +175,6 @@ impl Engine {
             ranks: BTreeSet::new(),
             memory: MemoryShares::new(config.memory_bandwidth),
             context_switches: 0,
-            ran: Duration::ZERO,
             now: Instant::ZERO,
             next: Instant::NEVER,
             records: None,
@@ -455,8 +463,12 @@ impl Engine {
 
     /// The time that units ran jobs until `now`, all units together, without context switches.
     pub fn busy(&self, now: Instant) -> Duration {
-        let running = self.units.iter().filter(|unit| unit.job.is_some());
-        running.fold(self.ran, |sum, unit| sum + now.since(unit.since))
+        self.units.iter().fold(Duration::ZERO, |sum, unit| sum + unit.busy(now))
+    }
+
+    /// The same of each unit.
+    pub fn busy_of_units(&self, now: Instant) -> Vec<Duration> {
+        self.units.iter().map(|unit| unit.busy(now)).collect()
     }
 
     /// Starts or stops recording what units do.
@@ -620,7 +632,7 @@ impl Engine {
         let ran = now.since(unit.since);
         self.queues.policy_mut(queue).left(group, ran);
         self.groups.job_ran(group, ran);
-        self.ran += ran;
+        unit.ran += ran;
         self.memory.set(id, 0);
         // A job that leaves during the context switch has not run.
         if let Some(records) = self.records.as_mut().filter(|_| unit.since <= now) {

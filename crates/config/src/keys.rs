@@ -318,6 +318,12 @@ pub static KEYS: &[Key] = &[
         flash.suspend_max
     ),
     key!(
+        "flash.rated_erases",
+        "Erases that a block is made for: SMART's percentage used counts them. Nothing fails when they are used up.",
+        count(u32, 1..=1_000_000_000),
+        rated_erases
+    ),
+    key!(
         "flash.filled",
         "Part of the capacity that is written when the drive is new, with zeroes: reads of it take flash time.",
         percent,

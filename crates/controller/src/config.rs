@@ -169,6 +169,8 @@ pub struct Config {
     pub command_time: Duration,
     /// Time from one I/O command that the controller takes to the next: what its firmware can do at most.
     pub command_interval: Duration,
+    /// Erases that a block is made for: what the health logs count as 100 % used.
+    pub rated_erases: u32,
     /// Most bytes one command may transfer: a power of two of at least 4 KiB.
     pub transfer_bytes_max: u64,
     /// I/O queue pairs a host may have.
@@ -212,6 +214,8 @@ impl Default for Config {
             },
             command_time: Duration::from_us(2),
             command_interval: Duration::ZERO,
+            // TLC of data-centre drives is commonly rated so.
+            rated_erases: 3000,
             transfer_bytes_max: 1 << 20,
             queue_pairs_max: 64,
             serial: "CSDRIVE0001".into(),

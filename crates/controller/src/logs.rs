@@ -193,8 +193,24 @@ impl Logs {
         self.errors.clear();
     }
 
+    /// Bytes that hosts read.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Bytes that hosts wrote.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
     /// SMART log.
-    pub(crate) fn smart(&self, now: Instant, is_hot: bool, media_errors: u64) -> SmartLog {
+    pub(crate) fn smart(
+        &self,
+        now: Instant,
+        is_hot: bool,
+        media_errors: u64,
+        percentage_used: u8,
+    ) -> SmartLog {
         // Thousands of 512-byte units, rounded up (Base 2.1, Figure 206).
         let units = |bytes: u64| u128::from(bytes.div_ceil(512 * 1000)).into();
         let busy_now = if self.io_in_flight > 0 { now.since(self.busy_since).as_ns() } else { 0 };
@@ -204,6 +220,7 @@ impl Logs {
             temperature_k: TEMPERATURE_K.into(),
             available_spare: 100,
             available_spare_threshold: 10,
+            percentage_used,
             data_units_read: units(self.bytes_read),
             data_units_written: units(self.bytes_written),
             host_reads: u128::from(self.reads).into(),

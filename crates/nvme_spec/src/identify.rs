@@ -29,6 +29,8 @@ pub mod cns {
     pub const ATTACHED_CONTROLLERS: u8 = 0x12;
     /// Controllers of the NVM subsystem.
     pub const CONTROLLERS: u8 = 0x13;
+    /// Endurance groups.
+    pub const ENDURANCE_GROUPS: u8 = 0x19;
     /// Allocated namespace identifiers of a given I/O command set.
     pub const CSI_ALLOCATED_NAMESPACES: u8 = 0x1A;
     /// Identify Namespace of an allocated namespace, of a given I/O command set.

@@ -2,12 +2,14 @@
 
 mod background;
 mod counters;
+mod endurance;
 mod peers;
 mod program;
 mod reachability;
 
 pub use background::*;
 pub use counters::*;
+pub use endurance::*;
 pub use peers::*;
 pub use program::*;
 pub use reachability::*;
@@ -31,6 +33,8 @@ pub mod lid {
     pub const EFFECTS: u8 = 0x05;
     /// Device self-test.
     pub const SELF_TEST: u8 = 0x06;
+    /// Endurance group information.
+    pub const ENDURANCE_GROUP: u8 = 0x09;
     /// Feature identifiers supported and effects.
     pub const FEATURE_EFFECTS: u8 = 0x12;
     /// Management interface commands supported and effects: none here.
@@ -57,6 +61,8 @@ pub mod lid {
     pub const DRIVE_COUNTERS: u8 = 0xC3;
     /// Vendor: other drives whose device memory the drive reaches.
     pub const PEERS: u8 = 0xC4;
+    /// Vendor: how busy and how worn the parts of the drive are.
+    pub const DRIVE_PARTS: u8 = 0xC5;
 
     /// Every identifier named here, ascending.
     pub const ALL: &[u8] = &[
@@ -67,6 +73,7 @@ pub mod lid {
         CHANGED_NAMESPACES,
         EFFECTS,
         SELF_TEST,
+        ENDURANCE_GROUP,
         FEATURE_EFFECTS,
         MANAGEMENT_EFFECTS,
         REACHABILITY_GROUPS,
@@ -80,6 +87,7 @@ pub mod lid {
         JOB_GROUPS,
         DRIVE_COUNTERS,
         PEERS,
+        DRIVE_PARTS,
     ];
 }
 

@@ -6,8 +6,9 @@ use client::{DmaMemory, QueueId};
 use controller::{COMPUTE_NSID, Config, MEMORY_NSID, NVM_NSID};
 use nvme_spec::command::program_type::{DECLARED, EBPF};
 use nvme_spec::{
-    AdminOpcode, Cc, CommandSet, ErrorLogEntry, IdentifyController, IdentifyNamespaceNvm,
-    IdentifyNamespacePrograms, NvmOpcode, SmartLog, Status, SubmissionEntry, cns, lid, offset,
+    AdminOpcode, Cc, CommandSet, EnduranceGroupLog, ErrorLogEntry, IdentifyController,
+    IdentifyNamespaceNvm, IdentifyNamespacePrograms, NvmOpcode, SmartLog, Status, SubmissionEntry,
+    cns, lid, offset,
 };
 use simtime::Prng;
 use simulator::Session;
@@ -347,13 +348,33 @@ fn identify_and_logs_have_real_contents() {
         SmartLog::read_from_bytes(&session.log(lid::SMART, u32::MAX, 512).unwrap()).unwrap();
     assert_eq!((smart.host_writes.get(), smart.data_units_written.get()), (1, 3));
     assert_eq!((smart.host_reads.get(), smart.data_units_read.get()), (1, 1));
+    let group = |group: u32| {
+        let mut entry = commands::get_log(lid::ENDURANCE_GROUP, 0, CommandSet::NVM, 0, 512);
+        entry.cdw11 = (entry.cdw11.get() | group << 16).into();
+        entry
+    };
+    assert_status(send(&mut session, ADMIN, group(2), &[0; 512]), Status::INVALID_FIELD);
+    let buffer = session.transport.driver.port.ram.allocate(512);
+    let read = with_data(group(1), (buffer.address, 0));
+    assert_status(status(&mut session, ADMIN, read), Status::SUCCESS);
+    let mut page = [0; 512];
+    session.transport.driver.port.ram.get(buffer.address, &mut page);
+    let endurance = EnduranceGroupLog::read_from_bytes(&page).unwrap();
+    assert_eq!((endurance.host_writes.get(), endurance.host_reads.get()), (1, 1));
+    assert_eq!((endurance.data_units_written.get(), endurance.percentage_used), (1, 0));
+    assert_eq!(endurance.total_capacity.get(), 64 << 20);
+    session.flush().unwrap();
+    let (counters, parts) = (session.counters().unwrap(), session.parts().unwrap().unwrap());
+    let counters = counters.unwrap();
+    let sum = |busy: &[u64]| busy.iter().sum::<u64>();
+    assert_eq!((parts.channels_ns.len(), parts.dies_ns.len()), (8, 32));
+    assert_eq!(sum(&parts.channels_ns), counters.channels_busy_ns.get());
+    assert_eq!(sum(&parts.dies_ns), counters.dies_busy_ns.get());
+    assert!(parts.dies_ns.iter().all(|busy| *busy > 0), "{parts:?}");
     let bytes = session.log(lid::ERROR, 0, 64).unwrap();
     let entry = ErrorLogEntry::read_from_bytes(&bytes).unwrap();
-    assert_eq!((entry.error_count.get(), entry.opcode), (2, AdminOpcode::IDENTIFY.0));
-    assert_eq!(
-        Status::from_bits(entry.status_phase.get() >> 1).name(),
-        "Invalid Namespace or Format"
-    );
+    assert_eq!((entry.error_count.get(), entry.opcode), (3, AdminOpcode::GET_LOG_PAGE.0));
+    assert_eq!(Status::from_bits(entry.status_phase.get() >> 1).name(), "Invalid Field in Command");
     let bad = commands::get_log(0x77, 0, CommandSet::NVM, 0, 4);
     assert_status(send(&mut session, ADMIN, bad, &[0; 4]), Status::INVALID_LOG_PAGE);
     let beyond = commands::get_log(lid::SMART, 0, CommandSet::NVM, 516, 4);

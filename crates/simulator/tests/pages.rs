@@ -70,7 +70,7 @@ fn identify_controller() {
         (78, 2, "CNTLID", 0),
         (80, 4, "VER", 0x2_0100),
         (92, 4, "OAES", 1 << 8),
-        (96, 4, "CTRATT", 0),
+        (96, 4, "CTRATT", 1 << 4),
         (111, 1, "CNTRLTYPE", 1),
         (134, 1, "CRCAP", 1),
         (253, 1, "NVMSR", 1),
@@ -88,6 +88,7 @@ fn identify_controller() {
         (318, 1, "DSTO", 1),
         (320, 2, "KAS", 10),
         (328, 4, "SANICAP", 0b111 | 1 << 29 | 1 << 30),
+        (340, 2, "ENDGIDMAX", 1),
         (512, 1, "SQES", 0x66),
         (513, 1, "CQES", 0x44),
         (516, 4, "NN", 128),
@@ -133,6 +134,7 @@ fn identify_namespace_of_blocks() {
         (76, 4, "MCL", 4096),
         (80, 1, "MSRC", 127),
         (99, 1, "NSATTR", 0),
+        (102, 2, "ENDGID", 1),
         (128, 4, "LBAF0", 9 << 16),
         (132, 4, "LBAF1", 12 << 16),
     ];
@@ -165,10 +167,16 @@ fn identify_lists_and_the_rest() {
             ],
         );
         let page = identify(s, 0x08, nsid as u32, 0);
-        let fields = [(14, 1, "NSTAT", 1), (20, 4, "RGRPID", nsid)];
+        // The flash is the one endurance group; device memory and programs are in none.
+        let group = u128::from(nsid == 1);
+        let fields = [(12, 2, "ENDGID", group), (14, 1, "NSTAT", 1), (20, 4, "RGRPID", nsid)];
         check(&page, &fields);
         check_rest_is_zero(&page, &fields, &[]);
     }
+    let page = identify(s, 0x19, 0, 0);
+    let fields = [(0, 2, "groups", 1), (2, 2, "group", 1)];
+    check(&page, &fields);
+    check_rest_is_zero(&page, &fields, &[]);
     check(&identify(s, 0x07, 0, 2), &[(0, 8, "zoned namespaces: none", 0)]);
     let page = identify(s, 0x1C, 0, 0);
     let fields = [(0, 8, "combination 0", 0b1_1001)];
@@ -251,8 +259,8 @@ fn logs_of_support_errors_health_and_firmware() {
     assert_eq!(
         supported,
         [
-            0, 1, 2, 3, 4, 5, 6, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1, 0xC2,
-            0xC3, 0xC4
+            0, 1, 2, 3, 4, 5, 6, 9, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1,
+            0xC2, 0xC3, 0xC4, 0xC5
         ]
     );
 

@@ -117,6 +117,8 @@ struct Die {
     reads_in_a_row: u32,
     /// It does something since then.
     busy_since: Option<Instant>,
+    /// The time in which it was busy before.
+    ended: Duration,
     /// Until when it is recorded what it does.
     recorded_until: Instant,
     /// It is in the list of dies that are to begin.
@@ -124,6 +126,11 @@ struct Die {
 }
 
 impl Die {
+    /// The time until now in which it was busy.
+    fn busy(&self, now: Instant) -> Duration {
+        self.ended + self.busy_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
     /// True if the array has nothing to do.
     fn is_free(&self, has_cache_register: bool) -> bool {
         self.group.is_empty()
@@ -153,6 +160,22 @@ impl Die {
     }
 }
 
+/// A bus that pages cross one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Channel {
+    free_at: Instant,
+    /// The time that it was asked for, all together.
+    asked: Duration,
+}
+
+impl Channel {
+    /// The time until now in which it was used.
+    fn busy(&self, now: Instant) -> Duration {
+        let to_come = self.free_at.since(now);
+        Duration::from_ns(self.asked.as_ns().saturating_sub(to_come.as_ns()))
+    }
+}
+
 /// All dies and channels.
 #[derive(Clone, Debug)]
 pub(crate) struct FlashArray {
@@ -173,17 +196,12 @@ pub(crate) struct FlashArray {
     dies: Vec<Die>,
     /// The die of each plane.
     die_of: Vec<u32>,
-    /// When each channel is free.
-    channels: Vec<Instant>,
+    channels: Vec<Channel>,
     events: EventQueue<Event>,
     /// Idle dies that have something to do since `start_at`.
     starting: Vec<u32>,
     start_at: Instant,
     pub(crate) records: Option<Vec<DieRecord>>,
-    /// The time in which dies were busy, until each had nothing to do.
-    ended: Duration,
-    /// The time that channels were asked for, all together.
-    transferring: Duration,
 }
 
 impl FlashArray {
@@ -212,26 +230,38 @@ impl FlashArray {
             load_time: transfer_of(geometry.pages_per_program),
             dies: (0..geometry.dies).map(die).collect(),
             die_of: (0..geometry.planes).map(|plane| geometry.die_of(plane)).collect(),
-            channels: vec![Instant::ZERO; geometry.channels as usize],
+            channels: vec![Channel::default(); geometry.channels as usize],
             events: EventQueue::new(),
             starting: Vec::new(),
             start_at: Instant::NEVER,
             records: None,
-            ended: Duration::ZERO,
-            transferring: Duration::ZERO,
         }
+    }
+
+    /// Channels and dies were busy so long before.
+    pub(crate) fn was_busy(&mut self, (channels, dies): &(Vec<Duration>, Vec<Duration>)) {
+        self.channels.iter_mut().zip(channels).for_each(|(channel, busy)| channel.asked = *busy);
+        self.dies.iter_mut().zip(dies).for_each(|(die, busy)| die.ended = *busy);
+    }
+
+    /// The time until now of transfers over each channel.
+    pub(crate) fn busy_of_channels(&self, now: Instant) -> Vec<Duration> {
+        self.channels.iter().map(|channel| channel.busy(now)).collect()
+    }
+
+    /// The time until now of operations of each die.
+    pub(crate) fn busy_of_dies(&self, now: Instant) -> Vec<Duration> {
+        self.dies.iter().map(|die| die.busy(now)).collect()
     }
 
     /// The time until now of transfers over channels, all channels together.
     pub(crate) fn channels_busy(&self, now: Instant) -> Duration {
-        let to_come: u64 = self.channels.iter().map(|free_at| free_at.since(now).as_ns()).sum();
-        Duration::from_ns(self.transferring.as_ns().saturating_sub(to_come))
+        self.channels.iter().fold(Duration::ZERO, |sum, channel| sum + channel.busy(now))
     }
 
     /// The time until now of operations of dies, all dies together.
     pub(crate) fn dies_busy(&self, now: Instant) -> Duration {
-        let busy = self.dies.iter().filter_map(|die| die.busy_since);
-        busy.fold(self.ended, |sum, since| sum + now.since(since))
+        self.dies.iter().fold(Duration::ZERO, |sum, die| sum + die.busy(now))
     }
 
     #[inline]
@@ -481,8 +511,8 @@ impl FlashArray {
 
     /// Uses a channel for a while; returns when that is over.
     fn transfer(&mut self, now: Instant, channel: u32, time: Duration) -> Instant {
-        self.transferring += time;
-        let free_at = &mut self.channels[channel as usize];
+        let Channel { free_at, asked } = &mut self.channels[channel as usize];
+        *asked += time;
         *free_at = now.max(*free_at) + time;
         *free_at
     }
@@ -596,7 +626,7 @@ impl FlashArray {
         let die = &mut self.dies[number as usize];
         let is_idle = die.group.is_empty() && die.output.is_empty() && !die.is_suspending;
         if is_idle && let Some(since) = die.busy_since.take() {
-            self.ended += now.since(since);
+            die.ended += now.since(since);
         }
         self.will_start(now, number);
     }

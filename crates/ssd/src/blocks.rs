@@ -394,6 +394,14 @@ impl Blocks {
         plane.erased.push_back(index);
     }
 
+    /// Erases of all blocks together, and of the one that was erased most.
+    pub(crate) fn erases(&self) -> (u64, u32) {
+        let blocks = self.planes.iter().flat_map(|plane| &plane.blocks);
+        blocks.fold((0, 0), |(sum, most), block| {
+            (sum + u64::from(block.erases), most.max(block.erases))
+        })
+    }
+
     /// Valid pages of the whole drive.
     pub(crate) fn valid_pages(&self) -> u64 {
         let blocks = self.planes.iter().flat_map(|plane| &plane.blocks);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use records::{DieOperation, DieRecord};
-use simtime::Instant;
+use simtime::{Duration, Instant};
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin, Transaction};
@@ -17,7 +17,7 @@ use crate::epochs::Epochs;
 use crate::frontier::{Frontier, Lifetimes};
 use crate::mapping::{Location, PageMap};
 use crate::recovery::Recovery;
-use crate::request::{Done, Medium, RequestId, Span, Statistics};
+use crate::request::{Done, Medium, RequestId, Span, Statistics, Wear};
 use crate::store::{Discarded, MediaError, MemoryStore, Store};
 
 /// A write that waits for room in the buffer.
@@ -472,6 +472,19 @@ impl Ssd {
             channels_busy: self.array.channels_busy(now),
             ..self.statistics
         }
+    }
+
+    /// How worn the flash is.
+    pub fn wear(&self) -> Wear {
+        let (erases, erases_max) = self.blocks.erases();
+        let geometry = &self.geometry;
+        let blocks = u64::from(geometry.planes) * u64::from(geometry.blocks_per_plane);
+        Wear { blocks, erases, erases_max }
+    }
+
+    /// The time until now of transfers over each channel, and of operations of each die.
+    pub fn busy(&self, now: Instant) -> (Vec<Duration>, Vec<Duration>) {
+        (self.array.busy_of_channels(now), self.array.busy_of_dies(now))
     }
 
     /// Starts or stops recording what dies do.

@@ -52,7 +52,7 @@ pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
 pub use precondition::steady_write_amplification;
 pub use recovery::Recovery;
-pub use request::{Done, Medium, RequestId, Span, Statistics};
+pub use request::{Done, Medium, RequestId, Span, Statistics, Wear};
 pub use store::{
     Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy,
     SyncWork, UsedBlock,

@@ -179,10 +179,12 @@ impl Ssd {
     fn forget_memory(&mut self) {
         let geometry = self.geometry;
         let buffer = self.config.write_buffer_pages();
+        let busy = self.busy(self.now);
         let records = self.array.records.take();
         self.map = PageMap::new(&geometry);
         self.array = FlashArray::new(&self.config, geometry);
         self.array.records = records;
+        self.array.was_busy(&busy);
         self.cache = Cache::new(&geometry);
         self.room = (buffer > 0).then_some(buffer);
         self.claims.clear();

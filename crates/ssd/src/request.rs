@@ -98,6 +98,17 @@ pub struct Statistics {
     pub channels_busy: Duration,
 }
 
+/// How often blocks were erased, over the life of the flash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wear {
+    /// Blocks.
+    pub blocks: u64,
+    /// Erases, all blocks together.
+    pub erases: u64,
+    /// Erases of the block that was erased most.
+    pub erases_max: u32,
+}
+
 impl Statistics {
     /// Bytes programmed per byte that the host wrote; 1 for a drive that was not written.
     pub fn write_amplification(&self) -> f64 {

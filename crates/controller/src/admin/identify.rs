@@ -32,6 +32,8 @@ use crate::turn::Turn;
 pub const PCI_VENDOR: u16 = 0xC5D0;
 /// Identifier of the one controller (CNTLID).
 pub(super) const CONTROLLER_ID: u16 = 0;
+/// The one endurance group: all of the flash.
+pub(super) const ENDURANCE_GROUP: u16 = 1;
 /// An identifier prefix of the locally administered kind, so that it is nobody's.
 const OUI: [u8; 3] = [0x02, 0xC5, 0xD1];
 const MODEL: &str = "csdrive computational storage drive";
@@ -113,6 +115,7 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
             Ok(controllers(first, session.attached.contains(nsid)))
         }
         cns::CONTROLLERS => Ok(controllers(first, true)),
+        cns::ENDURANCE_GROUPS => Ok(endurance_groups(first)),
         cns::CSI_CONTROLLER if csi == CommandSet::NVM => {
             Ok(nvm_limits(&subsystem.config).as_bytes().to_vec())
         }
@@ -148,6 +151,9 @@ fn controller(subsystem: &Subsystem) -> IdentifyController {
         ver: VERSION.into(),
         // Namespace attribute notices.
         oaes: (1 << 8).into(),
+        // Endurance groups.
+        ctratt: (1 << 4).into(),
+        endgidmax: ENDURANCE_GROUP.into(),
         cntrltype: 1, // I/O controller
         // Reachability reporting.
         crcap: 1 << 0,
@@ -224,14 +230,30 @@ fn controllers(first: u16, are_there: bool) -> Vec<u8> {
     page.as_bytes().to_vec()
 }
 
+/// Endurance groups from an identifier on: a count, and identifiers (CNS 19h).
+fn endurance_groups(first: u16) -> Vec<u8> {
+    let mut page = vec![0; IDENTIFY_SIZE];
+    if first <= ENDURANCE_GROUP {
+        page[0] = 1;
+        page[2..4].copy_from_slice(&ENDURANCE_GROUP.to_le_bytes());
+    }
+    page
+}
+
 fn independent(namespace: &Namespace) -> IdentifyNamespaceIndependent {
     let is_protected = matches!(namespace, Namespace::Nvm(nvm) if nvm.is_protected);
     IdentifyNamespaceIndependent {
         nsattr: is_protected.into(),
+        endgid: endurance_group_of(namespace).into(),
         nstat: 1, // ready
         rgrpid: group_of(namespace.set()).into(),
         ..Default::default()
     }
+}
+
+/// Namespaces without flash are in none.
+fn endurance_group_of(namespace: &Namespace) -> u16 {
+    if matches!(namespace, Namespace::Nvm(_)) { ENDURANCE_GROUP } else { 0 }
 }
 
 /// Identify Namespace of the NVM command set. Linux asks this of every namespace when somebody looks at its use (sysfs,
@@ -285,6 +307,7 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
         mcl: (copy_blocks as u32).into(),
         nsattr: namespace.is_protected.into(),
         nvmcap: u128::from(namespace.capacity).into(),
+        endgid: ENDURANCE_GROUP.into(),
         nguid,
         eui64,
         ..nvm_capabilities(subsystem)

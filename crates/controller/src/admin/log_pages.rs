@@ -2,6 +2,7 @@
 
 mod counters;
 mod effects;
+mod parts;
 mod peers;
 mod programs;
 mod reachability;
@@ -15,6 +16,7 @@ use nvme_spec::{
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::firmware::firmware_revision;
+use crate::admin::identify::ENDURANCE_GROUP;
 use crate::command::GetLog;
 use crate::limits::ERROR_LOG_ENTRIES;
 use crate::namespace::Namespace;
@@ -69,7 +71,8 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
         lid::SMART => {
             let is_hot = session.features.is_temperature_critical();
             let media_errors = subsystem.ssd.statistics().media_errors;
-            subsystem.logs.smart(turn.now, is_hot, media_errors).as_bytes().to_vec()
+            let used = parts::percentage_used(subsystem);
+            subsystem.logs.smart(turn.now, is_hot, media_errors, used).as_bytes().to_vec()
         }
         lid::FIRMWARE_SLOT => firmware_slot(),
         lid::CHANGED_NAMESPACES => {
@@ -81,6 +84,10 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
         }
         lid::EFFECTS => effects::commands(command.csi, subsystem.config.dialect)?,
         lid::SELF_TEST => subsystem.background.self_test_log(turn.now).as_bytes().to_vec(),
+        lid::ENDURANCE_GROUP if command.lsi == ENDURANCE_GROUP => {
+            parts::endurance_group(turn).as_bytes().to_vec()
+        }
+        lid::ENDURANCE_GROUP => return Err(Status::INVALID_FIELD.with_dnr()),
         lid::FEATURE_EFFECTS => effects::features(|id| subsystem.has_feature(id)),
         // No management interface: no command of it.
         lid::MANAGEMENT_EFFECTS => vec![0; 4096],
@@ -90,6 +97,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
         }
         lid::SANITIZE_STATUS => subsystem.sanitize_log(turn.now).as_bytes().to_vec(),
         lid::PEERS => peers::peers(subsystem),
+        lid::DRIVE_PARTS => parts::parts(turn.now, subsystem),
         lid::DRIVE_COUNTERS => counters(turn.now, session, subsystem).as_bytes().to_vec(),
         _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
     })

@@ -26,6 +26,8 @@ pub(crate) struct GetLog {
     pub(crate) lid: u8,
     /// Log specific parameter.
     pub(crate) lsp: u8,
+    /// Log specific identifier.
+    pub(crate) lsi: u16,
     /// The event that led here stays reported.
     pub(crate) retain_event: bool,
     pub(crate) csi: CommandSet,
@@ -346,6 +348,7 @@ fn decode_get_log(entry: &SubmissionEntry) -> Result<AdminCommand, Status> {
     Ok(AdminCommand::GetLog(GetLog {
         lid: cdw10.lid(),
         lsp: cdw10.lsp(),
+        lsi: (entry.cdw11.get() >> 16) as u16,
         retain_event: cdw10.rae(),
         csi: CommandSet(cdw14.csi()),
         nsid: Nsid(entry.nsid.get()),

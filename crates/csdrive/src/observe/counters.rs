@@ -1,9 +1,10 @@
-//! What a drive counted since it was made, as its log page (C3h) says.
+//! What a drive counted since it was made, and how busy its parts were, as its log pages (C3h, C5h) say.
 
 use std::path::Path;
 
 use analysis::DriveReport;
 use anyhow::{Result, anyhow};
+use client::BusyParts;
 use nvme_spec::DriveCounters;
 use records::CounterRecord;
 use serde_json::{Value, json};
@@ -18,12 +19,17 @@ pub(super) fn run(device: &Path, is_json: bool) -> Result<Outcome> {
         anyhow!("the drive has no log page C3h: it is not csdrive, or an older one")
     });
     let counters = usage(counters)?;
+    let parts = usage(drive.parts().map_err(Into::into))?;
     if is_json {
         let mut document = to_json(&counters);
+        document["parts"] = parts.as_ref().map_or(Value::Null, parts_json);
         document["format_version"] = 1.into();
         say!("{document:#}");
     } else {
         print(&counters);
+        if let Some(parts) = &parts {
+            print_parts(parts);
+        }
     }
     Ok(Outcome::Success)
 }
@@ -64,6 +70,43 @@ fn to_json(counters: &DriveCounters) -> Value {
         },
         "late": report.late,
     })
+}
+
+/// Shares of the time in which parts were busy.
+fn shares(parts: &BusyParts, busy_ns: &[u64]) -> Vec<f64> {
+    let now = parts.header.now_ns.get().max(1) as f64;
+    busy_ns.iter().map(|busy| *busy as f64 / now).collect()
+}
+
+fn parts_json(parts: &BusyParts) -> Value {
+    json!({
+        "channels_busy": shares(parts, &parts.channels_ns),
+        "dies_busy": shares(parts, &parts.dies_ns),
+        "units_busy": shares(parts, &parts.units_ns),
+        "blocks": parts.header.blocks.get(),
+        "erases": parts.header.erases.get(),
+        "erases_of_a_block_max": parts.header.erases_max.get(),
+    })
+}
+
+/// How evenly work and wear are spread.
+fn print_parts(parts: &BusyParts) {
+    let all =
+        [("channels", &parts.channels_ns), ("dies", &parts.dies_ns), ("units", &parts.units_ns)];
+    let mut rows = vec![["busy", "least", "mean", "most"].map(str::to_owned).to_vec()];
+    for (name, busy) in all {
+        let shares = shares(parts, busy);
+        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+        let mean = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
+        let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = shares.iter().copied().fold(0.0, f64::max);
+        rows.push(vec![name.to_owned(), percent(least), percent(mean), percent(most)]);
+    }
+    say!("");
+    table(&rows, 1);
+    let header = &parts.header;
+    let mean = header.erases.get() as f64 / header.blocks.get().max(1) as f64;
+    say!("erases of a block: {mean:.2} on average, {} at most", header.erases_max.get());
 }
 
 fn print(counters: &DriveCounters) {

@@ -868,6 +868,7 @@ impl Reference {
             cns::CSI_NAMESPACE | cns::CSI_ALLOCATED_NAMESPACE => nvm_only,
             cns::CONTROLLER
             | cns::CONTROLLERS
+            | cns::ENDURANCE_GROUPS
             | cns::ALLOCATED_NAMESPACES
             | cns::CSI_ALLOCATED_NAMESPACES
             | cns::ACTIVE_NAMESPACES
@@ -925,6 +926,9 @@ impl Reference {
             lid::DRIVE_COUNTERS => Some(224),
             // The drive is alone.
             lid::PEERS => Some(16),
+            lid::ENDURANCE_GROUP => Some(512),
+            // Two channels, four dies, two units.
+            lid::DRIVE_PARTS => Some(48 + 8 * 8),
             lid::RANGE_SETS => Some(16 + 16 * self.sets.len() + 32 * ranges),
             _ => None,
         };
@@ -935,6 +939,9 @@ impl Reference {
             Some(if nsid == 9 { Status::INVALID_FIELD } else { Status::INVALID_NAMESPACE })
         } else if !lid::ALL.contains(&id) {
             Some(Status::INVALID_LOG_PAGE)
+        } else if id == lid::ENDURANCE_GROUP {
+            // These hosts name no group.
+            Some(Status::INVALID_FIELD)
         } else if page_len.is_some_and(|page| offset > page as u64) {
             Some(Status::INVALID_FIELD)
         } else {

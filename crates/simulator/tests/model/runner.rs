@@ -70,6 +70,9 @@ fn config(seed: u64) -> Config {
     config.flash.capacity_bytes = CAPACITY;
     (config.flash.channels, config.flash.dies_per_channel) = (2, 2);
     (config.flash.planes_per_die, config.flash.pages_per_block) = (1, 16);
+    config.flash.page_bytes = [4096, 16 << 10][(seed / 3 % 2) as usize];
+    config.flash.indirection_bytes = 4096;
+    config.flash.pages_per_program = [1, 2][(seed / 6 % 2) as usize];
     config.flash.overprovisioning_permille = 300;
     config.flash.write_buffer_bytes = [0, 8 << 10, 64 << 10][(seed % 3) as usize];
     config.transfer_bytes_max = TRANSFER_MAX;
