@@ -24,6 +24,9 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("pg_wr_lat", Key("flash.program_time", "ns")),
     ("blk_er_lat", Key("flash.erase_time", "ns")),
     ("tsusp_ns", Key("flash.suspend_time", "ns")),
+    ("cmd_addr_lat", Key("flash.bus_command_time", "ns")),
+    ("err_read_unc_ppm", Key("flash.read_errors_ppm", "")),
+    ("queues", Key("drive.queue_pairs", "")),
     ("nr_cu", Key("compute.units", "")),
     ("context_switch_time", Key("compute.context_switch_time", "ns")),
     ("pcie_prop_delay_ns", Key("link.latency", "ns")),
@@ -85,7 +88,8 @@ impl Deferred {
         let place = match name {
             "secsz" => &mut self.sector,
             "secs_per_pg" => &mut self.sectors_per_page,
-            "ch_xfer_lat" => &mut self.transfer_ns,
+            // A page over the channel; the second is how FEMU has called it since 2026.
+            "ch_xfer_lat" | "pg_xfer_lat" => &mut self.transfer_ns,
             "time_slice" => &mut self.time_slice_ns,
             "csf_sched_option" => {
                 self.scheduler = Some(value.to_owned());
@@ -203,6 +207,13 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             };
             return loaded.set("flash.cell_type", cell);
         }
+        // Without a volatile write cache nothing is acknowledged before it is in flash.
+        "vwc" => {
+            if !switch(name, value)? {
+                return loaded.set("flash.write_buffer", "0B");
+            }
+            return Ok(());
+        }
         "pe_suspend" => {
             let suspends = if switch(name, value)? { "programs-and-erases" } else { "nothing" };
             return loaded.set("flash.suspend", suspends);
@@ -311,6 +322,11 @@ mod tests {
         assert_eq!(flash.suspend_time.as_ns(), 5000);
         assert_eq!(flash.victim_policy, ssd::VictimPolicyKind::DChoices);
         // 0 and what FEMU does not know are its flat times.
+        let bus = load("cmd_addr_lat=300,pg_xfer_lat=4096,vwc=0,err_read_unc_ppm=7").unwrap();
+        assert_eq!(bus.bus_command_time.as_ns(), 300);
+        assert_eq!(bus.channel_bandwidth.bytes_per_s(), 1_000_000_000);
+        assert_eq!((bus.write_buffer_bytes, bus.read_errors_ppm), (0, 7));
+        assert!(load("vwc=2").is_err() && load("queues=x").is_err());
         let flat = load("nand_cell_type=0,pg_rd_lat=41000,pe_suspend=0").unwrap();
         assert_eq!(flat.read_time.types(), [simtime::Duration::from_us(41)]);
         assert_eq!(flat.suspend, ssd::Suspend::Nothing);

@@ -270,6 +270,18 @@ pub static KEYS: &[Key] = &[
     key!("flash.erase_time", "Block erase (tBERS).", time, flash.erase_time),
     key!("flash.channel_bandwidth", "Channel bus rate.", bandwidth, flash.channel_bandwidth),
     key!(
+        "flash.bus_command_time",
+        "Time in which the command and address of an operation of a plane occupy the channel.",
+        time,
+        flash.bus_command_time
+    ),
+    key!(
+        "flash.read_errors_ppm",
+        "Page reads of the host that fail (Unrecovered Read Error) though nothing is damaged, of a million; a retry may succeed.",
+        count(u32, 0..=1_000_000),
+        flash.read_errors_ppm
+    ),
+    key!(
         "flash.write_buffer",
         "Writes acknowledged before they are in flash; 0B = write through.",
         size,

@@ -62,7 +62,7 @@ pub const PROFILES: [Profile; 6] = [
             ("flash.page_size", "16KiB"),
             ("flash.indirection_unit", "4KiB"),
             ("flash.pages_per_program", "3"),
-            ("flash.overprovisioning", "12.0%"),
+            ("flash.overprovisioning", "12%"),
             ("flash.gc_start", "2%"),
             ("flash.gc_urgent", "1%"),
             ("flash.read_time", "68us"),

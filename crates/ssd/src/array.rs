@@ -16,6 +16,8 @@
 //! Neither is put off for ever: after some reads in a row something else is done, and what was suspended
 //! often enough runs to its end.
 //!
+//! Before an operation begins its command and address cross the channel, which takes no time unless it is given one.
+//!
 //! With cache registers a die reads the next page while the last one crosses the channel.
 //!
 //! A program that someone waits for goes ahead of everything that has not begun. It takes the first page that was meant for
@@ -189,6 +191,8 @@ pub(crate) struct FlashArray {
     read_time: PageTimes,
     program_time: PageTimes,
     erase_time: Duration,
+    /// A command and its address, over a channel.
+    command_time: Duration,
     /// A page, over a channel.
     transfer_time: Duration,
     /// The pages of a program.
@@ -226,6 +230,7 @@ impl FlashArray {
             read_time: config.read_time,
             program_time: config.program_time,
             erase_time: config.erase_time,
+            command_time: config.bus_command_time,
             transfer_time: transfer_of(1),
             load_time: transfer_of(geometry.pages_per_program),
             dies: (0..geometry.dies).map(die).collect(),
@@ -468,6 +473,9 @@ impl FlashArray {
             die.reads_in_a_row = 0;
         }
         let (pages, channel) = (die.group.len(), die.channel);
+        // A command and its address for each plane.
+        let commands = Duration::from_ns(self.command_time.as_ns() * in_group as u64);
+        let begun = if commands.is_zero() { now } else { self.transfer(now, channel, commands) };
         let die = &self.dies[number as usize];
         let slowest = |times: &PageTimes, count: u32| {
             let of = |transaction: &Transaction| {
@@ -476,7 +484,7 @@ impl FlashArray {
             die.group.iter().map(of).max().unwrap_or_default()
         };
         let array_end = match first.operation {
-            DieOperation::Read => now + slowest(&self.read_time, 1),
+            DieOperation::Read => begun + slowest(&self.read_time, 1),
             DieOperation::Program => {
                 let geometry = &self.geometry;
                 let together = geometry.pages_per_program / geometry.pages_per_read;
@@ -487,7 +495,10 @@ impl FlashArray {
                 self.dies[number as usize].loaded_at = there;
                 there + time
             }
-            DieOperation::Erase => now + self.erase_time,
+            DieOperation::Erase => {
+                self.dies[number as usize].loaded_at = begun;
+                begun + self.erase_time
+            }
         };
         let die = &mut self.dies[number as usize];
         die.array_end = array_end;

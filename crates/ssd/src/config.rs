@@ -219,6 +219,10 @@ pub struct Config {
     pub erase_time: Duration,
     /// Channel bus rate.
     pub channel_bandwidth: Bandwidth,
+    /// Time in which the command and the address of an operation of a plane occupy the channel.
+    pub bus_command_time: Duration,
+    /// Page reads of the host that fail though nothing is damaged, of a million.
+    pub read_errors_ppm: u32,
     /// False for a simulation of times alone: page contents are not kept.
     pub keep_data: bool,
     /// Bytes of host writes acknowledged before they are programmed; 0 = write through.
@@ -277,6 +281,8 @@ impl Default for Config {
             program_time: PageTimes::uniform(Duration::from_us(200)),
             erase_time: Duration::from_us(2000),
             channel_bandwidth: Bandwidth::from_bytes_per_s(1_200_000_000),
+            bus_command_time: Duration::ZERO,
+            read_errors_ppm: 0,
             keep_data: true,
             write_buffer_bytes: 16 << 20,
             write_buffer_delay: Duration::from_us(1000),
@@ -452,6 +458,11 @@ impl Geometry {
         if config.filled_permille > 1000 {
             let value = format!("{}%", percent(config.filled_permille));
             return Err(refuse("filled_permille", value, "above 100%", "choose 100% or less"));
+        }
+        if config.read_errors_ppm > 1_000_000 {
+            let remedy = "choose 1000000 or less";
+            let value = config.read_errors_ppm;
+            return Err(refuse("read_errors_ppm", value, "more than all of them", remedy));
         }
         if config.gc_start_permille > 900 {
             let value = format!("{}%", percent(config.gc_start_permille));

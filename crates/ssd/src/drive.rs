@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use records::{DieOperation, DieRecord};
-use simtime::{Duration, Instant};
+use simtime::{Duration, Instant, Prng};
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin, Transaction};
@@ -19,6 +19,9 @@ use crate::mapping::{Location, PageMap};
 use crate::recovery::Recovery;
 use crate::request::{Done, Medium, RequestId, Span, Statistics, Wear};
 use crate::store::{Discarded, MediaError, MemoryStore, Store};
+
+/// Of the reads that fail by chance.
+const READ_ERRORS_SEED: u64 = 0x0052_4541_4445_5252;
 
 /// A write that waits for room in the buffer.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +73,8 @@ pub struct Ssd {
     finished: Vec<Transaction>,
     /// What was found when it was switched on.
     pub(crate) found: Recovery,
+    /// Which reads fail.
+    chance: Prng,
     pub(crate) now: Instant,
     pub(crate) statistics: Statistics,
 }
@@ -132,6 +137,7 @@ impl Ssd {
             ready: Vec::new(),
             finished: Vec::new(),
             found: Recovery::default(),
+            chance: Prng::new(READ_ERRORS_SEED),
             now: Instant::ZERO,
             statistics: Statistics { page_bytes, ..Statistics::default() },
         }
@@ -174,6 +180,7 @@ impl Ssd {
             ready: self.ready.clone(),
             finished: Vec::new(),
             found: self.found,
+            chance: self.chance.clone(),
             now: self.now,
             statistics: self.statistics,
         })
@@ -580,12 +587,23 @@ impl Ssd {
         checked
     }
 
+    /// Some reads fail, if the configuration has it so.
+    #[inline]
+    fn read_by_chance(&mut self) -> Result<(), MediaError> {
+        let ppm = u64::from(self.config.read_errors_ppm);
+        if ppm == 0 || self.chance.below(1_000_000) >= ppm {
+            return Ok(());
+        }
+        self.statistics.media_errors += 1;
+        Err(MediaError::Uncorrectable)
+    }
+
     /// A transaction left the flash.
     fn finish(&mut self, now: Instant, transaction: Transaction) {
         let Transaction { origin, plane, ppa, lpn, .. } = transaction;
         match origin {
             Origin::Host(id) => {
-                let result = self.check_read(lpn);
+                let result = self.check_read(lpn).and_then(|()| self.read_by_chance());
                 self.complete_read(now, id, lpn, result.map(|()| Medium::Flash));
             }
             Origin::Fill(slot) => self.filled(now, slot),

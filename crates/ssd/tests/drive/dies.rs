@@ -62,6 +62,38 @@ fn eight_cached_reads_take_eight_times_the_array_and_one_transfer() {
 }
 
 #[test]
+fn commands_occupy_the_channel_before_their_operations() {
+    let command = Duration::from_ns(300);
+    let config = Config { bus_command_time: command, ..config() };
+    let mut ssd = Ssd::new(&config).unwrap();
+    // Pages 0 and 4 are on two planes of a die, 0 and 2 on two dies of a channel.
+    let mut now = fill(&mut ssd, 16) + us(1000);
+    let alone = command + READ + TRANSFER;
+    for (pages, expected) in [
+        (&[0][..], alone),
+        // The second die's command waits for the first one's, its page for the first one's page.
+        (&[0, 2], alone + TRANSFER),
+        (&[0, 4], command * 2 + READ + TRANSFER * 2),
+    ] {
+        now += us(1000);
+        pages.iter().for_each(|lpn| read(&mut ssd, now, *lpn, *lpn));
+        assert_eq!(drain(&mut ssd).last().unwrap().at, now + expected, "{pages:?}");
+    }
+    let mut ssd = Ssd::new(&config).unwrap();
+    assert_eq!(fill(&mut ssd, 1), Instant::ZERO + command + TRANSFER + PROGRAM);
+}
+
+#[test]
+fn some_reads_fail_if_the_configuration_has_it_so() {
+    let mut ssd = Ssd::new(&Config { read_errors_ppm: 100_000, ..config() }).unwrap();
+    let start = fill(&mut ssd, 16) + us(1000);
+    (0..10_000).for_each(|n| read(&mut ssd, start, n % 16, n));
+    let failed = drain(&mut ssd).iter().filter(|done| done.result.is_err()).count();
+    assert!((900..1100).contains(&failed), "{failed}");
+    assert_eq!(ssd.statistics().media_errors, failed as u64);
+}
+
+#[test]
 fn cached_reads_keep_their_order_with_what_is_no_read() {
     let mut ssd = Ssd::new(&Config { cache_reads: true, ..one_die() }).unwrap();
     let start = fill(&mut ssd, 4) + us(1000);
