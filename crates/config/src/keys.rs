@@ -5,7 +5,7 @@ use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{
     CellType, DieOrder, FilledBy, Isolation, MultiPlaneReads, PageTimes, Placement, Suspend,
-    SyncPolicy, UnwrittenReads, VictimPolicyKind,
+    SyncPolicy, UnwrittenReads, VictimPolicyKind, WearLeveling,
 };
 
 use crate::profiles;
@@ -50,6 +50,11 @@ const PLACEMENTS: [(&str, Placement); 2] =
     [("hints", Placement::Hints), ("hot-cold", Placement::HotCold)];
 const ISOLATIONS: [(&str, Isolation); 2] =
     [("initial", Isolation::Initial), ("persistent", Isolation::Persistent)];
+const WEAR_LEVELINGS: [(&str, WearLeveling); 3] = [
+    ("none", WearLeveling::None),
+    ("dynamic", WearLeveling::Dynamic),
+    ("static", WearLeveling::Static),
+];
 const SUSPENDS: [(&str, Suspend); 3] = [
     ("nothing", Suspend::Nothing),
     ("erases", Suspend::Erases),
@@ -303,6 +308,14 @@ pub static KEYS: &[Key] = &[
     ),
     key!(@ "flash.isolation", "What garbage collection makes of them: pages that it moves share blocks (initial), or stay in their stream (persistent).", "initial, persistent",
         |c| name_of(&ISOLATIONS, &c.flash.isolation), |c, t| choose(&ISOLATIONS, t).map(|v| c.flash.isolation = v)),
+    key!(@ "flash.wear_leveling", "How blocks are worn evenly: none = used again in the order in which they were erased; dynamic = the host writes to the free block that was erased least; static = and data that stays moves to blocks that were erased much.", "none, dynamic, static",
+        |c| name_of(&WEAR_LEVELINGS, &c.flash.wear_leveling), |c, t| choose(&WEAR_LEVELINGS, t).map(|v| c.flash.wear_leveling = v)),
+    key!(
+        "flash.wear_gap",
+        "wear_leveling = static: erases that the least worn block may lag behind the most worn one of its plane.",
+        count(u32, 1..=1_000_000),
+        flash.wear_gap
+    ),
     key!(@ "flash.gc_policy", "Block that garbage collection takes: the one with the fewest valid pages (greedy), the best of gain, cost and age (cost-benefit), the oldest (fifo), the best of the 32 oldest (windowed-greedy), any (random), the best of 4 that are drawn (d-choices).",
         "greedy, cost-benefit, fifo, windowed-greedy, random, d-choices",
         |c| name_of(&VictimPolicyKind::NAMES, &c.flash.victim_policy),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use simtime::Instant;
 
 use crate::address::{BlockId, Lpn, Ppa};
-use crate::config::{Config, Geometry, Isolation, Placement};
+use crate::config::{Config, Geometry, Isolation, Placement, WearLeveling};
 use crate::frontier::HOT;
 use crate::store::UsedBlock;
 use crate::victims::VictimPolicy;
@@ -53,6 +53,11 @@ impl Streams {
             (Placement::Hints, Isolation::Persistent) => stream.0 % self.host,
         };
         Stream(self.host + to)
+    }
+
+    /// Where the data of blocks goes that lag behind in their erases.
+    fn of_laggards(self) -> Stream {
+        Stream(self.host + self.collection - 1)
     }
 
     /// Collection's first.
@@ -169,7 +174,27 @@ struct Plane {
 pub(crate) struct Blocks {
     geometry: Geometry,
     streams: Streams,
+    wear_leveling: WearLeveling,
+    wear_gap: u32,
     planes: Vec<Plane>,
+}
+
+impl Plane {
+    /// The erased block with the lowest rank, of several the one that was erased first.
+    fn take_erased(&mut self, rank: impl Fn(u32) -> u32) -> Option<u32> {
+        let rank_of = |(_, index): &(usize, &u32)| rank(self.blocks[**index as usize].erases);
+        let (place, _) = self.erased.iter().enumerate().min_by_key(rank_of)?;
+        self.erased.remove(place)
+    }
+
+    /// The closed block that was erased least, if it lags far behind the one that was erased most.
+    fn laggard(&self, gap: u32) -> Option<u32> {
+        let closed = |(_, block): &(u32, &Block)| block.state == State::Closed;
+        let (index, least) =
+            (0..).zip(&self.blocks).filter(closed).min_by_key(|(_, block)| block.erases)?;
+        let most = self.blocks.iter().map(|block| block.erases).max()?;
+        (most - least.erases > gap).then_some(index)
+    }
 }
 
 impl Clone for Blocks {
@@ -183,6 +208,8 @@ impl Clone for Blocks {
         Self {
             geometry: self.geometry,
             streams: self.streams,
+            wear_leveling: self.wear_leveling,
+            wear_gap: self.wear_gap,
             planes: self.planes.iter().map(plane).collect(),
         }
     }
@@ -197,7 +224,13 @@ impl Blocks {
             erased: VecDeque::new(),
             victims: config.victim_policy.build(geometry.pages_per_block),
         };
-        Self { geometry, streams, planes: (0..geometry.planes).map(plane).collect() }
+        Self {
+            geometry,
+            streams,
+            wear_leveling: config.wear_leveling,
+            wear_gap: config.wear_gap,
+            planes: (0..geometry.planes).map(plane).collect(),
+        }
     }
 
     #[inline]
@@ -258,7 +291,20 @@ impl Blocks {
         }
         let geometry = &self.geometry;
         let state = &mut self.planes[plane as usize];
-        let index = state.erased.pop_front().unwrap_or_else(|| {
+        let erased = match self.wear_leveling {
+            WearLeveling::None => state.erased.pop_front(),
+            // A block that was never used is the least worn one.
+            _ if stream != self.streams.of_laggards()
+                && state.blocks.len() < geometry.blocks_per_plane as usize =>
+            {
+                None
+            }
+            WearLeveling::Static if stream == self.streams.of_laggards() => {
+                state.take_erased(|erases| u32::MAX - erases)
+            }
+            _ => state.take_erased(|erases| erases),
+        };
+        let index = erased.unwrap_or_else(|| {
             state.blocks.push(Block::new());
             state.blocks.len() as u32 - 1
         });
@@ -272,7 +318,10 @@ impl Blocks {
     }
 
     /// Where collection moves the pages of a block to.
-    pub(crate) fn moved_from(&self, ppa: Ppa) -> Stream {
+    pub(crate) fn moved_from(&self, ppa: Ppa, is_laggard: bool) -> Stream {
+        if is_laggard {
+            return self.streams.of_laggards();
+        }
         self.streams.moved_from(self.block(self.geometry.block_of(ppa)).stream)
     }
 
@@ -368,6 +417,18 @@ impl Blocks {
         let block = &mut state.blocks[index as usize];
         assert_eq!(block.state, State::Closed, "the policy took a block that was not closed");
         block.state = State::Victim;
+        Some(self.geometry.block(plane, index))
+    }
+
+    /// Takes the block for collection that lags too far behind in its erases, if wear is levelled so.
+    pub(crate) fn take_laggard(&mut self, plane: u32) -> Option<BlockId> {
+        if self.wear_leveling != WearLeveling::Static {
+            return None;
+        }
+        let state = &mut self.planes[plane as usize];
+        let index = state.laggard(self.wear_gap)?;
+        state.victims.remove(index);
+        state.blocks[index as usize].state = State::Victim;
         Some(self.geometry.block(plane, index))
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Collection {
     /// Of these, the ones that are gathered until a program operation is full: their batch.
     gathering: Option<u32>,
     is_erasing: bool,
+    /// It was taken because it was erased so little, not for what there is to gain.
+    is_laggard: bool,
     /// A page could not be written elsewhere: once no move is under way, the victim is a block like others again.
     is_given_up: bool,
 }
@@ -58,7 +60,12 @@ impl Ssd {
         } else {
             None
         };
+        // Moving a full block gains nothing: it waits until there is room for it.
+        let laggard =
+            if urgent || empty.is_some() { None } else { self.blocks.take_laggard(plane) };
+        let is_laggard = empty.is_none() && laggard.is_some();
         let victim = empty
+            .or(laggard)
             .or_else(|| self.blocks.take_victim(now, plane, if urgent { least } else { gain }));
         let Some(victim) = victim else { return };
         self.collections[plane as usize] = Some(Collection {
@@ -68,6 +75,7 @@ impl Ssd {
             moves_in_flight: 0,
             gathering: None,
             is_erasing: false,
+            is_laggard,
             is_given_up: false,
         });
         self.collect(now, plane);
@@ -151,8 +159,9 @@ impl Ssd {
         let moves = self.moves.pages(batch);
         let (Move { from, lpn }, count) = (moves[0], moves.len() as u32);
         let own = self.blocks.plane_of(from);
+        let is_laggard = self.collection_of(from).is_laggard;
         let blocks = &mut self.blocks;
-        let stream = blocks.moved_from(from);
+        let stream = blocks.moved_from(from, is_laggard);
         let mut allocate = |plane| blocks.allocate(plane, stream, self.versions);
         let to = allocate(own).or_else(|| {
             // Host writes leave a block for collection in every plane; only losses of power can use it up.

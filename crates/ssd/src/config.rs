@@ -58,6 +58,18 @@ pub enum Isolation {
     Persistent,
 }
 
+/// How blocks are worn evenly. (Gal and Toledo, "Algorithms and Data Structures for Flash Memories", ACM Computing Surveys 2005, section 2.2.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WearLeveling {
+    /// Blocks are used again in the order in which they were erased.
+    None,
+    /// Of the free blocks the host writes to the one that was erased least.
+    Dynamic,
+    /// And data that stays moves to blocks that were erased much: if the least worn block in use lags so many erases behind the most worn one,
+    /// it is collected, however full it is, to the most worn free block; such data has a stream of its own.
+    Static,
+}
+
 /// Most streams.
 pub const STREAMS_MAX: u32 = 16;
 
@@ -236,6 +248,10 @@ pub struct Config {
     pub hint_streams: u32,
     /// What collection makes of them.
     pub isolation: Isolation,
+    /// How blocks are worn evenly.
+    pub wear_leveling: WearLeveling,
+    /// Erases that the least worn block may lag behind the most worn one, with [`WearLeveling::Static`].
+    pub wear_gap: u32,
     /// Which block garbage collection takes next.
     pub victim_policy: VictimPolicyKind,
     /// Which reads of a die run together.
@@ -289,6 +305,8 @@ impl Default for Config {
             placement: Placement::Hints,
             hint_streams: 1,
             isolation: Isolation::Initial,
+            wear_leveling: WearLeveling::None,
+            wear_gap: 50,
             victim_policy: VictimPolicyKind::Greedy,
             multi_plane_reads: MultiPlaneReads::SamePage,
             die_order: DieOrder::Arrival,
@@ -315,11 +333,12 @@ impl Config {
 
     /// Streams of garbage collection.
     pub(crate) fn collection_streams(&self) -> u32 {
-        match (self.placement, self.isolation) {
+        let of_placement = match (self.placement, self.isolation) {
             (Placement::HotCold, _) => 2,
             (Placement::Hints, Isolation::Initial) => 1,
             (Placement::Hints, Isolation::Persistent) => self.hint_streams,
-        }
+        };
+        of_placement + u32::from(self.wear_leveling == WearLeveling::Static)
     }
 
     /// Bytes that the map has one entry for.

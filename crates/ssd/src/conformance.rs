@@ -47,6 +47,12 @@ pub fn check_victims(mut new: impl FnMut(u32) -> Box<dyn VictimPolicy>) {
                         );
                     }
                 }
+                3 if !closed.is_empty() && prng.below(4) == 0 => {
+                    let at = prng.below(closed.len() as u64) as usize;
+                    let block = *closed.keys().nth(at).expect("there are more");
+                    closed.remove(&block);
+                    policy.remove(block);
+                }
                 _ => {
                     let count = closed.len() as u64;
                     let at = if count == 0 { 0 } else { prng.below(count) };

@@ -16,8 +16,7 @@
 //! in the store. Memory grows with what was written, not with the capacity.
 //! A store that was there before the drive is what the drive holds ([`Ssd::with_store`]).
 //!
-//! Not here: wear levelling beyond first-in-first-out reuse of erased blocks, read disturb, retention, bad blocks, caching of
-//! the map itself.
+//! Not here: read disturb, retention, bad blocks, caching of the map itself.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
@@ -46,7 +45,7 @@ mod victims;
 pub use address::{BlockId, Lpn, Ppa};
 pub use config::{
     CellType, Config, ConfigError, DieOrder, FilledBy, Geometry, Isolation, MultiPlaneReads,
-    PageTimes, Placement, SECTOR_BYTES, STREAMS_MAX, Suspend, UnwrittenReads,
+    PageTimes, Placement, SECTOR_BYTES, STREAMS_MAX, Suspend, UnwrittenReads, WearLeveling,
 };
 pub use drive::Ssd;
 pub use mapping::{Location, PageMap};

@@ -62,7 +62,7 @@ impl VictimPolicyKind {
 /// Chooses victims in one plane, of the blocks whose pages are all programmed. It is told of every such block and of
 /// every page of theirs that becomes invalid; blocks are named by their index in the plane.
 ///
-/// Contract: a block that was closed comes out of [`Self::pick`] at most once; `pick` returns a block whenever one has no
+/// Contract: a block that was closed comes out of [`Self::pick`] at most once, unless [`Self::remove`] took it out; `pick` returns a block whenever one has no
 /// more valid pages than allowed, and never one that has more. `crate::conformance` checks it.
 pub trait VictimPolicy: core::fmt::Debug + Send {
     /// A block is fully programmed and has this many valid pages.
@@ -73,6 +73,9 @@ pub trait VictimPolicy: core::fmt::Debug + Send {
 
     /// Takes a block with at most `valid_max` valid pages out.
     fn pick(&mut self, valid_max: u32, now: Instant) -> Option<u32>;
+
+    /// Takes a closed block out, whatever the policy thinks of it.
+    fn remove(&mut self, block: u32);
 
     /// A policy in the same state, for another future of the same drive.
     fn fork(&self) -> Box<dyn VictimPolicy>;

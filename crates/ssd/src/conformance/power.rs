@@ -8,6 +8,7 @@ use simtime::{Duration, Instant, Prng};
 
 use crate::{
     Config, Done, Isolation, Lpn, Placement, RequestId, Span, Ssd, Suspend, VictimPolicyKind,
+    WearLeveling,
 };
 
 /// What the suite needs of whatever keeps the pages.
@@ -154,6 +155,9 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
         placement: [Placement::Hints, Placement::HotCold][prng.below(2) as usize],
         hint_streams: 1 + prng.below(3) as u32,
         isolation: [Isolation::Initial, Isolation::Persistent][prng.below(2) as usize],
+        wear_leveling: [WearLeveling::None, WearLeveling::Dynamic, WearLeveling::Static]
+            [prng.below(3) as usize],
+        wear_gap: 1 + prng.below(5) as u32,
         cache_reads: prng.below(2) == 0,
         victim_policy: VictimPolicyKind::NAMES[prng.below(6) as usize].1,
         ..Config::default()

@@ -67,12 +67,16 @@ impl VictimPolicy for Choices {
         }
         let others = || (0..count).map(|n| self.closed[(drawn + n) % count]);
         let block = best.or_else(|| others().find(|b| self.valid[*b as usize] <= valid_max))?;
+        self.remove(block);
+        Some(block)
+    }
+
+    fn remove(&mut self, block: u32) {
         let place = self.places[block as usize] as usize;
         self.closed.swap_remove(place);
         if let Some(moved) = self.closed.get(place) {
             self.places[*moved as usize] = place as u32;
         }
-        Some(block)
     }
 
     fn fork(&self) -> Box<dyn VictimPolicy> {

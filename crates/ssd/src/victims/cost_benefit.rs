@@ -50,6 +50,10 @@ impl VictimPolicy for CostBenefit {
         Some(block)
     }
 
+    fn remove(&mut self, block: u32) {
+        self.blocks.remove(block);
+    }
+
     fn fork(&self) -> Box<dyn VictimPolicy> {
         Box::new(self.clone())
     }

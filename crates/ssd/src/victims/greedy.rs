@@ -85,7 +85,13 @@ impl VictimPolicy for Greedy {
             let children = &nodes[first..nodes.len().min(first + FAN_OUT)];
             at = first + children.iter().position(|valid| *valid == least)?;
         }
-        let block = at;
+        let block = at as u32;
+        self.remove(block);
+        Some(block)
+    }
+
+    fn remove(&mut self, block: u32) {
+        let mut at = block as usize;
         self.levels[0][at] = NOT_CLOSED;
         for level in 1..self.levels.len() {
             at /= FAN_OUT;
@@ -93,7 +99,6 @@ impl VictimPolicy for Greedy {
             let children = &children[at * FAN_OUT..children.len().min((at + 1) * FAN_OUT)];
             self.levels[level][at] = children.iter().copied().min().unwrap_or(NOT_CLOSED);
         }
-        Some(block as u32)
     }
 
     fn fork(&self) -> Box<dyn VictimPolicy> {

@@ -49,6 +49,10 @@ impl VictimPolicy for Window {
         Some(block)
     }
 
+    fn remove(&mut self, block: u32) {
+        self.order.retain(|_, other| *other != block);
+    }
+
     fn fork(&self) -> Box<dyn VictimPolicy> {
         Box::new(self.clone())
     }

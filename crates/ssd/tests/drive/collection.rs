@@ -3,7 +3,7 @@
 use simtime::{Duration, Instant, Prng};
 use ssd::{
     Config, Discarded, Geometry, Isolation, Lpn, MemoryStore, Oob, Page, Placement, RequestId, Ssd,
-    Store, StoredPage, VictimPolicyKind,
+    Store, StoredPage, VictimPolicyKind, WearLeveling,
 };
 
 use crate::{bytes, config, drain, fill, one_plane, page, read, write};
@@ -125,6 +125,43 @@ fn greedy_write_amplification_is_what_theory_says_for_the_effective_overprovisio
             "{permille} permille: {measured:.3}, theory {expected:.3} at {effective:.4}"
         );
     }
+}
+
+#[test]
+fn wear_is_levelled_also_where_data_stays() {
+    let wear = |wear_leveling| {
+        let config = Config {
+            capacity_bytes: 16 << 20,
+            channels: 1,
+            pages_per_block: 32,
+            overprovisioning_permille: 280,
+            wear_leveling,
+            wear_gap: 20,
+            ..config()
+        };
+        let mut ssd = Ssd::new(&config).unwrap();
+        let pages = ssd.geometry().logical_pages;
+        let mut now = fill(&mut ssd, pages);
+        let mut prng = Prng::new(5);
+        // Half of the data stays as it is.
+        for n in 0..200 * pages {
+            ssd.write(now, RequestId(n), page(prng.below(pages / 2)), false, None);
+            while ssd.backlog() > 16 {
+                now = ssd.next_event().unwrap().max(now);
+                ssd.advance(now, &mut Vec::new());
+            }
+        }
+        drain(&mut ssd);
+        ssd.check();
+        assert_eq!(bytes(&ssd, page(pages - 1)), [0; 4096]);
+        let wear = ssd.wear();
+        let mean = wear.erases as f64 / wear.blocks as f64;
+        (f64::from(wear.erases_max) / mean, mean, f64::from(wear.erases_max) - mean)
+    };
+    let (none, few, _) = wear(WearLeveling::None);
+    let (_, more, apart) = wear(WearLeveling::Static);
+    assert!(none > 1.5, "without levelling some blocks are erased much more: {none}");
+    assert!(apart < 20.0 && more < 1.2 * few, "{apart} apart, {more} erases instead of {few}");
 }
 
 #[test]
