@@ -123,6 +123,10 @@ impl Ssd {
     /// When the first batch that is not full is programmed all the same.
     #[inline]
     pub(crate) fn gathered_due(&self) -> Instant {
+        // A page alone is a full program.
+        if self.geometry.pages_per_program == 1 {
+            return Instant::NEVER;
+        }
         let due = |frontier: &Frontier| frontier.gathering.map(|gathering| gathering.due);
         self.frontiers.iter().filter_map(due).min().unwrap_or(Instant::NEVER)
     }
