@@ -298,11 +298,11 @@ pub static KEYS: &[Key] = &[
         time,
         flash.write_buffer_delay
     ),
-    key!(@ "flash.placement", "What decides which writes share blocks: the host (hints, see flash.streams), or the drive, which tells pages that will be written again soon from others (hot-cold).", "hints, hot-cold",
+    key!(@ "flash.placement", "What decides which writes share blocks: their namespace (hints, see flash.streams), or the drive, which tells pages that will be written again soon from others (hot-cold).", "hints, hot-cold",
         |c| name_of(&PLACEMENTS, &c.flash.placement), |c, t| choose(&PLACEMENTS, t).map(|v| c.flash.placement = v)),
     key!(
         "flash.streams",
-        "Streams of the host's hints (NVMe: placement handles of Flexible Data Placement); each has an open block in every plane.",
+        "Streams of writes, which share no blocks: the NVM namespace N writes to stream N-1 modulo their number. Each has an open block in every plane.",
         count(u32, 1..=16),
         flash.hint_streams
     ),

@@ -149,6 +149,23 @@ pub struct Loaded {
     given: BTreeSet<String>,
 }
 
+/// Settings that do nothing beside the others.
+fn without_effect(flash: &ssd::Config) -> Vec<String> {
+    let is_found_out = flash.placement == ssd::Placement::HotCold;
+    let mut notes = Vec::new();
+    if is_found_out && flash.hint_streams > 1 {
+        notes.push("flash.streams has no effect: with flash.placement = hot-cold the drive has its own two");
+    }
+    let is_isolated = flash.isolation == ssd::Isolation::Persistent;
+    if is_isolated && (is_found_out || flash.hint_streams == 1) {
+        notes.push("flash.isolation has no effect: it is about the streams of flash.streams, with flash.placement = hints");
+    }
+    if flash.filled_by == ssd::FilledBy::RandomOverwrites && flash.filled_permille == 0 {
+        notes.push("flash.filled_by has no effect: nothing is written when the drive is new (flash.filled = 0%)");
+    }
+    notes.into_iter().map(str::to_owned).collect()
+}
+
 /// True if this is a key of a drive's configuration, of a namespace, or another name of one.
 pub fn is_key(name: &str) -> bool {
     matches!(name, DIALECT_ALONE | PROFILE_ALONE)
@@ -251,6 +268,8 @@ impl Sources {
         let is_capacity_given = loaded.sets(CAPACITY);
         loaded.namespaces.apply(&mut loaded.config, is_capacity_given)?;
         loaded.config.check()?;
+        let idle = without_effect(&loaded.config.flash);
+        loaded.warnings.extend(idle);
         Ok(loaded)
     }
 }
@@ -497,6 +516,27 @@ mod tests {
             let text = loaded(&[set]).unwrap_err().to_string();
             assert!(parts.iter().all(|p| text.contains(p)), "{set}: {text}");
             assert!(!text.contains('\n'), "{set}: {text}");
+        }
+    }
+
+    #[test]
+    fn settings_that_do_nothing_beside_the_others_are_noted() {
+        let notes = |sets: &[&str]| {
+            let set = sets.iter().map(|text| (*text).to_owned()).collect();
+            Sources { set, ..Sources::default() }.load().unwrap().warnings.join("; ")
+        };
+        for (sets, says) in [
+            (&["flash.streams=2", "flash.placement=hot-cold"][..], "flash.streams has no effect"),
+            (&["flash.isolation=persistent"], "flash.isolation has no effect"),
+            (&["flash.filled_by=random-overwrites"], "flash.filled_by has no effect"),
+        ] {
+            assert!(notes(sets).contains(says), "{}", notes(sets));
+        }
+        for sets in [
+            &["flash.streams=2", "flash.isolation=persistent"][..],
+            &["flash.filled_by=random-overwrites", "flash.filled=10%"],
+        ] {
+            assert_eq!(notes(sets), "");
         }
     }
 }

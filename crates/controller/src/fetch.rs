@@ -100,14 +100,20 @@ impl Controller {
             self.queues.release_completion(origin.cqid);
             return Fetched::Nothing;
         };
-        if entry.fuse() != 0 && !sqid.is_admin() {
-            return self.fetch_fused(host, origin, &entry);
+        let fetched = if entry.fuse() != 0 && !sqid.is_admin() {
+            self.fetch_fused(host, origin, &entry)
+        } else {
+            self.start(host, origin, &entry);
+            Fetched::Commands(1)
+        };
+        let interval = self.subsystem.config.command_interval;
+        if !sqid.is_admin()
+            && !interval.is_zero()
+            && let Fetched::Commands(count) = fetched
+        {
+            self.front_end_free_at = self.at + interval * u64::from(count);
         }
-        if !sqid.is_admin() {
-            self.front_end_free_at = self.at + self.subsystem.config.command_interval;
-        }
-        self.start(host, origin, &entry);
-        Fetched::Commands(1)
+        fetched
     }
 
     /// True if the next command of a host cannot be taken yet: then an event looks again.

@@ -133,6 +133,7 @@ impl Controller {
         session.reset(now);
         self.queues.reset();
         self.is_saturated = false;
+        self.front_end_free_at = now;
     }
 
     /// NVM subsystem reset: a controller reset that also forgets the admin queue's place. The drive
@@ -153,6 +154,8 @@ impl Controller {
         let subsystem = &mut self.subsystem;
         subsystem.logs.power_lost(was_shut_down);
         subsystem.power_lost(is_recording);
+        // Its event went with all others.
+        self.is_front_end_awaited = false;
         self.session.power_lost(&subsystem.config);
         subsystem.background.power_lost(now, &mut subsystem.events);
         subsystem.ssd.power_cut(now)

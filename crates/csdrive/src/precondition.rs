@@ -1,6 +1,7 @@
 //! `csdrive precondition`: a drive is brought into its steady state, and it is looked at whether it is in it.
 
 use anyhow::{Result, anyhow};
+use config::KEYS;
 use controller::{Config, Controller, Parts};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -73,41 +74,48 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(&mut self, lpn: u64) {
+    fn write(&mut self, lpn: u64) -> Result<()> {
         let len = self.ssd.geometry().page_bytes;
         let span = Span { lpn: Lpn(lpn), offset: 0, len };
         self.written += 1;
         self.ssd.write(self.now, RequestId(self.written), span, false, None);
-        self.wait(DEPTH);
+        self.wait(DEPTH)
     }
 
     /// Until no more than so many requests are under way.
-    fn wait(&mut self, backlog: u64) {
+    fn wait(&mut self, backlog: u64) -> Result<()> {
         let mut done = Vec::new();
         while self.ssd.backlog() > backlog || backlog == 0 && self.ssd.next_event().is_some() {
-            if let Some(at) = self.ssd.next_event() {
+            let (event, sync) = (self.ssd.next_event(), self.ssd.take_sync());
+            if event.is_none() && sync.is_none() {
+                return Err(anyhow!(
+                    "the drive stands still: collection finds nothing to free; raise flash.overprovisioning"
+                ));
+            }
+            if let Some(at) = event {
                 self.now = at.max(self.now);
                 self.ssd.advance(self.now, &mut done);
                 done.clear();
             }
-            if let Some(work) = self.ssd.take_sync() {
+            if let Some(work) = sync {
                 self.ssd.synced(self.now, work.run());
             }
         }
+        Ok(())
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self) -> Result<()> {
         self.written += 1;
         self.ssd.flush(self.now, RequestId(self.written));
-        self.wait(0);
+        self.wait(0)
     }
 
     /// Writes so many random pages; `shown` is told of each thousandth.
-    fn round(&mut self, writes: u64, shown: &mut dyn FnMut(u64)) -> Round {
+    fn round(&mut self, writes: u64, shown: &mut dyn FnMut(u64)) -> Result<Round> {
         let (before, began) = (self.ssd.statistics(), self.now);
         for n in 0..writes {
             let lpn = self.prng.below(self.pages);
-            self.write(lpn);
+            self.write(lpn)?;
             if n % 1024 == 0 {
                 shown(n);
             }
@@ -118,20 +126,22 @@ impl Writer {
         let programmed = (programs(&after) - programs(&before)) * after.page_bytes;
         let programmed = programmed as f64 / host.max(1) as f64;
         let seconds = self.now.since(began).as_ns() as f64 / 1e9;
-        Round {
+        Ok(Round {
             write_amplification: programmed,
             bytes_per_s: if seconds > 0.0 { host as f64 / seconds } else { 0.0 },
-        }
+        })
     }
 }
 
 /// The flash of a drive that is to be preconditioned.
 fn flash_of(config: &Config, how: How) -> Result<Ssd> {
     let store = storage::store(config)?;
-    if store.as_ref().is_some_and(|store| !store.used_blocks().is_empty()) {
+    let is_used =
+        |store: &dyn ssd::Store| !store.used_blocks().is_empty() || store.saved().is_some();
+    if store.as_ref().is_some_and(|store| is_used(&**store)) {
         let file = &config.storage.file;
         return Err(anyhow!(
-            "storage.file = {file}: it holds a drive that was written; preconditioning writes over all of it: name a new file, or delete this one"
+            "storage.file = {file}: it holds a drive that was used; preconditioning writes over all of it: name a new file, or delete this one"
         ));
     }
     let mut flash = config.flash.clone();
@@ -156,24 +166,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let config = loaded.config;
     let ssd = usage(flash_of(&config, *how))?;
     let (pages, page_bytes) = (ssd.mapped_pages(), u64::from(ssd.geometry().page_bytes));
+    if pages == 0 {
+        let filled = KEYS.iter().find(|key| key.name == "flash.filled").map(|key| key.get(&config));
+        return usage(Err(anyhow!(
+            "flash.filled = {}: less than a page of the drive is filled; choose more",
+            filled.map_or(String::new(), |value| value.to_string())
+        )));
+    }
     let predicted = ssd::steady_write_amplification(ssd.config());
     let mut writer = Writer { ssd, prng: Prng::new(1), pages, now: Instant::ZERO, written: 0 };
     let writes = (pages / 8).max(1);
     // The write buffer is as full as it stays.
-    writer.round(config.flash.write_buffer_bytes / page_bytes, &mut |_| {});
+    writer.round(config.flash.write_buffer_bytes / page_bytes, &mut |_| {})?;
     let (mut measured, mut is_there) = (Vec::new(), false);
     let bar = if *json { ProgressBar::hidden() } else { ProgressBar::new(writes) };
     let style = "round {msg} {bar:40} {percent}%";
     bar.set_style(ProgressStyle::with_template(style)?);
     while measured.len() < *rounds as usize && !is_there {
         bar.set_message((measured.len() + 1).to_string());
-        measured.push(writer.round(writes, &mut |at| bar.set_position(at)));
+        measured.push(writer.round(writes, &mut |at| bar.set_position(at))?);
         let of = |value: fn(&Round) -> f64| measured.iter().map(value).collect::<Vec<_>>();
         is_there = is_steady(&of(|round| round.write_amplification))
             && is_steady(&of(|round| round.bytes_per_s));
     }
     bar.finish_and_clear();
-    writer.flush();
+    writer.flush()?;
     let Writer { ssd, .. } = writer;
     let media_errors = ssd.statistics().media_errors;
     drop(ssd);

@@ -97,10 +97,11 @@ fn a_preconditioned_drive_is_steady_and_kept() {
     assert!(rounds.len() >= 5 && of(0) > 1.5, "{document}");
     // Once is enough.
     let again = precondition();
-    assert!(
-        again.code == 2 && again.stderr.contains("holds a drive that was written"),
-        "{again:?}"
-    );
+    assert!(again.code == 2 && again.stderr.contains("holds a drive that was used"), "{again:?}");
+    // Less than a page is none.
+    let nothing = ["precondition", "--set", "drive.capacity=2MiB", "--set", "flash.filled=0.1%"];
+    let nothing = csdrive(&nothing);
+    assert!(nothing.code == 2 && nothing.stderr.contains("flash.filled = 0.1%"), "{nothing:?}");
     // By writing, the same comes out. (Other files: this one is used.)
     let by_writing = csdrive(
         &[&["precondition", "--json", "--how", "simulated"], &small[..small.len() - 2]].concat(),

@@ -520,3 +520,25 @@ fn self_tests_sanitizes_and_lists_know_of_namespaces_that_change() {
     assert_eq!(done.cid, id);
     assert!(done.status.same_code(Status::SANITIZE_IN_PROGRESS), "{}", done.status);
 }
+
+#[test]
+fn namespaces_write_to_streams_of_their_own() {
+    for (streams, programs) in [(1, 4), (4, 8)] {
+        let mut config = config();
+        (config.flash.page_bytes, config.flash.indirection_bytes) = (16 << 10, 4096);
+        config.flash.hint_streams = streams;
+        let mut session = simulator::open(config, 0, 64).unwrap();
+        for (nsid, count) in [(1, 1), (3, 8)] {
+            let mut write = read_write(NvmOpcode::WRITE, 0, count);
+            write.nsid = nsid.into();
+            must(send(&mut session, IO, write, &[7; 4096]));
+        }
+        session.flush().unwrap();
+        let mut flush = commands::flush();
+        flush.nsid = 3.into();
+        must(send(&mut session, IO, flush, &[]));
+        // A page of flash holds both, or there is one for each.
+        let flash = session.transport.driver.port.drive.statistics().flash;
+        assert_eq!(flash.flash_programs, programs, "{streams} streams");
+    }
+}

@@ -67,6 +67,34 @@ fn flushed_blocks_survive_and_everything_volatile_is_gone() {
 }
 
 #[test]
+fn a_drive_takes_commands_at_its_rate_after_a_loss_of_power_too() {
+    let mut config = Config { memory_bytes: 1 << 20, ..Config::default() };
+    config.flash.capacity_bytes = BLOCKS * BLOCK as u64;
+    config.command_interval = Duration::from_us(1000);
+    let mut session = simulator::open(config, 0, 64).unwrap();
+    let read_all = |session: &mut Session, are_waited_for: bool| {
+        let host = &mut session.transport.driver;
+        let buffer = host.port.ram.allocate(BLOCK as u64);
+        let start = host.port.now();
+        for _ in 0..8 {
+            host.enqueue(IO, with_data(read_write(NvmOpcode::READ, 0, 1), (buffer.address, 0)));
+        }
+        host.ring(IO);
+        if are_waited_for {
+            (0..8).for_each(|_| assert!(host.next_completion().unwrap().status.is_success()));
+        } else {
+            host.port.idle_until(start + Duration::from_us(2500));
+        }
+        host.port.now().since(start)
+    };
+    // The power goes while commands wait until they may be taken.
+    read_all(&mut session, false);
+    cut(&mut session);
+    let took = read_all(&mut session, true);
+    assert!((7000..7100).contains(&(took.as_ns() / 1000)), "{took:?}");
+}
+
+#[test]
 fn random_commands_and_losses_of_power() {
     for seed in 0..40 {
         let mut prng = Prng::new(seed);

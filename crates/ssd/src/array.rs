@@ -21,7 +21,7 @@
 //! With cache registers a die reads the next page while the last one crosses the channel.
 //!
 //! A program that someone waits for goes ahead of everything that has not begun. It takes the first page that was meant for
-//! another program of its plane, and those move back by one: pages of a block are programmed in order.
+//! another program of its block, and those move back by one: pages of a block are programmed in order.
 
 use std::collections::VecDeque;
 
@@ -343,9 +343,12 @@ impl FlashArray {
     pub(crate) fn enqueue_urgent(&mut self, now: Instant, mut transaction: Transaction) {
         let number = self.die_of[transaction.plane as usize];
         let die = &mut self.dies[number as usize];
-        // From the last to the first, each takes the page of the one behind it.
+        // From the last to the first, each takes the page of the one behind it, in the same block.
+        let block = self.geometry.block_of(transaction.ppa);
         for waiting in die.queue.iter_mut().rev() {
-            if matches!(waiting.origin, Origin::Destage(_)) && waiting.plane == transaction.plane {
+            if waiting.operation == DieOperation::Program
+                && self.geometry.block_of(waiting.ppa) == block
+            {
                 core::mem::swap(&mut waiting.ppa, &mut transaction.ppa);
             }
         }

@@ -81,6 +81,13 @@ impl Ssd {
         self.collect(now, plane);
     }
 
+    /// Pages wait and nothing is collected: what failed before may work now.
+    pub(crate) fn collect_again(&mut self, now: Instant) {
+        if self.collections.iter().all(Option::is_none) {
+            (0..self.geometry.planes).for_each(|plane| self.start_collection(now, plane));
+        }
+    }
+
     /// Starts as many page moves as allowed; erases the victim when it holds nothing any more.
     fn collect(&mut self, now: Instant, plane: u32) {
         let urgent = self.blocks.free(plane) <= self.geometry.gc_reserve_blocks;

@@ -381,6 +381,9 @@ const BLOCKS_MAX: u64 = 1 << 28;
 /// Most pages that a host sees: 4 PiB of 4 KiB pages.
 const LOGICAL_PAGES_MAX: u64 = 1 << 40;
 
+/// Most pages that are written when a drive is new: each takes 16 bytes of host memory at least.
+const FILLED_PAGES_MAX: u64 = 1 << 32;
+
 /// Most pages of flash of one operation: two for each bit of a QLC cell.
 const PAGES_PER_PROGRAM_MAX: u32 = 8;
 
@@ -458,6 +461,11 @@ impl Geometry {
                 remedy,
             ));
         }
+        if config.pages_per_block < 2 * together && together > 1 {
+            let reason = format!("a block has {} pages", config.pages_per_block);
+            let remedy = "choose half of `pages_per_block` or less";
+            return Err(refuse("pages_per_program", together, reason, remedy));
+        }
         let pages_per_read = flash_page / page;
         let pages_per_program = together * pages_per_read;
         let pages_per_block = config.pages_per_block * pages_per_read;
@@ -506,8 +514,14 @@ impl Geometry {
         let blocks = if config.blocks_per_plane == 0 {
             // The reserve is a part of the blocks it is derived for: grow until it fits.
             let mut blocks = wanted;
-            while blocks < least + margin(blocks) {
+            while blocks < least + margin(blocks) && blocks <= BLOCKS_MAX {
                 blocks = least + margin(blocks);
+            }
+            if blocks > BLOCKS_MAX && wanted <= BLOCKS_MAX {
+                let reason = "what collection keeps free, and the padding of programs, leave no room for data, whatever the number of blocks";
+                let remedy =
+                    "use more pages per block, fewer per program, or a lower `gc_urgent_permille`";
+                return Err(refuse("pages_per_block", config.pages_per_block, reason, remedy));
             }
             blocks
         } else {
@@ -539,6 +553,15 @@ impl Geometry {
                 format!("{logical_pages} pages; the model keeps at most {LOGICAL_PAGES_MAX}");
             let remedy = "use a larger `page_bytes` or a smaller capacity";
             return Err(refuse("capacity_bytes", config.capacity_bytes, reason, remedy));
+        }
+        let filled = logical_pages.saturating_mul(config.filled_permille.into()) / 1000;
+        if filled > FILLED_PAGES_MAX {
+            let reason = format!(
+                "{filled} pages are written then; the model writes at most {FILLED_PAGES_MAX}"
+            );
+            let value = format!("{}%", percent(config.filled_permille));
+            let remedy = "choose less, or a smaller `capacity_bytes`";
+            return Err(refuse("filled_permille", value, reason, remedy));
         }
         let start = (blocks * u64::from(config.gc_start_permille) / 1000).max(reserve(blocks) + 1);
         Ok(Self {
@@ -647,7 +670,16 @@ mod tests {
     #[test]
     fn geometry_contradictions_name_field_value_and_remedy() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 12] = [
+        let cases: [(&str, Change); 15] = [
+            ("pages_per_program", |c| (c.pages_per_program, c.pages_per_block) = (8, 8)),
+            ("pages_per_block", |c| {
+                (c.page_bytes, c.indirection_bytes) = (65_536, 4096);
+                (c.pages_per_program, c.pages_per_block, c.gc_urgent_permille) = (8, 16, 600);
+                c.gc_start_permille = 700;
+            }),
+            ("filled_permille", |c| {
+                (c.capacity_bytes, c.filled_permille, c.pages_per_block) = (1 << 50, 1000, 65_536);
+            }),
             ("indirection_bytes", |c| c.indirection_bytes = 8192),
             ("indirection_bytes", |c| (c.page_bytes, c.indirection_bytes) = (16_384, 6000)),
             ("pages_per_program", |c| c.pages_per_program = 3),

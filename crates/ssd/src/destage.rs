@@ -58,6 +58,7 @@ impl Ssd {
             self.statistics.coalesced_writes += 1;
             dirty.number = version;
             let is_wanted = dirty.epoch < open;
+            let is_behind = slot.flight.is_some();
             if durable {
                 dirty.waiters.push(id);
             } else if dirty.standing == Standing::Waiting {
@@ -75,7 +76,10 @@ impl Ssd {
                 State::Failed => self.settle(now, number, durable || is_wanted),
                 _ => {}
             }
-            return;
+            if durable && is_behind {
+                self.hurry(now);
+            }
+            return self.hurry_for_room(now);
         }
         let is_behind = slot.flight.is_some();
         let mut waiters = Waiters::default();
@@ -104,8 +108,33 @@ impl Ssd {
         }
         if is_behind {
             self.cache.slot_mut(number).state = State::Behind;
+            if durable {
+                // The version before it may be among what is gathered.
+                self.hurry(now);
+            }
         } else {
             self.settle(now, number, durable);
+        }
+        self.hurry_for_room(now);
+    }
+
+    /// What has been gathered waits no longer for more.
+    fn hurry(&mut self, now: Instant) {
+        for frontier in &mut self.frontiers {
+            if let Some(gathering) = &mut frontier.gathering {
+                gathering.due = now;
+            }
+        }
+    }
+
+    /// Writes wait for room in the buffer, and nothing is on its way to flash that would make some; or pages wait for flash, and
+    /// nothing is collected.
+    fn hurry_for_room(&mut self, now: Instant) {
+        if self.frontiers.iter().any(|frontier| !frontier.placing.is_empty()) {
+            self.collect_again(now);
+        }
+        if !self.claims.is_empty() && self.batches_in_flight == 0 {
+            self.hurry(now);
         }
     }
 
@@ -134,11 +163,7 @@ impl Ssd {
         while self.cache.held() > 0 {
             self.destage_oldest(now);
         }
-        for frontier in &mut self.frontiers {
-            if let Some(gathering) = &mut frontier.gathering {
-                gathering.due = now;
-            }
-        }
+        self.hurry(now);
         for number in std::mem::take(&mut self.failed) {
             if self.cache.slot(number).state == State::Failed {
                 self.destage(now, number);
@@ -262,6 +287,7 @@ impl Ssd {
     pub(crate) fn program(&mut self, now: Instant, stream: usize) {
         let gathering = self.frontiers[stream].gathering.take();
         let Some(Gathering { batch, ppa, is_urgent, .. }) = gathering else { return };
+        self.batches_in_flight += 1;
         let slots = self.batches.pages(batch);
         let lpn = self.cache.slot(slots[0]).lpn;
         let pages = self.geometry.pages_per_program;
@@ -279,6 +305,7 @@ impl Ssd {
 
     /// A batch is in flash.
     pub(crate) fn batch_destaged(&mut self, now: Instant, batch: u32, first: Ppa) {
+        self.batches_in_flight -= 1;
         let slots = self.batches.take(batch);
         for page in 0..self.geometry.pages_per_program {
             let ppa = self.geometry.page_after(first, page);
@@ -289,6 +316,7 @@ impl Ssd {
         }
         self.batches.close(batch, slots);
         self.relieve(now);
+        self.hurry_for_room(now);
     }
 
     /// A page was programmed that there was nothing for.

@@ -49,6 +49,8 @@ pub struct Ssd {
     pub(crate) claims: VecDeque<Claim>,
     /// Slots on their way to flash, by program operation.
     pub(crate) batches: Batches<u32>,
+    /// How many of them wait for their die or are being programmed.
+    pub(crate) batches_in_flight: u32,
     /// Slots whose version could not be programmed, again and again.
     pub(crate) failed: Vec<u32>,
     /// Held pages up to which nothing is programmed for want of room.
@@ -123,6 +125,7 @@ impl Ssd {
             room: (buffer > 0).then_some(buffer),
             claims: VecDeque::new(),
             batches: Batches::default(),
+            batches_in_flight: 0,
             failed: Vec::new(),
             held_max: buffer / 2,
             versions: 0,
@@ -165,6 +168,7 @@ impl Ssd {
             room: self.room,
             claims: self.claims.clone(),
             batches: self.batches.clone(),
+            batches_in_flight: self.batches_in_flight,
             failed: self.failed.clone(),
             held_max: self.held_max,
             versions: self.versions,
@@ -220,11 +224,7 @@ impl Ssd {
                 if self.config.unwritten_reads == UnwrittenReads::Free {
                     return self.complete_read(now, id, span.lpn, Ok(Medium::Memory));
                 }
-                // As if the drive had been filled in order.
-                let together = u64::from(self.geometry.pages_per_program);
-                let plane = (span.lpn.0 / together % u64::from(self.geometry.planes)) as u32;
-                let page = (span.lpn.0 % together) as u32;
-                self.geometry.page(self.geometry.block(plane, 0), page)
+                self.filled_place(span.lpn)
             }
             Some(Location::Flash(ppa)) => ppa,
             Some(Location::Cache(slot)) => {

@@ -150,6 +150,19 @@ impl Ssd {
         }
     }
 
+    /// Where a page would be if the drive had been filled in order.
+    pub(crate) fn filled_place(&self, lpn: Lpn) -> Ppa {
+        let geometry = &self.geometry;
+        let (together, planes) =
+            (u64::from(geometry.pages_per_program), u64::from(geometry.planes));
+        let (program, at) = (lpn.0 / together, lpn.0 % together);
+        let (plane, of_plane) = ((program % planes) as u32, program / planes);
+        let page = of_plane * together + at;
+        let per_block = u64::from(geometry.pages_per_block);
+        let block = geometry.block(plane, (page / per_block) as u32);
+        geometry.page(block, (page % per_block) as u32)
+    }
+
     fn fill_at_random(&mut self, pages: u64, steady: &Steady) {
         let content = self.zeroes();
         let seed = self.config.filled_seed;

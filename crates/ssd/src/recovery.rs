@@ -189,7 +189,7 @@ impl Ssd {
         self.room = (buffer > 0).then_some(buffer);
         self.claims.clear();
         self.failed.clear();
-        self.batches = Batches::default();
+        (self.batches, self.batches_in_flight) = (Batches::default(), 0);
         self.moves = Batches::default();
         self.epochs = Epochs::default();
         self.forget_syncs();

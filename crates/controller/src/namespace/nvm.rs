@@ -51,6 +51,11 @@ impl NvmNamespace {
         before != (block_bytes, block_count)
     }
 
+    /// Which of the flash's streams its blocks are written to: namespaces take turns.
+    pub(crate) fn stream(&self, flash: &ssd::Config) -> u8 {
+        ((self.nsid.0 - 1) % flash.hint_streams) as u8
+    }
+
     /// Flash pages that it has.
     pub(crate) fn page_count(&self) -> u64 {
         self.capacity >> self.page_bits

@@ -258,3 +258,29 @@ fn a_page_that_rotted_is_an_error_while_collection_moves_it() {
     }
     assert!(ssd.statistics().gc_programs > 0);
 }
+
+#[test]
+fn a_drive_whose_moves_failed_goes_on_with_the_next_write() {
+    for seed in 0..40 {
+        let config =
+            Config { write_buffer_bytes: 1 << 14, overprovisioning_permille: 1000, ..one_plane() };
+        let (mut ssd, plan) = faulty(&config);
+        let (mut prng, pages) = (Prng::new(seed), ssd.geometry().logical_pages);
+        for lpn in 0..pages {
+            write(&mut ssd, Instant::ZERO, lpn, 1);
+        }
+        drain(&mut ssd);
+        plan.lock().unwrap().moves_fail = 4;
+        let now = ssd.now() + Duration::from_us(1000);
+        for n in 0..200 {
+            write(&mut ssd, now, prng.below(pages), n);
+        }
+        drain(&mut ssd);
+        plan.lock().unwrap().moves_fail = 0;
+        let now = ssd.now() + Duration::from_us(1000);
+        write(&mut ssd, now, prng.below(pages), 5);
+        drain(&mut ssd);
+        assert_eq!(ssd.backlog(), 0, "seed {seed}: the drive stands still");
+        ssd.check();
+    }
+}

@@ -1,7 +1,7 @@
 //! Pages of flash that hold several mapped pages, and program operations of several pages of flash.
 
 use simtime::{Duration, Instant, Prng};
-use ssd::{Config, Medium, PageTimes, RequestId, Ssd, VictimPolicyKind};
+use ssd::{Config, Medium, PageTimes, RequestId, Ssd, UnwrittenReads, VictimPolicyKind};
 
 use crate::{
     PAGE, PROGRAM, READ, TRANSFER, at, bytes, config, done, drain, fill, one_plane, page, read,
@@ -165,4 +165,77 @@ fn a_part_is_written_without_reading_the_rest_of_its_page_of_flash() {
     drain(&mut ssd);
     assert_eq!(ssd.statistics().modify_reads, 0);
     assert_eq!((bytes(&ssd, page(2)), bytes(&ssd, page(1))), (vec![7; 4096], vec![0; 4096]));
+}
+
+/// Programs of twelve pages, and a buffer that holds a few.
+fn one_shot(buffered: u64, delay: Duration) -> Config {
+    Config {
+        capacity_bytes: 256 * u64::from(PAGE),
+        pages_per_program: 3,
+        write_buffer_bytes: buffered * u64::from(PAGE),
+        write_buffer_delay: delay,
+        ..large_pages()
+    }
+}
+
+#[test]
+fn writes_that_wait_for_room_do_not_wait_for_a_program_to_fill() {
+    for delay in [Duration::from_us(1000), Duration::from_us(u64::MAX / 1000)] {
+        let mut ssd = Ssd::new(&one_shot(4, delay)).unwrap();
+        for n in 0..20 {
+            let now = ssd.now();
+            write(&mut ssd, now, n, n);
+            let mut done = Vec::new();
+            while done.is_empty() {
+                let at = ssd.next_event().expect("it goes on");
+                ssd.advance(at, &mut done);
+            }
+        }
+        // Each program frees two pages of the buffer.
+        assert!(ssd.now().as_ns() < 20 * 300_000, "{delay:?}: {}", ssd.now().as_ns());
+    }
+}
+
+#[test]
+fn a_durable_write_does_not_wait_for_the_program_of_the_version_before_it_to_fill() {
+    let delay = Duration::from_us(1_000_000);
+    let mut ssd = Ssd::new(&one_shot(64, delay)).unwrap();
+    write(&mut ssd, Instant::ZERO, 0, 1);
+    // It has been gathered.
+    let now = Instant::ZERO + delay + Duration::from_us(1);
+    ssd.advance(now, &mut Vec::new());
+    ssd.write(now, RequestId(2), page(0), true, Some(&[2; PAGE as usize]));
+    let load = Duration::from_ns(40_960);
+    assert_eq!(at(&drain(&mut ssd), 2), now + (load + PROGRAM) * 2);
+}
+
+#[test]
+fn pages_that_were_never_written_are_read_where_they_would_be() {
+    let iops = |filled_permille| {
+        let config = Config {
+            capacity_bytes: 64 << 20,
+            channels: 1,
+            dies_per_channel: 2,
+            page_bytes: 16_384,
+            indirection_bytes: PAGE,
+            pages_per_program: 3,
+            pages_per_block: 384,
+            unwritten_reads: UnwrittenReads::Flash,
+            filled_permille,
+            keep_data: false,
+            ..config()
+        };
+        let mut ssd = Ssd::new(&config).unwrap();
+        let (pages, mut prng) = (ssd.geometry().logical_pages, Prng::new(1));
+        let (mut now, mut done) = (Instant::ZERO, Vec::new());
+        for n in 0..5000 {
+            ssd.read(now, RequestId(n), page(prng.below(pages)));
+            while ssd.backlog() > 64 {
+                now = ssd.next_event().unwrap();
+                ssd.advance(now, &mut done);
+            }
+        }
+        now.as_ns()
+    };
+    assert_eq!(iops(0), iops(1000));
 }

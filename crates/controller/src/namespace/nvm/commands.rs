@@ -195,7 +195,8 @@ impl NvmNamespace {
                     rest = Some(tail);
                     piece
                 });
-                turn.subsystem.ssd.write(turn.now, RequestId(tag.0), span, durable, piece);
+                let (id, hint) = (RequestId(tag.0), self.stream(&turn.subsystem.config.flash));
+                turn.subsystem.ssd.write_hinted(turn.now, id, span, durable, piece, hint);
             }
         }
     }
