@@ -25,7 +25,7 @@ nvme list
 nvme id-ctrl /dev/nvme0 > /dev/null
 nvme id-ns /dev/nvme0n1 > /dev/null
 nvme smart-log /dev/nvme0 > /dev/null
-nvme endurance-log /dev/nvme0 --group-id=1 | grep -q "percentage_used"
+nvme endurance-log /dev/nvme0 --group-id=1 | grep -q "percent_used"
 nvme error-log /dev/nvme0 > /dev/null
 for set in 0 2 3 4; do nvme effects-log /dev/nvme0 --csi=$set > /dev/null; done
 # These read registers through sysfs, for which the kernel is started with iomem=relaxed.
