@@ -121,13 +121,10 @@ impl Writer {
             }
         }
         let after = self.ssd.statistics();
-        let programs = |s: &ssd::Statistics| s.flash_programs + s.gc_programs;
         let host = after.host_bytes_written - before.host_bytes_written;
-        let programmed = (programs(&after) - programs(&before)) * after.page_bytes;
-        let programmed = programmed as f64 / host.max(1) as f64;
         let seconds = self.now.since(began).as_ns() as f64 / 1e9;
         Ok(Round {
-            write_amplification: programmed,
+            write_amplification: after.write_amplification_since(&before),
             bytes_per_s: if seconds > 0.0 { host as f64 / seconds } else { 0.0 },
         })
     }

@@ -371,23 +371,17 @@ fn read_header(path: &Path, disk: &FileDisk) -> Result<(Header, bool), OpenError
     if headers.iter().filter(is_ours).count() == 0 {
         return Err(OpenError::Foreign { path: path.into() });
     }
-    if let Some(other) = headers
-        .iter()
-        .find(|header| header.magic == MAGIC && !VERSIONS.contains(&header.version.get()))
-    {
+    let is_known = |header: &Header| VERSIONS.contains(&header.version.get());
+    if let Some(other) = headers.iter().filter(is_ours).find(|header| !is_known(header)) {
         // A number that was not written as a version is damage.
         if other.version.get() > 0
             && other.version.get() < 1 << 16
-            && !headers
-                .iter()
-                .any(|header| is_ours(&header) && VERSIONS.contains(&header.version.get()))
+            && !headers.iter().filter(is_ours).any(is_known)
         {
             return Err(OpenError::Version { path: path.into(), version: other.version.get() });
         }
     }
-    let is_sound = |header: &Header| {
-        header.magic == MAGIC && header.is_sound() && VERSIONS.contains(&header.version.get())
-    };
+    let is_sound = |header: &Header| is_ours(&header) && header.is_sound() && is_known(header);
     let Some(&sound) = headers.iter().find(|header| is_sound(header)) else {
         let damage = Damage { header: true, ..Damage::default() };
         return Err(OpenError::Damaged { path: path.into(), damage });

@@ -450,11 +450,8 @@ impl FlashArray {
             && !(has_rule && self.geometry.flash_page_of(next.ppa) != page)
         {
             if let Some(other) = group.iter().find(|other| other.plane == next.plane) {
-                // Parts of one page of flash are read at once.
                 let is_part = is_read
-                    && self.geometry.block_of(other.ppa) == self.geometry.block_of(next.ppa)
-                    && self.geometry.flash_page_of(other.ppa)
-                        == self.geometry.flash_page_of(next.ppa)
+                    && self.geometry.are_read_together(other.ppa, next.ppa)
                     && group.iter().all(|other| other.ppa != next.ppa);
                 if !is_part {
                     break;

@@ -166,6 +166,9 @@ struct Plane {
     /// The open block of each stream.
     open: Box<[Option<u32>]>,
     erased: VecDeque<u32>,
+    /// Erases of its blocks together, and of the one that was erased most.
+    erases: u64,
+    erases_max: u32,
     victims: Box<dyn VictimPolicy>,
 }
 
@@ -192,8 +195,7 @@ impl Plane {
         let closed = |(_, block): &(u32, &Block)| block.state == State::Closed;
         let (index, least) =
             (0..).zip(&self.blocks).filter(closed).min_by_key(|(_, block)| block.erases)?;
-        let most = self.blocks.iter().map(|block| block.erases).max()?;
-        (most - least.erases > gap).then_some(index)
+        (self.erases_max - least.erases > gap).then_some(index)
     }
 }
 
@@ -203,6 +205,8 @@ impl Clone for Blocks {
             blocks: plane.blocks.clone(),
             open: plane.open.clone(),
             erased: plane.erased.clone(),
+            erases: plane.erases,
+            erases_max: plane.erases_max,
             victims: plane.victims.fork(),
         };
         Self {
@@ -222,6 +226,8 @@ impl Blocks {
             blocks: Vec::new(),
             open: vec![None; streams.all().count()].into(),
             erased: VecDeque::new(),
+            erases: 0,
+            erases_max: 0,
             victims: config.victim_policy.build(geometry.pages_per_block),
         };
         Self {
@@ -452,15 +458,16 @@ impl Blocks {
         block.state = State::Free;
         (block.allocated, block.programmed) = (0, 0);
         block.erases += 1;
+        plane.erases += 1;
+        plane.erases_max = plane.erases_max.max(block.erases);
         plane.erased.push_back(index);
     }
 
     /// Erases of all blocks together, and of the one that was erased most.
     pub(crate) fn erases(&self) -> (u64, u32) {
-        let blocks = self.planes.iter().flat_map(|plane| &plane.blocks);
-        blocks.fold((0, 0), |(sum, most), block| {
-            (sum + u64::from(block.erases), most.max(block.erases))
-        })
+        self.planes
+            .iter()
+            .fold((0, 0), |(sum, most), plane| (sum + plane.erases, most.max(plane.erases_max)))
     }
 
     /// Valid pages of the whole drive.
@@ -515,6 +522,8 @@ impl Blocks {
         } else {
             plane.erased.push_back(index);
         }
+        plane.erases += u64::from(block.erases);
+        plane.erases_max = plane.erases_max.max(block.erases);
         plane.blocks.push(block);
     }
 

@@ -611,6 +611,13 @@ impl Geometry {
         self.page_of(ppa) >> self.pages_per_read.trailing_zeros()
     }
 
+    /// True if two pages are parts of one page of flash.
+    #[inline]
+    pub(crate) fn are_read_together(&self, ppa: Ppa, other: Ppa) -> bool {
+        self.block_of(ppa) == self.block_of(other)
+            && self.flash_page_of(ppa) == self.flash_page_of(other)
+    }
+
     /// The page that lies so many pages behind another one of its block.
     #[inline]
     pub(crate) fn page_after(&self, ppa: Ppa, count: u32) -> Ppa {

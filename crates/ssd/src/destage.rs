@@ -79,7 +79,7 @@ impl Ssd {
             if durable && is_behind {
                 self.hurry(now);
             }
-            return self.hurry_for_room(now);
+            return self.avoid_standstill(now);
         }
         let is_behind = slot.flight.is_some();
         let mut waiters = Waiters::default();
@@ -115,7 +115,7 @@ impl Ssd {
         } else {
             self.settle(now, number, durable);
         }
-        self.hurry_for_room(now);
+        self.avoid_standstill(now);
     }
 
     /// What has been gathered waits no longer for more.
@@ -129,7 +129,7 @@ impl Ssd {
 
     /// Writes wait for room in the buffer, and nothing is on its way to flash that would make some; or pages wait for flash, and
     /// nothing is collected.
-    fn hurry_for_room(&mut self, now: Instant) {
+    fn avoid_standstill(&mut self, now: Instant) {
         if self.frontiers.iter().any(|frontier| !frontier.placing.is_empty()) {
             self.collect_again(now);
         }
@@ -316,7 +316,7 @@ impl Ssd {
         }
         self.batches.close(batch, slots);
         self.relieve(now);
-        self.hurry_for_room(now);
+        self.avoid_standstill(now);
     }
 
     /// A page was programmed that there was nothing for.

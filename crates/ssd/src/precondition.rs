@@ -19,8 +19,10 @@ use crate::store::{Oob, Page};
 /// What random overwrites of a drive come to.
 #[derive(Clone, Debug)]
 pub(crate) struct Steady {
-    /// Valid pages of the full blocks of each plane, oldest first.
-    planes: Vec<Vec<u32>>,
+    /// Valid pages of the full blocks of a plane, oldest first: of the first planes, which hold a page more, and of the others.
+    more: Vec<u32>,
+    fewer: Vec<u32>,
+    planes_with_more: u32,
     /// The part of the oldest block that is valid.
     oldest: f64,
 }
@@ -33,16 +35,18 @@ impl Steady {
         let open_blocks = config.streams() + config.collection_streams();
         let free = geometry.gc_reserve_blocks + open_blocks.div_ceil(2);
         let blocks = geometry.blocks_per_plane.saturating_sub(free);
-        let planes = u64::from(geometry.planes);
-        let mut oldest = 0.0;
-        let of_plane = |plane| {
-            let valid = pages / planes + u64::from(plane < pages % planes);
-            let (all, last) = decay(valid, blocks, geometry.pages_per_block)?;
-            oldest = last;
-            Some(all)
+        let (each, rest) = (pages / u64::from(geometry.planes), pages % u64::from(geometry.planes));
+        let (fewer, oldest) = decay(each, blocks, geometry.pages_per_block)?;
+        let more = match rest {
+            0 => Vec::new(),
+            _ => decay(each + 1, blocks, geometry.pages_per_block)?.0,
         };
-        let planes: Option<Vec<Vec<u32>>> = (0..planes).map(of_plane).collect();
-        Some(Self { planes: planes?, oldest })
+        Some(Self { more, fewer, planes_with_more: rest as u32, oldest })
+    }
+
+    /// Valid pages of the full blocks of a plane, oldest first.
+    fn of_plane(&self, plane: u32) -> &[u32] {
+        if plane < self.planes_with_more { &self.more } else { &self.fewer }
     }
 
     /// Programs for each page that the host writes.
@@ -168,17 +172,17 @@ impl Ssd {
         let seed = self.config.filled_seed;
         let (shuffled, mut prng) = (Shuffled::new(pages, seed), Prng::new(!seed));
         let mut next = 0;
-        let blocks = steady.planes.first().map_or(0, Vec::len);
+        let blocks = steady.fewer.len();
         let (all, together) = (self.geometry.pages_per_block, self.geometry.pages_per_program);
         for block in 0..blocks {
-            for (plane, valid) in (0..).zip(&steady.planes) {
+            for plane in 0..self.geometry.planes {
                 // The youngest is two: the host's open block and collection's. Planes do not open the next ones at the same time.
                 let of_host = if block + 1 == blocks {
                     prng.below(u64::from(all / together)) as u32 * together
                 } else {
                     all
                 };
-                let (mut valid, mut first) = (u64::from(valid[block]), None);
+                let (mut valid, mut first) = (u64::from(steady.of_plane(plane)[block]), None);
                 for page in 0..all {
                     // Of the pages that are left any are valid, all sets of them equally likely.
                     let is_valid = prng.below(u64::from(all - page)) < valid;

@@ -112,10 +112,16 @@ pub struct Wear {
 impl Statistics {
     /// Bytes programmed per byte that the host wrote; 1 for a drive that was not written.
     pub fn write_amplification(&self) -> f64 {
-        if self.host_bytes_written == 0 {
+        self.write_amplification_since(&Self::default())
+    }
+
+    /// The same of what came after an earlier reading.
+    pub fn write_amplification_since(&self, before: &Self) -> f64 {
+        let host = self.host_bytes_written - before.host_bytes_written;
+        if host == 0 {
             return 1.0;
         }
-        let programmed = (self.flash_programs + self.gc_programs) * self.page_bytes;
-        programmed as f64 / self.host_bytes_written as f64
+        let programs = |s: &Self| s.flash_programs + s.gc_programs;
+        ((programs(self) - programs(before)) * self.page_bytes) as f64 / host as f64
     }
 }

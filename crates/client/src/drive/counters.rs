@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 use super::{Drive, DriveError, DriveResult};
 use crate::transport::Submit;
 
-/// BusyParts of a drive: how long each was busy since the drive was made, in nanoseconds.
+/// Parts of a drive: how long each was busy since the drive was made, in nanoseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BusyParts {
     /// What the page says of all of them.

@@ -81,11 +81,8 @@ fn steady_of(config: &Config, choose: impl Fn(&mut Prng, u64) -> (u64, u8)) -> (
         }
     }
     ssd.check();
-    let after = ssd.statistics();
-    let host = (after.host_bytes_written - before.host_bytes_written) as f64;
-    let programs =
-        after.flash_programs + after.gc_programs - before.flash_programs - before.gc_programs;
-    ((programs * after.page_bytes) as f64 / host, ssd.geometry().effective_overprovisioning())
+    let amplification = ssd.statistics().write_amplification_since(&before);
+    (amplification, ssd.geometry().effective_overprovisioning())
 }
 
 #[test]

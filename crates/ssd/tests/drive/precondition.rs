@@ -29,11 +29,7 @@ fn amplification(ssd: &mut Ssd, prng: &mut Prng, writes: u64, pages: u64) -> f64
             ssd.advance(now, &mut done);
         }
     }
-    let after = ssd.statistics();
-    let programs =
-        after.flash_programs + after.gc_programs - before.flash_programs - before.gc_programs;
-    (programs * after.page_bytes) as f64
-        / (after.host_bytes_written - before.host_bytes_written) as f64
+    ssd.statistics().write_amplification_since(&before)
 }
 
 #[test]

@@ -141,12 +141,8 @@ fn random_writes_of_parts_of_pages_of_flash_amplify_as_pages_do() {
             }
         }
         ssd.check();
-        let after = ssd.statistics();
-        let programs =
-            after.flash_programs + after.gc_programs - before.flash_programs - before.gc_programs;
-        let host = after.host_bytes_written - before.host_bytes_written;
         // Of what collection moves the last of each block is padding.
-        (programs * after.page_bytes) as f64 / host as f64
+        ssd.statistics().write_amplification_since(&before)
     };
     // The same blocks of 256 mapped pages.
     let small = steady(4096, 256, 1);
