@@ -33,3 +33,5 @@ experiment scale --vary drive.count=1,2,4,8,16 --vary job.scan.on=drive,host \
 experiment host_memory --vary host.memory=0MiB,32MiB,64MiB,128MiB,256MiB --vary job.scan.on=drive,host \
     --vary job.scan.random_distribution=random,zipf:1.2 \
     --show jobs.scan.execute.bw_bytes
+experiment validation --vary job.host.iodepth=1,2,4,8,16,32,64,128,256 --vary profile=intel-p4500,samsung-pm9a3 \
+    --vary drive.capacity=24GiB --vary ramp_time=10ms --vary runtime=50ms --show jobs.host.read.iops,jobs.host.read.lat_ns.mean
