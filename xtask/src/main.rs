@@ -31,6 +31,13 @@ const LAYERS: &[Layer] = &[
     layer("nvme_spec", &[], &[]),
     layer("simtime", &[], &[]),
     layer("ebpf", &[], &[]),
+    layer("history", &[], &[]),
+    // Its tests look at what the drive really leaves.
+    layer(
+        "crashtest",
+        &["history", "simtime"],
+        &["nvme_spec", "client", "controller", "simulator"],
+    ),
     layer("runtime_server", &["ebpf"], &[]),
     layer("records", &["nvme_spec", "simtime"], &[]),
     layer("recording", &["records"], &[]),
@@ -42,7 +49,7 @@ const LAYERS: &[Layer] = &[
     layer("fabric", &["simtime"], &[]),
     layer(
         "controller",
-        &["nvme_spec", "simtime", "records", "ssd", "compute", "fabric", "ebpf"],
+        &["nvme_spec", "simtime", "records", "history", "ssd", "compute", "fabric", "ebpf"],
         &[],
     ),
     layer("native_programs", &["ebpf", "controller"], &["simtime"]),
@@ -95,7 +102,17 @@ const LAYERS: &[Layer] = &[
     // Its tests are hosts of the drive.
     layer(
         "emulator",
-        &["nvme_spec", "simtime", "records", "ring", "ssd", "controller", "vfio_user", "pacer"],
+        &[
+            "nvme_spec",
+            "simtime",
+            "records",
+            "history",
+            "ring",
+            "ssd",
+            "controller",
+            "vfio_user",
+            "pacer",
+        ],
         &["client", "client_linux"],
     ),
     // Its tests have a drive in their process.
@@ -131,6 +148,8 @@ const LAYERS: &[Layer] = &[
             "workload",
             "emulator",
             "flash_file",
+            "history",
+            "crashtest",
             "engine_bench",
             "guest",
             "bpf_clang",

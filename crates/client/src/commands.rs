@@ -350,6 +350,13 @@ pub fn change_group(group: u16, options: &GroupOptions) -> SubmissionEntry {
     job_group(JobGroupCdw10::new().with_sel(2).with_group(group), options)
 }
 
+/// Mark (vendor): the host says how far it has come, in so many bytes of text.
+pub fn mark(bytes: usize) -> SubmissionEntry {
+    let mut e = entry(AdminOpcode::MARK.0, 0);
+    e.cdw10.set(bytes.div_ceil(4) as u32);
+    e
+}
+
 fn job_group(cdw10: JobGroupCdw10, options: &GroupOptions) -> SubmissionEntry {
     let mut e = entry(AdminOpcode::JOB_GROUP.0, COMPUTE_NSID);
     e.cdw10.set(cdw10.into_bits());

@@ -44,10 +44,22 @@ pub struct CommandFailed {
     pub detail: Option<String>,
 }
 
+/// How a Mark command is called.
+const MARK: &str = "Mark";
+
 /// What to do about a status, where that is known.
 fn remedy(command: &str, status: Status) -> &'static str {
     if command == programs::LOAD && status.same_code(Status::PROGRAM_IN_USE) {
         return "; there is a program at this index: unload it, or choose another index";
+    }
+    if command == MARK {
+        return match status {
+            _ if status.same_code(Status::COMMAND_SEQUENCE_ERROR) => {
+                "; the drive keeps no history: csdrive serve --history FILE has it keep one"
+            }
+            _ if status.same_code(Status::INVALID_FIELD) => "; give 1 to 4096 bytes of UTF-8",
+            _ => "",
+        };
     }
     let known = [
         (Status::ABORTED_SQ_DELETION, "; the drive was reset meanwhile: try again"),
@@ -403,6 +415,18 @@ impl<T: Submit> Drive<T> {
         len: u64,
     ) -> DriveResult<Vec<u8>> {
         Ok(self.run(name, lane, entry, Data::FromDrive(len as usize))?.data)
+    }
+
+    /// Puts a mark into the history that the drive keeps of what is written to it: at most 4096 bytes. Whoever looks for crashes
+    /// (`csdrive crashtest`) is told what was said before each.
+    ///
+    /// # Errors
+    /// If the drive keeps none, or is gone.
+    pub fn mark(&mut self, text: &str) -> DriveResult<()> {
+        let mut bytes = text.as_bytes().to_vec();
+        let entry = commands::mark(bytes.len());
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        self.run(MARK, Lane::Admin, entry, Data::ToDrive(bytes)).map(drop)
     }
 
     /// Reads the beginning of a log page; the length is a multiple of four.

@@ -19,6 +19,7 @@ use crate::doorbell::DoorbellBuffers;
 use crate::event::Tag;
 use crate::femu;
 use crate::host_memory::HostMemory;
+use crate::kept_history;
 use crate::namespace::programs::manage::manage;
 use crate::waiting::Waiting;
 
@@ -71,6 +72,7 @@ impl Controller {
             AdminCommand::Namespaces { nsid, action } => {
                 return namespaces::begin(&mut turn, tag, nsid, action, pointer);
             }
+            AdminCommand::Mark { len } => return kept_history::mark(&mut turn, tag, len, pointer),
             AdminCommand::KeepAlive => {
                 turn.session.keep_alive.restart(turn.now, &mut turn.subsystem.events);
             }

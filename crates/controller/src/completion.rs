@@ -44,6 +44,9 @@ impl Controller {
     #[inline]
     pub(crate) fn post(&mut self, host: &mut dyn HostMemory, tag: Tag) {
         let Some(ending) = self.session.inflight.remove(tag) else { return };
+        if let Some(history) = &mut self.subsystem.history {
+            history.ended(self.at, tag, ending.status.is_success());
+        }
         match ending.step {
             None => self.end(host, tag, ending),
             Some(step) => {

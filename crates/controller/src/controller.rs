@@ -10,6 +10,7 @@ use crate::async_event::Notice;
 use crate::config::{Config, ConfigError, NamespaceConfig};
 use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
+use crate::extent::Extent;
 use crate::host_memory::HostMemory;
 use crate::namespace::programs::{early, execute};
 use crate::parts::Parts;
@@ -270,15 +271,8 @@ impl Controller {
     /// ends before.
     pub fn is_written(&self, nsid: u32, at: u64, len: u64) -> bool {
         let Some(namespace) = self.subsystem.namespaces.nvm(Nsid(nsid)) else { return false };
-        let end = at.checked_add(len).filter(|end| *end <= namespace.capacity && len > 0);
-        let Some(end) = end else { return false };
-        let first = at >> namespace.page_bits;
-        let count = ((end - 1) >> namespace.page_bits) - first + 1;
-        let ssd = &self.subsystem.ssd;
-        namespace
-            .placement
-            .pieces(first, count)
-            .any(|(lpn, count)| ssd.mapped_among(lpn, count) > 0)
+        let is_inside = at.checked_add(len).is_some_and(|end| end <= namespace.capacity && len > 0);
+        is_inside && self.subsystem.is_written(namespace, Extent { start: at, len })
     }
 
     /// Counters since the drive was made.

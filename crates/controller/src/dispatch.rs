@@ -8,6 +8,7 @@ use crate::admin::{features, namespaces};
 use crate::command::check_flags;
 use crate::event::Tag;
 use crate::femu;
+use crate::kept_history;
 use crate::namespace::Namespace;
 use crate::namespace::memory::commands::page_done as memory_page_done;
 use crate::namespace::nvm::commands::{Pair, flush};
@@ -97,6 +98,9 @@ impl Turn<'_> {
             }
             Arrival::Admin(AdminArrival::Namespaces(action)) => {
                 namespaces::arrived(self, tag, nsid, &segments, action)
+            }
+            Arrival::Admin(AdminArrival::Mark { len }) => {
+                kept_history::mark_arrived(self, tag, &segments, len)
             }
         };
         if let Err(status) = done {

@@ -44,6 +44,7 @@ mod fetch;
 mod host_memory;
 mod inflight;
 mod interrupt;
+mod kept_history;
 mod lifecycle;
 mod logs;
 mod namespace;

@@ -1,6 +1,7 @@
 //! The controller's life: enable, controller reset, subsystem reset, shutdown (Base 2.1, sections
 //! 3.5 to 3.7).
 
+use history::Change;
 use nvme_spec::{
     Cc, CompletionEntry, CqId, PAGE_SIZE, SUBSYSTEM_RESET, SubmissionEntry, offset, shutdown,
 };
@@ -130,6 +131,9 @@ impl Controller {
         subsystem.namespaces.reset();
         subsystem.background.controller_reset(now);
         subsystem.outbox.interrupts.clear();
+        if let Some(history) = &mut subsystem.history {
+            history.abandoned();
+        }
         session.reset(now);
         self.queues.reset();
         self.is_saturated = false;
@@ -152,6 +156,9 @@ impl Controller {
         self.reset_subsystem();
         let is_recording = self.is_recording;
         let subsystem = &mut self.subsystem;
+        if let Some(history) = &mut subsystem.history {
+            history.power_lost(now);
+        }
         subsystem.logs.power_lost(was_shut_down);
         subsystem.power_lost(is_recording);
         // Its event went with all others.
@@ -170,6 +177,9 @@ impl Controller {
         self.session.registers.csts.set_shst(shutdown::RUNNING);
         self.shutdowns = self.shutdowns.wrapping_add(1);
         let tag = shutdown_tag(self.shutdowns).0;
+        if let Some(history) = &mut self.subsystem.history {
+            history.begun(self.now, Tag(tag), Change::Flush);
+        }
         self.subsystem.ssd.flush(self.now, RequestId(tag));
     }
 
@@ -180,6 +190,9 @@ impl Controller {
         let is_current = tag == shutdown_tag(self.shutdowns);
         if is_current && self.session.registers.csts.shst() == shutdown::RUNNING {
             self.session.registers.csts.set_shst(shutdown::COMPLETE);
+            if let Some(history) = &mut self.subsystem.history {
+                history.ended(self.at, tag, is_done);
+            }
             if is_done {
                 self.subsystem.save_shut_down(self.at, &self.session.attached);
             } else {

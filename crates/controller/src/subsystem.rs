@@ -13,6 +13,7 @@ use crate::background::Background;
 use crate::config::{Config, ConfigError, Dialect};
 use crate::event::Event;
 use crate::femu::Femu;
+use crate::kept_history::KeptHistory;
 use crate::logs::Logs;
 use crate::namespace::Namespaces;
 use crate::native::NativePrograms;
@@ -42,6 +43,8 @@ pub(crate) struct Subsystem {
     pub(crate) femu: Option<Femu>,
     pub(crate) background: Background,
     pub(crate) logs: Logs,
+    /// What hosts wrote, if it is kept.
+    pub(crate) history: Option<KeptHistory>,
     /// The store remembers what the drive is.
     pub(crate) is_persistent: bool,
     pub(crate) saving: Saving,
@@ -94,6 +97,7 @@ impl Subsystem {
             logs: saved.as_ref().map_or_else(Logs::default, |saved| {
                 Logs::switched_on(&saved.counters, saved.is_shut_down)
             }),
+            history: None,
             is_persistent: ssd_is_persistent,
             saving: Saving::default(),
             events: EventQueue::new(),

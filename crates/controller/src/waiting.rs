@@ -52,6 +52,10 @@ pub(crate) enum AdminArrival {
     HostBehavior,
     /// The specification of a new namespace, or a list of controllers.
     Namespaces(NamespaceAction),
+    /// How far the host has come.
+    Mark {
+        len: u64,
+    },
 }
 
 impl Wait for Waiting {

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod exec;
 pub(crate) mod fs;
 pub(crate) mod group;
+pub(crate) mod mark;
 pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod ranges;

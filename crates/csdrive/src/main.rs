@@ -74,6 +74,7 @@ enum Command {
     #[command(subcommand)]
     Group(device::group::Command),
     Exec(device::exec::Arguments),
+    Mark(device::mark::Arguments),
     Stat(observe::stat::Arguments),
     Top(observe::top::Arguments),
     Record(observe::record::Arguments),
@@ -232,6 +233,7 @@ fn main() -> ExitCode {
         Command::Memory(command) => device::memory::run(command),
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),
+        Command::Mark(arguments) => device::mark::run(arguments),
         Command::Stat(arguments) => observe::stat::run(arguments),
         Command::Record(arguments) => observe::record::run(arguments),
         Command::Top(arguments) => observe::top::run(arguments),

@@ -1,6 +1,7 @@
 //! `csdrive serve`: drives for virtual machines and user-space drivers, over vfio-user sockets.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -54,6 +55,9 @@ pub(crate) struct Arguments {
     /// commas [default: all]
     #[arg(long, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies,links,counters", value_parser = parse_kinds)]
     records: Option<Wanted>,
+    /// Keep a history of what is written, for csdrive crashtest; those of further drives have -2, -3, ... appended
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// Print one JSON document when the drives are ready, and one when they have stopped
     #[arg(long)]
     json: bool,
@@ -89,6 +93,8 @@ pub(crate) struct Request<'a> {
     pub(crate) doorbells: Doorbells,
     /// Records that are put into shared memory.
     pub(crate) records: Option<Wanted>,
+    /// Where the history of the first goes.
+    pub(crate) history: Option<&'a Path>,
     /// Says nothing of clients that come and go.
     pub(crate) is_quiet: bool,
 }
@@ -136,6 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             _ => Doorbells::Messages,
         },
         records: arguments.records,
+        history: arguments.history.as_deref(),
         is_quiet: false,
     })?;
     announce(arguments, &drives);
@@ -223,6 +230,8 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         let path = ring::path_of(&config.serial);
         let records = request.records.map(|wanted| Writer::create(&path, wanted)).transpose();
         let records = usage(records.map_err(Into::into))?;
+        let history = request.history.map(|path| new_history(&numbered(path, n))).transpose();
+        let history = usage(history)?;
         let options = Options {
             config,
             socket: socket.clone(),
@@ -233,6 +242,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
             freezer: freezer.clone(),
             neighbours: neighbours.clone(),
             records,
+            history,
         };
         let server = usage(Server::new(options).map_err(Into::into))?;
         servers.push((socket, name, freezer, server));
@@ -253,6 +263,16 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         Ok(Serving { socket, name, stopper, freezer, thread })
     };
     servers.into_iter().map(spawn).collect()
+}
+
+/// A new file for a drive's history.
+fn new_history(path: &Path) -> Result<history::Writer<BufWriter<File>>> {
+    history::Writer::create(path).with_context(|| {
+        format!(
+            "--history {}: it must be a new file in a folder that you may write",
+            path.display()
+        )
+    })
 }
 
 /// The freezer of a drive's guest; drives of one guest have the same.

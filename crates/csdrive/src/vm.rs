@@ -57,6 +57,9 @@ struct Options {
     /// Put records of the drives into shared memory, as csdrive serve --records does
     #[arg(long, global = true, value_name = "KINDS", num_args = 0..=1, require_equals = true, default_missing_value = "commands,jobs,units,dies", value_parser = serve::parse_kinds)]
     records: Option<ring::Wanted>,
+    /// Keep a history of what is written to the drives, as csdrive serve --history does
+    #[arg(long, global = true, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// Copy a file of this machine to where the guest's command starts; repeatable
     #[arg(long, global = true, value_name = "PATH")]
     file: Vec<PathBuf>,
@@ -159,6 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         workers: None,
         doorbells: emulator::Doorbells::Messages,
         records: options.records,
+        history: options.history.as_deref(),
         is_quiet: true,
     })?;
     let keys = if ssh.is_some() { parts.public_keys()? } else { String::new() };

@@ -1,5 +1,7 @@
 //! The drive as a PCI device in real time: registers, doorbells, memory, interrupts, programs.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +15,7 @@ use vfio_user::{Device, Errno, Map, Mappable, Mapping, wire::pci as vfio};
 use crate::clock::Clock;
 use crate::freezer::{Freezer, Hold};
 use crate::guest_memory::GuestMemory;
+use crate::history_file::HistoryFile;
 use crate::interrupt_lines::InterruptLines;
 use crate::journal;
 use crate::pci::{CONFIG_BYTES, ConfigSpace, DOORBELLS, Effect, bar_bytes};
@@ -58,6 +61,10 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error("this machine has no room for the drive: {0}")]
     Machine(#[from] std::io::Error),
+    #[error(
+        "flash.keep_data = false: such a drive has no history of what is written; leave the key out"
+    )]
+    NoData,
 }
 
 /// A drive with its place in the world.
@@ -83,6 +90,7 @@ pub(crate) struct Drive {
     has_journal: bool,
     /// Where records go, and those that are on their way.
     ring: Option<ring::Writer>,
+    history: Option<HistoryFile>,
     /// When counters are to be recorded again, and the commands of the last ones.
     count_at: Instant,
     counted: u64,
@@ -123,6 +131,7 @@ impl Drive {
             raised: Vec::new(),
             complaint: None,
             ring: None,
+            history: None,
             count_at: Instant::ZERO,
             counted: 0,
             records: Records::default(),
@@ -135,6 +144,20 @@ impl Drive {
         self.controller.set_recording(true);
         self.ring = Some(ring);
         self.count(self.now());
+    }
+
+    /// From now on the history of what hosts write goes there.
+    pub(crate) fn keep_history(
+        &mut self,
+        writer: history::Writer<BufWriter<File>>,
+    ) -> Result<(), StartError> {
+        if !self.controller.keep_history() {
+            return Err(StartError::NoData);
+        }
+        let mut file = HistoryFile::start(writer)?;
+        file.put(self.controller.take_history());
+        self.history = Some(file);
+        Ok(())
     }
 
     /// Puts what the drive has counted among its records.
@@ -235,6 +258,12 @@ impl Drive {
         {
             self.controller.sync_done(result);
             is_busy = true;
+        }
+        if let Some(history) = &mut self.history {
+            let events = self.controller.take_history();
+            if !events.is_empty() {
+                self.complaint = history.put(events).map(str::to_owned).or(self.complaint.take());
+            }
         }
         for note in self.controller.outbox().notes.drain(..) {
             tracing::warn!("{note}");

@@ -21,6 +21,7 @@ mod clock;
 mod drive;
 mod freezer;
 mod guest_memory;
+mod history_file;
 mod interrupt_lines;
 mod journal;
 mod pci;

@@ -1,8 +1,8 @@
 //! A drive behind a socket: the thread that owns it, and how it waits.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -79,6 +79,8 @@ pub struct Options {
     pub neighbours: Option<Neighbours>,
     /// Where records of commands, jobs and flash operations go, for whoever looks at the drive live.
     pub records: Option<ring::Writer>,
+    /// Where the history of what hosts write goes, for whoever looks for crashes.
+    pub history: Option<history::Writer<BufWriter<File>>>,
 }
 
 /// Drives of one process: they reach each other's device memory, and their time begins at the same moment.
@@ -168,6 +170,7 @@ impl Server {
             freezer,
             neighbours,
             records,
+            history,
         } = options;
         let (peers, began) = match neighbours {
             Some(Neighbours { peers, start }) => (Some(peers), start),
@@ -179,6 +182,9 @@ impl Server {
             Drive::new(config, parts, clock, doorbells, remote.as_ref(), freezer.as_ref())?;
         if let Some(records) = records {
             drive.keep_records(records);
+        }
+        if let Some(history) = history {
+            drive.keep_history(history)?;
         }
         let listener = listen(&socket)?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -196,6 +196,7 @@ fn a_socket_in_use_is_not_taken_away() {
         freezer: None,
         neighbours: None,
         records: None,
+        history: None,
     };
     let error = emulator::Server::new(options(&served.socket)).unwrap_err().to_string();
     assert!(error.contains("another csdrive serves there"), "{error}");

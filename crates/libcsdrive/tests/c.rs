@@ -49,6 +49,7 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
         freezer: None,
         neighbours: None,
         records: None,
+        history: None,
     };
     let server = Server::new(options).expect("a drive");
     let stopper = server.stopper();

@@ -46,6 +46,7 @@ opcodes! {
         PROGRAM_ACTIVATION = 0x88, "Program Activation Management";
         MEMORY_RANGE_SET = 0x89, "Memory Range Set Management";
         JOB_GROUP = 0xC0, "Job Group Management (csdrive)";
+        MARK = 0xC1, "Mark (csdrive)";
     }
 }
 

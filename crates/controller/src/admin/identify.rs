@@ -273,8 +273,8 @@ fn nvm_capabilities(subsystem: &Subsystem) -> IdentifyNamespaceNvm {
     }
     let in_use = LBA_FORMATS.iter().position(|bytes| *bytes == subsystem.config.block_bytes);
     IdentifyNamespaceNvm {
-        // Errors for deallocated blocks on demand (DAE); preferred granularities are valid.
-        nsfeat: 1 << 2 | 1 << 4,
+        // Atomic units of its own (NSABP); errors for deallocated blocks on demand (DAE); preferred granularities are valid.
+        nsfeat: 1 << 1 | 1 << 2 | 1 << 4,
         nlbaf_z: (LBA_FORMATS.len() - 1) as u8,
         flbas: in_use.expect("the block size is one of the formats") as u8,
         // Deallocated blocks read as zeroes; Write Zeroes may deallocate.
@@ -291,6 +291,8 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
     let blocks = namespace.block_count;
     let page_blocks = (1u32 << namespace.page_bits) / namespace.block_bytes;
     let page_blocks_z = (page_blocks - 1) as u16;
+    let transfer_blocks = subsystem.config.transfer_bytes_max / u64::from(namespace.block_bytes);
+    let atomic_z = (transfer_blocks - 1).min(0xFFFF) as u16;
     let copy_blocks = NVM_COPY_BYTES_MAX / u64::from(namespace.block_bytes);
     let mapped: u64 =
         namespace.pieces().map(|(lpn, count)| subsystem.ssd.mapped_among(lpn, count)).sum();
@@ -299,6 +301,11 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
         ncap: blocks.into(),
         nuse: (mapped * u64::from(page_blocks)).min(blocks).into(),
         flbas: in_use.expect("the block size is one of the formats") as u8,
+        // Commands are kept whole up to the largest transfer. Over a power failure a page is: what begins and ends in one.
+        nawun_z: atomic_z.into(),
+        nawupf_z: page_blocks_z.into(),
+        nacwu_z: atomic_z.into(),
+        nabspf_z: page_blocks_z.into(),
         npwg_z: page_blocks_z.into(),
         npwa_z: page_blocks_z.into(),
         npdg_z: page_blocks_z.into(),

@@ -11,6 +11,7 @@ use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::namespace::nvm::LBA_FORMATS;
 use crate::namespace::{Namespace, check_nsid};
+use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::{AdminArrival, Arrival};
 
@@ -103,7 +104,12 @@ fn create(turn: &mut Turn<'_>, specification: &NamespaceSpecification) -> Result
     }
     let bytes = nsze.get().checked_mul(u64::from(block_bytes));
     let bytes = bytes.ok_or(Status::NAMESPACE_INSUFFICIENT_CAPACITY)?;
-    turn.subsystem.namespaces.create_nvm(bytes, block_bytes)
+    let nsid = turn.subsystem.namespaces.create_nvm(bytes, block_bytes)?;
+    let Subsystem { history, namespaces, .. } = &mut *turn.subsystem;
+    if let (Some(history), Some(namespace)) = (history, namespaces.nvm(nsid)) {
+        history.created(turn.now, namespace);
+    }
+    Ok(nsid)
 }
 
 /// Deletes namespaces with what they hold; those that are attached are detached first.
@@ -114,6 +120,9 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
     for nsid in nsids {
         turn.subsystem.empty(turn.now, nsid);
         turn.subsystem.namespaces.delete_nvm(nsid);
+        if let Some(history) = &mut turn.subsystem.history {
+            history.deleted(turn.now, nsid);
+        }
         turn.subsystem.background.namespace_removed(turn.now, nsid);
         if turn.session.attached.remove(nsid) {
             turn.session.namespace_changed(nsid);

@@ -119,6 +119,9 @@ impl Subsystem {
     /// Empties an NVM namespace.
     pub(crate) fn empty(&mut self, now: Instant, nsid: Nsid) {
         if let Some(namespace) = self.namespaces.nvm(nsid) {
+            if let Some(history) = &mut self.history {
+                history.emptied(now, namespace);
+            }
             for (lpn, count) in namespace.pieces() {
                 self.ssd.deallocate(now, lpn, count);
             }
@@ -267,6 +270,9 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
     let subsystem = &mut *turn.subsystem;
     if subsystem.namespaces.is_running_programs() {
         return subsystem.events.push(turn.now + QUIESCENCE_POLL, Event::Sanitized);
+    }
+    if let Some(history) = &mut subsystem.history {
+        subsystem.namespaces.nvm_all().for_each(|namespace| history.emptied(turn.now, namespace));
     }
     subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
     // What cannot be made durable is told to the drive's user by the store.

@@ -185,6 +185,7 @@ pub(crate) enum AdminCommand {
     SelfTest { nsid: Nsid, test: SelfTest },
     Programs { nsid: Nsid, action: ProgramAction },
     Namespaces { nsid: Nsid, action: NamespaceAction },
+    Mark { len: u64 },
 }
 
 impl AdminCommand {
@@ -289,6 +290,8 @@ impl AdminCommand {
                 };
                 Ok(Self::Namespaces { nsid, action })
             }
+            // Dword 10 counts dwords (Base 2.1, section 4.4).
+            AdminOpcode::MARK => Ok(Self::Mark { len: u64::from(cdw10) * 4 }),
             _ => Err(Status::INVALID_OPCODE.with_dnr()),
         }
     }

@@ -10,6 +10,7 @@ mod pages;
 pub(crate) mod waiting;
 
 pub(crate) use copy::{SourceList, resolve_blocks, resolve_extent, resolve_sources, total};
+pub(crate) use data::visit_data;
 pub(crate) use pages::{media_status, page_done};
 
 use nvme_spec::{ErrorRecovery, Nsid, Status};

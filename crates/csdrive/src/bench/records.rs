@@ -133,6 +133,7 @@ fn served(time: Duration, records: Option<Wanted>) -> Result<f64> {
         workers: None,
         doorbells: Doorbells::Messages,
         records,
+        history: None,
         is_quiet: true,
     })?;
     let text = format!("runtime = \"{}ms\"\nramp_time = \"50ms\"\n{LOAD}", time.as_millis());

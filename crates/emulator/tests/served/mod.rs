@@ -47,6 +47,7 @@ impl Served {
             freezer: None,
             neighbours: None,
             records: None,
+            history: None,
         };
         let server = Server::new(options).unwrap();
         let (send, events) = channel();

@@ -1,6 +1,7 @@
 //! Commands of the NVM command set (NVM Command Set 1.2, section 3): how they begin, and how they go on when their data
 //! has arrived.
 
+use history::Change;
 use nvme_spec::{Status, SubmissionEntry};
 use ssd::RequestId;
 
@@ -11,6 +12,7 @@ use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::event::Tag;
 use crate::extent::Extent;
 use crate::inflight::{HostData, Reserved};
+use crate::kept_history;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 
@@ -184,6 +186,12 @@ impl NvmNamespace {
         fua: bool,
     ) {
         let durable = fua || !turn.session.has_write_cache();
+        if let Some(history) = &mut turn.subsystem.history {
+            let (nsid, ranges) = (self.nsid.0, kept_history::ranges(extents));
+            let bytes = bytes.map(<[u8]>::to_vec);
+            let change = Change::Write { nsid, ranges, bytes, is_durable: durable };
+            history.begun(turn.now, tag, change);
+        }
         let pages_left = extents.iter().map(|&extent| self.pages_of(extent)).sum();
         turn.session.inflight.reserve(tag, Reserved::default());
         turn.wait(tag, NvmWait::Writing { pages_left });
@@ -220,5 +228,8 @@ impl NvmNamespace {
 /// Flush, of one namespace or of all: they share the write buffer, and all of it goes to flash.
 pub(crate) fn flush(turn: &mut Turn<'_>, tag: Tag) {
     turn.wait(tag, NvmWait::Writing { pages_left: 1 });
+    if let Some(history) = &mut turn.subsystem.history {
+        history.begun(turn.now, tag, Change::Flush);
+    }
     turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
 }

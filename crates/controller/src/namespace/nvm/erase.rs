@@ -4,6 +4,7 @@
 //! Deallocation is by whole flash pages (NPDG, NPDA); it changes the map alone and takes no flash
 //! time. Deallocated blocks read as zeroes (DLFEAT).
 
+use history::{Change, Range};
 use nvme_spec::Status;
 use nvme_spec::command::DatasetRange;
 use zerocopy::IntoBytes;
@@ -40,7 +41,7 @@ impl NvmNamespace {
             return Ok(());
         }
         let whole = self.whole_pages(extent);
-        self.deallocate_pages(turn, whole);
+        self.deallocate_pages(turn, tag, whole);
         let between =
             |start: u64, end: u64| (start < end).then(|| Extent { start, len: end - start });
         // What is left at either side of the whole pages, or all of it if there is none.
@@ -66,8 +67,18 @@ impl NvmNamespace {
         }
     }
 
-    fn deallocate_pages(&self, turn: &mut Turn<'_>, WholePages { first, last }: WholePages) {
+    fn deallocate_pages(
+        &self,
+        turn: &mut Turn<'_>,
+        tag: Tag,
+        WholePages { first, last }: WholePages,
+    ) {
         if first < last {
+            if let Some(history) = &mut turn.subsystem.history {
+                let ranges = vec![Range { start: first, len: last - first }];
+                let change = Change::Deallocate { nsid: self.nsid.0, ranges };
+                history.begun(turn.now, tag, change);
+            }
             let (page, count) = (first >> self.page_bits, (last - first) >> self.page_bits);
             for (lpn, count) in self.placement.pieces(page, count) {
                 turn.subsystem.ssd.deallocate(turn.now, lpn, count);
@@ -112,7 +123,7 @@ impl NvmNamespace {
         ranges.sort_unstable();
         let mut done = 0;
         for WholePages { first, last } in ranges {
-            self.deallocate_pages(turn, WholePages { first: first.max(done), last });
+            self.deallocate_pages(turn, tag, WholePages { first: first.max(done), last });
             done = done.max(last);
         }
         turn.complete(tag, Status::SUCCESS, 0);
