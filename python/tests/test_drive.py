@@ -110,3 +110,19 @@ def test_refusals_are_errors_with_remedies():
         one.read_blocks(-1, 1)
     with pytest.raises(TypeError):
         one.write_memory(0, "text")
+
+
+def test_a_history_is_kept_and_marked(tmp_path):
+    one, history = drive(), tmp_path / "history"
+    with pytest.raises(csdrive.CsdriveError, match="--history"):
+        one.mark("too early")
+    one.keep_history(history)
+    one.write_blocks(3, b"first")
+    one.write_blocks(4, b"second")
+    one.flush()
+    one.mark("both are there")
+    assert history.read_bytes().startswith(b"csdrive history 1\n") and b"both are there" in history.read_bytes()
+    with pytest.raises(csdrive.CsdriveError, match="exists"):
+        one.keep_history(history)
+    with pytest.raises(csdrive.CsdriveError, match="keep_data"):
+        drive(**{"flash.keep_data": False}).keep_history(tmp_path / "other")

@@ -91,6 +91,7 @@ const LAYERS: &[Layer] = &[
             "analysis",
             "ssd",
             "flash_file",
+            "history",
             "controller",
             "config",
             "client",

@@ -8,6 +8,7 @@ mod bench;
 mod calibrate;
 mod compile;
 mod cores;
+mod crashtest;
 mod demo;
 mod device;
 mod input;
@@ -64,7 +65,7 @@ enum Command {
     /// Memory range sets of a drive: create, list, delete
     #[command(subcommand)]
     Ranges(device::ranges::Command),
-    /// Blocks of a drive: read, write, how many there are
+    /// Blocks of a drive: read, write, flush, how many there are
     #[command(subcommand)]
     Blocks(device::blocks::Command),
     /// Device memory of a drive: read, write, fill, copy
@@ -96,6 +97,7 @@ enum Command {
     #[command(subcommand)]
     Storage(storage::Command),
     Precondition(precondition::Arguments),
+    Crashtest(crashtest::Arguments),
     /// Keys, values and checks of the drive's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -249,6 +251,7 @@ fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(arguments),
         Command::RuntimeServer(arguments) => runtime_server::run(arguments),
         Command::Precondition(arguments) => precondition::run(arguments),
+        Command::Crashtest(arguments) => crashtest::run(arguments),
         Command::Storage(command) => storage::run(command),
         Command::Fs(command) => device::fs::run(command),
         Command::Config(command) => usage(configure(command)),

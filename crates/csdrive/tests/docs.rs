@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 19] = [
+const PAGES: [&str; 20] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -28,6 +28,7 @@ const PAGES: [&str; 19] = [
     "crates/ebpf/README.md",
     "docs/configuration.md",
     "docs/conformance.md",
+    "docs/crashes.md",
     "docs/experiments.md",
     "docs/femu.md",
     "docs/guest.md",

@@ -244,6 +244,46 @@ fn namespaces_come_and_go_with_stock_nvme_cli() -> Result<(), Failed> {
     expect_lines(&output, &lines)
 }
 
+/// A guest's ext4 stands every crash; a file that nobody synced does not.
+fn a_file_system_after_every_crash() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let crashes = |sync: &str| -> Result<Output, Failed> {
+        let history = folder.path().join(format!("history-{sync}"));
+        let history = history.to_str().expect("a temporary path is UTF-8");
+        let machine = ["--set", "drive.capacity=64MiB", "--history", history];
+        let script = format!(
+            "set -e; mkfs.ext4 -q /dev/nvme0n1; mount /dev/nvme0n1 /mnt; sync; csdrive mark /dev/nvme0 ready
+            for n in 1 2 3; do
+                echo data $n > /mnt/f$n; {sync} /mnt/f$n; csdrive mark /dev/nvme0 f$n; mkdir /mnt/d$n; mv /mnt/f$n /mnt/d$n/f
+            done"
+        );
+        expect(&vm(&machine, &["sh", "-c", &script]), 0)?;
+        // All that was marked is there, under one of its names.
+        let check = "PATH=$PATH:/usr/sbin:/sbin; e2fsck -fp $CSDRIVE_IMAGE; [ $? -le 1 ] || exit 1
+            for n in $(grep ^f $CSDRIVE_MARKS | tr -d f); do
+                { debugfs -R \"cat /f$n\" $CSDRIVE_IMAGE; debugfs -R \"cat /d$n/f\" $CSDRIVE_IMAGE; } 2> /dev/null | grep -q \"data $n\" ||
+                    { echo \"f$n was synced, and is gone\"; exit 1; }
+            done";
+        Ok(csdrive(&[
+            "crashtest",
+            "--workload",
+            history,
+            "--after",
+            "ready",
+            "--states",
+            "300",
+            "--check",
+            check,
+        ]))
+    };
+    let output = crashes("sync")?;
+    expect(&output, 0)?;
+    expect_lines(&output, &["no state fails"])?;
+    let output = crashes(":")?;
+    expect(&output, 1)?;
+    expect_lines(&output, &["f1 was synced, and is gone"])
+}
+
 /// Statuses, quotes and output come through as they are.
 fn status_and_output_of_a_command() -> Result<(), Failed> {
     let output = vm(&[], &["sh", "-c", "printf 'a b\\n%s' \"$1\"; exit 42", "-", "it's $HOME"]);
@@ -610,7 +650,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // A guest without KVM takes one processor.
     arguments.test_threads = Some(2);
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 19] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -634,6 +674,7 @@ fn main() {
         ("csdrive_ended_or_killed_leaves_no_qemu", csdrive_ended_or_killed_leaves_no_qemu),
         ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
         ("namespaces_come_and_go_with_stock_nvme_cli", namespaces_come_and_go_with_stock_nvme_cli),
+        (AFTER_CRASHES, a_file_system_after_every_crash),
         (
             "seabios_root_ports_two_processors_two_drives_6_gib",
             seabios_root_ports_two_processors_two_drives_6_gib,
@@ -642,7 +683,7 @@ fn main() {
     let why = if arguments.list { None } else { missing() };
     let trials = tests
         .into_iter()
-        .map(|(name, test)| match &why {
+        .map(|(name, test)| match why.clone().or_else(|| missing_for(name)) {
             None => Trial::test(name, move || beside_others(name, test)),
             Some(why) => {
                 Trial::test(format!("{name} (SKIPPED: {why})"), || Ok(())).with_ignored_flag(true)
@@ -650,6 +691,19 @@ fn main() {
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// The test that looks at a guest's file system on this machine.
+const AFTER_CRASHES: &str = "a_file_system_after_every_crash";
+
+/// What a test lacks besides a guest.
+fn missing_for(name: &str) -> Option<String> {
+    let has_tools = || {
+        let places = ["/usr/sbin/e2fsck", "/sbin/e2fsck"];
+        places.iter().any(|place| Path::new(place).exists())
+    };
+    let is_missing = name == AFTER_CRASHES && !has_tools();
+    is_missing.then(|| "e2fsck is not installed: apt-get install e2fsprogs".to_owned())
 }
 
 /// Why there can be no guest, if so.

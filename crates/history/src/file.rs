@@ -20,7 +20,7 @@ pub enum HistoryError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error(
-        "it is not a history of writes: it does not begin with \"csdrive history 1\"; csdrive serve --history FILE and csdrive workload --history FILE make one"
+        "it is not a history of writes: it does not begin with \"csdrive history 1\"; csdrive serve --history FILE and csdrive vm --history FILE make one"
     )]
     Foreign,
     #[error("record {record}, at byte {at}, is damaged: {what}")]

@@ -1,5 +1,7 @@
 //! A simulated drive.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::PathBuf;
 
 use analysis::DriveReport;
@@ -25,6 +27,26 @@ pub(crate) struct Drive {
     session: Session,
     warnings: Vec<String>,
     began: CounterRecord,
+    /// Where the history of what is written goes.
+    history: Option<history::Writer<BufWriter<File>>>,
+}
+
+impl Drive {
+    /// Writes what has happened into the file of the history.
+    fn keep(&mut self) -> std::io::Result<()> {
+        let Some(writer) = &mut self.history else { return Ok(()) };
+        for event in self.session.transport.driver.port.drive.take_history() {
+            writer.put(&event)?;
+        }
+        writer.flush()
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        // What was flushed or marked is there.
+        let _ = self.keep();
+    }
 }
 
 /// How a run time is found, as `csdrive exec --run-time` has it.
@@ -49,7 +71,7 @@ impl Drive {
         let drive = Controller::with_parts(loaded.config, parts).map_err(error)?;
         let session = simulator::open_drive(drive, 0, ENTRIES).map_err(error)?;
         let began = CounterRecord::from(&session.transport.driver.port.drive.counters());
-        Ok(Self { session, warnings: loaded.warnings, began })
+        Ok(Self { session, warnings: loaded.warnings, began, history: None })
     }
 
     /// What of the configuration has no effect.
@@ -117,7 +139,26 @@ impl Drive {
     }
 
     fn flush(&mut self) -> PyResult<()> {
-        self.session.flush().map_err(error)
+        self.session.flush().map_err(error)?;
+        self.keep().map_err(error)
+    }
+
+    /// From now on a history of what is written goes to a new file.
+    fn keep_history(&mut self, path: PathBuf) -> PyResult<()> {
+        let named = |cause| error(format!("{}: {cause}", path.display()));
+        let writer = history::Writer::create(&path).map_err(named)?;
+        if !self.session.transport.driver.port.drive.keep_history() {
+            return Err(error(
+                "flash.keep_data = false: such a drive has no history of what is written",
+            ));
+        }
+        self.history = Some(writer);
+        self.keep().map_err(error)
+    }
+
+    fn mark(&mut self, text: &str) -> PyResult<()> {
+        self.session.mark(text).map_err(error)?;
+        self.keep().map_err(error)
     }
 
     fn write_memory(&mut self, start: u64, data: &[u8]) -> PyResult<()> {

@@ -124,10 +124,14 @@ fn identify_namespace_of_blocks() {
         (0, 8, "NSZE", 16_384),
         (8, 8, "NCAP", 16_384),
         (16, 8, "NUSE", 2),
-        (24, 1, "NSFEAT", 1 << 2 | 1 << 4),
+        (24, 1, "NSFEAT", 1 << 1 | 1 << 2 | 1 << 4),
         (25, 1, "NLBAF", 1),
         (26, 1, "FLBAS", 1),
         (33, 1, "DLFEAT", 0b1001),
+        (34, 2, "NAWUN", 255),
+        (36, 2, "NAWUPF", 0),
+        (38, 2, "NACWU", 255),
+        (44, 2, "NABSPF", 0),
         (48, 16, "NVMCAP", 64 << 20),
         (64, 2, "NPWG", 0),
         (74, 2, "MSSRL", 4096),
@@ -335,7 +339,7 @@ fn logs_of_effects() {
         let admin: Vec<usize> = (0..256).filter(|n| dword(*n) & supported != 0).collect();
         let expected = [
             0, 1, 2, 4, 5, 6, 8, 9, 0xA, 0xC, 0xD, 0x14, 0x15, 0x18, 0x7C, 0x80, 0x84, 0x85, 0x88,
-            0x89, 0xC0,
+            0x89, 0xC0, 0xC1,
         ];
         assert_eq!(admin, expected);
         for opcode in [0xD, 0x15] {

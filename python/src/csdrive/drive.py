@@ -127,6 +127,16 @@ class Drive:
         """Waits until everything written is in flash."""
         self._drive.flush()
 
+    # Crashes.
+
+    def keep_history(self, path: Path) -> None:
+        """From now on a history of what is written goes to a new file, for `csdrive crashtest`: complete after each flush and mark."""
+        self._drive.keep_history(path)
+
+    def mark(self, text: str) -> None:
+        """Says in the history how far the host has come; the checker of `csdrive crashtest` is told."""
+        self._drive.mark(text)
+
     # Device memory. Places and sizes of copies are multiples of four.
 
     def write_memory(self, start: int, data: Bytes) -> None:

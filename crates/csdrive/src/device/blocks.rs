@@ -45,6 +45,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Have all that was written be in flash, so that it is there after a loss of power
+    Flush {
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 pub(crate) fn run(command: &Command) -> Result<Outcome> {
@@ -81,6 +86,9 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
             let told = json!({ "block": block, "blocks": count, "block_bytes": block_bytes });
             let start = block.saturating_mul(block_bytes);
             transfer::read((target, drive), file.as_deref(), (start, length), read, told)
+        }
+        Command::Flush { target } => {
+            target.perform(Drive::flush, |()| json!({ "flushed": true }), |()| say!("flushed"))
         }
         Command::Write { block, file, target } => {
             let room = |drive: &Drive| {

@@ -2,7 +2,8 @@
 
 use controller::{Controller, Worker};
 use nvme_spec::{
-    AdminOpcode, Aqa, Cc, CompletionEntry, Csts, MemoryOpcode, NvmOpcode, SubmissionEntry, offset,
+    AdminOpcode, Aqa, Cc, CompletionEntry, Csts, MemoryOpcode, NvmOpcode, Status, SubmissionEntry,
+    offset,
 };
 use simtime::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
@@ -166,17 +167,22 @@ impl Scene {
         last
     }
 
-    /// Runs one command that must succeed, on a drive that does nothing else.
-    fn must(&mut self, queue: u16, entry: SubmissionEntry) {
+    /// Runs one command, on a drive that does nothing else.
+    fn run(&mut self, queue: u16, entry: SubmissionEntry) -> CompletionEntry {
         assert!(self.submit(queue, &entry), "the queue has room");
         self.ring(queue);
         self.advance(false);
-        let done = loop {
+        loop {
             if let Some(done) = self.collect() {
-                break done;
+                return done;
             }
             assert!(self.step(false), "a command never completed: {entry:?}");
-        };
+        }
+    }
+
+    /// Runs one command that must succeed.
+    fn must(&mut self, queue: u16, entry: SubmissionEntry) {
+        let done = self.run(queue, entry);
         assert!(done.status().is_success(), "{entry:?}: {}", done.status());
     }
 
@@ -292,6 +298,27 @@ pub fn commands(bytes: &[u8]) {
     finish(scene);
 }
 
+/// Namespace 1 is there and attached, whatever the script did to it.
+fn restore_namespace(scene: &mut Scene) {
+    use client::commands::{attach_namespace, create_namespace, with_data};
+    let data = Memory::BASE + 0x8000;
+    let put = |scene: &mut Scene, words: &[u64]| {
+        scene.memory.bytes[0x8000..0x9000].fill(0);
+        scene.memory.bytes[0x8000..0x8000 + 8 * words.len()].copy_from_slice(words.as_bytes());
+    };
+    let is_there = scene.drive.namespaces().iter().any(|namespace| namespace.nsid == 1);
+    if !is_there {
+        let blocks = 16;
+        put(scene, &[blocks, blocks]);
+        scene.must(0, with_data(create_namespace(), (data, 0)));
+    }
+    // One controller, whose identifier is 0.
+    put(scene, &[1]);
+    let attached = scene.run(0, with_data(attach_namespace(1, true), (data, 0))).status();
+    let was_attached = attached.same_code(Status::NAMESPACE_ALREADY_ATTACHED);
+    assert!(attached.is_success() || was_attached, "{attached}");
+}
+
 /// After anything, a reset gives a drive that works; background operations end.
 fn finish(mut scene: Scene) {
     scene.settle();
@@ -301,6 +328,7 @@ fn finish(mut scene: Scene) {
     assert!(left <= requests, "{left} commands never complete");
     scene.enable();
     scene.settle();
+    restore_namespace(&mut scene);
     use client::commands::{read_write, set_feature, with_data};
     let protection = nvme_spec::fid::WRITE_PROTECTION;
     scene.must(0, set_feature(protection, 1, 0, false));

@@ -268,7 +268,7 @@ fn admin(prng: &mut Prng) -> Command {
         18 => Command::SelfTest { code: [1, 2, 15, 3][prng.below(4) as usize] },
         19 => Command::AsyncEvent,
         20 => Command::KeepAlive,
-        21 => Command::UnknownOpcode { opcode: 0xC1 + prng.below(63) as u8 },
+        21 => Command::UnknownOpcode { opcode: 0xC2 + prng.below(62) as u8 },
         22 => Command::UnknownNamespace { opcode: prng.below(32) as u8 },
         _ => match prng.below(8) {
             0 => Command::Sanitize { action: prng.below(6) as u8 },

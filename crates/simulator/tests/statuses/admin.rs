@@ -11,6 +11,7 @@ const IDENTIFY: &str = "Identify";
 const GET_LOG: &str = "Get Log Page";
 const SET: &str = "Set Features";
 const GET: &str = "Get Features";
+const MARK: &str = "Mark";
 const FORMAT: &str = "Format NVM";
 const SANITIZE: &str = "Sanitize";
 const SELF_TEST: &str = "Device Self-test";
@@ -200,6 +201,27 @@ fn features() -> Vec<Row> {
 
 fn whole_drive() -> Vec<Row> {
     vec![
+        Row {
+            command: MARK,
+            condition: "the drive keeps no history of what is written",
+            status: Status::COMMAND_SEQUENCE_ERROR,
+            prove: |s| s.admin(commands::mark(8), b"here I am"),
+        },
+        Row {
+            command: MARK,
+            condition: "no text, more than 4096 bytes of it, or no UTF-8",
+            status: Status::INVALID_FIELD,
+            prove: |s| {
+                assert!(s.session.transport.driver.port.drive.keep_history());
+                let marked = s.admin(commands::mark(4), b"here");
+                s.given(marked);
+                for entry in [commands::mark(0), commands::mark(4097)] {
+                    let status = s.admin(entry, &[b'x'; 8192]);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{status}");
+                }
+                s.admin(commands::mark(4), &[0xFF; 4])
+            },
+        },
         Row {
             command: FORMAT,
             condition: "LBA format does not exist, or metadata or protection information asked for",
