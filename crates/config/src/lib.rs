@@ -4,6 +4,7 @@
 mod cemu;
 mod femu;
 mod keys;
+mod mqsim;
 mod namespaces;
 mod profiles;
 mod value;
@@ -126,7 +127,7 @@ fn in_words_of_keys(error: &controller::ConfigError) -> String {
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct Sources {
-    /// Configuration file: TOML, or CEMU's JSON
+    /// Configuration file: TOML, CEMU's JSON, or MQSim's XML (ssdconfig.xml)
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub config: Option<PathBuf>,
     /// One key, for example --set flash.read_time=80us; repeatable
@@ -285,6 +286,9 @@ fn apply_file(loaded: &mut Loaded, path: &Path) -> Result<(), Error> {
     if text.trim_start().starts_with('{') {
         let json = serde_json::from_str(&text).map_err(|e| syntax(format!("not JSON: {e}")))?;
         return cemu::apply(loaded, &json);
+    }
+    if mqsim::is_one(&text) {
+        return mqsim::apply(loaded, &text).map_err(syntax)?;
     }
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         let line = e.span().map_or(1, |span| text[..span.start].lines().count().max(1));

@@ -3,6 +3,7 @@
 mod blktrace;
 mod csv;
 mod fio;
+mod mqsim;
 mod msr;
 mod oracle;
 
@@ -32,6 +33,8 @@ pub(crate) enum Format {
     Csv,
     /// Of Microsoft Research Cambridge (SNIA): lines of timestamp, host, disk, Read or Write, offset, bytes, response time.
     Msr,
+    /// Of MQSim: lines of nanoseconds, device, sector, sectors, 0 or 1.
+    Mqsim,
     /// An iolog of fio, version 2 or 3.
     Fio,
     /// What blktrace records.
@@ -60,6 +63,7 @@ pub(crate) fn read(path: &Path, format: Format, speed: f64) -> Result<Vec<Entry>
     let told = match format {
         Format::Auto | Format::Csv => csv::read(text()?)?,
         Format::Msr => msr::read(text()?)?,
+        Format::Mqsim => mqsim::read(text()?)?,
         Format::Fio => fio::read(text()?)?,
         Format::Blktrace => blktrace::read(&bytes)?,
         Format::Oracle => oracle::read(&bytes)?,
@@ -83,6 +87,7 @@ fn recognize(bytes: &[u8]) -> Format {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) if msr::is_one(text) => Format::Msr,
+        Ok(text) if mqsim::is_one(text) => Format::Mqsim,
         Ok(_) => Format::Csv,
         Err(_) if oracle::is_one(bytes) => Format::Oracle,
         Err(_) => Format::Csv,
