@@ -122,7 +122,7 @@ def test_a_history_is_kept_and_marked(tmp_path):
     one.flush()
     one.mark("both are there")
     assert history.read_bytes().startswith(b"csdrive history 1\n") and b"both are there" in history.read_bytes()
-    with pytest.raises(csdrive.CsdriveError, match="exists"):
+    with pytest.raises(csdrive.CsdriveError, match="already exists"):
         one.keep_history(history)
     with pytest.raises(csdrive.CsdriveError, match="keep_data"):
         drive(**{"flash.keep_data": False}).keep_history(tmp_path / "other")

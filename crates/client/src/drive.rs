@@ -57,7 +57,9 @@ fn remedy(command: &str, status: Status) -> &'static str {
             _ if status.same_code(Status::COMMAND_SEQUENCE_ERROR) => {
                 "; the drive keeps no history: csdrive serve --history FILE has it keep one"
             }
-            _ if status.same_code(Status::INVALID_FIELD) => "; give 1 to 4096 bytes of UTF-8",
+            _ if status.same_code(Status::INVALID_FIELD) => {
+                "; give 1 to 4096 bytes of UTF-8, in one line"
+            }
             _ => "",
         };
     }

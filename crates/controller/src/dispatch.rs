@@ -31,7 +31,7 @@ impl Turn<'_> {
                 self.check_open(namespace)?;
             }
             self.check_no_sanitize()?;
-            flush(self, tag);
+            flush(self, tag, Nsid::ALL);
             return Ok(());
         }
         if let Some(namespace) = self.attached_nvm(nsid) {

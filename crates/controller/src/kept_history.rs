@@ -81,11 +81,9 @@ impl KeptHistory {
     /// The drive emptied a namespace for good.
     pub(crate) fn emptied(&mut self, at: Instant, namespace: &NvmNamespace) {
         let ranges = vec![Range { start: 0, len: namespace.capacity }];
-        let change = Change::Deallocate { nsid: namespace.nsid.0, ranges };
-        for change in [change, Change::Flush] {
-            self.note(at, What::Begin { id: OWN, change });
-            self.note(at, What::End { id: OWN, is_success: true });
-        }
+        let change = Change::Deallocate { nsid: namespace.nsid.0, ranges, is_durable: true };
+        self.note(at, What::Begin { id: OWN, change });
+        self.note(at, What::End { id: OWN, is_success: true });
     }
 }
 
@@ -160,7 +158,9 @@ pub(crate) fn mark_arrived(
     segments.read(&*turn.host, &mut bytes)?;
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.truncate(end);
-    let text = String::from_utf8(bytes).map_err(|_| Status::INVALID_FIELD.with_dnr())?;
+    let is_line = |text: &String| !text.is_empty() && !text.contains(char::is_control);
+    let text = String::from_utf8(bytes).ok().filter(is_line);
+    let text = text.ok_or(Status::INVALID_FIELD.with_dnr())?;
     if let Some(history) = &mut turn.subsystem.history {
         history.marked(turn.now, text);
     }
@@ -168,15 +168,36 @@ pub(crate) fn mark_arrived(
     Ok(())
 }
 
+/// Why a drive keeps no history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum NoHistory {
+    #[error(
+        "flash.keep_data = false: such a drive has no history of what is written; leave the key out"
+    )]
+    NoData,
+    #[error(
+        "a history begins with what is in flash, and there are writes that are not: flush them first"
+    )]
+    Unflushed,
+}
+
 impl Controller {
     /// From now on the drive keeps a history of what hosts write and what they are told; whoever asks for it takes it now and then
-    /// ([`Self::take_history`]). It begins with what is there. Nothing may be under way. False for a drive that keeps no data.
-    pub fn keep_history(&mut self) -> bool {
-        if !self.subsystem.ssd.keeps_data() {
-            return false;
+    /// ([`Self::take_history`]). It begins with what is in flash.
+    ///
+    /// # Errors
+    /// If there can be none.
+    pub fn keep_history(&mut self) -> Result<(), NoHistory> {
+        let ssd = &self.subsystem.ssd;
+        if !ssd.keeps_data() {
+            return Err(NoHistory::NoData);
+        }
+        if ssd.buffered_pages() > 0 || ssd.backlog() > 0 {
+            return Err(NoHistory::Unflushed);
         }
         self.subsystem.history = Some(self.subsystem.beginning(self.now));
-        true
+        Ok(())
     }
 
     /// Takes what happened since the last time.

@@ -78,6 +78,7 @@ pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
 pub use fabric::{LinkConfig, Switch};
 pub use host_memory::{HostMemory, HostMemoryError};
+pub use kept_history::NoHistory;
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 pub use native::{
     NativeConfig, NativeFault, NativeFaultKind, NativeLoadError, NativeOutcome, NativeProgram,

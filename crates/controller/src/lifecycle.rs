@@ -177,8 +177,8 @@ impl Controller {
         self.session.registers.csts.set_shst(shutdown::RUNNING);
         self.shutdowns = self.shutdowns.wrapping_add(1);
         let tag = shutdown_tag(self.shutdowns).0;
-        if let Some(history) = &mut self.subsystem.history {
-            history.begun(self.now, Tag(tag), Change::Flush);
+        if let Some(kept) = &mut self.subsystem.history {
+            kept.begun(self.now, Tag(tag), Change::Flush { nsid: history::ALL });
         }
         self.subsystem.ssd.flush(self.now, RequestId(tag));
     }

@@ -36,6 +36,12 @@ impl Turn<'_> {
         namespace.ok_or(Status::INVALID_FIELD.with_dnr())
     }
 
+    /// True if what a command writes is in flash before it ends: it says so, or there is no write cache in force.
+    #[inline]
+    pub(crate) fn must_be_durable(&self, fua: bool) -> bool {
+        fua || !self.session.has_write_cache()
+    }
+
     /// From now on a command waits for this.
     #[inline]
     pub(crate) fn wait(&mut self, tag: Tag, waiting: impl Into<Waiting>) {

@@ -1,12 +1,14 @@
 //! A command of the user's as a checker: it finds the state in a file.
 
 use std::collections::HashMap;
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File, FileTimes, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::Checker;
@@ -21,6 +23,8 @@ pub enum CheckerError {
     Image { path: PathBuf, cause: io::Error },
     #[error("sh: {0}")]
     Shell(io::Error),
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// What is kept of a checker's output.
@@ -35,28 +39,36 @@ const OUTPUT_BYTES: usize = 4096;
 pub struct CommandChecker {
     command: String,
     limit: Duration,
+    stop: Arc<AtomicBool>,
     slots: Vec<Slot>,
 }
 
 impl CommandChecker {
-    /// So many at a time, each for no longer than a limit. Images are in a temporary folder.
+    /// So many at a time, each for no longer than a limit. Images are in a temporary folder. When `stop` is set, checks end, and
+    /// there is an error.
     ///
     /// # Errors
-    /// If there is none.
-    pub fn new(command: &str, at_a_time: usize, limit: Duration) -> Result<Self, CheckerError> {
+    /// If there is no folder.
+    pub fn new(
+        command: &str,
+        at_a_time: usize,
+        limit: Duration,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, CheckerError> {
         let slots = (0..at_a_time.max(1)).map(|_| Slot::new()).collect::<Result<_, _>>()?;
-        Ok(Self { command: command.to_owned(), limit, slots })
+        Ok(Self { command: command.to_owned(), limit, stop, slots })
     }
 }
 
 impl Checker for CommandChecker {
     fn check(&mut self, states: &[State<'_>]) -> Result<Vec<Verdict>, CheckerError> {
-        let (command, limit) = (&self.command, self.limit);
+        let (command, limit, stop) = (&self.command, self.limit, &*self.stop);
         let mut verdicts = Vec::new();
         for some in states.chunks(self.slots.len()) {
             std::thread::scope(|scope| {
-                let run =
-                    |(slot, state)| scope.spawn(move || Slot::check(slot, command, limit, state));
+                let run = |(slot, state)| {
+                    scope.spawn(move || Slot::check(slot, command, (limit, stop), state))
+                };
                 let running: Vec<_> = self.slots.iter_mut().zip(some).map(run).collect();
                 for thread in running {
                     let verdict =
@@ -79,11 +91,32 @@ impl Checker for CommandChecker {
 struct Slot {
     folder: tempfile::TempDir,
     image: File,
-    /// What the image holds, as it was written last.
+    /// What the image holds, as it was written last, and what the file was like then.
     holds: HashMap<u64, ContentId>,
-    bytes: u64,
+    written: Option<Looks>,
     /// Changes of the image by others can be seen: not on file systems that do not note them.
     has_times: bool,
+}
+
+/// What changes of a file when somebody writes to it, or puts another in its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Looks {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    /// Nobody can set this one.
+    changed: (i64, i64),
+}
+
+impl Looks {
+    fn of(about: &Metadata) -> Self {
+        Self {
+            file: (about.dev(), about.ino()),
+            bytes: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
 }
 
 /// The time of an image that nobody has changed.
@@ -103,7 +136,7 @@ impl Slot {
         const TMPFS: i64 = 0x0102_1994;
         let kind = rustix::fs::fstatfs(&image).map(|about| about.f_type);
         let has_times = kind.is_ok_and(|kind| kind != TMPFS);
-        Ok(Self { folder, image, holds: HashMap::new(), bytes: 0, has_times })
+        Ok(Self { folder, image, holds: HashMap::new(), written: None, has_times })
     }
 
     fn path(&self) -> PathBuf {
@@ -113,7 +146,7 @@ impl Slot {
     fn check(
         slot: &mut Self,
         command: &str,
-        limit: Duration,
+        until: (Duration, &AtomicBool),
         state: &State<'_>,
     ) -> Result<Verdict, CheckerError> {
         slot.put(state).map_err(|cause| CheckerError::Image { path: slot.path(), cause })?;
@@ -121,26 +154,20 @@ impl Slot {
         let text: String = state.marks().iter().map(|mark| format!("{mark}\n")).collect();
         fs::write(&marks, text)
             .map_err(|cause| CheckerError::Image { path: marks.clone(), cause })?;
-        run(command, &slot.path(), &marks, limit)
+        run(command, &slot.path(), &marks, until)
     }
 
     /// Brings the image into a state.
     fn put(&mut self, state: &State<'_>) -> io::Result<()> {
         let path = self.path();
-        let is_as_it_was = self.has_times
-            && self.bytes == state.bytes()
-            && fs::metadata(&path).is_ok_and(|about| {
-                about.len() == self.bytes
-                    && about.modified().ok()
-                        == Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1))
-            });
+        let looks = fs::symlink_metadata(&path).ok().map(|about| Looks::of(&about));
+        let is_as_it_was = self.has_times && looks.is_some() && looks == self.written;
         if !is_as_it_was {
             // The checker may have put another file in its place.
             let _ = fs::remove_file(&path);
             self.image = File::options().read(true).write(true).create_new(true).open(&path)?;
             self.holds.clear();
-            self.bytes = state.bytes();
-            self.image.set_len(self.bytes)?;
+            self.image.set_len(state.bytes())?;
         }
         let block_bytes = u64::from(state.block_bytes());
         let zeroes = vec![0; block_bytes as usize];
@@ -154,16 +181,18 @@ impl Slot {
         for block in held.into_keys() {
             self.image.write_all_at(&zeroes, block * block_bytes)?;
         }
-        self.image.set_times(untouched())
+        self.image.set_times(untouched())?;
+        self.written = Some(Looks::of(&self.image.metadata()?));
+        Ok(())
     }
 }
 
-/// Runs the command; it and all that it started ends at the limit.
+/// Runs the command; when it ends, or at the limit, its process group ends, too: whatever it started and did not give a group of its own.
 fn run(
     command: &str,
     image: &Path,
     marks: &Path,
-    limit: Duration,
+    until: (Duration, &AtomicBool),
 ) -> Result<Verdict, CheckerError> {
     let mut output = tempfile::tempfile().map_err(CheckerError::Shell)?;
     let to = |file: &File| file.try_clone().map(Stdio::from).map_err(CheckerError::Shell);
@@ -177,7 +206,13 @@ fn run(
         .process_group(0)
         .spawn()
         .map_err(CheckerError::Shell)?;
-    let ended = wait(&mut child, limit).map_err(CheckerError::Shell)?;
+    let ended = wait(&mut child, until);
+    end_group(&child);
+    let ended = ended.map_err(CheckerError::Shell)?;
+    let (limit, stop) = until;
+    if stop.load(Ordering::Relaxed) {
+        return Err(CheckerError::Interrupted);
+    }
     let why = match ended {
         Some(status) if status.success() => return Ok(Verdict::Holds),
         Some(status) => how(status),
@@ -202,18 +237,27 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
+/// Ends what is left of a child's process group.
+fn end_group(child: &Child) {
+    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // Mostly there is nothing left.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
 /// Waits for a child until the limit; `None` if it was ended there.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    (limit, stop): (Duration, &AtomicBool),
+) -> io::Result<Option<ExitStatus>> {
     let (began, mut pause) = (Instant::now(), Duration::from_micros(200));
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if began.elapsed() >= limit {
-            let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-            if let Some(group) = group {
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
+        if began.elapsed() >= limit || stop.load(Ordering::Relaxed) {
+            end_group(child);
             child.wait()?;
             return Ok(None);
         }

@@ -49,7 +49,7 @@ impl Contents {
         contents
     }
 
-    /// The number of bytes that were kept.
+    /// The number of a block's bytes, if they were kept.
     pub(crate) fn find(&self, block: &[u8]) -> Option<ContentId> {
         let mut same = self.by_hash.get(&hash(block)).into_iter().flatten().copied();
         same.find(|id| self.get(*id) == block)

@@ -27,16 +27,15 @@ impl Workload {
         &self,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Result<Result<(), Illegal>, E> {
-        let mut result = Ok(Ok(()));
+        let mut result = None;
         let visited: Result<(), Infallible> = self.cuts(|cut| {
-            // The last of them is the end.
             if cut.steps == self.end() {
-                result = self.compare(cut, &mut read);
+                result = Some(self.compare(cut, &mut read));
             }
             Ok(ControlFlow::Continue(()))
         });
         let Ok(()) = visited;
-        result
+        result.expect("the end is a moment at which power goes")
     }
 
     fn compare<E>(

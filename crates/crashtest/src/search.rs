@@ -62,6 +62,8 @@ pub struct Report {
     pub cuts: u64,
     /// Of them, those of which every state was checked.
     pub complete: u64,
+    /// Those at which writes of the same blocks were under way together: of their two orders one was tried.
+    pub two_orders: u64,
     /// Different states that were checked, those of making failures shorter not counted.
     pub states: u64,
     /// What failed, the earliest cut first.
@@ -145,14 +147,8 @@ pub fn search(
 
 /// What all writes leave must be right: otherwise the check is not.
 fn check_whole(workload: &Workload, checker: &mut dyn Checker) -> Result<(), SearchError> {
-    let mut last = None;
-    let visited: Result<(), Infallible> = workload.cuts(|cut| {
-        last = Some(cut.steps);
-        Ok(ControlFlow::Continue(()))
-    });
-    let Ok(()) = visited;
     workload.cuts(|cut| {
-        if Some(cut.steps) != last {
+        if cut.steps != workload.end() {
             return Ok(ControlFlow::Continue(()));
         }
         let whole = workload.state(cut, &vec![true; cut.pieces.len()]);
@@ -194,8 +190,17 @@ fn shares(workload: &Workload, states: u64) -> Vec<Share> {
         left -= count;
         limit = u64::MAX;
     }
-    let share = |count: u64| Share { states: count.min(limit.max(1)), is_complete: count <= limit };
-    wanted.into_iter().map(share).collect()
+    let count = wanted.len() as u64;
+    // With fewer states than moments, some moments have one, evenly spread.
+    let has_one = |n: usize| {
+        let n = n as u64;
+        limit > 0 || (n + 1) * states / count > n * states / count
+    };
+    let share = |(n, count): (usize, u64)| match has_one(n) {
+        true => Share { states: count.min(limit.max(1)), is_complete: count <= limit.max(1) },
+        false => Share { states: 0, is_complete: false },
+    };
+    wanted.into_iter().enumerate().map(share).collect()
 }
 
 struct Search<'a> {
@@ -207,6 +212,9 @@ struct Search<'a> {
     states_max: u64,
     progress: &'a mut dyn FnMut(Progress),
 }
+
+/// Checks that making a failure small may take.
+const SHORTEN_CHECKS: u32 = 1000;
 
 /// Subsets that are made for each state that is to be checked: many leave the same.
 const ATTEMPTS: u64 = 8;
@@ -232,8 +240,14 @@ impl Search<'_> {
             checked += states.len() as u64;
             self.report.states += states.len() as u64;
             let verdicts = self.checker.check(&states)?;
-            for (subset, verdict) in chosen.into_iter().zip(verdicts) {
+            let of_batch: Vec<u128> = states.iter().map(State::fingerprint).collect();
+            for (n, (subset, verdict)) in chosen.into_iter().zip(verdicts).enumerate() {
                 if let Verdict::Fails(why) = verdict {
+                    // As if the others of the batch had not been looked at: how many that are is this machine's affair.
+                    for later in &of_batch[n + 1..] {
+                        self.seen.remove(later);
+                    }
+                    self.report.states -= (of_batch.len() - n - 1) as u64;
                     let failure = self.shorten(cut, subset, why)?;
                     self.report.failures.push(failure);
                     // Of one cut, one.
@@ -243,7 +257,8 @@ impl Search<'_> {
             }
             self.tell();
         }
-        self.report.complete += u64::from(share.is_complete);
+        self.report.complete += u64::from(share.is_complete && !cut.has_two_orders);
+        self.report.two_orders += u64::from(cut.has_two_orders);
         Ok(())
     }
 
@@ -254,28 +269,39 @@ impl Search<'_> {
         (self.progress)(progress);
     }
 
-    /// Loses as little as fails: whole commands come back first, then single pieces, as long as something can.
+    /// Loses as little as fails: many commands come back first, then fewer, then single pieces.
     fn shorten(
         &mut self,
         cut: &Cut<'_>,
         mut is_there: Vec<bool>,
         mut why: String,
     ) -> Result<Failure, SearchError> {
-        let groups_of_commands = groups(&cut.pieces, |piece| piece.write);
-        let single = groups(&cut.pieces, |piece| (piece.write, piece.piece));
-        let mut is_shorter = true;
-        while is_shorter {
-            is_shorter = false;
-            for group in groups_of_commands.iter().chain(&single) {
-                if group.clone().all(|piece| is_there[piece]) {
-                    continue;
+        let commands = groups(&cut.pieces, |piece| piece.write);
+        let pieces = groups(&cut.pieces, |piece| (piece.write, piece.piece));
+        let mut left = SHORTEN_CHECKS;
+        for groups in [commands, pieces] {
+            let is_lost = |group: &std::ops::Range<usize>, is_there: &[bool]| {
+                group.clone().any(|piece| !is_there[piece])
+            };
+            let mut lost: Vec<_> =
+                groups.into_iter().filter(|group| is_lost(group, &is_there)).collect();
+            let mut together = lost.len();
+            while together > 0 {
+                for some in lost.chunks(together) {
+                    if left == 0 || !some.iter().any(|group| is_lost(group, &is_there)) {
+                        continue;
+                    }
+                    left -= 1;
+                    let mut more = is_there.clone();
+                    some.iter().for_each(|group| more[group.clone()].fill(true));
+                    let state = self.workload.state(cut, &more);
+                    if let Verdict::Fails(still) = one(self.checker, state)? {
+                        (is_there, why) = (more, still);
+                    }
+                    self.tell();
                 }
-                let mut more = is_there.clone();
-                more[group.clone()].fill(true);
-                let state = self.workload.state(cut, &more);
-                if let Verdict::Fails(still) = one(self.checker, state)? {
-                    (is_there, why, is_shorter) = (more, still, true);
-                }
+                lost.retain(|group| is_lost(group, &is_there));
+                together = (together / 2).min(lost.len());
             }
         }
         Ok(Failure { crash: crash(self.workload, cut, &is_there), why })

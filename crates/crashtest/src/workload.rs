@@ -16,12 +16,33 @@ pub enum WorkloadError {
     NoNamespace(Option<u32>),
     #[error("event {event}: {what}")]
     Event { event: usize, what: String },
-    #[error("a piece of {0} bytes: it is a multiple of a block of the namespace, {1} bytes")]
-    Atomic(u64, u32),
+    #[error(
+        "a piece of {given} bytes: it is a multiple of a block of the namespace, {block_bytes} bytes, and at most all of it, {bytes}"
+    )]
+    Atomic { given: u64, block_bytes: u32, bytes: u64 },
     #[error(
         "nobody marked {0:?} in this history; marks are made with csdrive mark, and these are there: {1}"
     )]
     NoMark(String, String),
+}
+
+/// No file is longer.
+const NAMESPACE_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// The same bytes, each once, in order.
+fn merged(ranges: &[Range]) -> Vec<Range> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable();
+    let mut merged: Vec<Range> = Vec::new();
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if last.end() >= range.start => {
+                last.len = last.end().max(range.end()) - last.start;
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 /// How a command changes blocks.
@@ -70,7 +91,7 @@ enum Step {
     Begin(usize),
     End(usize),
     FlushBegin(u64),
-    FlushEnd(u64),
+    FlushEnd { id: u64, is_success: bool },
     Mark,
 }
 
@@ -88,10 +109,15 @@ pub struct Workload {
     steps: Vec<Step>,
     marks: Vec<String>,
     flushes: usize,
-    /// Steps before this one are not followed by a cut.
+    /// Marks that were made before the namespace was.
+    marks_before: usize,
+    /// Steps before this one are not followed by a cut, nor are those after the last.
     first: usize,
+    last: usize,
     /// Blocks that ever had a content: all others are zeroes whatever happens.
     written: BTreeSet<u64>,
+    /// Writes to a namespace of the same number that is no more: they are left out.
+    pub left_out: usize,
     /// It ends with a loss of power.
     pub ends_with_power_loss: bool,
 }
@@ -115,6 +141,8 @@ pub(crate) struct Cut<'a> {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) marks: &'a [String],
     pub(crate) flushes_under_way: usize,
+    /// There are writes of which the order is not promised: of two orders, one is tried.
+    pub(crate) has_two_orders: bool,
 }
 
 impl Workload {
@@ -128,24 +156,32 @@ impl Workload {
         nsid: Option<u32>,
         atomic_bytes: Option<u64>,
     ) -> Result<Self, WorkloadError> {
-        let namespaces = events.iter().find_map(|event| match event.what {
+        let namespace = |(number, event): (usize, &Event)| match event.what {
             What::Namespace { nsid: of, bytes, block_bytes, atomic_bytes }
                 if nsid.is_none_or(|nsid| nsid == of) =>
             {
-                Some((of, bytes, block_bytes, atomic_bytes))
+                Some((number, of, bytes, block_bytes, atomic_bytes))
             }
             _ => None,
-        });
-        let Some((nsid, bytes, block_bytes, promised)) = namespaces else {
+        };
+        let Some((_, nsid, ..)) = events.iter().enumerate().find_map(namespace) else {
             return Err(WorkloadError::NoNamespace(nsid));
         };
-        let damaged = |what: &str| WorkloadError::Event { event: 0, what: what.to_owned() };
+        // One that was deleted and made anew, or formatted with other blocks, is another: the last counts.
+        let named = |found: &(usize, u32, u64, u32, u32)| found.1 == nsid;
+        let last = events.iter().enumerate().filter_map(namespace).rfind(named);
+        let (made, _, bytes, block_bytes, promised) = last.expect("there is one");
+        let damaged = |what: &str| WorkloadError::Event { event: made, what: what.to_owned() };
         if !matches!(block_bytes, 512 | 4096) || !bytes.is_multiple_of(block_bytes.into()) {
             return Err(damaged("a namespace whose blocks are not of 512 or 4096 bytes"));
         }
+        if bytes == 0 || bytes > NAMESPACE_BYTES_MAX {
+            return Err(damaged("no namespace has so many bytes"));
+        }
         let atomic_bytes = atomic_bytes.unwrap_or_else(|| u64::from(promised.max(block_bytes)));
-        if atomic_bytes == 0 || !atomic_bytes.is_multiple_of(block_bytes.into()) {
-            return Err(WorkloadError::Atomic(atomic_bytes, block_bytes));
+        let is_atomic = (1..=bytes).contains(&atomic_bytes);
+        if !is_atomic || !atomic_bytes.is_multiple_of(block_bytes.into()) {
+            return Err(WorkloadError::Atomic { given: atomic_bytes, block_bytes, bytes });
         }
         let mut workload = Self {
             nsid,
@@ -159,11 +195,32 @@ impl Workload {
             marks: Vec::new(),
             flushes: 0,
             first: 0,
+            last: usize::MAX,
+            marks_before: 0,
             written: BTreeSet::new(),
+            left_out: 0,
             ends_with_power_loss: false,
         };
         let mut open: HashMap<u64, Vec<usize>> = HashMap::new();
         for (number, event) in events.iter().enumerate() {
+            if number < made {
+                let is_of_before = |change: &Change| match change {
+                    Change::Write { nsid: of, .. } | Change::Deallocate { nsid: of, .. } => {
+                        *of == nsid
+                    }
+                    Change::Flush { .. } => false,
+                };
+                match &event.what {
+                    // What was said stays said.
+                    What::Mark(text) => {
+                        workload.marks.push(text.clone());
+                        workload.marks_before += 1;
+                    }
+                    What::Begin { change, .. } if is_of_before(change) => workload.left_out += 1,
+                    _ => {}
+                }
+                continue;
+            }
             let goes_on = workload.take(event, &mut open);
             let goes_on = goes_on.map_err(|what| WorkloadError::Event { event: number, what })?;
             if goes_on.is_break() {
@@ -193,13 +250,15 @@ impl Workload {
                 self.begin(event.at_ns, kind, ranges, bytes.as_deref(), *is_durable)?;
                 open.entry(*id).or_default().push(self.writes.len() - 1);
             }
-            What::Begin { id, change: Change::Deallocate { nsid, ranges } }
+            What::Begin { id, change: Change::Deallocate { nsid, ranges, is_durable } }
                 if *nsid == self.nsid =>
             {
-                self.begin(event.at_ns, Kind::Deallocate, ranges, None, false)?;
+                self.begin(event.at_ns, Kind::Deallocate, &merged(ranges), None, *is_durable)?;
                 open.entry(*id).or_default().push(self.writes.len() - 1);
             }
-            What::Begin { id, change: Change::Flush } => {
+            What::Begin { id, change: Change::Flush { nsid } }
+                if *nsid == self.nsid || *nsid == history::ALL =>
+            {
                 self.flushes += 1;
                 self.steps.push(Step::FlushBegin(*id));
             }
@@ -212,8 +271,9 @@ impl Workload {
                 }
                 // What failed may be there or not, for ever.
                 Some(_) => {}
-                None if *is_success => self.steps.push(Step::FlushEnd(*id)),
-                None => {}
+                None => {
+                    self.steps.push(Step::FlushEnd { id: *id, is_success: *is_success });
+                }
             },
             What::Mark(text) => {
                 self.marks.push(text.clone());
@@ -291,6 +351,21 @@ impl Workload {
     /// # Errors
     /// If it was not made.
     pub fn begin_after(&mut self, mark: &str) -> Result<(), WorkloadError> {
+        self.first = self.step_of(mark)?;
+        Ok(())
+    }
+
+    /// Power goes no later than when this mark was made the first time: what comes after it counts no more.
+    ///
+    /// # Errors
+    /// If it was not made.
+    pub fn end_with(&mut self, mark: &str) -> Result<(), WorkloadError> {
+        self.last = self.step_of(mark)?;
+        Ok(())
+    }
+
+    /// The step that is a mark's; the beginning, if it was made before the namespace was.
+    fn step_of(&self, mark: &str) -> Result<usize, WorkloadError> {
         let unknown = || {
             let mut known = self.marks.clone();
             known.dedup();
@@ -302,10 +377,10 @@ impl Workload {
             WorkloadError::NoMark(mark.to_owned(), known)
         };
         let wanted = self.marks.iter().position(|text| text == mark).ok_or_else(unknown)?;
+        let Some(wanted) = wanted.checked_sub(self.marks_before) else { return Ok(0) };
         let is_mark = |(_, step): &(usize, &Step)| matches!(step, Step::Mark);
         let step = self.steps.iter().enumerate().filter(is_mark).nth(wanted);
-        self.first = step.expect("each mark has a step").0;
-        Ok(())
+        Ok(step.expect("each of these has a step").0)
     }
 
     /// The namespace.
@@ -352,11 +427,11 @@ impl Workload {
         let mut base = self.beginning.clone();
         let mut pending: Vec<usize> = Vec::new();
         let mut flushes: HashMap<u64, usize> = HashMap::new();
-        let (mut marks, mut is_new) = (0, true);
-        for (at, step) in self.steps.iter().enumerate() {
+        let (mut marks, mut is_new) = (self.marks_before, true);
+        for (at, step) in self.steps.iter().enumerate().take_while(|(at, _)| *at <= self.last) {
             let becomes_durable = match step {
                 Step::End(write) => self.writes[*write].info.is_durable,
-                Step::FlushEnd(_) => true,
+                Step::FlushEnd { is_success, .. } => *is_success,
                 Step::Mark => is_new,
                 Step::Begin(_) | Step::FlushBegin(_) => false,
             };
@@ -377,9 +452,10 @@ impl Workload {
                 }
                 Step::End(_) => {}
                 Step::FlushBegin(id) => drop(flushes.insert(*id, at)),
-                Step::FlushEnd(id) => {
+                Step::FlushEnd { id, is_success } => {
                     // Ends of commands that are of other namespaces look like those of a flush.
-                    if let Some(began) = flushes.remove(id) {
+                    let began = flushes.remove(id);
+                    if let Some(began) = began.filter(|_| *is_success) {
                         let covered = |index: usize| {
                             self.writes[index].ended.is_some_and(|ended| ended < began)
                         };
@@ -392,17 +468,10 @@ impl Workload {
                 }
             }
         }
-        if is_new || self.steps.is_empty() || self.ends_durably() {
-            let at = self.steps.len();
-            // It is the last, whatever is wanted.
-            let _ = visit(&self.cut(at, &base, &pending, &self.marks[..marks], flushes.len()))?;
-        }
+        // The end is a moment of its own: what became durable last can be missed only there. It is the last, whatever is wanted.
+        let at = self.end();
+        let _ = visit(&self.cut(at, &base, &pending, &self.marks[..marks], flushes.len()))?;
         Ok(())
-    }
-
-    /// The end is a cut of its own: what became durable last can be missed only there.
-    fn ends_durably(&self) -> bool {
-        matches!(self.steps.last(), Some(Step::End(_) | Step::FlushEnd(_)))
     }
 
     /// Pending writes become durable.
@@ -442,12 +511,32 @@ impl Workload {
                 .filter(visible)
                 .map(move |piece| Piece { write, piece })
         });
-        Cut { steps, base, pieces: pieces.collect(), marks, flushes_under_way }
+        let pieces = pieces.collect();
+        let has_two_orders = self.has_two_orders(base, pending);
+        Cut { steps, base, pieces, marks, flushes_under_way, has_two_orders }
+    }
+
+    /// True if writes of a block were under way at the same time: NVMe promises no order of them.
+    fn has_two_orders(&self, base: &Base, pending: &[usize]) -> bool {
+        let mut last: HashMap<u64, usize> = HashMap::new();
+        pending.iter().any(|&index| {
+            let write = &self.writes[index];
+            write.pieces.iter().flatten().any(|(block, _)| {
+                let earlier = last.insert(*block, index);
+                let ended = earlier.map(|earlier| self.writes[earlier].ended);
+                let beside = ended.is_some_and(|ended| ended.is_none_or(|at| at > write.begun));
+                let hidden = base.blocks.get(block).is_some_and(|durable| {
+                    durable.begun > write.begun + 1
+                        && write.ended.is_none_or(|ended| ended + 1 >= durable.begun)
+                });
+                beside || hidden
+            })
+        })
     }
 
     /// How many steps there are.
     pub(crate) fn end(&self) -> usize {
-        self.steps.len()
+        self.steps.len().min(self.last.saturating_add(1))
     }
 
     /// A cut's pieces by the unit that they are of, without blocks that are hidden.

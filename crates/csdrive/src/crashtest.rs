@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::crashtest::{
@@ -12,6 +14,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use history::Range;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::report::{bytes, grouped, printable, say, tell, time};
 use crate::{Outcome, usage};
@@ -33,6 +36,9 @@ pub(crate) struct Arguments {
     /// Power goes only after this mark was made the first time, for example after a file system is there
     #[arg(long, value_name = "MARK")]
     after: Option<String>,
+    /// Power goes no later than when this mark was made the first time
+    #[arg(long, value_name = "MARK")]
+    until: Option<String>,
     /// The namespace of blocks [default: the first]
     #[arg(long, value_name = "NSID")]
     nsid: Option<u32>,
@@ -48,7 +54,7 @@ pub(crate) struct Arguments {
     /// Stop after so many moments at which a state fails
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     failures: u32,
-    /// Checks at a time [default: one for each processor]
+    /// Checks at a time: a check that uses a place that others use, too, needs 1 [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// How long a check may take
@@ -61,7 +67,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Instead of a check: is this, what a drive left after the whole history and a loss of power, one of the states?
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "state", "save", "after"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "state", "save", "after", "until"])]
     image: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
@@ -76,7 +82,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let jobs = arguments.jobs.map_or_else(processors, usize::from);
     let limit = Duration::from_nanos(arguments.timeout);
     let command = arguments.check.as_deref().unwrap_or("true");
-    let mut checker = usage(CommandChecker::new(command, jobs, limit).map_err(Into::into))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(number, Arc::clone(&stop))?;
+    }
+    let checker = CommandChecker::new(command, jobs, limit, Arc::clone(&stop));
+    let mut checker = usage(checker.map_err(Into::into))?;
     if let Some(name) = &arguments.state {
         return look_at(arguments, &workload, &mut checker, name);
     }
@@ -84,14 +95,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         Some(_) => Ok(()),
         None => Err(anyhow!("--save without --check: give --state, as a failure names it")),
     })?;
-    let report = search(arguments, &workload, &mut checker)?;
-    if let (Some(path), Some(failure)) = (&arguments.save, report.failures.first()) {
-        save(&workload, &failure.crash.state, path)?;
+    if let Some(path) = arguments.save.as_ref().filter(|path| path.exists()) {
+        let text = format!("--save {}: it is there already: choose a new file", path.display());
+        return usage(Err(anyhow!(text)));
     }
+    let report = search(arguments, &workload, &mut checker)?;
     if arguments.json {
         say!("{:#}", document(&workload, &report));
     } else {
         print(arguments, &workload, &report);
+    }
+    match (&arguments.save, report.failures.first()) {
+        (Some(path), Some(failure)) => save(&workload, &failure.crash.state, path)?,
+        (Some(path), None) => {
+            tell!("csdrive: note: no state failed: {} is not written", path.display());
+        }
+        (None, _) => {}
     }
     Ok(if report.failures.is_empty() { Outcome::Success } else { Outcome::ErrorStatus })
 }
@@ -117,8 +136,18 @@ fn read(arguments: &Arguments) -> Result<Workload> {
     if workload.ends_with_power_loss && arguments.image.is_none() {
         tell!("csdrive: note: the drive lost power itself: what came after that is left out");
     }
+    if workload.left_out > 0 {
+        tell!(
+            "csdrive: note: namespace {} was made anew, by deleting and creating it or by a format to other blocks: {} writes of before are left out",
+            workload.nsid(),
+            workload.left_out
+        );
+    }
     if let Some(mark) = &arguments.after {
         workload.begin_after(mark).with_context(|| format!("--after {mark}"))?;
+    }
+    if let Some(mark) = &arguments.until {
+        workload.end_with(mark).with_context(|| format!("--until {mark}"))?;
     }
     Ok(workload)
 }
@@ -241,6 +270,7 @@ fn document(workload: &Workload, report: &Report) -> Value {
         },
         "moments": report.cuts,
         "moments_complete": report.complete,
+        "moments_of_two_orders": report.two_orders,
         "states": report.states,
         "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),
     })
@@ -288,6 +318,12 @@ fn print(arguments: &Arguments, workload: &Workload, report: &Report) {
         grouped(report.complete),
         grouped(report.states)
     );
+    if report.two_orders > 0 {
+        say!(
+            "at {} moments writes of the same blocks were under way together: NVMe promises no order of them, and that in which they began was tried",
+            grouped(report.two_orders)
+        );
+    }
     if report.failures.is_empty() {
         say!("no state fails");
         return;
@@ -295,12 +331,18 @@ fn print(arguments: &Arguments, workload: &Workload, report: &Report) {
     for failure in &report.failures {
         print_crash(&failure.crash);
         say!("  the check: {}", printable(&failure.why));
-        let path = arguments.workload.display();
-        say!(
-            "  again: csdrive crashtest --workload {path} --state {} --check ...",
-            failure.crash.state
-        );
+        say!("  again: {} --state {} --check ...", same(arguments), failure.crash.state);
     }
+}
+
+/// The command line that means the same states.
+fn same(arguments: &Arguments) -> String {
+    let quoted = arguments.workload.display().to_string().replace('\'', "'\\''");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let path = if quoted.chars().all(is_plain) { quoted } else { format!("'{quoted}'") };
+    let nsid = arguments.nsid.map_or(String::new(), |nsid| format!(" --nsid {nsid}"));
+    let atomic = arguments.atomic.map_or(String::new(), |bytes| format!(" --atomic {bytes}B"));
+    format!("csdrive crashtest --workload {path}{nsid}{atomic}")
 }
 
 /// Changes that are shown of a state at most, all that lost something first.

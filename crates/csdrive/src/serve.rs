@@ -244,7 +244,13 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
             records,
             history,
         };
-        let server = usage(Server::new(options).map_err(Into::into))?;
+        let server = Server::new(options).inspect_err(|_| {
+            // There is nothing in it.
+            if let Some(path) = request.history {
+                let _ = std::fs::remove_file(numbered(path, n));
+            }
+        });
+        let server = usage(server.map_err(Into::into))?;
         servers.push((socket, name, freezer, server));
     }
     let spawn = |(socket, name, freezer, server): (PathBuf, String, Option<Freezer>, Server)| {

@@ -23,7 +23,7 @@ fn end(id: u64) -> Event {
 }
 
 fn flush(id: u64) -> Event {
-    Event { at_ns: id * 1000, what: What::Begin { id, change: Change::Flush } }
+    Event { at_ns: id * 1000, what: What::Begin { id, change: Change::Flush { nsid: 1 } } }
 }
 
 fn mark(text: &str) -> Event {
@@ -187,4 +187,53 @@ fn what_cannot_be_is_refused_with_the_remedy() {
     std::fs::write(&history, &bytes).unwrap();
     let ran = csdrive(&["crashtest", "--workload", &history, "--check", "true"]);
     assert!(ran.code == 0 && ran.stderr.contains("half an event"), "{}", ran.stderr);
+}
+
+/// A check may change the image, put another in its place, leave processes behind: each state is what it is.
+#[test]
+fn whatever_a_check_does_to_its_image_the_next_state_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = save(folder.path(), &two_blocks());
+    let look = |before: &str, after: &str| {
+        let check = format!("{before}\n{CHECK}\n");
+        let check = check.replace("echo spoilt > $CSDRIVE_IMAGE", after);
+        let ran = csdrive(&["crashtest", "--workload", &history, "--check", &check, "--jobs", "1"]);
+        assert!(ran.code == 1, "{before} {after}: {} {}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("second without first"), "{}", ran.stdout);
+    };
+    look("cp -p $CSDRIVE_IMAGE $CSDRIVE_IMAGE.old", "mv $CSDRIVE_IMAGE.old $CSDRIVE_IMAGE");
+    look(
+        "cp -p $CSDRIVE_IMAGE old",
+        "cat old > $CSDRIVE_IMAGE; touch -r old $CSDRIVE_IMAGE; rm old",
+    );
+    look("", "rm $CSDRIVE_IMAGE");
+    look("", ": > $CSDRIVE_IMAGE");
+    look("", "(sleep 30; echo late > $CSDRIVE_IMAGE) &");
+    look("", ":");
+}
+
+/// What was started ends with the command, and no folder is left, also if it is interrupted.
+#[test]
+fn an_interrupted_search_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = save(folder.path(), &two_blocks());
+    let places = folder.path().join("places");
+    std::fs::create_dir(&places).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_csdrive"))
+        .args(["crashtest", "--workload", &history, "--check", "touch $PLACES/begun; sleep 60"])
+        .env("TMPDIR", &places)
+        .env("PLACES", &places)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !places.join("begun").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(1));
+    std::fs::remove_file(places.join("begun")).unwrap();
+    let left: Vec<_> = std::fs::read_dir(&places).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -61,10 +61,8 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error("this machine has no room for the drive: {0}")]
     Machine(#[from] std::io::Error),
-    #[error(
-        "flash.keep_data = false: such a drive has no history of what is written; leave the key out"
-    )]
-    NoData,
+    #[error(transparent)]
+    History(#[from] controller::NoHistory),
 }
 
 /// A drive with its place in the world.
@@ -151,9 +149,7 @@ impl Drive {
         &mut self,
         writer: history::Writer<BufWriter<File>>,
     ) -> Result<(), StartError> {
-        if !self.controller.keep_history() {
-            return Err(StartError::NoData);
-        }
+        self.controller.keep_history()?;
         let mut file = HistoryFile::start(writer)?;
         file.put(self.controller.take_history());
         self.history = Some(file);

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 use history::Event;
 
-/// Turns of the drive whose events wait for the thread. A drive that writes faster than the disk waits for it.
-const TURNS: usize = 4096;
+/// Turns of the drive whose events wait for the thread, each with what hosts wrote in it. A drive that is faster than the disk waits for it.
+const TURNS: usize = 64;
 
 /// Where events go.
 #[derive(Debug)]

@@ -192,13 +192,15 @@ fn encode(Event { at_ns, what }: &Event, out: &mut Vec<u8>) {
             encode_ranges(*id, *nsid, ranges, out);
             out.extend(bytes.iter().flatten());
         }
-        What::Begin { id, change: Change::Deallocate { nsid, ranges } } => {
+        What::Begin { id, change: Change::Deallocate { nsid, ranges, is_durable } } => {
             begin(kind::DEALLOCATE);
+            out.push(if *is_durable { DURABLE } else { 0 });
             encode_ranges(*id, *nsid, ranges, out);
         }
-        What::Begin { id, change: Change::Flush } => {
+        What::Begin { id, change: Change::Flush { nsid } } => {
             begin(kind::FLUSH);
             out.extend(id.to_le_bytes());
+            out.extend(nsid.to_le_bytes());
         }
         What::End { id, is_success } => {
             begin(kind::END);
@@ -291,10 +293,14 @@ fn decode(record: &[u8]) -> Option<Event> {
             What::Begin { id, change: Change::Write { nsid, ranges, bytes, is_durable } }
         }
         kind::DEALLOCATE => {
+            let is_durable = rest.u8()? & DURABLE != 0;
             let (id, nsid, ranges) = (rest.u64()?, rest.u32()?, rest.ranges()?);
-            What::Begin { id, change: Change::Deallocate { nsid, ranges } }
+            What::Begin { id, change: Change::Deallocate { nsid, ranges, is_durable } }
         }
-        kind::FLUSH => What::Begin { id: rest.u64()?, change: Change::Flush },
+        kind::FLUSH => {
+            let (id, nsid) = (rest.u64()?, rest.u32()?);
+            What::Begin { id, change: Change::Flush { nsid } }
+        }
         kind::END => What::End { id: rest.u64()?, is_success: rest.u8()? != 0 },
         kind::MARK => What::Mark(String::from_utf8(rest.bytes()).ok()?),
         kind::POWER_LOST => What::PowerLost,
@@ -321,8 +327,10 @@ mod tests {
             let bytes = has_bytes.then(|| vec![id as u8; len]);
             What::Begin { id, change: Change::Write { nsid, ranges, bytes, is_durable } }
         });
-        let deallocate = (any::<u64>(), any::<u32>(), ranges()).prop_map(|(id, nsid, ranges)| {
-            What::Begin { id, change: Change::Deallocate { nsid, ranges } }
+        let deallocate = (any::<u64>(), any::<u32>(), ranges(), any::<bool>());
+        let deallocate = deallocate.prop_map(|(id, nsid, ranges, is_durable)| What::Begin {
+            id,
+            change: Change::Deallocate { nsid, ranges, is_durable },
         });
         let namespace = (any::<u32>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
             |(nsid, bytes, block_bytes, atomic_bytes)| What::Namespace {
@@ -339,7 +347,8 @@ mod tests {
             namespace,
             content.prop_map(|(nsid, start, bytes)| What::Content { nsid, start, bytes }),
             any::<u32>().prop_map(|nsid| What::Gone { nsid }),
-            any::<u64>().prop_map(|id| What::Begin { id, change: Change::Flush }),
+            (any::<u64>(), any::<u32>())
+                .prop_map(|(id, nsid)| What::Begin { id, change: Change::Flush { nsid } }),
             (any::<u64>(), any::<bool>()).prop_map(|(id, is_success)| What::End { id, is_success }),
             ".*".prop_map(What::Mark),
             Just(What::PowerLost),

@@ -84,10 +84,18 @@ pub enum Change {
         nsid: u32,
         /// Byte ranges.
         ranges: Vec<Range>,
+        /// As of a write.
+        is_durable: bool,
     },
     /// What ended before is durable when this ends.
-    Flush,
+    Flush {
+        /// Of this namespace, or of all ([`ALL`]).
+        nsid: u32,
+    },
 }
+
+/// All namespaces.
+pub const ALL: u32 = u32::MAX;
 
 /// Bytes of a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -145,14 +145,13 @@ impl Drive {
 
     /// From now on a history of what is written goes to a new file.
     fn keep_history(&mut self, path: PathBuf) -> PyResult<()> {
-        let named = |cause| error(format!("{}: {cause}", path.display()));
-        let writer = history::Writer::create(&path).map_err(named)?;
-        if !self.session.transport.driver.port.drive.keep_history() {
-            return Err(error(
-                "flash.keep_data = false: such a drive has no history of what is written",
-            ));
+        self.session.flush().map_err(error)?;
+        let named = |cause: std::io::Error| error(format!("{}: {cause}", path.display()));
+        if path.exists() {
+            return Err(named(std::io::ErrorKind::AlreadyExists.into()));
         }
-        self.history = Some(writer);
+        self.session.transport.driver.port.drive.keep_history().map_err(error)?;
+        self.history = Some(history::Writer::create(&path).map_err(named)?);
         self.keep().map_err(error)
     }
 

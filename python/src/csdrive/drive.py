@@ -130,7 +130,7 @@ class Drive:
     # Crashes.
 
     def keep_history(self, path: Path) -> None:
-        """From now on a history of what is written goes to a new file, for `csdrive crashtest`: complete after each flush and mark."""
+        """Flushes; from then on a history of what is written goes to a new file, for `csdrive crashtest`: complete after each flush and mark."""
         self._drive.keep_history(path)
 
     def mark(self, text: str) -> None:

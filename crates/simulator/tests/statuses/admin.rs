@@ -209,17 +209,21 @@ fn whole_drive() -> Vec<Row> {
         },
         Row {
             command: MARK,
-            condition: "no text, more than 4096 bytes of it, or no UTF-8",
+            condition: "no text, more than 4096 bytes of it, control characters, or no UTF-8",
             status: Status::INVALID_FIELD,
             prove: |s| {
-                assert!(s.session.transport.driver.port.drive.keep_history());
+                s.session.transport.driver.port.drive.keep_history().unwrap();
                 let marked = s.admin(commands::mark(4), b"here");
                 s.given(marked);
                 for entry in [commands::mark(0), commands::mark(4097)] {
                     let status = s.admin(entry, &[b'x'; 8192]);
                     assert!(status.same_code(Status::INVALID_FIELD), "{status}");
                 }
-                s.admin(commands::mark(4), &[0xFF; 4])
+                for text in [[0xFF; 4], [0; 4], *b"a\nbc"] {
+                    let status = s.admin(commands::mark(1), &text);
+                    assert!(status.same_code(Status::INVALID_FIELD), "{status}");
+                }
+                s.admin(commands::mark(1), &[0xFF; 4])
             },
         },
         Row {

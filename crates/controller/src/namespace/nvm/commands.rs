@@ -2,7 +2,7 @@
 //! has arrived.
 
 use history::Change;
-use nvme_spec::{Status, SubmissionEntry};
+use nvme_spec::{Nsid, Status, SubmissionEntry};
 use ssd::RequestId;
 
 use super::NvmNamespace;
@@ -73,7 +73,7 @@ impl NvmNamespace {
         pointer: DataPointer,
     ) -> Result<(), Status> {
         match command {
-            NvmCommand::Flush => flush(turn, tag),
+            NvmCommand::Flush => flush(turn, tag, self.nsid),
             NvmCommand::Compare { blocks } => {
                 let extent = self.transfer(blocks, turn.subsystem.config.transfer_bytes_max)?;
                 let segments = turn.resolve(pointer, extent.len, Direction::FromHost)?;
@@ -185,7 +185,7 @@ impl NvmNamespace {
         bytes: Option<&[u8]>,
         fua: bool,
     ) {
-        let durable = fua || !turn.session.has_write_cache();
+        let durable = turn.must_be_durable(fua);
         if let Some(history) = &mut turn.subsystem.history {
             let (nsid, ranges) = (self.nsid.0, kept_history::ranges(extents));
             let bytes = bytes.map(<[u8]>::to_vec);
@@ -226,10 +226,10 @@ impl NvmNamespace {
 }
 
 /// Flush, of one namespace or of all: they share the write buffer, and all of it goes to flash.
-pub(crate) fn flush(turn: &mut Turn<'_>, tag: Tag) {
+pub(crate) fn flush(turn: &mut Turn<'_>, tag: Tag, nsid: Nsid) {
     turn.wait(tag, NvmWait::Writing { pages_left: 1 });
     if let Some(history) = &mut turn.subsystem.history {
-        history.begun(turn.now, tag, Change::Flush);
+        history.begun(turn.now, tag, Change::Flush { nsid: nsid.0 });
     }
     turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
 }

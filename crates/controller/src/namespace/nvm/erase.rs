@@ -7,16 +7,17 @@
 use history::{Change, Range};
 use nvme_spec::Status;
 use nvme_spec::command::DatasetRange;
+use ssd::RequestId;
 use zerocopy::IntoBytes;
 
 use super::NvmNamespace;
-use super::waiting::NvmArrival;
+use super::waiting::{NvmArrival, NvmWait};
 use crate::command::ZeroBlocks;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::extent::Extent;
 use crate::turn::Turn;
-use crate::waiting::Arrival;
+use crate::waiting::{Arrival, Waiting};
 
 /// Whole pages, from a byte to another; none if that is no range.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,7 +42,8 @@ impl NvmNamespace {
             return Ok(());
         }
         let whole = self.whole_pages(extent);
-        self.deallocate_pages(turn, tag, whole);
+        let durable = turn.must_be_durable(fua);
+        self.deallocate_pages(turn, tag, whole, durable);
         let between =
             |start: u64, end: u64| (start < end).then(|| Extent { start, len: end - start });
         // What is left at either side of the whole pages, or all of it if there is none.
@@ -51,11 +53,11 @@ impl NvmNamespace {
         } else {
             vec![extent]
         };
-        if edges.is_empty() {
-            turn.complete(tag, Status::SUCCESS, 0);
-        } else {
+        if !edges.is_empty() {
             self.write_pages(turn, tag, &edges, None, fua);
         }
+        let is_deallocated = whole.first < whole.last;
+        finish_deallocation(turn, tag, edges.is_empty(), durable && is_deallocated);
         Ok(())
     }
 
@@ -72,11 +74,12 @@ impl NvmNamespace {
         turn: &mut Turn<'_>,
         tag: Tag,
         WholePages { first, last }: WholePages,
+        is_durable: bool,
     ) {
         if first < last {
             if let Some(history) = &mut turn.subsystem.history {
                 let ranges = vec![Range { start: first, len: last - first }];
-                let change = Change::Deallocate { nsid: self.nsid.0, ranges };
+                let change = Change::Deallocate { nsid: self.nsid.0, ranges, is_durable };
                 history.begun(turn.now, tag, change);
             }
             let (page, count) = (first >> self.page_bits, (last - first) >> self.page_bits);
@@ -121,12 +124,28 @@ impl NvmNamespace {
         let mut ranges: Vec<_> = list.iter().map(whole_pages).collect::<Result<_, Status>>()?;
         // Ranges that overlap are done once: the work is bounded by the drive, not by the list.
         ranges.sort_unstable();
+        let durable = turn.must_be_durable(false);
         let mut done = 0;
         for WholePages { first, last } in ranges {
-            self.deallocate_pages(turn, tag, WholePages { first: first.max(done), last });
+            self.deallocate_pages(turn, tag, WholePages { first: first.max(done), last }, durable);
             done = done.max(last);
         }
-        turn.complete(tag, Status::SUCCESS, 0);
+        finish_deallocation(turn, tag, true, durable && done > 0);
         Ok(())
     }
+}
+
+/// Ends a command that deallocated, unless it has pages to write: at once, or when what it did stays so whatever happens.
+fn finish_deallocation(turn: &mut Turn<'_>, tag: Tag, is_all: bool, is_durable: bool) {
+    if !is_durable {
+        if is_all {
+            turn.complete(tag, Status::SUCCESS, 0);
+        }
+        return;
+    }
+    match turn.command(tag).map(|command| &mut command.waiting) {
+        Some(Waiting::Nvm(NvmWait::Writing { pages_left })) if !is_all => *pages_left += 1,
+        _ => turn.wait(tag, NvmWait::Writing { pages_left: 1 }),
+    }
+    turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
 }

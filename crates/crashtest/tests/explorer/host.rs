@@ -56,12 +56,13 @@ impl Host {
 
     pub(crate) fn deallocate(&mut self, block: u64, count: u64) {
         let range = Range { start: block * BLOCK as u64, len: count * BLOCK as u64 };
-        let id = self.begin(Change::Deallocate { nsid: 1, ranges: vec![range] });
+        let change = Change::Deallocate { nsid: 1, ranges: vec![range], is_durable: false };
+        let id = self.begin(change);
         self.end(id);
     }
 
     pub(crate) fn flush(&mut self) {
-        let id = self.begin(Change::Flush);
+        let id = self.begin(Change::Flush { nsid: 1 });
         self.end(id);
     }
 

@@ -1,9 +1,7 @@
 //! A small store with a journal, right and in twelve ways wrong: what is right stands every crash, and each bug is found.
 
-mod support;
-
+use crate::host::{BLOCK, Host};
 use crashtest::{Options, Report, State, Workload, search};
-use support::{BLOCK, Host};
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,7 +133,7 @@ impl Store {
         let host = &mut self.host;
         if self.bug == Bug::FlushDoesNotWait {
             let commit = host.begin(Host::change(at + 3, &commit, false));
-            let flush = host.begin(history::Change::Flush);
+            let flush = host.begin(history::Change::Flush { nsid: 1 });
             host.end(commit);
             host.end(flush);
         } else {

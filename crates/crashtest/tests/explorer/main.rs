@@ -1,0 +1,5 @@
+//! The search: what it tries, what it finds.
+
+mod bugs;
+mod host;
+mod meaning;
