@@ -195,6 +195,8 @@ pub static KEYS: &[Key] = &[
         time,
         command_interval
     ),
+    key!(@ "drive.fdp", "Hosts say which writes belong together: NVMe's Flexible Data Placement, with flash.streams reclaim unit handles.", "true or false",
+        |c| Value::Bool(c.placement), |c, t| parse_bool(t).map(|v| c.placement = v), "placement"),
     key!(@ "drive.dialect", "Whose commands the drive understands besides NVMe's: nvme = none; femu = FEMU's and CEMU's for computational storage (block_size is 512B then, unless it is set).", "nvme, femu",
         |c| name_of(&Dialect::NAMES, &c.dialect), |c, t| choose(&Dialect::NAMES, t).map(|v| c.dialect = v)),
     key!(@ "drive.serial", "Serial number, 1 to 20 ASCII characters.", "text",

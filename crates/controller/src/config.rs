@@ -169,6 +169,8 @@ pub struct Config {
     pub command_time: Duration,
     /// Time from one I/O command that the controller takes to the next: what its firmware can do at most.
     pub command_interval: Duration,
+    /// Hosts say which writes belong together (Flexible Data Placement).
+    pub placement: bool,
     /// Erases that a block is made for: what the health logs count as 100 % used.
     pub rated_erases: u32,
     /// Most bytes one command may transfer: a power of two of at least 4 KiB.
@@ -214,6 +216,7 @@ impl Default for Config {
             },
             command_time: Duration::from_us(2),
             command_interval: Duration::ZERO,
+            placement: false,
             // TLC of data-centre drives is commonly rated so.
             rated_erases: 3000,
             transfer_bytes_max: 1 << 20,
@@ -318,6 +321,11 @@ impl Config {
             Err(ConfigError::Value { field, value: value.to_string(), reason })
         };
         ssd::Geometry::new(&self.flash)?;
+        if self.placement && self.flash.placement != ssd::Placement::Hints {
+            let reason =
+                "the host says which writes belong together: flash.placement is hints then";
+            return refuse("placement", &self.placement, reason);
+        }
         if !self.storage.file.is_empty() && !self.flash.keep_data {
             let reason = "a drive whose pages are in a file (`storage.file`) keeps them: leave it out, or the file";
             return refuse("flash.keep_data", &false, reason);

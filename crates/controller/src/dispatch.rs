@@ -99,6 +99,15 @@ impl Turn<'_> {
             Arrival::Admin(AdminArrival::Namespaces(action)) => {
                 namespaces::arrived(self, tag, nsid, &segments, action)
             }
+            Arrival::Admin(AdminArrival::PlacementEvents { handle, count, enable }) => {
+                features::placement_events_arrived(
+                    self,
+                    tag,
+                    (nsid, handle),
+                    &segments,
+                    (count, enable),
+                )
+            }
             Arrival::Admin(AdminArrival::Mark { len }) => {
                 kept_history::mark_arrived(self, tag, &segments, len)
             }

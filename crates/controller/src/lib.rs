@@ -52,6 +52,7 @@ mod native;
 mod own_memory;
 mod parts;
 mod peers;
+mod placement;
 mod queue;
 mod queues;
 mod registers;

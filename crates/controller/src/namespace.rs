@@ -18,6 +18,7 @@ use crate::namespace::memory::MemoryNamespace;
 use crate::namespace::nvm::NvmNamespace;
 use crate::namespace::programs::ProgramsNamespace;
 use crate::namespace::space::{PageSpace, Placement};
+use crate::placement::Handles;
 use crate::saved_state::{KnownNamespace, SavedState};
 
 pub use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
@@ -72,6 +73,9 @@ pub(crate) struct Namespaces {
     table: Vec<Option<Namespace>>,
     pub(crate) space: PageSpace,
     page_bits: u32,
+    /// Streams of the flash, and whether hosts choose of them.
+    streams: u32,
+    has_placement: bool,
     /// Namespaces that were created so far, at run time.
     created: u32,
 }
@@ -89,6 +93,8 @@ impl Namespaces {
             table: (0..=NAMESPACES_MAX).map(|_| None).collect(),
             space: PageSpace::new(geometry.logical_pages),
             page_bits: geometry.page_bytes.trailing_zeros(),
+            streams: config.flash.hint_streams,
+            has_placement: config.placement,
             created: saved.map_or(0, |saved| saved.created),
         };
         for known in saved.into_iter().flat_map(|saved| &saved.namespaces) {
@@ -141,11 +147,21 @@ impl Namespaces {
             block_bytes: known.block_bytes,
             page_bits: self.page_bits,
             placement: Placement::new(&known.runs),
+            handles: self.given_handles(known.nsid, &known.handles),
             error_recovery: Saved::default(),
             is_protected: known.is_protected,
             is_formatting: false,
         }));
         Ok(())
+    }
+
+    /// The placement handles of a namespace: those that its host listed, or what the drive gives.
+    fn given_handles(&self, nsid: Nsid, listed: &[u16]) -> Handles {
+        let listed = Handles::of_list(listed, self.streams).filter(|_| self.has_placement);
+        listed.unwrap_or_else(|| match self.has_placement {
+            true => Handles::all(self.streams),
+            false => Handles::one(nsid, self.streams),
+        })
     }
 
     /// Namespaces that were created so far, at run time.
@@ -170,6 +186,7 @@ impl Namespaces {
             block_bytes,
             page_bits: self.page_bits,
             placement,
+            handles: self.given_handles(nsid, &[]),
             error_recovery: Saved::default(),
             is_protected: false,
             is_formatting: false,
@@ -198,12 +215,19 @@ impl Namespaces {
     }
 
     /// Creates an NVM namespace at run time, with the lowest free identifier.
-    pub(crate) fn create_nvm(&mut self, bytes: u64, block_bytes: u32) -> Result<Nsid, Status> {
+    pub(crate) fn create_nvm(
+        &mut self,
+        bytes: u64,
+        block_bytes: u32,
+        handles: Option<Handles>,
+    ) -> Result<Nsid, Status> {
         let free = (1..=NAMESPACES_MAX).find(|&nsid| self.table[nsid as usize].is_none());
         let nsid = Nsid(free.ok_or(Status::NAMESPACE_IDENTIFIER_UNAVAILABLE)?);
         let identity = NAMESPACES_MAX + 1 + self.created;
         let namespace = self.place_nvm(nsid, identity, bytes, block_bytes);
-        let namespace = namespace.ok_or(Status::NAMESPACE_INSUFFICIENT_CAPACITY)?;
+        let mut namespace = namespace.ok_or(Status::NAMESPACE_INSUFFICIENT_CAPACITY)?;
+        // Without a list the host has one, which the drive chooses.
+        namespace.handles = handles.unwrap_or_else(|| Handles::one(nsid, self.streams));
         self.table[nsid.0 as usize] = Some(Namespace::Nvm(namespace));
         self.created += 1;
         Ok(nsid)

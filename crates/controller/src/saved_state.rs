@@ -16,7 +16,9 @@ use crate::namespace::nvm::LBA_FORMATS;
 use crate::namespace::space::Run;
 use crate::subsystem::Subsystem;
 
+/// Version 2 has the placement handles that hosts listed, behind all namespaces; it is written if there are some.
 const VERSION: u32 = 1;
+const VERSION_WITH_HANDLES: u32 = 2;
 
 /// What is counted is kept with a flush if it was not for so long.
 const COUNTERS_EVERY: Duration = Duration::from_us(1_000_000);
@@ -66,6 +68,8 @@ pub(crate) struct KnownNamespace {
     pub(crate) is_attached: bool,
     pub(crate) is_protected: bool,
     pub(crate) runs: Vec<Run>,
+    /// Reclaim unit handles that the host listed.
+    pub(crate) handles: Vec<u16>,
 }
 
 /// What a drive remembers.
@@ -86,7 +90,7 @@ impl SavedState {
     fn read(bytes: &[u8], pages: u64, page_bytes: u64) -> Result<Self, &'static str> {
         const SHORT: &str = "it ends too early";
         let (head, mut rest) = Head::read_from_prefix(bytes).map_err(|_| SHORT)?;
-        if head.version.get() != VERSION {
+        if !matches!(head.version.get(), VERSION | VERSION_WITH_HANDLES) {
             return Err("it was written by another version of csdrive");
         }
         let mut namespaces: Vec<KnownNamespace> = Vec::new();
@@ -128,7 +132,17 @@ impl SavedState {
                 is_attached: saved.flags.get() & ATTACHED != 0,
                 is_protected: saved.flags.get() & PROTECTED != 0,
                 runs,
+                handles: Vec::new(),
             });
+        }
+        for namespace in &mut namespaces {
+            if head.version.get() == VERSION {
+                break;
+            }
+            let (count, handles) = rest.split_first().ok_or(SHORT)?;
+            let (handles, after) = handles.split_at_checked((*count).into()).ok_or(SHORT)?;
+            namespace.handles = handles.iter().map(|handle| u16::from(*handle)).collect();
+            rest = after;
         }
         if !rest.is_empty() {
             return Err("it is longer than it says");
@@ -230,8 +244,16 @@ impl Subsystem {
                 bytes.extend_from_slice(saved.as_bytes());
             }
         }
+        let has_lists = self.namespaces.nvm_all().any(|namespace| namespace.handles.is_of_host);
+        for namespace in self.namespaces.nvm_all().filter(|_| has_lists) {
+            let listed = namespace.handles.list();
+            let listed = if namespace.handles.is_of_host { listed } else { &[] };
+            bytes.push(listed.len() as u8);
+            bytes.extend_from_slice(listed);
+        }
+        let version = if has_lists { VERSION_WITH_HANDLES } else { VERSION };
         let head = Head {
-            version: VERSION.into(),
+            version: version.into(),
             is_shut_down: u16::from(is_shut_down).into(),
             namespace_count: count.into(),
             created: self.namespaces.created().into(),

@@ -20,6 +20,7 @@ use crate::native::NativePrograms;
 use crate::own_memory::OwnMemory;
 use crate::parts::NewPolicy;
 use crate::peers::Peers;
+use crate::placement::PlacementEvents;
 use crate::saved_state::{SavedState, Saving};
 use crate::work::Outbox;
 
@@ -43,6 +44,8 @@ pub(crate) struct Subsystem {
     pub(crate) femu: Option<Femu>,
     pub(crate) background: Background,
     pub(crate) logs: Logs,
+    /// What of data placement hosts asked to be told.
+    pub(crate) placement_events: PlacementEvents,
     /// What hosts wrote, if it is kept.
     pub(crate) history: Option<KeptHistory>,
     /// The store remembers what the drive is.
@@ -97,6 +100,7 @@ impl Subsystem {
             logs: saved.as_ref().map_or_else(Logs::default, |saved| {
                 Logs::switched_on(&saved.counters, saved.is_shut_down)
             }),
+            placement_events: PlacementEvents::default(),
             history: None,
             is_persistent: ssd_is_persistent,
             saving: Saving::default(),

@@ -132,6 +132,19 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// The same, with a result.
+    pub(crate) fn return_page_and(
+        &mut self,
+        tag: Tag,
+        page: &[u8],
+        pointer: DataPointer,
+        result: u64,
+    ) -> Result<(), Status> {
+        self.write_page(page, pointer)?;
+        self.complete_with_data_and(tag, page.len() as u64, result);
+        Ok(())
+    }
+
     /// The same for a data structure that the firmware has only at a later time. Its transfer does not keep those of other
     /// commands waiting until then.
     pub(crate) fn return_page_at(

@@ -52,6 +52,12 @@ pub(crate) enum AdminArrival {
     HostBehavior,
     /// The specification of a new namespace, or a list of controllers.
     Namespaces(NamespaceAction),
+    /// Types of events of data placement, of a placement handle.
+    PlacementEvents {
+        handle: u16,
+        count: usize,
+        enable: bool,
+    },
     /// How far the host has come.
     Mark {
         len: u64,

@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -35,6 +35,7 @@ const PAGES: [&str; 20] = [
     "docs/host.md",
     "docs/json.md",
     "docs/observing.md",
+    "docs/placement.md",
     "docs/program-abi.md",
     "docs/python.md",
     "docs/storage.md",

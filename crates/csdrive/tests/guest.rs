@@ -244,6 +244,22 @@ fn namespaces_come_and_go_with_stock_nvme_cli() -> Result<(), Failed> {
     expect_lines(&output, &lines)
 }
 
+/// nvme-cli's fdp commands and fio's placement.
+fn placement_with_stock_tools() -> Result<(), Failed> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/guest/placement.sh");
+    let machine = ["--set", "drive.fdp=true", "--set", "flash.streams=4", "--file", script];
+    let output = vm(&machine, &["sh", "placement.sh"]);
+    expect(&output, 0)?;
+    let lines = [
+        "handles in use: 4",
+        "fio found no error",
+        "written to each: 0 512 512 512",
+        "after the update: 0",
+        "host bytes: 6291456",
+    ];
+    expect_lines(&output, &lines)
+}
+
 /// A guest's ext4 stands every crash; a file that nobody synced does not.
 fn a_file_system_after_every_crash() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
@@ -650,7 +666,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // A guest without KVM takes one processor.
     arguments.test_threads = Some(2);
-    let tests: [(&str, Test); 19] = [
+    let tests: [(&str, Test); 20] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -674,6 +690,7 @@ fn main() {
         ("csdrive_ended_or_killed_leaves_no_qemu", csdrive_ended_or_killed_leaves_no_qemu),
         ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
         ("namespaces_come_and_go_with_stock_nvme_cli", namespaces_come_and_go_with_stock_nvme_cli),
+        ("placement_with_stock_tools", placement_with_stock_tools),
         (AFTER_CRASHES, a_file_system_after_every_crash),
         (
             "seabios_root_ports_two_processors_two_drives_6_gib",

@@ -34,12 +34,19 @@ pub mod fid {
     pub const HOST_BEHAVIOR: u8 = 0x16;
     /// I/O command set profile.
     pub const COMMAND_SET_PROFILE: u8 = 0x19;
+    /// Flexible Data Placement.
+    pub const PLACEMENT: u8 = 0x1D;
+    /// Events of Flexible Data Placement.
+    pub const PLACEMENT_EVENTS: u8 = 0x1E;
     /// Namespace write protection configuration.
     pub const WRITE_PROTECTION: u8 = 0x84;
     /// Vendor: copy descriptor formats that are enabled, as in Host Behavior Support.
     pub const COPY_FORMATS: u8 = 0xC0;
 
-    /// Every identifier named here, ascending.
+    /// Those of Flexible Data Placement: only drives that have it have them.
+    pub const OF_PLACEMENT: [u8; 2] = [PLACEMENT, PLACEMENT_EVENTS];
+
+    /// Every other identifier named here, ascending.
     pub const ALL: &[u8] = &[
         ARBITRATION,
         POWER_MANAGEMENT,

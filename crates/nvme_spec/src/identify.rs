@@ -232,7 +232,7 @@ pub struct IdentifyNamespaceNvm {
     pub vendor: [u8; 3712],
 }
 
-/// What a host specifies of a new namespace: the first 512 bytes of the data of Namespace Management (Base 2.1, Figure 368;
+/// What a host specifies of a new namespace: the first 768 bytes of the data of Namespace Management (Base 2.1, Figure 368;
 /// NVM Command Set 1.2, section 4.1.6). The rest of its 4096 bytes is reserved.
 #[repr(C)]
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -254,9 +254,11 @@ pub struct NamespaceSpecification {
     pub lbstm: U64,
     pub nphndls: U16,
     pub reserved394: [u8; 118],
+    /// Placement handle n has this reclaim unit handle.
+    pub placement_handles: [U16; 128],
 }
 
-const _: () = assert!(size_of::<NamespaceSpecification>() == 512);
+const _: () = assert!(size_of::<NamespaceSpecification>() == 768);
 
 impl Default for NamespaceSpecification {
     fn default() -> Self {

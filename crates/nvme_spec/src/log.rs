@@ -4,6 +4,7 @@ mod background;
 mod counters;
 mod endurance;
 mod peers;
+mod placement;
 mod program;
 mod reachability;
 
@@ -11,6 +12,7 @@ pub use background::*;
 pub use counters::*;
 pub use endurance::*;
 pub use peers::*;
+pub use placement::*;
 pub use program::*;
 pub use reachability::*;
 
@@ -43,6 +45,14 @@ pub mod lid {
     pub const REACHABILITY_GROUPS: u8 = 0x1A;
     /// Reachability associations.
     pub const REACHABILITY_ASSOCIATIONS: u8 = 0x1B;
+    /// FDP configurations.
+    pub const FDP_CONFIGURATIONS: u8 = 0x20;
+    /// Reclaim unit handle usage.
+    pub const FDP_USAGE: u8 = 0x21;
+    /// FDP statistics.
+    pub const FDP_STATISTICS: u8 = 0x22;
+    /// FDP events.
+    pub const FDP_EVENTS: u8 = 0x23;
     /// Sanitize status.
     pub const SANITIZE_STATUS: u8 = 0x81;
     /// Program list.
@@ -64,7 +74,10 @@ pub mod lid {
     /// Vendor: how busy and how worn the parts of the drive are.
     pub const DRIVE_PARTS: u8 = 0xC5;
 
-    /// Every identifier named here, ascending.
+    /// Those of Flexible Data Placement: only drives that have it have them.
+    pub const PLACEMENT: [u8; 4] = [FDP_CONFIGURATIONS, FDP_USAGE, FDP_STATISTICS, FDP_EVENTS];
+
+    /// Every other identifier named here, ascending.
     pub const ALL: &[u8] = &[
         SUPPORTED_PAGES,
         ERROR,

@@ -60,7 +60,9 @@ opcodes! {
         WRITE_ZEROES = 0x08, "Write Zeroes";
         DATASET_MANAGEMENT = 0x09, "Dataset Management";
         VERIFY = 0x0C, "Verify";
+        IO_MANAGEMENT_RECEIVE = 0x12, "I/O Management Receive";
         COPY = 0x19, "Copy";
+        IO_MANAGEMENT_SEND = 0x1D, "I/O Management Send";
     }
 }
 

@@ -113,6 +113,8 @@ statuses! {
     INVALID_PRP_OFFSET = (0, 0x13), "PRP Offset Invalid";
     SANITIZE_IN_PROGRESS = (0, 0x1D), "Sanitize In Progress";
     WRITE_PROTECTED = (0, 0x20), "Namespace is Write Protected";
+    FDP_DISABLED = (0, 0x29), "FDP Disabled";
+    INVALID_PLACEMENT_HANDLE_LIST = (0, 0x2A), "Invalid Placement Handle List";
     KEEP_ALIVE_EXPIRED = (0, 0x19), "Keep Alive Timeout Expired";
     LBA_OUT_OF_RANGE = (0, 0x80), "LBA Out of Range";
     CAPACITY_EXCEEDED = (0, 0x81), "Capacity Exceeded";

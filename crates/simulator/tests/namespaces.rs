@@ -95,7 +95,7 @@ fn create(s: &mut Session, blocks: u64, format: u8) -> Completion {
     let (nsze, ncap) = (blocks.into(), blocks.into());
     let new = NamespaceSpecification { nsze, ncap, flbas: format, ..Default::default() };
     let mut data = vec![0; 4096];
-    data[..512].copy_from_slice(new.as_bytes());
+    data[..new.as_bytes().len()].copy_from_slice(new.as_bytes());
     send(s, ADMIN, commands::create_namespace(), &data)
 }
 

@@ -61,7 +61,7 @@ fn create(s: &mut Session, blocks: u64) -> u32 {
     let (nsze, ncap) = (blocks.into(), blocks.into());
     let new = NamespaceSpecification { nsze, ncap, flbas: 1, ..Default::default() };
     let mut data = vec![0; 4096];
-    data[..512].copy_from_slice(new.as_bytes());
+    data[..new.as_bytes().len()].copy_from_slice(new.as_bytes());
     let nsid = send(s, commands::create_namespace(), &data) as u32;
     let list = ControllerList { count: 1.into(), ..Default::default() };
     send(s, commands::attach_namespace(nsid, true), list.as_bytes());
@@ -196,4 +196,40 @@ fn what_a_file_remembers_is_not_believed() {
             }
         }
     }
+}
+
+/// Placement handles that a host listed are the namespace's after switching off and on; those of others are the drive's.
+#[test]
+fn placement_handles_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("drive");
+    let config = || {
+        let mut config = Config { placement: true, ..config() };
+        config.flash.hint_streams = 4;
+        config
+    };
+    let usage = |s: &mut Session| -> Vec<u8> {
+        let mut entry = commands::get_log(lid::FDP_USAGE, 0, nvme_spec::CommandSet::NVM, 0, 40);
+        entry.cdw11.set(entry.cdw11.get() | 1 << 16);
+        let ram = &mut s.transport.driver.port.ram;
+        let buffer = ram.allocate(4096);
+        let entry = commands::with_data(entry, (buffer.address, 0));
+        must(s.transport.driver.execute(ADMIN, entry).unwrap());
+        let mut page = [0; 40];
+        s.transport.driver.port.ram.get(buffer.address, &mut page);
+        page.chunks(8).skip(1).map(|handle| handle[0]).collect()
+    };
+    let mut s = simulator::open_namespace(drive(&path, config()), 1).unwrap();
+    assert_eq!(usage(&mut s), [2, 2, 2, 2], "the controller's");
+    let (nsze, ncap) = (8.into(), 8.into());
+    let mut new =
+        NamespaceSpecification { nsze, ncap, flbas: 1, nphndls: 2.into(), ..Default::default() };
+    new.placement_handles[0] = 3.into();
+    let mut data = vec![0; 4096];
+    data[..new.as_bytes().len()].copy_from_slice(new.as_bytes());
+    send(&mut s, commands::create_namespace(), &data);
+    assert_eq!(usage(&mut s), [1, 2, 2, 1]);
+    drop(s);
+    let mut s = simulator::open_namespace(drive(&path, config()), 1).unwrap();
+    assert_eq!(usage(&mut s), [1, 2, 2, 1]);
 }

@@ -387,11 +387,28 @@ impl Blocks {
             block.is_valid[page as usize / 64] |= 1 << (page % 64);
             block.valid += 1;
         }
-        if block.programmed == self.geometry.pages_per_block {
+        // All that was handed out, and nothing more will be.
+        let is_last = block.programmed == block.allocated;
+        if is_last && !plane.open.contains(&Some(index)) {
             block.state = State::Closed;
             plane.victims.closed(index, block.valid, now);
         }
         block.state == State::Closed
+    }
+
+    /// A stream goes on in other blocks: what is left of its open ones is given up. Planes in which that closed a block.
+    pub(crate) fn close_open(&mut self, now: Instant, stream: Stream) -> Vec<u32> {
+        let mut closed = Vec::new();
+        for (number, plane) in (0..).zip(&mut self.planes) {
+            let Some(index) = plane.open[usize::from(stream.0)].take() else { continue };
+            let block = &mut plane.blocks[index as usize];
+            if block.programmed == block.allocated {
+                block.state = State::Closed;
+                plane.victims.closed(index, block.valid, now);
+                closed.push(number);
+            }
+        }
+        closed
     }
 
     /// Forgets a page whose data was written elsewhere, or is not wanted any more.

@@ -419,6 +419,16 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Pages of a reclaim unit: a block of each plane, which streams fill together.
+    pub(crate) fn unit_pages(&self) -> u64 {
+        u64::from(self.planes) * u64::from(self.pages_per_block)
+    }
+
+    /// Bytes of a reclaim unit.
+    pub fn unit_bytes(&self) -> u64 {
+        self.unit_pages() * u64::from(self.page_bytes)
+    }
+
     /// Derives and checks.
     ///
     /// # Errors

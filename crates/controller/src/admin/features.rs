@@ -2,16 +2,18 @@
 //! `admin.rs`.
 
 use nvme_spec::{
-    ErrorRecovery, HostBehavior, InterruptVector, Nsid, Status, Timestamp, fid, select,
+    ErrorRecovery, HostBehavior, InterruptVector, Nsid, Status, Timestamp, fdp_event, fid, select,
 };
 use zerocopy::IntoBytes;
 
+use crate::admin::identify::ENDURANCE_GROUP;
 use crate::admin::keep_alive::KeepAlive;
 use crate::command::{GetFeatures, SetFeatures};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::features::{COPY_FORMATS_ENABLED, Values};
 use crate::namespace::Namespace;
+use crate::placement;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::{AdminArrival, Arrival};
@@ -23,7 +25,7 @@ const CHANGEABLE: u32 = 1 << 2;
 
 /// Features with a value for each NVM namespace.
 pub(crate) fn is_namespace_specific(id: u8) -> bool {
-    matches!(id, fid::ERROR_RECOVERY | fid::WRITE_PROTECTION)
+    matches!(id, fid::ERROR_RECOVERY | fid::WRITE_PROTECTION | fid::PLACEMENT_EVENTS)
 }
 
 /// True if a feature's value can be saved.
@@ -36,6 +38,7 @@ impl Subsystem {
     pub(crate) fn has_feature(&self, id: u8) -> bool {
         match id {
             fid::VOLATILE_WRITE_CACHE => self.has_write_cache(),
+            fid::PLACEMENT | fid::PLACEMENT_EVENTS => self.config.placement,
             id => fid::ALL.contains(&id),
         }
     }
@@ -45,11 +48,24 @@ impl Subsystem {
 pub(crate) fn set(
     turn: &mut Turn<'_>,
     tag: Tag,
-    SetFeatures { fid: id, save, nsid, value }: SetFeatures,
+    SetFeatures { fid: id, save, nsid, value, more }: SetFeatures,
     pointer: DataPointer,
 ) -> Result<(), Status> {
     if save && !is_saveable(id) {
         return Err(Status::FEATURE_NOT_SAVEABLE.with_dnr());
+    }
+    match id {
+        // It is as the drive was made.
+        fid::PLACEMENT => return Err(Status::FEATURE_NOT_CHANGEABLE.with_dnr()),
+        fid::PLACEMENT_EVENTS => {
+            let (handle, count) = (value as u16, usize::from((value >> 16) as u8));
+            let arrival = AdminArrival::PlacementEvents { handle, count, enable: more & 1 != 0 };
+            if count == 0 || nsid == Nsid::ALL {
+                return Err(Status::INVALID_FIELD.with_dnr());
+            }
+            return turn.fetch_data(tag, pointer, count as u64, Arrival::Admin(arrival));
+        }
+        _ => {}
     }
     let data = match id {
         fid::TIMESTAMP => Some((AdminArrival::Timestamp, size_of::<Timestamp>())),
@@ -134,6 +150,27 @@ fn set_of_namespaces(
     Ok(())
 }
 
+/// Types of events of data placement have arrived.
+pub(crate) fn placement_events_arrived(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    (nsid, handle): (Nsid, u16),
+    segments: &Segments,
+    (count, enable): (usize, bool),
+) -> Result<(), Status> {
+    let invalid = Status::INVALID_FIELD.with_dnr();
+    let mut kinds = vec![0; count];
+    segments.read(&*turn.host, &mut kinds)?;
+    let namespace = turn.subsystem.namespaces.nvm(nsid).ok_or(invalid)?;
+    namespace.handles.stream(handle).ok_or(invalid)?;
+    if !kinds.iter().all(|kind| fdp_event::ALL.contains(kind)) {
+        return Err(invalid);
+    }
+    turn.subsystem.placement_events.set(nsid, handle, &kinds, enable);
+    turn.complete(tag, Status::SUCCESS, 0);
+    Ok(())
+}
+
 /// The data of a Set Features command has arrived.
 pub(crate) fn timestamp_arrived(
     turn: &mut Turn<'_>,
@@ -170,7 +207,7 @@ pub(crate) fn host_behavior_arrived(
 /// What a feature can (Get Features, select 3h).
 pub(crate) fn capabilities(id: u8) -> u32 {
     let bits = |set: bool, bit: u32| if set { bit } else { 0 };
-    CHANGEABLE
+    bits(id != fid::PLACEMENT, CHANGEABLE)
         | bits(is_saveable(id), SAVEABLE)
         | bits(is_namespace_specific(id), NAMESPACE_SPECIFIC)
 }
@@ -189,6 +226,12 @@ pub(crate) fn get(
             let value =
                 if is_current { features.timestamp(turn.now) } else { Timestamp::default() };
             turn.return_page(tag, value.as_bytes(), pointer)
+        }
+        fid::PLACEMENT_EVENTS => {
+            let (handle, count) = (command.selector as u16, (command.selector >> 16) as u8);
+            let (page, result) =
+                placement::events_feature(turn, command.nsid, handle, count.into())?;
+            turn.return_page_and(tag, &page, pointer, result)
         }
         fid::HOST_BEHAVIOR => {
             let current = features.host_behavior;
@@ -220,6 +263,8 @@ fn value(turn: &Turn<'_>, command: &GetFeatures) -> Option<u64> {
         }
         fid::KEEP_ALIVE => current_or(session.features.keep_alive_ms.into(), 0),
         fid::COMMAND_SET_PROFILE => 0,
+        // Enabled, by the first configuration.
+        fid::PLACEMENT => (selector as u16 == ENDURANCE_GROUP).then_some(1)?,
         fid::ERROR_RECOVERY => {
             let namespace = turn.subsystem.namespaces.nvm(nsid)?;
             namespace.error_recovery.selected(select).into_bits().into()

@@ -151,8 +151,8 @@ fn controller(subsystem: &Subsystem) -> IdentifyController {
         ver: VERSION.into(),
         // Namespace attribute notices.
         oaes: (1 << 8).into(),
-        // Endurance groups.
-        ctratt: (1 << 4).into(),
+        // Endurance groups; data placement.
+        ctratt: (1 << 4 | u32::from(config.placement) << 19).into(),
         endgidmax: ENDURANCE_GROUP.into(),
         cntrltype: 1, // I/O controller
         // Reachability reporting.

@@ -21,6 +21,7 @@ use crate::command::GetLog;
 use crate::limits::ERROR_LOG_ENTRIES;
 use crate::namespace::Namespace;
 use crate::namespace::programs::ProgramsNamespace;
+use crate::placement;
 use crate::turn::Turn;
 
 /// The part of a log page that a Get Log Page command asks for. Bytes past the page's end are
@@ -61,7 +62,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
     let (session, subsystem) = (&turn.session, &turn.subsystem);
     let groups_only = command.lsp & 1 != 0;
     Ok(match command.lid {
-        lid::SUPPORTED_PAGES => supported_pages(),
+        lid::SUPPORTED_PAGES => supported_pages(subsystem.config.placement),
         lid::ERROR => {
             let errors = subsystem.logs.errors.iter().flat_map(|e| e.as_bytes());
             let mut page = errors.copied().collect::<Vec<_>>();
@@ -82,12 +83,15 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
             }
             page.as_bytes().to_vec()
         }
-        lid::EFFECTS => effects::commands(command.csi, subsystem.config.dialect)?,
+        lid::EFFECTS => effects::commands(command.csi, &subsystem.config)?,
         lid::SELF_TEST => subsystem.background.self_test_log(turn.now).as_bytes().to_vec(),
         lid::ENDURANCE_GROUP if command.lsi == ENDURANCE_GROUP => {
             parts::endurance_group(turn).as_bytes().to_vec()
         }
         lid::ENDURANCE_GROUP => return Err(Status::INVALID_FIELD.with_dnr()),
+        id if lid::PLACEMENT.contains(&id) && subsystem.config.placement => {
+            placement_page(turn, command)?
+        }
         lid::FEATURE_EFFECTS => effects::features(|id| subsystem.has_feature(id)),
         // No management interface: no command of it.
         lid::MANAGEMENT_EFFECTS => vec![0; 4096],
@@ -131,9 +135,24 @@ fn page_of_programs(turn: &Turn<'_>, id: u8, namespace: &ProgramsNamespace) -> V
     }
 }
 
-fn supported_pages() -> Vec<u8> {
+/// Log pages of data placement; they are of the endurance group.
+fn placement_page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
+    if command.lsi != ENDURANCE_GROUP {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let subsystem = &turn.subsystem;
+    Ok(match command.lid {
+        lid::FDP_CONFIGURATIONS => placement::configurations(subsystem),
+        lid::FDP_USAGE => placement::usage(subsystem),
+        lid::FDP_STATISTICS => placement::statistics(subsystem),
+        // The first bit says whose events are asked for: the host's, or the controller's.
+        _ => placement::events(&subsystem.placement_events, command.lsp & 1 != 0),
+    })
+}
+
+fn supported_pages(has_placement: bool) -> Vec<u8> {
     let mut page = SupportedPagesLog::new_zeroed();
-    for id in lid::ALL {
+    for id in lid::ALL.iter().chain(lid::PLACEMENT.iter().filter(|_| has_placement)) {
         page[usize::from(*id)].set(1);
     }
     page.as_bytes().to_vec()

@@ -11,6 +11,7 @@ use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::namespace::nvm::LBA_FORMATS;
 use crate::namespace::{Namespace, check_nsid};
+use crate::placement::Handles;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::{AdminArrival, Arrival};
@@ -94,7 +95,6 @@ fn create(turn: &mut Turn<'_>, specification: &NamespaceSpecification) -> Result
         && specification.anagrpid.get() == 0
         && specification.nvmsetid.get() <= 1
         && specification.endgid.get() <= 1
-        && specification.nphndls.get() == 0
         && specification.lbstm.get() == 0;
     if !is_plain || nsze.get() == 0 {
         return Err(invalid);
@@ -104,7 +104,19 @@ fn create(turn: &mut Turn<'_>, specification: &NamespaceSpecification) -> Result
     }
     let bytes = nsze.get().checked_mul(u64::from(block_bytes));
     let bytes = bytes.ok_or(Status::NAMESPACE_INSUFFICIENT_CAPACITY)?;
-    let nsid = turn.subsystem.namespaces.create_nvm(bytes, block_bytes)?;
+    let count = usize::from(specification.nphndls.get());
+    let list = specification.placement_handles.get(..count).ok_or(invalid)?;
+    let list: Vec<u16> = list.iter().map(|handle| handle.get()).collect();
+    let config = &turn.subsystem.config;
+    let handles = match (list.is_empty(), config.placement) {
+        (true, _) => None,
+        (false, false) => return Err(invalid),
+        (false, true) => {
+            let handles = Handles::of_list(&list, config.flash.hint_streams);
+            Some(handles.ok_or(Status::INVALID_PLACEMENT_HANDLE_LIST.with_dnr())?)
+        }
+    };
+    let nsid = turn.subsystem.namespaces.create_nvm(bytes, block_bytes, handles)?;
     let Subsystem { history, namespaces, .. } = &mut *turn.subsystem;
     if let (Some(history), Some(namespace)) = (history, namespaces.nvm(nsid)) {
         history.created(turn.now, namespace);
@@ -124,6 +136,7 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
             history.deleted(turn.now, nsid);
         }
         turn.subsystem.background.namespace_removed(turn.now, nsid);
+        turn.subsystem.placement_events.namespace_removed(nsid);
         if turn.session.attached.remove(nsid) {
             turn.session.namespace_changed(nsid);
         }

@@ -43,6 +43,8 @@ pub(crate) struct SetFeatures {
     pub(crate) save: bool,
     pub(crate) nsid: Nsid,
     pub(crate) value: u32,
+    /// Dword 12.
+    pub(crate) more: u32,
 }
 
 /// Get Features.
@@ -232,7 +234,8 @@ impl AdminCommand {
             AdminOpcode::SET_FEATURES => {
                 let feature = FeaturesCdw10::from_bits(cdw10);
                 let (fid, save, value) = (feature.fid(), feature.sv(), cdw11);
-                Ok(Self::SetFeatures(SetFeatures { fid, save, nsid, value }))
+                let more = entry.cdw12.get();
+                Ok(Self::SetFeatures(SetFeatures { fid, save, nsid, value, more }))
             }
             AdminOpcode::GET_FEATURES => {
                 let feature = FeaturesCdw10::from_bits(cdw10);

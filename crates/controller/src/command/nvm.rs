@@ -31,14 +31,41 @@ pub(crate) struct CopyBlocks {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NvmCommand {
     Flush,
-    Read { blocks: Blocks },
-    Write { blocks: Blocks, fua: bool },
-    Compare { blocks: Blocks },
-    Verify { blocks: Blocks },
+    Read {
+        blocks: Blocks,
+    },
+    /// The placement identifier is what the directive says (DTYPE 2h).
+    Write {
+        blocks: Blocks,
+        fua: bool,
+        placement: Option<u16>,
+    },
+    Compare {
+        blocks: Blocks,
+    },
+    Verify {
+        blocks: Blocks,
+    },
     WriteZeroes(ZeroBlocks),
-    Dataset { range_count: usize, deallocate: bool },
+    Dataset {
+        range_count: usize,
+        deallocate: bool,
+    },
     Copy(CopyBlocks),
+    /// I/O Management Receive: a management operation, and so many bytes.
+    Receive {
+        operation: u8,
+        len: u64,
+    },
+    /// I/O Management Send: a management operation, and so many placement identifiers.
+    Send {
+        operation: u8,
+        count: usize,
+    },
 }
+
+/// Directive type of data placement (Base 2.1, section 8.1.8.4).
+const DATA_PLACEMENT: u8 = 2;
 
 impl NvmCommand {
     #[inline]
@@ -55,8 +82,11 @@ impl NvmCommand {
             NvmOpcode::FLUSH => Ok(Self::Flush),
             NvmOpcode::READ => Ok(Self::Read { blocks }),
             NvmOpcode::WRITE => {
-                no_directive(cdw12.dtype())?;
-                Ok(Self::Write { blocks, fua: cdw12.fua() })
+                let placement = match cdw12.dtype() {
+                    DATA_PLACEMENT => Some((entry.cdw13.get() >> 16) as u16),
+                    other => no_directive(other).map(|()| None)?,
+                };
+                Ok(Self::Write { blocks, fua: cdw12.fua(), placement })
             }
             NvmOpcode::COMPARE => Ok(Self::Compare { blocks }),
             NvmOpcode::VERIFY => Ok(Self::Verify { blocks }),
@@ -76,6 +106,14 @@ impl NvmCommand {
                 let source_count = usize::from(cdw12.nr_z()) + 1;
                 let (format, fua) = (cdw12.desfmt(), cdw12.fua());
                 Ok(Self::Copy(CopyBlocks { target: first, source_count, format, fua }))
+            }
+            NvmOpcode::IO_MANAGEMENT_RECEIVE => {
+                let operation = entry.cdw10.get() as u8;
+                Ok(Self::Receive { operation, len: (u64::from(entry.cdw11.get()) + 1) * 4 })
+            }
+            NvmOpcode::IO_MANAGEMENT_SEND => {
+                let (operation, specific) = (entry.cdw10.get() as u8, entry.cdw10.get() >> 16);
+                Ok(Self::Send { operation, count: specific as usize + 1 })
             }
             _ => Err(Status::INVALID_OPCODE.with_dnr()),
         }

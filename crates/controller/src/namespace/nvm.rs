@@ -20,6 +20,7 @@ use crate::command::Blocks;
 use crate::extent::Extent;
 use crate::features::Saved;
 use crate::namespace::space::Placement;
+use crate::placement::Handles;
 
 /// Bytes of a block by LBA format index.
 pub(crate) const LBA_FORMATS: [u32; 2] = [512, 4096];
@@ -37,6 +38,8 @@ pub(crate) struct NvmNamespace {
     /// Bytes of a flash page, as a power of two.
     pub(crate) page_bits: u32,
     pub(crate) placement: Placement,
+    /// Which of the flash's streams its blocks are written to.
+    pub(crate) handles: Handles,
     pub(crate) error_recovery: Saved<ErrorRecovery>,
     /// Kept over resets.
     pub(crate) is_protected: bool,
@@ -50,11 +53,6 @@ impl NvmNamespace {
         let before = (self.block_bytes, self.block_count);
         (self.block_bytes, self.block_count) = (block_bytes, block_count);
         before != (block_bytes, block_count)
-    }
-
-    /// Which of the flash's streams its blocks are written to: namespaces take turns.
-    pub(crate) fn stream(&self, flash: &ssd::Config) -> u8 {
-        ((self.nsid.0 - 1) % flash.hint_streams) as u8
     }
 
     /// Flash pages that it has.

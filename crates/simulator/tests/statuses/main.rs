@@ -8,6 +8,7 @@ mod compound;
 mod memory;
 mod namespaces;
 mod nvm;
+mod placement;
 mod programs;
 mod queues;
 
@@ -153,6 +154,7 @@ fn rows() -> Vec<Row> {
         queues::rows(),
         admin::rows(),
         namespaces::rows(),
+        placement::rows(),
         programs::rows(),
         compound::rows(),
         nvm::rows(),
@@ -180,14 +182,13 @@ fn by_command(rows: &[Row]) -> Vec<(&str, Vec<&str>)> {
 }
 
 /// Statuses the drive knows the names of and never completes a command with.
-const NEVER: [(Status, &str); 11] = [
+const NEVER: [(Status, &str); 10] = [
     (Status::KEEP_ALIVE_EXPIRED, "ends in CSTS.CFS and the error log, not in a completion"),
     (Status::INTERNAL_ERROR, "bugs stop the program instead"),
     (Status::ABORT_LIMIT_EXCEEDED, "every Abort is done before the next command is taken"),
     (Status::CONFLICTING_ATTRIBUTES, "the context attributes of Dataset Management are not used"),
     (Status::INVALID_PROTECTION_INFORMATION, "no format has protection information"),
     (Status::WRITE_TO_READ_ONLY_RANGE, "the namespace is protected as a whole or not at all"),
-    (Status::FEATURE_NOT_CHANGEABLE, "every feature is changeable"),
     (Status::FAST_COPY_NOT_POSSIBLE, "every copy is inside the drive: fast"),
     (Status::NAMESPACE_NOT_REACHABLE, "what does not reach each other is incompatible too"),
     (Status::INSUFFICIENT_RESOURCES, "limits have statuses of their own"),

@@ -19,7 +19,7 @@ fn specification(blocks: u64) -> NamespaceSpecification {
 
 fn create(s: &mut Scene, specification: &NamespaceSpecification) -> Status {
     let mut data = vec![0; 4096];
-    data[..512].copy_from_slice(specification.as_bytes());
+    data[..specification.as_bytes().len()].copy_from_slice(specification.as_bytes());
     s.admin(commands::create_namespace(), &data)
 }
 
@@ -37,6 +37,24 @@ fn attachment(s: &mut Scene, entry: SubmissionEntry) -> Status {
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
+        Row {
+            command: CREATE,
+            condition: "placement handles that there are not, or twice the same",
+            status: Status::INVALID_PLACEMENT_HANDLE_LIST,
+            prove: |s| {
+                let mut config = crate::config();
+                config.placement = true;
+                config.flash.hint_streams = 4;
+                s.session = simulator::open(config, 0, 64).expect("a sound configuration");
+                let mut listed = specification(2);
+                listed.nphndls = 2.into();
+                listed.placement_handles[1] = 4.into();
+                let status = create(s, &listed);
+                assert!(status.same_code(Status::INVALID_PLACEMENT_HANDLE_LIST), "{status}");
+                listed.placement_handles[1] = 0.into();
+                create(s, &listed)
+            },
+        },
         Row {
             command: CREATE,
             condition: "not enough flash is free",

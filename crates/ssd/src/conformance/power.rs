@@ -226,6 +226,10 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
                     }
                 }
             }
+            // A host goes on in another reclaim unit.
+            if prng.below(8) == 0 {
+                ssd.begin_unit(now, prng.below(4) as u8);
+            }
             if prng.below(3) == 0 {
                 now += Duration::from_ns(prng.below(80_000));
                 advance(&mut ssd, now, &mut prng, &mut done);

@@ -7,7 +7,7 @@ use nvme_spec::{
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::features::is_namespace_specific;
-use crate::config::Dialect;
+use crate::config::{Config, Dialect};
 
 /// The Zoned Namespace command set, which no namespace here has.
 const ZONED: CommandSet = CommandSet(0x02);
@@ -49,22 +49,29 @@ fn nvm_effects(opcode: NvmOpcode) -> u32 {
     }
 }
 
+fn is_of_placement(opcode: NvmOpcode) -> bool {
+    matches!(opcode, NvmOpcode::IO_MANAGEMENT_RECEIVE | NvmOpcode::IO_MANAGEMENT_SEND)
+}
+
 fn memory_effects(opcode: MemoryOpcode) -> u32 {
     if opcode == MemoryOpcode::READ { READS } else { WRITES }
 }
 
 /// Commands supported and effects, for one I/O command set.
-pub(super) fn commands(csi: CommandSet, dialect: Dialect) -> Result<Vec<u8>, Status> {
+pub(super) fn commands(csi: CommandSet, config: &Config) -> Result<Vec<u8>, Status> {
     let mut log = EffectsLog::default();
     for opcode in AdminOpcode::ALL {
         log.admin[usize::from(opcode.0)].set(admin_effects(*opcode));
     }
-    let is_femu = dialect == Dialect::Femu;
+    let is_femu = config.dialect == Dialect::Femu;
     for opcode in FemuAdminOpcode::ALL.iter().filter(|_| is_femu) {
         log.admin[usize::from(opcode.0)].set(EffectsLog::SUPPORTED | EffectsLog::SCOPE_CONTROLLER);
     }
     let mut io: Vec<(u8, u32)> = match csi {
-        CommandSet::NVM => NvmOpcode::ALL.iter().map(|o| (o.0, nvm_effects(*o))).collect(),
+        CommandSet::NVM => {
+            let is_there = |o: &&NvmOpcode| config.placement || !is_of_placement(**o);
+            NvmOpcode::ALL.iter().filter(is_there).map(|o| (o.0, nvm_effects(*o))).collect()
+        }
         CommandSet::MEMORY => MemoryOpcode::ALL.iter().map(|o| (o.0, memory_effects(*o))).collect(),
         CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, WRITES)).collect(),
         // None of its commands. `nvme effects-log` asks for it too wherever there is more than one set,
@@ -85,7 +92,7 @@ pub(super) fn commands(csi: CommandSet, dialect: Dialect) -> Result<Vec<u8>, Sta
 /// Feature identifiers supported and effects.
 pub(super) fn features(has: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut log = FeatureEffectsLog::new_zeroed();
-    for &id in fid::ALL.iter().filter(|&&id| has(id)) {
+    for &id in fid::ALL.iter().chain(&fid::OF_PLACEMENT).filter(|&&id| has(id)) {
         let scope = if is_namespace_specific(id) {
             EffectsLog::SCOPE_NAMESPACE
         } else {

@@ -2,7 +2,7 @@
 //! has arrived.
 
 use history::Change;
-use nvme_spec::{Nsid, Status, SubmissionEntry};
+use nvme_spec::{Nsid, Status, SubmissionEntry, fdp_event};
 use ssd::RequestId;
 
 use super::NvmNamespace;
@@ -13,6 +13,7 @@ use crate::event::Tag;
 use crate::extent::Extent;
 use crate::inflight::{HostData, Reserved};
 use crate::kept_history;
+use crate::placement;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
 
@@ -51,12 +52,13 @@ impl NvmNamespace {
                 self.read_pages(turn, tag, extent);
                 Ok(())
             }
-            NvmCommand::Write { blocks, fua } => {
+            NvmCommand::Write { blocks, fua, placement } => {
                 let extent = self.transfer(blocks, bytes_max)?;
                 self.check_writable()?;
                 let segments = turn.resolve(pointer, extent.len, Direction::FromHost)?;
+                let stream = self.stream(turn, placement)?;
                 turn.will_count(tag, HostData::Written(extent.len as u32));
-                let arrival = Arrival::Nvm(NvmArrival::Write(Target { extent, fua }));
+                let arrival = Arrival::Nvm(NvmArrival::Write(Target { extent, fua, stream }));
                 turn.expect_data(tag, extent.len, segments, arrival);
                 Ok(())
             }
@@ -93,6 +95,12 @@ impl NvmNamespace {
                 self.dataset(turn, tag, range_count, deallocate, pointer)?;
             }
             NvmCommand::Copy(copy) => self.copy(turn, tag, copy, pointer)?,
+            NvmCommand::Receive { operation, len } => {
+                placement::receive(turn, tag, self, (operation, len), pointer)?;
+            }
+            NvmCommand::Send { operation, count } => {
+                placement::send(turn, tag, (operation, count), pointer)?;
+            }
             NvmCommand::Read { .. } | NvmCommand::Write { .. } => {
                 unreachable!("the common commands have arms of their own")
             }
@@ -111,7 +119,7 @@ impl NvmNamespace {
         let NvmCommand::Compare { blocks } = NvmCommand::decode(first)? else {
             unreachable!("whoever took the pair checked its opcodes")
         };
-        let NvmCommand::Write { fua, .. } = NvmCommand::decode(second)? else {
+        let NvmCommand::Write { fua, placement, .. } = NvmCommand::decode(second)? else {
             unreachable!("whoever took the pair checked its opcodes")
         };
         let extent = self.transfer(blocks, turn.subsystem.config.transfer_bytes_max)?;
@@ -119,9 +127,10 @@ impl NvmNamespace {
         self.check_written(&turn.subsystem.ssd, extent)?;
         let resolve = |entry| turn.resolve(DataPointer::of(entry), extent.len, Direction::FromHost);
         let (expected, new) = (resolve(first)?, resolve(second)?);
+        let stream = self.stream(turn, placement)?;
         turn.will_count(compare, HostData::Read(extent.len as u32));
         turn.will_count(write, HostData::Written(extent.len as u32));
-        let fused = FusedWrite { tag: write, segments: new, fua };
+        let fused = FusedWrite { tag: write, segments: new, fua, stream };
         turn.wait(write, NvmWait::AwaitingCompare);
         let arrival = Arrival::Nvm(NvmArrival::Compare { extent, write: Some(fused) });
         turn.expect_data(compare, 2 * extent.len, expected, arrival);
@@ -145,6 +154,9 @@ impl NvmNamespace {
             }
             NvmArrival::Dataset { range_count } => {
                 self.dataset_arrived(turn, tag, &segments, range_count)
+            }
+            NvmArrival::Placement { count } => {
+                placement::list_arrived(turn, tag, self, &segments, count)
             }
             NvmArrival::Copy(copy) => self.copy_sources_arrived(turn, tag, &segments, copy),
             NvmArrival::Memory { sources, target } => {
@@ -171,8 +183,26 @@ impl NvmNamespace {
         target: Target,
     ) -> Result<(), Status> {
         turn.keep_data(segments, target.extent.len, |turn, data| {
-            self.write_pages(turn, tag, &[target.extent], Some(data), target.fua);
+            self.write_pages(turn, tag, &[target.extent], Some(data), (target.fua, target.stream));
         })
+    }
+
+    /// The stream of a write: that of its placement identifier. One that the namespace does not have is as none; the host may have
+    /// asked to be told.
+    #[inline]
+    fn stream(&self, turn: &mut Turn<'_>, placement: Option<u16>) -> Result<u8, Status> {
+        match placement {
+            None => Ok(self.handles.default_stream()),
+            Some(_) if !turn.subsystem.config.placement => Err(Status::INVALID_FIELD.with_dnr()),
+            Some(identifier) => Ok(self.handles.stream(identifier).unwrap_or_else(|| {
+                let stream = self.handles.default_stream();
+                let timestamp = turn.session.features.timestamp(turn.now);
+                let events = &mut turn.subsystem.placement_events;
+                let place = (self.nsid, identifier);
+                events.happened(place, stream, fdp_event::INVALID_IDENTIFIER, &timestamp);
+                stream
+            })),
+        }
     }
 
     /// Starts writing byte ranges, with one after the other of the bytes, or with zeroes. Without a write cache in force every
@@ -183,7 +213,7 @@ impl NvmNamespace {
         tag: Tag,
         extents: &[Extent],
         bytes: Option<&[u8]>,
-        fua: bool,
+        (fua, stream): (bool, u8),
     ) {
         let durable = turn.must_be_durable(fua);
         if let Some(history) = &mut turn.subsystem.history {
@@ -203,8 +233,8 @@ impl NvmNamespace {
                     rest = Some(tail);
                     piece
                 });
-                let (id, hint) = (RequestId(tag.0), self.stream(&turn.subsystem.config.flash));
-                turn.subsystem.ssd.write_hinted(turn.now, id, span, durable, piece, hint);
+                let id = RequestId(tag.0);
+                turn.subsystem.ssd.write_hinted(turn.now, id, span, durable, piece, stream);
             }
         }
     }

@@ -132,7 +132,8 @@ impl NvmNamespace {
         if len == 0 || !len.is_multiple_of(block) {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
-        let target = Target { extent: self.extent(target, len / block)?, fua };
+        let stream = self.handles.default_stream();
+        let target = Target { extent: self.extent(target, len / block)?, fua, stream };
         if format == copy_format::MEMORY {
             turn.expect_internal(tag, len, Arrival::Nvm(NvmArrival::Memory { sources, target }));
             return Ok(());
@@ -169,7 +170,7 @@ impl NvmNamespace {
         bytes.clear();
         turn.visit_sources(&sources, |_, piece| bytes.extend(piece));
         let kept = turn.subsystem.ssd.keeps_data().then_some(&bytes[..]);
-        self.write_pages(turn, tag, &[target.extent], kept, target.fua);
+        self.write_pages(turn, tag, &[target.extent], kept, (target.fua, target.stream));
         turn.subsystem.scratch = bytes;
     }
 
@@ -192,7 +193,7 @@ impl NvmNamespace {
             assert!(memory.read(extent.start, &mut bytes[at..end]), "the source was checked");
             at = end;
         }
-        self.write_pages(turn, tag, &[target.extent], Some(&bytes), target.fua);
+        self.write_pages(turn, tag, &[target.extent], Some(&bytes), (target.fua, target.stream));
         turn.subsystem.scratch = bytes;
     }
 }

@@ -38,7 +38,7 @@ impl NvmNamespace {
         let extent = self.extent(blocks.first, blocks.count.into())?;
         self.check_writable()?;
         if !deallocate {
-            self.write_pages(turn, tag, &[extent], None, fua);
+            self.write_pages(turn, tag, &[extent], None, (fua, self.handles.default_stream()));
             return Ok(());
         }
         let whole = self.whole_pages(extent);
@@ -54,7 +54,7 @@ impl NvmNamespace {
             vec![extent]
         };
         if !edges.is_empty() {
-            self.write_pages(turn, tag, &edges, None, fua);
+            self.write_pages(turn, tag, &edges, None, (fua, self.handles.default_stream()));
         }
         let is_deallocated = whole.first < whole.last;
         finish_deallocation(turn, tag, edges.is_empty(), durable && is_deallocated);

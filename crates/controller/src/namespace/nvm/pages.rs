@@ -110,12 +110,14 @@ impl NvmNamespace {
             }
         };
         turn.complete(tag, status, 0);
-        let Some(FusedWrite { tag: write, segments, fua }) = write else { return };
+        let Some(FusedWrite { tag: write, segments, fua, stream }) = write else { return };
         if turn.command(write).is_none() {
             return; // aborted meanwhile
         }
         let written = match status {
-            Status::SUCCESS => self.write_data(turn, write, &segments, Target { extent, fua }),
+            Status::SUCCESS => {
+                self.write_data(turn, write, &segments, Target { extent, fua, stream })
+            }
             _ => Err(Status::ABORTED_FAILED_FUSED),
         };
         if let Err(status) = written {

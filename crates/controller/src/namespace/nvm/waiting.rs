@@ -23,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) extent: Extent,
     /// They are in flash before the command completes.
     pub(crate) fua: bool,
+    /// The stream of the flash that they go to.
+    pub(crate) stream: u8,
 }
 
 /// The write of a fused pair, as its compare knows it.
@@ -31,6 +33,7 @@ pub(crate) struct FusedWrite {
     pub(crate) tag: Tag,
     pub(crate) segments: Segments,
     pub(crate) fua: bool,
+    pub(crate) stream: u8,
 }
 
 /// Blocks being read to be compared with the host's data, or only verified.
@@ -69,6 +72,10 @@ pub(crate) enum NvmArrival {
     Dataset {
         range_count: usize,
     },
+    /// Placement identifiers that go on in other reclaim units.
+    Placement {
+        count: usize,
+    },
     /// The list of sources.
     Copy(CopyBlocks),
     /// Device memory that a Copy brought to the flash.
@@ -95,7 +102,7 @@ impl NvmArrival {
                 let requests = 2 * (pages(NVM_COPY_BYTES_MAX) + copy.source_count as u64 * 2);
                 Reserved { requests, bytes: NVM_COPY_BYTES_MAX }
             }
-            Self::Dataset { .. } => Reserved::default(),
+            Self::Dataset { .. } | Self::Placement { .. } => Reserved::default(),
         }
     }
 

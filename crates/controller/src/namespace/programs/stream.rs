@@ -400,13 +400,15 @@ fn after_output(
         return Ok(());
     };
     let namespace = turn.subsystem.namespaces.nvm(target.nsid);
-    namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?.check_writable()?;
+    let namespace = namespace.ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+    namespace.check_writable()?;
+    let to = namespace.handles.default_stream();
     let part = target.extent.len;
     slot.unwritten = Extent { start: start + part, len: len - part };
     let from = Extent { start, len: part };
     let sources = vec![Source { nsid: stream.set.nsids[output], extent: from }];
     let kind = Kind { opcode: NvmOpcode::COPY.0, nsid: target.nsid };
-    let target = Target { extent: target.extent, fua: false };
+    let target = Target { extent: target.extent, fua: false, stream: to };
     let tag = begin_step(turn, parent, stream, n, (Stage::WriteBack, kind));
     turn.expect_internal(tag, part, Arrival::Nvm(NvmArrival::Memory { sources, target }));
     Ok(())

@@ -1,0 +1,88 @@
+//! I/O Management Receive and Send (Base 2.1, sections 7.3 and 7.4): the status of reclaim unit handles, and going on in other units.
+
+use nvme_spec::{HandleStatus, HandleStatusHeader, Status, fdp_event};
+use zerocopy::IntoBytes;
+
+use super::check_enabled;
+use crate::data_pointer::{DataPointer, Segments};
+use crate::event::Tag;
+use crate::namespace::nvm::NvmNamespace;
+use crate::namespace::nvm::waiting::NvmArrival;
+use crate::turn::Turn;
+use crate::waiting::Arrival;
+
+/// The management operation of reclaim unit handles: status (Receive), update (Send).
+const HANDLES: u8 = 1;
+
+/// I/O Management Receive: as much of the status as the host has room for.
+pub(crate) fn receive(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    namespace: &NvmNamespace,
+    (operation, len): (u8, u64),
+    pointer: DataPointer,
+) -> Result<(), Status> {
+    check_enabled(&turn.subsystem.config)?;
+    if operation != HANDLES || len > turn.subsystem.config.transfer_bytes_max {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let list = namespace.handles.list();
+    let header =
+        HandleStatusHeader { count: (list.len() as u16).into(), ..HandleStatusHeader::default() };
+    let mut page = header.as_bytes().to_vec();
+    for (identifier, handle) in (0u16..).zip(list) {
+        let left = turn.subsystem.ssd.unit_left(*handle);
+        let status = HandleStatus {
+            identifier: identifier.into(),
+            handle: u16::from(*handle).into(),
+            blocks_left: (left / u64::from(namespace.block_bytes)).into(),
+            ..HandleStatus::default()
+        };
+        page.extend(status.as_bytes());
+    }
+    page.resize(len as usize, 0);
+    turn.return_page(tag, &page, pointer)
+}
+
+/// I/O Management Send: fetches the list of placement identifiers.
+pub(crate) fn send(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    (operation, count): (u8, usize),
+    pointer: DataPointer,
+) -> Result<(), Status> {
+    check_enabled(&turn.subsystem.config)?;
+    if operation != HANDLES || count > ssd::STREAMS_MAX as usize {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let len = 2 * count as u64;
+    turn.fetch_data(tag, pointer, len, Arrival::Nvm(NvmArrival::Placement { count }))
+}
+
+/// The list has arrived: all are checked before any goes on in another unit.
+pub(crate) fn list_arrived(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    namespace: &NvmNamespace,
+    segments: &Segments,
+    count: usize,
+) -> Result<(), Status> {
+    let mut bytes = vec![0; 2 * count];
+    segments.read(&*turn.host, &mut bytes)?;
+    let identifiers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    let streams = identifiers.map(|identifier| {
+        let stream = namespace.handles.stream(identifier);
+        stream.map(|stream| (identifier, stream)).ok_or(Status::INVALID_FIELD.with_dnr())
+    });
+    let streams: Vec<_> = streams.collect::<Result<_, _>>()?;
+    for (identifier, stream) in streams {
+        if turn.subsystem.ssd.begin_unit(turn.now, stream) > 0 {
+            let timestamp = turn.session.features.timestamp(turn.now);
+            let place = (namespace.nsid, identifier);
+            let events = &mut turn.subsystem.placement_events;
+            events.happened(place, stream, fdp_event::UNIT_NOT_FULL, &timestamp);
+        }
+    }
+    turn.complete(tag, Status::SUCCESS, 0);
+    Ok(())
+}
