@@ -27,6 +27,7 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ("cmd_addr_lat", Key("flash.bus_command_time", "ns")),
     ("err_read_unc_ppm", Key("flash.read_errors_ppm", "")),
     ("queues", Key("drive.queue_pairs", "")),
+    ("read_cache_mb", Key("flash.read_cache", "MiB")),
     ("nr_cu", Key("compute.units", "")),
     ("context_switch_time", Key("compute.context_switch_time", "ns")),
     ("pcie_prop_delay_ns", Key("link.latency", "ns")),
@@ -214,6 +215,10 @@ pub(crate) fn property(loaded: &mut Loaded, name: &str, value: &str) -> Result<(
             }
             return Ok(());
         }
+        "fdp" => {
+            let fdp = if switch(name, value)? { "true" } else { "false" };
+            return loaded.set("drive.fdp", fdp);
+        }
         "pe_suspend" => {
             let suspends = if switch(name, value)? { "programs-and-erases" } else { "nothing" };
             return loaded.set("flash.suspend", suspends);
@@ -326,7 +331,8 @@ mod tests {
         assert_eq!(bus.bus_command_time.as_ns(), 300);
         assert_eq!(bus.channel_bandwidth.bytes_per_s(), 1_000_000_000);
         assert_eq!((bus.write_buffer_bytes, bus.read_errors_ppm), (0, 7));
-        assert!(load("vwc=2").is_err() && load("queues=x").is_err());
+        assert_eq!(load("read_cache_mb=32").unwrap().read_cache_bytes, 32 << 20);
+        assert!(load("vwc=2").is_err() && load("queues=x").is_err() && load("fdp=1").is_ok());
         let flat = load("nand_cell_type=0,pg_rd_lat=41000,pe_suspend=0").unwrap();
         assert_eq!(flat.read_time.types(), [simtime::Duration::from_us(41)]);
         assert_eq!(flat.suspend, ssd::Suspend::Nothing);

@@ -295,6 +295,12 @@ pub static KEYS: &[Key] = &[
         flash.write_buffer_bytes
     ),
     key!(
+        "flash.read_cache",
+        "Pages that were read lately stay in so much memory of the drive, and are read again without flash; what is written leaves it. 0B = none.",
+        size,
+        flash.read_cache_bytes
+    ),
+    key!(
         "flash.write_buffer_delay",
         "A buffered page is programmed when it was not written for so long; earlier if half of the buffer waits, or for a flush.",
         time,

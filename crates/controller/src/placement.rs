@@ -79,7 +79,7 @@ const EVENTS_MAX: usize = 64;
 /// Events of data placement.
 #[derive(Debug, Default)]
 pub(crate) struct PlacementEvents {
-    /// Types that are reported, of each placement handle... of every namespace, as bits: what hosts did not ask for is not kept.
+    /// The types that hosts asked for, as bits, by namespace and placement handle: others are not kept.
     enabled: Vec<(Nsid, u16, u8)>,
     log: VecDeque<FdpEvent>,
 }

@@ -239,6 +239,8 @@ pub struct Config {
     pub keep_data: bool,
     /// Bytes of host writes acknowledged before they are programmed; 0 = write through.
     pub write_buffer_bytes: u64,
+    /// Pages that were read lately stay in so much memory; reads of them take no flash. Whatever is written leaves it.
+    pub read_cache_bytes: u64,
     /// A page in the write buffer is programmed when it was not written for so long. It is programmed earlier if the
     /// buffer is half full of pages that wait, or for a flush.
     pub write_buffer_delay: Duration,
@@ -301,6 +303,7 @@ impl Default for Config {
             read_errors_ppm: 0,
             keep_data: true,
             write_buffer_bytes: 16 << 20,
+            read_cache_bytes: 0,
             write_buffer_delay: Duration::from_us(1000),
             placement: Placement::Hints,
             hint_streams: 1,

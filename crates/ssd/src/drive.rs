@@ -16,6 +16,7 @@ use crate::durability::Durability;
 use crate::epochs::Epochs;
 use crate::frontier::{Frontier, Lifetimes};
 use crate::mapping::{Location, PageMap};
+use crate::read_cache::ReadCache;
 use crate::recovery::Recovery;
 use crate::request::{Done, Medium, RequestId, Span, Statistics, Wear};
 use crate::store::{Discarded, MediaError, MemoryStore, Store};
@@ -43,6 +44,7 @@ pub struct Ssd {
     /// `None` if the drive models times alone.
     pub(crate) store: Option<Box<dyn Store>>,
     pub(crate) cache: Cache,
+    pub(crate) read_cache: ReadCache,
     /// Pages of the write buffer that are free; `None` = write through.
     pub(crate) room: Option<u64>,
     /// Writes that wait for room.
@@ -122,6 +124,7 @@ impl Ssd {
             array: FlashArray::new(config, geometry),
             store,
             cache: Cache::new(&geometry),
+            read_cache: ReadCache::new(config.read_cache_bytes / page_bytes),
             room: (buffer > 0).then_some(buffer),
             claims: VecDeque::new(),
             batches: Batches::default(),
@@ -165,6 +168,7 @@ impl Ssd {
             array: self.array.clone(),
             store,
             cache: self.cache.clone(),
+            read_cache: self.read_cache.clone(),
             room: self.room,
             claims: self.claims.clone(),
             batches: self.batches.clone(),
@@ -239,6 +243,10 @@ impl Ssd {
                 }
             }
         };
+        if self.read_cache.has(span.lpn) {
+            self.statistics.buffer_reads += 1;
+            return self.complete_read(now, id, span.lpn, Ok(Medium::Memory));
+        }
         self.statistics.flash_reads += 1;
         self.enqueue(now, DieOperation::Read, Origin::Host(id), ppa, span.lpn);
     }
@@ -275,6 +283,7 @@ impl Ssd {
         self.backlog += 1;
         self.statistics.host_page_writes += 1;
         self.statistics.host_bytes_written += u64::from(span.len);
+        self.read_cache.changed(span.lpn, 1);
         let hint = if u32::from(hint) < self.config.hint_streams { hint } else { 0 };
         self.buffer(now, id, span, durable, bytes, hint);
     }
@@ -297,6 +306,7 @@ impl Ssd {
         self.catch_up(now);
         let mut gone = Vec::new();
         self.map.remove(first, count, |_, location| gone.push(location));
+        self.read_cache.changed(first, count);
         self.statistics.deallocated_pages += gone.len() as u64;
         for location in gone {
             match location {
@@ -604,6 +614,10 @@ impl Ssd {
         match origin {
             Origin::Host(id) => {
                 let result = self.check_read(lpn).and_then(|()| self.read_by_chance());
+                // What was written meanwhile is something else.
+                if result.is_ok() && self.map.get(lpn) == Some(Location::Flash(ppa)) {
+                    self.read_cache.was_read(lpn);
+                }
                 self.complete_read(now, id, lpn, result.map(|()| Medium::Flash));
             }
             Origin::Fill(slot) => self.filled(now, slot),

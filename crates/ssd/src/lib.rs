@@ -37,6 +37,7 @@ mod frontier;
 mod mapping;
 mod plane_set;
 mod precondition;
+mod read_cache;
 mod recovery;
 mod request;
 mod store;

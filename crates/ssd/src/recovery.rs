@@ -186,6 +186,7 @@ impl Ssd {
         self.array.records = records;
         self.array.was_busy(&busy);
         self.cache = Cache::new(&geometry);
+        self.read_cache.clear();
         self.room = (buffer > 0).then_some(buffer);
         self.claims.clear();
         self.failed.clear();

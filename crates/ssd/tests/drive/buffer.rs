@@ -182,3 +182,43 @@ fn what_a_forgotten_write_left_stays_if_it_could_be_read() {
     assert_eq!(bytes(&ssd, sector(3, 0)), [1; 512]);
     assert_eq!(ssd.backlog(), 0);
 }
+
+#[test]
+fn what_was_read_lately_is_read_again_without_flash() {
+    let read_cache_bytes = 4 * u64::from(PAGE);
+    let mut ssd = Ssd::new(&Config { read_cache_bytes, ..buffered(0) }).unwrap();
+    let mut now = fill(&mut ssd, 8) + Duration::from_us(1000);
+    // When each is there, how long it took, and where it came from.
+    let mut timed = |ssd: &mut Ssd, lpn: u64| {
+        now += Duration::from_us(1000);
+        ssd.advance(now, &mut Vec::new());
+        read(ssd, now, lpn, 1);
+        let ended = drain(ssd);
+        (ended[0].at.since(now), ended[0].result.unwrap())
+    };
+    let (flash, memory) = ((READ + TRANSFER, Medium::Flash), (Duration::ZERO, Medium::Memory));
+    for (lpn, expected) in [
+        (0, flash),
+        (0, memory),
+        (1, flash),
+        (2, flash),
+        (3, flash),
+        (0, memory),
+        // Page 1 was read longest ago, and gives way.
+        (4, flash),
+        (1, flash),
+        (0, memory),
+    ] {
+        assert_eq!(timed(&mut ssd, lpn), expected, "{lpn}");
+    }
+    // What is written is other data; so is what was given up.
+    let then = ssd.now() + Duration::from_us(10);
+    write(&mut ssd, then, 0, 7);
+    drain(&mut ssd);
+    assert_eq!(timed(&mut ssd, 0), flash);
+    assert_eq!(timed(&mut ssd, 0), memory);
+    let then = ssd.now() + Duration::from_us(10);
+    ssd.power_cut(then);
+    assert_eq!(timed(&mut ssd, 0), flash);
+    assert_eq!(ssd.statistics().buffer_reads, 4);
+}
