@@ -1,6 +1,8 @@
 //! MQSim's configuration of a drive (`ssdconfig.xml`), as keys of ours: <https://github.com/CMU-SAFARI/MQSim>, README, "MQSim Execution
 //! Configurations". Its workloads are not read; its traces are (`format = "mqsim"` in a workload file).
 
+use std::collections::BTreeSet;
+
 use roxmltree::{Document, Node};
 
 use crate::{Error, Loaded};
@@ -29,9 +31,20 @@ const NO_EFFECT: &[(&str, &str, &str)] = &[
         "reads of the host pass collection with flash.die_order = reads-first",
     ),
     ("Address_Mapping", "PAGE_LEVEL", "the map is by pages"),
+    (
+        "Data_Cache_DRAM_Data_Rate",
+        "",
+        "the write buffer takes no time here, whatever its memory is",
+    ),
+    ("Plane_Allocation_Scheme", "CWDP", "pages go to channels, dies and planes in turn"),
+    (
+        "Transaction_Scheduling_Policy",
+        "PRIORITY_OUT_OF_ORDER",
+        "flash.die_order says what a die does first",
+    ),
 ];
 
-/// What means nothing to the results here, whatever it is.
+/// What is told with others of [`NO_EFFECT`], or means nothing to the results.
 const SILENT: &[&str] = &[
     "Seed",
     "SATA_Processing_Delay",
@@ -42,7 +55,6 @@ const SILENT: &[&str] = &[
     "Caching_Mechanism",
     "Data_Cache_Sharing_Mode",
     "Data_Cache_DRAM_Row_Size",
-    "Data_Cache_DRAM_Data_Rate",
     "Data_Cache_DRAM_Data_Busrt_Size",
     "Data_Cache_DRAM_Data_Burst_Size",
     "Data_Cache_DRAM_tRCD",
@@ -50,8 +62,6 @@ const SILENT: &[&str] = &[
     "Data_Cache_DRAM_tRP",
     "CMT_Capacity",
     "CMT_Sharing_Mode",
-    "Plane_Allocation_Scheme",
-    "Transaction_Scheduling_Policy",
     "Flash_Comm_Protocol",
     "Preferred_suspend_erase_time_for_read",
     "Preferred_suspend_erase_time_for_write",
@@ -60,14 +70,18 @@ const SILENT: &[&str] = &[
     "Page_Metadata_Capacity",
 ];
 
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// True if a text is such a file.
 pub(crate) fn is_one(text: &str) -> bool {
-    text.trim_start().starts_with('<')
+    text.trim_start_matches(BYTE_ORDER_MARK).trim_start().starts_with('<')
 }
 
 /// Applies a file. The error of a file that is none is a text.
 pub(crate) fn apply(loaded: &mut Loaded, text: &str) -> Result<Result<(), Error>, String> {
-    let document = Document::parse(text).map_err(|error| format!("not XML: {error}"))?;
+    let document = Document::parse(text.trim_start_matches(BYTE_ORDER_MARK))
+        .map_err(|error| format!("not XML: {error}"))?;
     let root = document.root_element();
     if root.has_tag_name("MQSim_IO_Scenarios") {
         return Err("these are MQSim's workloads: give its configuration of the drive (ssdconfig.xml); experiments here are workload files (csdrive workload)".to_owned());
@@ -90,6 +104,19 @@ impl Parameters<'_, '_> {
     fn text(&self, name: &str) -> Option<&str> {
         let node = self.root.descendants().find(|node| node.has_tag_name(name))?;
         Some(node.text().unwrap_or_default().trim())
+    }
+
+    fn switch(&self, name: &str) -> Result<bool, Error> {
+        match self.text(name) {
+            None => Ok(false),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(text) => Err(Error::Value {
+                key: name.to_owned(),
+                value: text.to_owned(),
+                reason: "write true or false".to_owned(),
+            }),
+        }
     }
 
     fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Error> {
@@ -174,8 +201,9 @@ impl Parameters<'_, '_> {
 
     fn times(&self, loaded: &mut Loaded) -> Result<(), Error> {
         let types: &[&str] = match self.text("Flash_Technology") {
-            None | Some("SLC") => &["LSB"],
-            Some("MLC") => &["LSB", "MSB"],
+            Some("SLC") => &["LSB"],
+            // MQSim's default.
+            None | Some("MLC") => &["LSB", "MSB"],
             Some("TLC") => &["LSB", "CSB", "MSB"],
             Some(other) => {
                 return Err(Error::Value {
@@ -187,11 +215,23 @@ impl Parameters<'_, '_> {
         };
         for (key, operation) in [("flash.read_time", "Read"), ("flash.program_time", "Program")] {
             let mut times = Vec::new();
+            let mut lacking = None;
             for kind in types {
-                times.extend(self.number(&format!("Page_{operation}_Latency_{kind}"))?);
+                let name = format!("Page_{operation}_Latency_{kind}");
+                match self.number(&name)? {
+                    Some(ns) => times.push(ns),
+                    None => lacking = Some(name),
+                }
+            }
+            if let Some(name) = lacking.filter(|_| !times.is_empty()) {
+                let reason =
+                    "pages of this type have no time, and others have: give all".to_owned();
+                return Err(Error::Key { key: name, reason });
             }
             // One time for all is that of pages of any type.
-            times.dedup();
+            if times.iter().all(|ns| *ns == times[0]) {
+                times.truncate(1);
+            }
             let times: Vec<String> = times.iter().map(|ns| format!("{ns}ns")).collect();
             if !times.is_empty() {
                 loaded.set(key, &times.join("/"))?;
@@ -242,11 +282,10 @@ impl Parameters<'_, '_> {
                         "the best of 4 blocks that are drawn; MQSim draws as many as the logarithm of the blocks of a plane",
                     ),
                 ),
-                "RANDOM" | "RANDOM_P" | "RANDOM_PP" => (
-                    "random",
-                    (policy != "RANDOM")
-                        .then_some("any block is taken, also one with nothing to gain"),
-                ),
+                "RANDOM" => ("random", Some("a block with nothing to gain is not taken")),
+                "RANDOM_P" | "RANDOM_PP" => {
+                    ("random", Some("any block with something to gain is taken"))
+                }
                 _ => {
                     return Err(Error::Value {
                         key: "GC_Block_Selection_Policy".to_owned(),
@@ -268,27 +307,32 @@ impl Parameters<'_, '_> {
                 loaded.set(key, &format!("{}%", (1000.0 * share).round() / 10.0))?;
             }
         }
-        let is_on =
-            |name: &str| self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        if is_on("Static_Wearleveling_Enabled") {
+        if self.switch("Static_Wearleveling_Enabled")? {
             loaded.set("flash.wear_leveling", "static")?;
             if let Some(gap) = self.number("Static_Wearleveling_Threshold")? {
                 loaded.set("flash.wear_gap", &gap.to_string())?;
             }
-        } else if is_on("Dynamic_Wearleveling_Enabled") {
+        } else if self.switch("Dynamic_Wearleveling_Enabled")? {
             loaded.set("flash.wear_leveling", "dynamic")?;
         }
         Ok(())
     }
 
     fn front_end(&self, loaded: &mut Loaded) -> Result<(), Error> {
-        if let Some(bytes) = self.number("Data_Cache_Capacity")? {
+        if let Some(bytes) = self.parsed::<u64>("Data_Cache_Capacity", "a number of bytes")? {
             loaded.set("flash.write_buffer", &format!("{bytes}B"))?;
         }
         let lanes = self.number("PCIe_Lane_Count")?;
         let lane: Option<f64> = self.parsed("PCIe_Lane_Bandwidth", "a number")?;
-        if let (Some(lanes), Some(lane)) = (lanes, lane.filter(|lane| *lane > 0.0 && *lane < 1e6)) {
-            let bytes = lanes as f64 * lane * 1e9;
+        if let Some(lane) = lane {
+            if !(lane > 0.0 && lane < 1e6) {
+                return Err(Error::Value {
+                    key: "PCIe_Lane_Bandwidth".to_owned(),
+                    value: lane.to_string(),
+                    reason: "gigabytes a second of a lane, more than 0".to_owned(),
+                });
+            }
+            let bytes = lanes.unwrap_or(1) as f64 * lane * 1e9;
             loaded.set("link.bandwidth", &format!("{}B/s", bytes as u64))?;
         }
         // Neither has a time of its own there.
@@ -310,11 +354,18 @@ impl Parameters<'_, '_> {
             .root
             .descendants()
             .filter(|node| node.is_element() && !node.children().any(|child| child.is_element()));
+        let mut names = BTreeSet::new();
         for leaf in leaves {
             let name = leaf.tag_name().name();
             let is_known = USED.contains(&name)
                 || SILENT.contains(&name)
                 || NO_EFFECT.iter().any(|(known, ..)| *known == name);
+            let pieces = leaf.children().filter(|child| child.is_text()).count();
+            if pieces > 1 || !names.insert(name) {
+                let reason =
+                    "it is there twice, or has something within it: write it once".to_owned();
+                return Err(Error::Key { key: format!("<{name}>"), reason });
+            }
             if !is_known {
                 let known: Vec<&str> = USED.iter().chain(SILENT).copied().collect();
                 let near = known.iter().max_by(|a, b| {
@@ -439,6 +490,11 @@ mod tests {
         assert_eq!((config.block_bytes, config.command_time.as_ns()), (512, 0));
         assert!(loaded.warnings.iter().any(|note| note.starts_with("Ideal_Mapping_Table=false")));
         assert!(loaded.warnings.iter().any(|note| note.contains("RGA")));
+        // Types of equal times are types all the same.
+        let tlc = SHIPPED.replace(">MLC<", ">TLC<").replace(">850000<", ">800000<");
+        let flash = load(&format!("\u{feff}{tlc}")).unwrap().config.flash;
+        assert_eq!(flash.program_time.types().len(), 3);
+        assert_eq!(flash.read_time.types().len(), 1);
     }
 
     #[test]
@@ -451,6 +507,11 @@ mod tests {
             (">0.07<", ">1.5<", "from 0 to below 1"),
             ("Page_Capacity>", "Page_Capacities>", "did you mean Page_Capacity"),
             ("Block_No_Per_Plane>2048", "Block_No_Per_Plane>4294967295", "flash"),
+            (">1.00000<", ">-1<", "PCIe_Lane_Bandwidth"),
+            (">true</Static", ">yes</Static", "true or false"),
+            (">8192<", ">81<!-- x -->92<", "Page_Capacity"),
+            ("<Page_Capacity>", "<Page_Capacity>1</Page_Capacity><Page_Capacity>", "twice"),
+            ("<Page_Read_Latency_MSB>75000</Page_Read_Latency_MSB>", "", "Page_Read_Latency_MSB"),
             ("<Execution_Parameter_Set>", "<Execution_Parameter_Set><a>", "not XML"),
             ("Execution_Parameter_Set", "MQSim_IO_Scenarios", "workloads"),
             ("Execution_Parameter_Set", "html", "Execution_Parameter_Set"),

@@ -138,6 +138,16 @@ impl Namespaces {
                 return Err(ConfigError::Saved { reason });
             }
         }
+        let handles = match (self.has_placement, known.handles) {
+            (true, Some(handles))
+                if handles.list().iter().any(|h| u32::from(*h) >= self.streams) =>
+            {
+                let reason = "a namespace has placement handles that the drive does not have: give flash.streams as it was when the namespace was made";
+                return Err(ConfigError::Saved { reason });
+            }
+            (true, Some(handles)) => handles,
+            _ => self.given_handles(known.nsid),
+        };
         let pages: u64 = known.runs.iter().map(|run| run.count).sum();
         self.table[known.nsid.0 as usize] = Some(Namespace::Nvm(NvmNamespace {
             nsid: known.nsid,
@@ -147,7 +157,8 @@ impl Namespaces {
             block_bytes: known.block_bytes,
             page_bits: self.page_bits,
             placement: Placement::new(&known.runs),
-            handles: self.given_handles(known.nsid, &known.handles),
+            handles,
+            remembered_handles: known.handles,
             error_recovery: Saved::default(),
             is_protected: known.is_protected,
             is_formatting: false,
@@ -155,13 +166,12 @@ impl Namespaces {
         Ok(())
     }
 
-    /// The placement handles of a namespace: those that its host listed, or what the drive gives.
-    fn given_handles(&self, nsid: Nsid, listed: &[u16]) -> Handles {
-        let listed = Handles::of_list(listed, self.streams).filter(|_| self.has_placement);
-        listed.unwrap_or_else(|| match self.has_placement {
+    /// The placement handles of a namespace of the configuration.
+    fn given_handles(&self, nsid: Nsid) -> Handles {
+        match self.has_placement {
             true => Handles::all(self.streams),
             false => Handles::one(nsid, self.streams),
-        })
+        }
     }
 
     /// Namespaces that were created so far, at run time.
@@ -186,7 +196,8 @@ impl Namespaces {
             block_bytes,
             page_bits: self.page_bits,
             placement,
-            handles: self.given_handles(nsid, &[]),
+            handles: self.given_handles(nsid),
+            remembered_handles: None,
             error_recovery: Saved::default(),
             is_protected: false,
             is_formatting: false,

@@ -6,7 +6,7 @@
 mod commands;
 mod logs;
 
-pub(crate) use commands::{list_arrived, receive, send};
+pub(crate) use commands::{flushed, list_arrived, receive, send};
 pub(crate) use logs::{configurations, events, events_feature, statistics, usage};
 
 use std::collections::VecDeque;
@@ -39,8 +39,8 @@ impl Handles {
         Self { count: streams as u8, of, is_of_host: false }
     }
 
-    /// A list of the host's, or of a file: each is one that there is, and no other of the list is the same.
-    pub(crate) fn of_list(list: &[u16], streams: u32) -> Option<Self> {
+    /// A list of the host's, or of a file: each is one of so many, and no other of the list is the same.
+    pub(crate) fn of_list(list: &[u16], streams: u32, is_of_host: bool) -> Option<Self> {
         let is_right = |(n, handle): (usize, &u16)| {
             u32::from(*handle) < streams && !list[..n].contains(handle)
         };
@@ -52,7 +52,7 @@ impl Handles {
         }
         let mut of = [0; STREAMS_MAX as usize];
         of.iter_mut().zip(list).for_each(|(to, handle)| *to = *handle as u8);
-        Some(Self { count: list.len() as u8, of, is_of_host: true })
+        Some(Self { count: list.len() as u8, of, is_of_host })
     }
 
     /// The reclaim unit handles, by placement handle.
@@ -79,8 +79,8 @@ const EVENTS_MAX: usize = 64;
 /// Events of data placement.
 #[derive(Debug, Default)]
 pub(crate) struct PlacementEvents {
-    /// The types that hosts asked for, as bits, by namespace and placement handle: others are not kept.
-    enabled: Vec<(Nsid, u16, u8)>,
+    /// The types that hosts asked for, as bits, by reclaim unit handle: others are not kept.
+    enabled: [u8; STREAMS_MAX as usize],
     log: VecDeque<FdpEvent>,
 }
 
@@ -91,45 +91,29 @@ fn bit(kind: u8) -> u8 {
 }
 
 impl PlacementEvents {
-    fn bits(&self, nsid: Nsid, handle: u16) -> u8 {
-        let of = self.enabled.iter().find(|(n, h, _)| (*n, *h) == (nsid, handle));
-        of.map_or(0, |(.., bits)| *bits)
+    /// Which types are reported of a reclaim unit handle.
+    pub(crate) fn is_enabled(&self, handle: u8, kind: u8) -> bool {
+        self.enabled[usize::from(handle)] & bit(kind) != 0
     }
 
-    /// Which types are reported of a placement handle.
-    pub(crate) fn is_enabled(&self, nsid: Nsid, handle: u16, kind: u8) -> bool {
-        self.bits(nsid, handle) & bit(kind) != 0
+    pub(crate) fn set(&mut self, handle: u8, kinds: &[u8], enable: bool) {
+        let bits = kinds.iter().fold(0, |bits, kind| bits | bit(*kind));
+        let enabled = &mut self.enabled[usize::from(handle)];
+        *enabled = if enable { *enabled | bits } else { *enabled & !bits };
     }
 
-    pub(crate) fn set(&mut self, nsid: Nsid, handle: u16, kinds: &[u8], enable: bool) {
-        let mut bits = self.bits(nsid, handle);
-        for kind in kinds {
-            bits = if enable { bits | bit(*kind) } else { bits & !bit(*kind) };
-        }
-        self.enabled.retain(|(n, h, _)| (*n, *h) != (nsid, handle));
-        if bits != 0 {
-            self.enabled.push((nsid, handle, bits));
-        }
-    }
-
-    /// The namespace is no more.
-    pub(crate) fn namespace_removed(&mut self, nsid: Nsid) {
-        self.enabled.retain(|(of, ..)| *of != nsid);
-    }
-
-    /// Something happened; it is kept if a host asked for it, under the default handle if the identifier is none.
+    /// Something happened to a reclaim unit handle; it is kept if a host asked for it.
     pub(crate) fn happened(
         &mut self,
         (nsid, identifier): (Nsid, u16),
-        stream: u8,
+        handle: u8,
         kind: u8,
         timestamp: &Timestamp,
     ) {
-        let asked = if kind == fdp_event::INVALID_IDENTIFIER { 0 } else { identifier };
-        if !self.is_enabled(nsid, asked, kind) {
+        if !self.is_enabled(handle, kind) {
             return;
         }
-        let mut event = FdpEvent { kind, flags: 0b111, handle: stream, ..FdpEvent::default() };
+        let mut event = FdpEvent { kind, flags: 0b111, handle, ..FdpEvent::default() };
         event.identifier.set(identifier);
         event.nsid.set(nsid.0);
         event.timestamp.copy_from_slice(timestamp.as_bytes());

@@ -12,16 +12,21 @@ use crate::attachments::Attachments;
 use crate::config::{ConfigError, NamespaceConfig, NamespaceKind};
 use crate::limits::{NAMESPACE_RUNS_MAX, NAMESPACES_MAX};
 use crate::logs::LifeCounters;
-use crate::namespace::nvm::LBA_FORMATS;
+use crate::namespace::nvm::{LBA_FORMATS, NvmNamespace};
 use crate::namespace::space::Run;
+use crate::placement::Handles;
 use crate::subsystem::Subsystem;
 
-/// Version 2 has the placement handles that hosts listed, behind all namespaces; it is written if there are some.
+/// Version 2 has the placement handles of each namespace behind all of them; it is written by drives with data placement, and by those
+/// that had it.
 const VERSION: u32 = 1;
 const VERSION_WITH_HANDLES: u32 = 2;
 
 /// What is counted is kept with a flush if it was not for so long.
 const COUNTERS_EVERY: Duration = Duration::from_us(1_000_000);
+
+/// Beside the number of placement handles: the host listed them.
+const OF_HOST: u8 = 1 << 7;
 
 /// Bits of [`SavedNamespace::flags`].
 const ATTACHED: u16 = 1;
@@ -68,8 +73,8 @@ pub(crate) struct KnownNamespace {
     pub(crate) is_attached: bool,
     pub(crate) is_protected: bool,
     pub(crate) runs: Vec<Run>,
-    /// Reclaim unit handles that the host listed.
-    pub(crate) handles: Vec<u16>,
+    /// Those that it has when the drive has data placement.
+    pub(crate) handles: Option<Handles>,
 }
 
 /// What a drive remembers.
@@ -132,7 +137,7 @@ impl SavedState {
                 is_attached: saved.flags.get() & ATTACHED != 0,
                 is_protected: saved.flags.get() & PROTECTED != 0,
                 runs,
-                handles: Vec::new(),
+                handles: None,
             });
         }
         for namespace in &mut namespaces {
@@ -140,8 +145,14 @@ impl SavedState {
                 break;
             }
             let (count, handles) = rest.split_first().ok_or(SHORT)?;
-            let (handles, after) = handles.split_at_checked((*count).into()).ok_or(SHORT)?;
-            namespace.handles = handles.iter().map(|handle| u16::from(*handle)).collect();
+            let (is_of_host, count) = (count & OF_HOST != 0, count & !OF_HOST);
+            let (handles, after) = handles.split_at_checked(count.into()).ok_or(SHORT)?;
+            let list: Vec<u16> = handles.iter().map(|handle| u16::from(*handle)).collect();
+            if count > 0 {
+                let known = Handles::of_list(&list, ssd::STREAMS_MAX, is_of_host);
+                namespace.handles =
+                    Some(known.ok_or("a namespace has placement handles that it cannot have")?);
+            }
             rest = after;
         }
         if !rest.is_empty() {
@@ -244,12 +255,17 @@ impl Subsystem {
                 bytes.extend_from_slice(saved.as_bytes());
             }
         }
-        let has_lists = self.namespaces.nvm_all().any(|namespace| namespace.handles.is_of_host);
-        for namespace in self.namespaces.nvm_all().filter(|_| has_lists) {
-            let listed = namespace.handles.list();
-            let listed = if namespace.handles.is_of_host { listed } else { &[] };
-            bytes.push(listed.len() as u8);
-            bytes.extend_from_slice(listed);
+        // Hosts rely on them, also if the drive has no placement for a while.
+        let known = |nvm: &NvmNamespace| match self.config.placement {
+            true => Some(nvm.handles),
+            false => nvm.remembered_handles,
+        };
+        let has_lists = self.namespaces.nvm_all().any(|nvm| known(nvm).is_some());
+        for handles in self.namespaces.nvm_all().map(known).filter(|_| has_lists) {
+            let list = handles.as_ref().map_or(&[][..], Handles::list);
+            let is_of_host = handles.is_some_and(|handles| handles.is_of_host);
+            bytes.push(list.len() as u8 | if is_of_host { OF_HOST } else { 0 });
+            bytes.extend_from_slice(list);
         }
         let version = if has_lists { VERSION_WITH_HANDLES } else { VERSION };
         let head = Head {

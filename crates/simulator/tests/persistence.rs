@@ -206,6 +206,7 @@ fn placement_handles_outlive_the_process() {
     let config = || {
         let mut config = Config { placement: true, ..config() };
         config.flash.hint_streams = 4;
+        config.flash.blocks_per_plane = 8;
         config
     };
     let usage = |s: &mut Session| -> Vec<u8> {
@@ -232,4 +233,17 @@ fn placement_handles_outlive_the_process() {
     drop(s);
     let mut s = simulator::open_namespace(drive(&path, config()), 1).unwrap();
     assert_eq!(usage(&mut s), [1, 2, 2, 1]);
+    drop(s);
+    // A while without placement; then again with it, and with fewer streams.
+    let without = Config { placement: false, ..config() };
+    drop(simulator::open_namespace(drive(&path, without), 1).unwrap());
+    let mut s = simulator::open_namespace(drive(&path, config()), 1).unwrap();
+    assert_eq!(usage(&mut s), [1, 2, 2, 1]);
+    drop(s);
+    let mut fewer = config();
+    fewer.flash.hint_streams = 2;
+    let store = FlashFile::open_store(&path, &fewer.flash, SyncPolicy::Flush).unwrap();
+    let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
+    let refused = Controller::with_parts(fewer, parts).unwrap_err().to_string();
+    assert!(refused.contains("flash.streams"), "{refused}");
 }

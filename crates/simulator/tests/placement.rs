@@ -159,6 +159,7 @@ fn hosts_are_told_of_what_they_ask_for() {
     // Nobody asked.
     assert!(write(s, 0, Some(9)).is_success(), "as none");
     assert_eq!(number_of(s), 0);
+    // What was acknowledged and is in the write buffer is of the unit before, too.
     let mut set = commands::set_feature(fid::PLACEMENT_EVENTS, 1, 2 << 16, false);
     set.cdw12.set(1);
     must(send(s, ADMIN, set, &mut [0, 3, 0, 0]));
@@ -167,7 +168,6 @@ fn hosts_are_told_of_what_they_ask_for() {
     assert_eq!(must(send(s, ADMIN, get, &mut got)), 2);
     assert_eq!(got, [0, 1, 3, 1]);
     assert!(write(s, 1, Some(9)).is_success());
-    s.flush().unwrap();
     assert!(update(s, &[0]).is_success());
     let page = log(s, lid::FDP_EVENTS, 192, 1);
     assert_eq!(number(&page, 0, 4), 2);
@@ -215,6 +215,31 @@ fn hosts_list_the_handles_of_their_namespaces() {
     // Without a list it is one.
     assert_eq!(must(create(s, &[])), 2);
     assert_eq!(log(s, lid::FDP_USAGE, 40, 0)[16], 1);
+}
+
+/// After a loss of power handles go on in their own blocks, and say what is left of them.
+#[test]
+fn units_are_their_handles_after_a_loss_of_power_too() {
+    let s = &mut open(config(3));
+    for (block, identifier) in (0..30).map(|n| (n, (n % 3) as u16)) {
+        assert!(write(s, block, Some(identifier)).is_success());
+    }
+    assert!(update(s, &[2]).is_success());
+    let host = &mut s.transport.driver;
+    host.port.power_cut();
+    host.disable();
+    host.enable(nvme_spec::Cc::new()).unwrap();
+    host.create_queue_pair(1, 64).unwrap();
+    // Collection has taken one of the blocks in each plane; what is left is told as it is.
+    let before = handles(s);
+    assert_eq!(before[2].2, 64, "it goes on in another unit");
+    for block in 100..104 {
+        assert!(write(s, block, Some(2)).is_success());
+    }
+    s.flush().unwrap();
+    let after = handles(s);
+    assert_eq!((after[0], after[1]), (before[0], before[1]), "nobody else's");
+    assert_eq!(after[2].2, 60);
 }
 
 /// A drive without placement has nothing of it.

@@ -24,6 +24,9 @@ pub(crate) struct Streams {
 }
 
 impl Stream {
+    /// Of a block that a store had: nobody knows any more whose it was.
+    const UNKNOWN: Self = Self(u8::MAX);
+
     /// A stream of the host's, by number.
     pub(crate) fn host(number: usize) -> Self {
         Self(number as u8)
@@ -128,6 +131,8 @@ struct Block {
     erases: u32,
     /// Who its pages are written for, and when the first of them was, in pages that the host wrote before.
     stream: Stream,
+    /// The stream goes on in other blocks, though this one has room.
+    is_given_up: bool,
     opened_at: u64,
     /// Reverse map: the logical page that each page was written with.
     owners: Owners,
@@ -144,6 +149,7 @@ impl Block {
             valid: 0,
             erases: 0,
             stream: Stream(0),
+            is_given_up: false,
             opened_at: 0,
             owners: Owners::None,
             is_valid: Box::default(),
@@ -318,6 +324,7 @@ impl Blocks {
         assert_eq!(block.state, State::Free, "opened a block in use");
         block.state = State::Open;
         (block.stream, block.opened_at) = (stream, versions);
+        block.is_given_up = false;
         block.prepare(geometry);
         state.open[stream.0 as usize] = Some(index);
         Some(index)
@@ -396,12 +403,26 @@ impl Blocks {
         block.state == State::Closed
     }
 
+    /// Pages that the open blocks of a stream have room for, and the planes that have none will have: all of a block if the others
+    /// have just begun, nothing if they are nearly full. `None` if none is open.
+    pub(crate) fn open_room(&self, stream: Stream) -> Option<u64> {
+        let full = u64::from(self.geometry.pages_per_block);
+        let open = self.planes.iter().filter_map(|plane| {
+            let index = plane.open[usize::from(stream.0)]?;
+            Some(u64::from(plane.blocks[index as usize].allocated))
+        });
+        let (count, used) = open.fold((0, 0), |(count, used), one| (count + 1, used + one));
+        let others = if 2 * used < count * full { self.planes.len() as u64 - count } else { 0 };
+        (count > 0).then(|| (count + others) * full - used)
+    }
+
     /// A stream goes on in other blocks: what is left of its open ones is given up. Planes in which that closed a block.
     pub(crate) fn close_open(&mut self, now: Instant, stream: Stream) -> Vec<u32> {
         let mut closed = Vec::new();
         for (number, plane) in (0..).zip(&mut self.planes) {
             let Some(index) = plane.open[usize::from(stream.0)].take() else { continue };
             let block = &mut plane.blocks[index as usize];
+            block.is_given_up = true;
             if block.programmed == block.allocated {
                 block.state = State::Closed;
                 plane.victims.closed(index, block.valid, now);
@@ -532,7 +553,8 @@ impl Blocks {
         }
         // Programs are whole: the last pages of one may have held nothing, or not have reached the store.
         let programmed = used.programmed.next_multiple_of(self.geometry.pages_per_program);
-        let mut block = Block { erases: used.erases, programmed, ..Block::new() };
+        let stream = Stream::UNKNOWN;
+        let mut block = Block { erases: used.erases, programmed, stream, ..Block::new() };
         if used.programmed > 0 {
             block.state = State::Closed;
             block.prepare(&self.geometry);
@@ -590,7 +612,8 @@ impl Blocks {
     }
 
     /// After a loss of power, once all valid pages are found: of the blocks that are partly programmed, collection goes on
-    /// with the one that has most room, streams of the host with the next; what else was programmed is closed.
+    /// with the one that has most room, the host with the next; if it has several streams, each with its own alone. What else was programmed
+    /// is closed.
     pub(crate) fn recovered(&mut self, now: Instant) {
         let full = self.geometry.pages_per_block;
         for plane in &mut self.planes {
@@ -600,9 +623,17 @@ impl Blocks {
                 .map(|(index, _)| index)
                 .collect();
             partial.sort_by_key(|index| plane.blocks[*index as usize].programmed);
-            for (stream, index) in self.streams.all().zip(&partial) {
-                plane.open[usize::from(stream.0)] = Some(*index);
-                plane.blocks[*index as usize].stream = stream;
+            for stream in self.streams.all() {
+                let is_any = self.streams.is_collection(stream) || self.streams.host == 1;
+                let is_its = |index: &u32| {
+                    let block = &plane.blocks[*index as usize];
+                    is_any || block.stream == stream && !block.is_given_up
+                };
+                if let Some(place) = partial.iter().position(is_its) {
+                    let index = partial.remove(place);
+                    plane.open[usize::from(stream.0)] = Some(index);
+                    plane.blocks[index as usize].stream = stream;
+                }
             }
             for (index, block) in (0..).zip(&mut plane.blocks) {
                 block.allocated = block.programmed;

@@ -18,8 +18,6 @@ pub(crate) struct Frontier {
     /// was erased.
     pub(crate) available: PlaneSet,
     next_plane: u32,
-    /// Pages of its reclaim unit, a block of each plane, that were handed out.
-    used: u64,
     /// Slots that wait for a page of flash.
     pub(crate) placing: VecDeque<u32>,
     /// The batch that the next slot goes to.
@@ -31,7 +29,6 @@ impl Frontier {
         Self {
             available: PlaneSet::full(planes),
             next_plane: 0,
-            used: 0,
             placing: VecDeque::new(),
             gathering: None,
         }
@@ -100,9 +97,6 @@ impl Ssd {
             let plane = frontier.available.next_from(frontier.next_plane)?;
             frontier.next_plane = if plane + 1 == self.geometry.planes { 0 } else { plane + 1 };
             if let Some(ppa) = self.blocks.allocate(plane, Stream::host(stream), self.versions) {
-                let pages = u64::from(self.geometry.pages_per_program);
-                let frontier = &mut self.frontiers[stream];
-                frontier.used = (frontier.used + pages) % self.geometry.unit_pages();
                 // A plane's free blocks change when one is opened.
                 if self.geometry.page_of(ppa) == 0 {
                     self.start_collection(now, plane);
@@ -116,25 +110,25 @@ impl Ssd {
         }
     }
 
-    /// Bytes that the reclaim unit of a hint has room for, until the next one begins (NVMe's Flexible Data Placement).
+    /// Bytes that the reclaim unit of a hint has room for, until the next one begins (NVMe's Flexible Data Placement). What waits in the
+    /// write buffer has no place yet.
     pub fn unit_left(&self, hint: u8) -> u64 {
-        let used = self.frontiers.get(usize::from(hint)).map_or(0, |frontier| frontier.used);
-        (self.geometry.unit_pages() - used) * u64::from(self.geometry.page_bytes)
+        let room = self.blocks.open_room(Stream::host(hint.into()));
+        room.unwrap_or_else(|| self.geometry.unit_pages()) * u64::from(self.geometry.page_bytes)
     }
 
-    /// What is written next with a hint goes to another reclaim unit. What the last had room for is given up: bytes; collection gets
-    /// it back.
+    /// What is written next with a hint goes to another reclaim unit; what waits in the write buffer does, too. What the last had room
+    /// for is given up: bytes; collection gets it back. 0 if it was full, or has not begun.
     pub fn begin_unit(&mut self, now: Instant, hint: u8) -> u64 {
         self.catch_up(now);
         let stream = usize::from(hint);
-        if self.frontiers.get(stream).is_none_or(|frontier| frontier.used == 0) {
+        if stream >= self.frontiers.len() || self.blocks.open_room(Stream::host(stream)).is_none() {
             return 0;
         }
         let left = self.unit_left(hint);
         if self.frontiers[stream].gathering.is_some() {
             self.program(now, stream);
         }
-        self.frontiers[stream].used = 0;
         for plane in self.blocks.close_open(now, Stream::host(stream)) {
             self.start_collection(now, plane);
         }

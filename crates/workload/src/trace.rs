@@ -69,6 +69,13 @@ pub(crate) fn read(path: &Path, format: Format, speed: f64) -> Result<Vec<Entry>
         Format::Oracle => oracle::read(&bytes)?,
     };
     let first = told.first().ok_or("no operations")?.ns;
+    let last = told.iter().map(|told| told.ns).max().unwrap_or(first);
+    if (last - first) as f64 / speed > LONGEST_NS {
+        return Err("its last operation is more than a hundred years after the first: are its times what they should be?".to_owned());
+    }
+    if let Some(told) = told.iter().find(|told| told.bytes > LARGEST) {
+        return Err(format!("an operation of {} bytes: no drive does that at once", told.bytes));
+    }
     let entry = |told: &Told| {
         let ns = (told.ns - first) as f64 / speed;
         let Told { is_read, offset, bytes, .. } = *told;
@@ -76,6 +83,12 @@ pub(crate) fn read(path: &Path, format: Format, speed: f64) -> Result<Vec<Entry>
     };
     Ok(told.iter().map(entry).collect())
 }
+
+/// A hundred years, in nanoseconds.
+const LONGEST_NS: f64 = 3.15e18;
+
+/// Bytes of an operation at most.
+const LARGEST: u64 = 1 << 40;
 
 /// What a file looks like.
 fn recognize(bytes: &[u8]) -> Format {
@@ -155,6 +168,14 @@ mod tests {
         let second = Entry { at: Duration::from_us(2), is_read: false, offset: 0, bytes: 512 };
         assert_eq!(entries, [first, second]);
         assert_eq!(of(b"\n", Format::Auto, 1.0).unwrap_err(), "no operations");
+    }
+
+    #[test]
+    fn what_no_trace_can_say_is_refused() {
+        let late = of(b"0 0 0 8 1\n18446744073709551615 0 0 8 1\n", Format::Auto, 1.0);
+        assert!(late.unwrap_err().contains("a hundred years"));
+        let large = of(b"0 0 0 36028797018963967 1\n", Format::Mqsim, 1.0);
+        assert!(large.unwrap_err().contains("at once"));
     }
 
     #[test]

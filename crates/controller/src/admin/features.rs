@@ -162,11 +162,11 @@ pub(crate) fn placement_events_arrived(
     let mut kinds = vec![0; count];
     segments.read(&*turn.host, &mut kinds)?;
     let namespace = turn.subsystem.namespaces.nvm(nsid).ok_or(invalid)?;
-    namespace.handles.stream(handle).ok_or(invalid)?;
+    let stream = namespace.handles.stream(handle).ok_or(invalid)?;
     if !kinds.iter().all(|kind| fdp_event::ALL.contains(kind)) {
         return Err(invalid);
     }
-    turn.subsystem.placement_events.set(nsid, handle, &kinds, enable);
+    turn.subsystem.placement_events.set(stream, &kinds, enable);
     turn.complete(tag, Status::SUCCESS, 0);
     Ok(())
 }

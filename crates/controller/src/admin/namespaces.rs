@@ -112,7 +112,7 @@ fn create(turn: &mut Turn<'_>, specification: &NamespaceSpecification) -> Result
         (true, _) => None,
         (false, false) => return Err(invalid),
         (false, true) => {
-            let handles = Handles::of_list(&list, config.flash.hint_streams);
+            let handles = Handles::of_list(&list, config.flash.hint_streams, true);
             Some(handles.ok_or(Status::INVALID_PLACEMENT_HANDLE_LIST.with_dnr())?)
         }
     };
@@ -136,7 +136,6 @@ fn delete(turn: &mut Turn<'_>, nsid: Nsid) -> Result<(), Status> {
             history.deleted(turn.now, nsid);
         }
         turn.subsystem.background.namespace_removed(turn.now, nsid);
-        turn.subsystem.placement_events.namespace_removed(nsid);
         if turn.session.attached.remove(nsid) {
             turn.session.namespace_changed(nsid);
         }

@@ -40,6 +40,8 @@ pub(crate) struct NvmNamespace {
     pub(crate) placement: Placement,
     /// Which of the flash's streams its blocks are written to.
     pub(crate) handles: Handles,
+    /// Those that it has when the drive has data placement: kept while it has not.
+    pub(crate) remembered_handles: Option<Handles>,
     pub(crate) error_recovery: Saved<ErrorRecovery>,
     /// Kept over resets.
     pub(crate) is_protected: bool,

@@ -1,13 +1,14 @@
 //! I/O Management Receive and Send (Base 2.1, sections 7.3 and 7.4): the status of reclaim unit handles, and going on in other units.
 
-use nvme_spec::{HandleStatus, HandleStatusHeader, Status, fdp_event};
+use nvme_spec::{HandleStatus, HandleStatusHeader, Nsid, Status, fdp_event};
+use ssd::RequestId;
 use zerocopy::IntoBytes;
 
 use super::check_enabled;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::namespace::nvm::NvmNamespace;
-use crate::namespace::nvm::waiting::NvmArrival;
+use crate::namespace::nvm::waiting::{NvmArrival, NvmWait};
 use crate::turn::Turn;
 use crate::waiting::Arrival;
 
@@ -75,14 +76,26 @@ pub(crate) fn list_arrived(
         stream.map(|stream| (identifier, stream)).ok_or(Status::INVALID_FIELD.with_dnr())
     });
     let streams: Vec<_> = streams.collect::<Result<_, _>>()?;
-    for (identifier, stream) in streams {
-        if turn.subsystem.ssd.begin_unit(turn.now, stream) > 0 {
+    // What was acknowledged before belongs to the units before.
+    turn.wait(tag, NvmWait::Updating { identifiers: streams });
+    turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
+    Ok(())
+}
+
+/// What was written before is in flash: what comes goes to other units.
+pub(crate) fn flushed(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    nsid: Nsid,
+    identifiers: &[(u16, u8)],
+    status: Status,
+) {
+    for (identifier, stream) in identifiers.iter().filter(|_| status.is_success()) {
+        if turn.subsystem.ssd.begin_unit(turn.now, *stream) > 0 {
             let timestamp = turn.session.features.timestamp(turn.now);
-            let place = (namespace.nsid, identifier);
             let events = &mut turn.subsystem.placement_events;
-            events.happened(place, stream, fdp_event::UNIT_NOT_FULL, &timestamp);
+            events.happened((nsid, *identifier), *stream, fdp_event::UNIT_NOT_FULL, &timestamp);
         }
     }
-    turn.complete(tag, Status::SUCCESS, 0);
-    Ok(())
+    turn.complete(tag, status, 0);
 }

@@ -4,7 +4,7 @@ use nvme_spec::{
     FdpConfiguration, FdpConfigurations, FdpEvents, FdpStatistics, FdpUsage, Nsid, Status,
     fdp_event, handle_type, handle_use,
 };
-use ssd::{Isolation, STREAMS_MAX};
+use ssd::Isolation;
 use zerocopy::IntoBytes;
 
 use super::PlacementEvents;
@@ -28,7 +28,7 @@ pub(crate) fn configurations(subsystem: &Subsystem) -> Vec<u8> {
         attributes: 1 << 7 | cache,
         groups: 1.into(),
         handles: (handles as u16).into(),
-        identifiers_z: ((STREAMS_MAX - 1) as u16).into(),
+        identifiers_z: (handles as u16 - 1).into(),
         namespaces: NAMESPACES_MAX.into(),
         unit_bytes: subsystem.ssd.geometry().unit_bytes().into(),
         ..FdpConfiguration::default()
@@ -94,9 +94,10 @@ pub(crate) fn events_feature(
     most: usize,
 ) -> Result<(Vec<u8>, u64), Status> {
     let namespace = turn.subsystem.namespaces.nvm(nsid).ok_or(Status::INVALID_FIELD.with_dnr())?;
-    namespace.handles.stream(handle).ok_or(Status::INVALID_FIELD.with_dnr())?;
+    let stream = namespace.handles.stream(handle).filter(|_| most > 0);
+    let stream = stream.ok_or(Status::INVALID_FIELD.with_dnr())?;
     let events = &turn.subsystem.placement_events;
-    let of = |kind: &u8| [*kind, events.is_enabled(nsid, handle, *kind).into()];
+    let of = |kind: &u8| [*kind, events.is_enabled(stream, *kind).into()];
     let kinds = &fdp_event::ALL[..most.min(fdp_event::ALL.len())];
     Ok((kinds.iter().flat_map(of).collect(), kinds.len() as u64))
 }

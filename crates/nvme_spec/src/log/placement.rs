@@ -33,7 +33,7 @@ pub struct FdpConfiguration {
     pub groups: U32,
     /// Reclaim unit handles.
     pub handles: U16,
-    /// Placement identifiers of all namespaces, zero-based.
+    /// Placement identifiers that a namespace may have, zero-based.
     pub identifiers_z: U16,
     /// Namespaces that there may be.
     pub namespaces: U32,

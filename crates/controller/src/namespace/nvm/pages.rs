@@ -8,6 +8,7 @@ use super::NvmNamespace;
 use super::data::{compare_data, send_data};
 use super::waiting::{Check, FusedWrite, NvmWait, Target};
 use crate::event::Tag;
+use crate::placement;
 use crate::transfer::{Crossed, record_crossing};
 use crate::turn::Turn;
 use crate::waiting::Waiting;
@@ -83,6 +84,10 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
             if *pages_left == 0 {
                 namespace(turn, nsid).blocks_copied(turn, tag);
             }
+        }
+        NvmWait::Updating { identifiers } => {
+            let identifiers = std::mem::take(identifiers);
+            placement::flushed(turn, tag, nsid, &identifiers, status);
         }
         NvmWait::AwaitingCompare => unreachable!("half a pair asked nothing of the flash"),
     }

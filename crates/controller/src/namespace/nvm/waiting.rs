@@ -57,6 +57,8 @@ pub(crate) enum NvmWait {
     Checking(Box<Check>),
     /// Pages on their way from flash to other blocks.
     Copying { target: Target, sources: Vec<Source>, pages_left: u32 },
+    /// A flush, after which placement identifiers go on in other reclaim units: each with its stream.
+    Updating { identifiers: Vec<(u16, u8)> },
     /// The compare of the same fused pair.
     AwaitingCompare,
 }
