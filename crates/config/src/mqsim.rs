@@ -95,6 +95,11 @@ pub(crate) fn apply(loaded: &mut Loaded, text: &str) -> Result<Result<(), Error>
     Ok(Parameters { root }.apply(loaded))
 }
 
+/// A value that cannot be, and why.
+fn refused(name: &str, value: &dyn ToString, reason: &str) -> Error {
+    Error::Value { key: name.to_owned(), value: value.to_string(), reason: reason.to_owned() }
+}
+
 /// The file's parameters, by name.
 struct Parameters<'a, 'input> {
     root: Node<'a, 'input>,
@@ -111,22 +116,13 @@ impl Parameters<'_, '_> {
             None => Ok(false),
             Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
             Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-            Some(text) => Err(Error::Value {
-                key: name.to_owned(),
-                value: text.to_owned(),
-                reason: "write true or false".to_owned(),
-            }),
+            Some(text) => Err(refused(name, &text, "write true or false")),
         }
     }
 
     fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Error> {
-        let parse = |text: &str| {
-            text.parse().map_err(|_| Error::Value {
-                key: name.to_owned(),
-                value: text.to_owned(),
-                reason: format!("not {what}"),
-            })
-        };
+        let parse =
+            |text: &str| text.parse().map_err(|_| refused(name, &text, &format!("not {what}")));
         self.text(name).map(parse).transpose()
     }
 
@@ -139,11 +135,9 @@ impl Parameters<'_, '_> {
     fn share(&self, name: &str) -> Result<Option<f64>, Error> {
         let share: Option<f64> = self.parsed(name, "a number")?;
         match share {
-            Some(share) if !(0.0..1.0).contains(&share) => Err(Error::Value {
-                key: name.to_owned(),
-                value: share.to_string(),
-                reason: "a share of the flash is from 0 to below 1".to_owned(),
-            }),
+            Some(share) if !(0.0..1.0).contains(&share) => {
+                Err(refused(name, &share, "a share of the flash is from 0 to below 1"))
+            }
             share => Ok(share),
         }
     }
@@ -188,10 +182,12 @@ impl Parameters<'_, '_> {
             let all = [chips, dies, planes, blocks, pages, page]
                 .into_iter()
                 .try_fold(channels, u64::checked_mul)
-                .ok_or_else(|| Error::Value {
-                    key: "Block_No_Per_Plane".to_owned(),
-                    value: blocks.to_string(),
-                    reason: "all flash together is more than 2^64 bytes".to_owned(),
+                .ok_or_else(|| {
+                    refused(
+                        "Block_No_Per_Plane",
+                        &blocks,
+                        "all flash together is more than 2^64 bytes",
+                    )
                 })?;
             let capacity = all as f64 * (1.0 - spare.unwrap_or(0.0)) / page.max(1) as f64;
             loaded.set("drive.capacity", &format!("{}B", capacity as u64 * page))?;
@@ -206,11 +202,7 @@ impl Parameters<'_, '_> {
             None | Some("MLC") => &["LSB", "MSB"],
             Some("TLC") => &["LSB", "CSB", "MSB"],
             Some(other) => {
-                return Err(Error::Value {
-                    key: "Flash_Technology".to_owned(),
-                    value: other.to_owned(),
-                    reason: "choose of SLC, MLC, TLC".to_owned(),
-                });
+                return Err(refused("Flash_Technology", &other, "choose of SLC, MLC, TLC"));
             }
         };
         for (key, operation) in [("flash.read_time", "Read"), ("flash.program_time", "Program")] {
@@ -255,13 +247,11 @@ impl Parameters<'_, '_> {
             Some("ERASE") => ("erases", "Suspend_Erase_Time"),
             Some("PROGRAM_ERASE") => ("programs-and-erases", "Suspend_Program_Time"),
             Some(other) => {
-                return Err(Error::Value {
-                    key: "CMD_Suspension_Support".to_owned(),
-                    value: other.to_owned(),
-                    reason:
-                        "choose of NONE, ERASE, PROGRAM_ERASE; programs alone are not stopped here"
-                            .to_owned(),
-                });
+                return Err(refused(
+                    "CMD_Suspension_Support",
+                    &other,
+                    "choose of NONE, ERASE, PROGRAM_ERASE; programs alone are not stopped here",
+                ));
             }
         };
         loaded.set("flash.suspend", suspend)?;
@@ -287,12 +277,11 @@ impl Parameters<'_, '_> {
                     ("random", Some("any block with something to gain is taken"))
                 }
                 _ => {
-                    return Err(Error::Value {
-                        key: "GC_Block_Selection_Policy".to_owned(),
-                        value: policy.to_owned(),
-                        reason: "choose of GREEDY, RGA, RANDOM, RANDOM_P, RANDOM_PP, FIFO"
-                            .to_owned(),
-                    });
+                    return Err(refused(
+                        "GC_Block_Selection_Policy",
+                        &policy,
+                        "choose of GREEDY, RGA, RANDOM, RANDOM_P, RANDOM_PP, FIFO",
+                    ));
                 }
             };
             loaded.set("flash.gc_policy", ours)?;
@@ -326,11 +315,11 @@ impl Parameters<'_, '_> {
         let lane: Option<f64> = self.parsed("PCIe_Lane_Bandwidth", "a number")?;
         if let Some(lane) = lane {
             if !(lane > 0.0 && lane < 1e6) {
-                return Err(Error::Value {
-                    key: "PCIe_Lane_Bandwidth".to_owned(),
-                    value: lane.to_string(),
-                    reason: "gigabytes a second of a lane, more than 0".to_owned(),
-                });
+                return Err(refused(
+                    "PCIe_Lane_Bandwidth",
+                    &lane,
+                    "gigabytes a second of a lane, more than 0",
+                ));
             }
             let bytes = lanes.unwrap_or(1) as f64 * lane * 1e9;
             loaded.set("link.bandwidth", &format!("{}B/s", bytes as u64))?;

@@ -62,7 +62,7 @@ impl KeptHistory {
     }
 
     /// A namespace is there. No page of it is ever torn (`ssd`), so whole pages are atomic.
-    pub(crate) fn created(&mut self, at: Instant, namespace: &NvmNamespace) {
+    fn created(&mut self, at: Instant, namespace: &NvmNamespace) {
         self.note(
             at,
             What::Namespace {
@@ -120,6 +120,13 @@ impl Subsystem {
             }
         }
         kept
+    }
+
+    /// A namespace was made, or its blocks are others from now on.
+    pub(crate) fn note_namespace(&mut self, at: Instant, nsid: Nsid) {
+        if let (Some(history), Some(namespace)) = (&mut self.history, self.namespaces.nvm(nsid)) {
+            history.created(at, namespace);
+        }
     }
 
     /// True if pages of these bytes were written, and not deallocated since.

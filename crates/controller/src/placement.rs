@@ -11,7 +11,7 @@ pub(crate) use logs::{configurations, events, events_feature, statistics, usage}
 
 use std::collections::VecDeque;
 
-use nvme_spec::{FdpEvent, Nsid, Status, Timestamp, fdp_event};
+use nvme_spec::{FdpEvent, Nsid, Timestamp, fdp_event};
 use ssd::STREAMS_MAX;
 use zerocopy::IntoBytes;
 
@@ -122,9 +122,4 @@ impl PlacementEvents {
         }
         self.log.push_back(event);
     }
-}
-
-/// Only drives with data placement have its commands, features and logs.
-pub(crate) fn check_enabled(config: &crate::config::Config) -> Result<(), Status> {
-    if config.placement { Ok(()) } else { Err(Status::FDP_DISABLED.with_dnr()) }
 }

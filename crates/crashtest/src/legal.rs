@@ -1,8 +1,5 @@
 //! Whether what a drive left is what it may leave.
 
-use std::convert::Infallible;
-use std::ops::ControlFlow;
-
 use crate::content::ContentId;
 use crate::workload::{Cut, Workload};
 
@@ -27,14 +24,7 @@ impl Workload {
         &self,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Result<Result<(), Illegal>, E> {
-        let mut result = None;
-        let visited: Result<(), Infallible> = self.cuts(|cut| {
-            if cut.steps == self.end() {
-                result = Some(self.compare(cut, &mut read));
-            }
-            Ok(ControlFlow::Continue(()))
-        });
-        let Ok(()) = visited;
+        let result = self.at(self.end(), |cut| self.compare(cut, &mut read));
         result.expect("the end is a moment at which power goes")
     }
 

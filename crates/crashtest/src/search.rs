@@ -147,16 +147,12 @@ pub fn search(
 
 /// What all writes leave must be right: otherwise the check is not.
 fn check_whole(workload: &Workload, checker: &mut dyn Checker) -> Result<(), SearchError> {
-    workload.cuts(|cut| {
-        if cut.steps != workload.end() {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let whole = workload.state(cut, &vec![true; cut.pieces.len()]);
-        match one(checker, whole)? {
-            Verdict::Holds => Ok(ControlFlow::Continue(())),
-            Verdict::Fails(why) => Err(SearchError::Whole(why)),
-        }
-    })
+    let whole = workload
+        .at(workload.end(), |cut| one(checker, workload.state(cut, &vec![true; cut.pieces.len()])));
+    match whole.expect("the end is a moment at which power goes")? {
+        Verdict::Holds => Ok(()),
+        Verdict::Fails(why) => Err(SearchError::Whole(why)),
+    }
 }
 
 fn one(checker: &mut dyn Checker, state: State<'_>) -> Result<Verdict, CheckerError> {
@@ -231,29 +227,29 @@ impl Search<'_> {
             while states.len() < batch && checked + (states.len() as u64) < share.states {
                 let Some(subset) = subsets.next() else { break };
                 let state = self.workload.state(cut, &subset);
-                if self.seen.insert(state.fingerprint()) {
+                let fingerprint = state.fingerprint();
+                if self.seen.insert(fingerprint) {
                     states.push(state);
-                    chosen.push(subset);
+                    chosen.push((subset, fingerprint));
                 }
             }
             is_over = states.is_empty();
             checked += states.len() as u64;
             self.report.states += states.len() as u64;
             let verdicts = self.checker.check(&states)?;
-            let of_batch: Vec<u128> = states.iter().map(State::fingerprint).collect();
-            for (n, (subset, verdict)) in chosen.into_iter().zip(verdicts).enumerate() {
-                if let Verdict::Fails(why) = verdict {
-                    // As if the others of the batch had not been looked at: how many that are is this machine's affair.
-                    for later in &of_batch[n + 1..] {
-                        self.seen.remove(later);
-                    }
-                    self.report.states -= (of_batch.len() - n - 1) as u64;
-                    let failure = self.shorten(cut, subset, why)?;
-                    self.report.failures.push(failure);
-                    // Of one cut, one.
-                    self.tell();
-                    return Ok(());
+            let mut looked_at = chosen.into_iter().zip(verdicts);
+            while let Some(((subset, _), verdict)) = looked_at.next() {
+                let Verdict::Fails(why) = verdict else { continue };
+                // As if the others of the batch had not been looked at: how many that are is this machine's affair.
+                for ((_, later), _) in looked_at {
+                    self.seen.remove(&later);
+                    self.report.states -= 1;
                 }
+                let failure = self.shorten(cut, subset, why)?;
+                self.report.failures.push(failure);
+                // Of one cut, one.
+                self.tell();
+                return Ok(());
             }
             self.tell();
         }
@@ -397,22 +393,15 @@ pub fn with_state<T>(
 ) -> Result<(T, Crash), SearchError> {
     let unknown = || SearchError::NoState(name.to_owned());
     let (steps, lost) = parse(name).ok_or_else(unknown)?;
-    let (mut act, mut found) = (Some(act), None);
-    workload.cuts(|cut| -> Result<_, SearchError> {
-        if cut.steps != steps {
-            return Ok(ControlFlow::Continue(()));
-        }
+    let given = workload.at(steps, |cut| {
         let count = cut.pieces.len();
         if lost.iter().any(|run| run.start() > run.end() || *run.end() >= count) {
-            return Err(unknown());
+            return None;
         }
         let is_there: Vec<bool> =
             (0..count).map(|piece| !lost.iter().any(|run| run.contains(&piece))).collect();
-        if let Some(act) = act.take() {
-            let given = act(&workload.state(cut, &is_there));
-            found = Some((given, crash(workload, cut, &is_there)));
-        }
-        Ok(ControlFlow::Break(()))
-    })?;
-    found.ok_or_else(unknown)
+        let given = act(&workload.state(cut, &is_there));
+        Some((given, crash(workload, cut, &is_there)))
+    });
+    given.flatten().ok_or_else(unknown)
 }

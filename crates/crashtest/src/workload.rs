@@ -1,6 +1,7 @@
 //! What a history says of one namespace: its writes, when they are durable, and the moments at which power may go.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use history::{Change, Event, Range, What};
@@ -472,6 +473,20 @@ impl Workload {
         let at = self.end();
         let _ = visit(&self.cut(at, &base, &pending, &self.marks[..marks], flushes.len()))?;
         Ok(())
+    }
+
+    /// Does something at one moment; `None` if there is none after so many steps.
+    pub(crate) fn at<T>(&self, steps: usize, act: impl FnOnce(&Cut<'_>) -> T) -> Option<T> {
+        let (mut act, mut given) = (Some(act), None);
+        let visited: Result<(), Infallible> = self.cuts(|cut| {
+            if cut.steps != steps {
+                return Ok(ControlFlow::Continue(()));
+            }
+            given = act.take().map(|act| act(cut));
+            Ok(ControlFlow::Break(()))
+        });
+        let Ok(()) = visited;
+        given
     }
 
     /// Pending writes become durable.

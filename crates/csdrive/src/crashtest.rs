@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::report::{bytes, grouped, printable, say, tell, time};
+use crate::report::{bytes, grouped, printable, say, shell_quoted, tell, time};
 use crate::{Outcome, usage};
 
 /// Find states after a loss of power that software cannot stand
@@ -337,9 +337,9 @@ fn print(arguments: &Arguments, workload: &Workload, report: &Report) {
 
 /// The command line that means the same states.
 fn same(arguments: &Arguments) -> String {
-    let quoted = arguments.workload.display().to_string().replace('\'', "'\\''");
+    let path = arguments.workload.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    let path = if quoted.chars().all(is_plain) { quoted } else { format!("'{quoted}'") };
+    let path = if path.chars().all(is_plain) { path } else { shell_quoted(&path) };
     let nsid = arguments.nsid.map_or(String::new(), |nsid| format!(" --nsid {nsid}"));
     let atomic = arguments.atomic.map_or(String::new(), |bytes| format!(" --atomic {bytes}B"));
     format!("csdrive crashtest --workload {path}{nsid}{atomic}")

@@ -111,6 +111,11 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// A word that a shell takes as it is.
+pub(crate) fn shell_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// A number with thousands separated.
 pub(crate) fn grouped(n: u64) -> String {
     HumanCount(n).to_string()

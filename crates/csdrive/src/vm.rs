@@ -345,8 +345,7 @@ const SHELL: &str = "echo 'The drive: /dev/nvme0n1 (blocks), /dev/ng0n1 to ng0n3
 
 /// A shell script that runs a command with its arguments as they are.
 fn quoted(command: &[String]) -> String {
-    let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
-    let words: Vec<String> = command.iter().map(quote).collect();
+    let words: Vec<String> = command.iter().map(|word| report::shell_quoted(word)).collect();
     format!("exec {}\n", words.join(" "))
 }
 

@@ -122,17 +122,16 @@ impl Ssd {
     pub fn begin_unit(&mut self, now: Instant, hint: u8) -> u64 {
         self.catch_up(now);
         let stream = usize::from(hint);
-        if stream >= self.frontiers.len() || self.blocks.open_room(Stream::host(stream)).is_none() {
-            return 0;
-        }
-        let left = self.unit_left(hint);
+        let is_one = stream < self.frontiers.len();
+        let room = is_one.then(|| self.blocks.open_room(Stream::host(stream))).flatten();
+        let Some(room) = room else { return 0 };
         if self.frontiers[stream].gathering.is_some() {
             self.program(now, stream);
         }
         for plane in self.blocks.close_open(now, Stream::host(stream)) {
             self.start_collection(now, plane);
         }
-        left
+        room * u64::from(self.geometry.page_bytes)
     }
 
     /// True if a plane has no room for some stream.

@@ -110,6 +110,11 @@ pub struct Wear {
 }
 
 impl Statistics {
+    /// Bytes programmed, for the host and by collection.
+    pub fn programmed_bytes(&self) -> u64 {
+        (self.flash_programs + self.gc_programs) * self.page_bytes
+    }
+
     /// Bytes programmed per byte that the host wrote; 1 for a drive that was not written.
     pub fn write_amplification(&self) -> f64 {
         self.write_amplification_since(&Self::default())
@@ -121,7 +126,6 @@ impl Statistics {
         if host == 0 {
             return 1.0;
         }
-        let programs = |s: &Self| s.flash_programs + s.gc_programs;
-        ((programs(self) - programs(before)) * self.page_bytes) as f64 / host as f64
+        (self.programmed_bytes() - before.programmed_bytes()) as f64 / host as f64
     }
 }

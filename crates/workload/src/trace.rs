@@ -107,6 +107,26 @@ fn recognize(bytes: &[u8]) -> Format {
     }
 }
 
+/// Reads lines that each tell of one operation, but for a head; some tell of operations of no bytes.
+fn read_lines(
+    text: &str,
+    is_head: impl Fn(&str) -> bool,
+    parse: impl Fn(&str) -> Option<Told>,
+    reason: &str,
+) -> Result<Vec<Told>, String> {
+    let mut all = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || n == 0 && is_head(line) {
+            continue;
+        }
+        let told = parse(line).ok_or_else(|| wrong(n + 1, line, reason))?;
+        if told.bytes > 0 {
+            all.push(told);
+        }
+    }
+    Ok(sorted(all))
+}
+
 /// What a line is wrong in.
 fn wrong(line: usize, text: &str, reason: &str) -> String {
     let text: String = text.chars().take(100).collect();

@@ -54,20 +54,17 @@ pub(crate) fn set(
     if save && !is_saveable(id) {
         return Err(Status::FEATURE_NOT_SAVEABLE.with_dnr());
     }
-    match id {
+    let data = match id {
         // It is as the drive was made.
         fid::PLACEMENT => return Err(Status::FEATURE_NOT_CHANGEABLE.with_dnr()),
         fid::PLACEMENT_EVENTS => {
             let (handle, count) = (value as u16, usize::from((value >> 16) as u8));
-            let arrival = AdminArrival::PlacementEvents { handle, count, enable: more & 1 != 0 };
             if count == 0 || nsid == Nsid::ALL {
                 return Err(Status::INVALID_FIELD.with_dnr());
             }
-            return turn.fetch_data(tag, pointer, count as u64, Arrival::Admin(arrival));
+            let enable = more & 1 != 0;
+            Some((AdminArrival::PlacementEvents { handle, count, enable }, count))
         }
-        _ => {}
-    }
-    let data = match id {
         fid::TIMESTAMP => Some((AdminArrival::Timestamp, size_of::<Timestamp>())),
         fid::HOST_BEHAVIOR => Some((AdminArrival::HostBehavior, size_of::<HostBehavior>())),
         _ => None,

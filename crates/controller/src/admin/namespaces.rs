@@ -12,7 +12,6 @@ use crate::event::Tag;
 use crate::namespace::nvm::LBA_FORMATS;
 use crate::namespace::{Namespace, check_nsid};
 use crate::placement::Handles;
-use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::{AdminArrival, Arrival};
 
@@ -117,10 +116,7 @@ fn create(turn: &mut Turn<'_>, specification: &NamespaceSpecification) -> Result
         }
     };
     let nsid = turn.subsystem.namespaces.create_nvm(bytes, block_bytes, handles)?;
-    let Subsystem { history, namespaces, .. } = &mut *turn.subsystem;
-    if let (Some(history), Some(namespace)) = (history, namespaces.nvm(nsid)) {
-        history.created(turn.now, namespace);
-    }
+    turn.subsystem.note_namespace(turn.now, nsid);
     Ok(nsid)
 }
 

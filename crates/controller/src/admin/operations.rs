@@ -221,11 +221,7 @@ pub(crate) fn formatted(turn: &mut Turn<'_>) {
             let Some(namespace) = turn.subsystem.namespaces.nvm_mut(nsid) else { continue };
             if namespace.set_format(block_bytes) {
                 turn.session.namespace_changed(nsid);
-                // Its blocks are others from now on.
-                let Subsystem { history, namespaces, .. } = &mut *turn.subsystem;
-                if let (Some(history), Some(namespace)) = (history, namespaces.nvm(nsid)) {
-                    history.created(now, namespace);
-                }
+                turn.subsystem.note_namespace(now, nsid);
             }
         }
         let kept = turn.subsystem.make_durable();

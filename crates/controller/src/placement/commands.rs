@@ -4,7 +4,7 @@ use nvme_spec::{HandleStatus, HandleStatusHeader, Nsid, Status, fdp_event};
 use ssd::RequestId;
 use zerocopy::IntoBytes;
 
-use super::check_enabled;
+use crate::config::Config;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
 use crate::namespace::nvm::NvmNamespace;
@@ -14,6 +14,11 @@ use crate::waiting::Arrival;
 
 /// The management operation of reclaim unit handles: status (Receive), update (Send).
 const HANDLES: u8 = 1;
+
+/// Only drives with data placement have these commands.
+fn check_enabled(config: &Config) -> Result<(), Status> {
+    if config.placement { Ok(()) } else { Err(Status::FDP_DISABLED.with_dnr()) }
+}
 
 /// I/O Management Receive: as much of the status as the host has room for.
 pub(crate) fn receive(

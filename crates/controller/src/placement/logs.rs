@@ -70,7 +70,7 @@ pub(crate) fn statistics(subsystem: &Subsystem) -> Vec<u8> {
     let block = page * u128::from(geometry.pages_per_block);
     let log = FdpStatistics {
         host_bytes: u128::from(counted.host_bytes_written).into(),
-        media_bytes: (u128::from(counted.flash_programs + counted.gc_programs) * page).into(),
+        media_bytes: u128::from(counted.programmed_bytes()).into(),
         erased_bytes: (u128::from(counted.erases) * block).into(),
         ..FdpStatistics::default()
     };

@@ -1,7 +1,7 @@
 //! Traces of MQSim: lines of the arrival in nanoseconds, device, first sector of 512 bytes, sectors, and 0 for a write or 1 for a read
 //! (src/host/ASCII_Trace_Definition.h).
 
-use super::{Told, sorted, wrong};
+use super::{Told, read_lines};
 
 const SECTOR: u64 = 512;
 
@@ -12,23 +12,8 @@ pub(super) fn is_one(text: &str) -> bool {
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<Told>, String> {
-    let mut all = Vec::new();
-    for (n, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let told = parse(line).ok_or_else(|| {
-            wrong(
-                n + 1,
-                line,
-                "write arrival in nanoseconds, device, sector, sectors, and 0 (write) or 1 (read), with spaces between them",
-            )
-        })?;
-        if told.bytes > 0 {
-            all.push(told);
-        }
-    }
-    Ok(sorted(all))
+    let reason = "write arrival in nanoseconds, device, sector, sectors, and 0 (write) or 1 (read), with spaces between them";
+    read_lines(text, |_| false, parse, reason)
 }
 
 fn parse(line: &str) -> Option<Told> {

@@ -1,7 +1,7 @@
 //! Traces of Microsoft Research Cambridge, as SNIA's IOTTA repository has them (set 388): `Timestamp,Hostname,DiskNumber,Type,Offset,Size,
 //! ResponseTime`. Times are those of Windows, in units of 100 nanoseconds since 1601; offset and size are bytes.
 
-use super::{Told, sorted, wrong};
+use super::{Told, read_lines};
 
 /// True if the first line is one of these.
 pub(super) fn is_one(text: &str) -> bool {
@@ -10,24 +10,8 @@ pub(super) fn is_one(text: &str) -> bool {
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<Told>, String> {
-    let mut all = Vec::new();
-    for (n, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || n == 0 && line.starts_with("Timestamp,") {
-            continue;
-        }
-        let told = parse(line).ok_or_else(|| {
-            wrong(
-                n + 1,
-                line,
-                "write timestamp, host, disk, Read or Write, offset, size, response time",
-            )
-        })?;
-        // Some tell of operations of no bytes.
-        if told.bytes > 0 {
-            all.push(told);
-        }
-    }
-    Ok(sorted(all))
+    let reason = "write timestamp, host, disk, Read or Write, offset, size, response time";
+    read_lines(text, |line| line.starts_with("Timestamp,"), parse, reason)
 }
 
 fn parse(line: &str) -> Option<Told> {

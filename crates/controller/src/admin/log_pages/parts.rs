@@ -28,10 +28,10 @@ pub(crate) fn endurance_group(turn: &Turn<'_>) -> EnduranceGroupLog {
     let raw = subsystem.ssd.wear().blocks
         * u64::from(geometry.pages_per_block)
         * u64::from(geometry.page_bytes);
-    let programmed = (flash.flash_programs + flash.gc_programs) * u64::from(geometry.page_bytes);
     // What hosts can write before the rated erases are used up, at the write amplification so far.
     let endurance = u128::from(raw) * u128::from(subsystem.config.rated_erases);
-    let (host, media) = (u128::from(flash.host_bytes_written), u128::from(programmed));
+    let (host, media) =
+        (u128::from(flash.host_bytes_written), u128::from(flash.programmed_bytes()));
     let endurance = if media > host { endurance / media * host } else { endurance };
     EnduranceGroupLog {
         available_spare: smart.available_spare,
