@@ -331,6 +331,9 @@ mod tests {
         assert_eq!(bus.bus_command_time.as_ns(), 300);
         assert_eq!(bus.channel_bandwidth.bytes_per_s(), 1_000_000_000);
         assert_eq!((bus.write_buffer_bytes, bus.read_errors_ppm), (0, 7));
+        let small = Sources { set: vec!["flash.read_cache=1KiB".to_owned()], ..Sources::default() };
+        let notes = small.load().unwrap().warnings;
+        assert!(notes.iter().any(|note| note.contains("no room for one page")), "{notes:?}");
         assert_eq!(load("read_cache_mb=32").unwrap().read_cache_bytes, 32 << 20);
         assert!(load("vwc=2").is_err() && load("queues=x").is_err() && load("fdp=1").is_ok());
         let flat = load("nand_cell_type=0,pg_rd_lat=41000,pe_suspend=0").unwrap();

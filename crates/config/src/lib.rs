@@ -164,6 +164,9 @@ fn without_effect(flash: &ssd::Config) -> Vec<String> {
     if flash.filled_by == ssd::FilledBy::RandomOverwrites && flash.filled_permille == 0 {
         notes.push("flash.filled_by has no effect: nothing is written when the drive is new (flash.filled = 0%)");
     }
+    if (1..u64::from(flash.mapped_bytes())).contains(&flash.read_cache_bytes) {
+        notes.push("flash.read_cache has no effect: it has no room for one page");
+    }
     notes.into_iter().map(str::to_owned).collect()
 }
 
