@@ -6,12 +6,12 @@ use nvme_spec::command::{
     FormatCdw10, GetLogCdw10, IdentifyCdw10, IdentifyCdw11, JobGroupCdw10, JobGroupCdw11,
     LoadProgramCdw2, LoadProgramCdw10, MemoryCopyCdw12, MemoryRangeDescriptor, NamespaceCdw10,
     QueueCdw10, RangeSetCdw10, RangeSetCdw11, ReadWriteCdw12, RunTime, SanitizeCdw10,
-    SelfTestCdw10, WriteZeroesCdw12,
+    SelfTestCdw10, WriteZeroesCdw12, ZoneReceiveCdw13, ZoneSendCdw13,
 };
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 use nvme_spec::{
     AdminOpcode, CommandSet, MemoryOpcode, NvmOpcode, ProgramOpcode, SglDescriptor,
-    SubmissionEntry, fid,
+    SubmissionEntry, ZoneAction, ZoneOpcode, fid,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -187,6 +187,30 @@ pub fn read_write(opcode: NvmOpcode, first_block: u64, block_count: u32) -> Subm
     let mut e = entry(opcode.0, NVM_NSID);
     set_cdw10_11(&mut e, first_block);
     e.cdw12.set(ReadWriteCdw12::new().with_nlb_z((block_count - 1) as u16).into_bits());
+    e
+}
+
+/// Zone Append of a true count of blocks to the zone that begins with a block. The block they were written to is the completion's result.
+pub fn zone_append(zone: u64, block_count: u32) -> SubmissionEntry {
+    let write = read_write(NvmOpcode::WRITE, zone, block_count);
+    SubmissionEntry { opcode: ZoneOpcode::APPEND.0, ..write }
+}
+
+/// Zone Management Send for the zone that begins with a block, or for all of them.
+pub fn zone_send(zone: u64, action: ZoneAction, is_all: bool) -> SubmissionEntry {
+    let mut e = entry(ZoneOpcode::MANAGEMENT_SEND.0, NVM_NSID);
+    set_cdw10_11(&mut e, zone);
+    e.cdw13.set(ZoneSendCdw13::new().with_zsa(action.0).with_select_all(is_all).into_bits());
+    e
+}
+
+/// Zone Management Receive: a report of zones from that of a block on, in so many bytes (a multiple of 4). The filter is one of
+/// [`nvme_spec::zone_filter`].
+pub fn zone_report(block: u64, len: u32, filter: u8, is_partial: bool) -> SubmissionEntry {
+    let mut e = entry(ZoneOpcode::MANAGEMENT_RECEIVE.0, NVM_NSID);
+    set_cdw10_11(&mut e, block);
+    e.cdw12.set(len / 4 - 1);
+    e.cdw13.set(ZoneReceiveCdw13::new().with_zrasf(filter).with_partial(is_partial).into_bits());
     e
 }
 

@@ -169,14 +169,16 @@ impl<T: Submit> Drive<T> {
     pub fn use_namespace(&mut self, nsid: u32) -> DriveResult<()> {
         let mut namespaces = self.geometry.namespaces;
         let mut is_known = false;
-        for (set, place) in [
-            (CommandSet::NVM, &mut namespaces.nvm),
-            (CommandSet::MEMORY, &mut namespaces.memory),
-            (CommandSet::PROGRAMS, &mut namespaces.programs),
+        for (sets, place) in [
+            (&[CommandSet::NVM, CommandSet::ZONED][..], &mut namespaces.nvm),
+            (&[CommandSet::MEMORY], &mut namespaces.memory),
+            (&[CommandSet::PROGRAMS], &mut namespaces.programs),
         ] {
-            if nsid > 0 && self.namespace_after(nsid - 1, set)? == Some(nsid) {
-                *place = nsid;
-                is_known = true;
+            for set in sets.iter().filter(|_| nsid > 0) {
+                if self.namespace_after(nsid - 1, *set)? == Some(nsid) {
+                    *place = nsid;
+                    is_known = true;
+                }
             }
         }
         if !is_known {
@@ -210,20 +212,22 @@ impl<T: Submit> Drive<T> {
 
     /// The first namespace of each kind.
     fn first_namespaces(&mut self, path: &str) -> DriveResult<NamespaceIds> {
-        let mut first = |set: CommandSet| -> DriveResult<u32> {
-            self.namespace_after(0, set)?.ok_or_else(|| {
-                let reason = format!(
-                    "it has no namespace of command set {}: not a computational storage drive",
-                    set.0
-                );
-                TransportError::NoDrive { path: path.to_owned(), reason }.into()
-            })
+        let mut first = |sets: &[CommandSet]| -> DriveResult<u32> {
+            for set in sets {
+                if let Some(nsid) = self.namespace_after(0, *set)? {
+                    return Ok(nsid);
+                }
+            }
+            let reason = format!(
+                "it has no namespace of command set {}: not a computational storage drive",
+                sets[0].0
+            );
+            Err(TransportError::NoDrive { path: path.to_owned(), reason }.into())
         };
-        Ok(NamespaceIds {
-            nvm: first(CommandSet::NVM)?,
-            memory: first(CommandSet::MEMORY)?,
-            programs: first(CommandSet::PROGRAMS)?,
-        })
+        // Blocks in zones are blocks, if there are no others.
+        let nvm = first(&[CommandSet::NVM, CommandSet::ZONED])?;
+        let (memory, programs) = (first(&[CommandSet::MEMORY])?, first(&[CommandSet::PROGRAMS])?);
+        Ok(NamespaceIds { nvm, memory, programs })
     }
 
     /// Asks a drive what its namespaces are like.

@@ -8,6 +8,7 @@ mod femu;
 mod memory;
 mod nvm;
 mod program;
+mod zoned;
 
 use nvme_spec::{CommandSet, Status, SubmissionEntry};
 
@@ -19,6 +20,7 @@ pub(crate) use femu::{FemuAdminCommand, FemuCommand, FemuLoad, Part};
 pub(crate) use memory::{GRANULARITY, MemoryCommand};
 pub(crate) use nvm::{Blocks, CopyBlocks, NvmCommand, ZeroBlocks};
 pub(crate) use program::{CompoundProgram, ExecuteProgram, ProgramCommand, StreamProgram};
+pub(crate) use zoned::{ZoneReport, ZonedCommand};
 
 /// Checks what is the same for every command of a queue: how it points to its data. A pair of
 /// fused commands is the business of whoever takes them from the queue.
@@ -42,6 +44,10 @@ pub fn check_entry(set: Option<CommandSet>, entry: &SubmissionEntry) -> Result<(
     match set {
         None => AdminCommand::decode(entry).map(drop),
         Some(CommandSet::NVM) => NvmCommand::decode(entry).map(drop),
+        Some(CommandSet::ZONED) => match ZonedCommand::decode(entry) {
+            Some(zoned) => zoned.map(drop),
+            None => NvmCommand::decode(entry).map(drop),
+        },
         Some(CommandSet::MEMORY) => MemoryCommand::decode(entry).map(drop),
         Some(CommandSet::PROGRAMS) => ProgramCommand::decode(entry).map(drop),
         Some(_) => Err(Status::INVALID_NAMESPACE.with_dnr()),

@@ -6,7 +6,7 @@ use fabric::LinkConfig;
 use simtime::{Bandwidth, Duration};
 use ssd::SyncPolicy;
 
-use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX};
+use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX, ZONES_MAX};
 use crate::native::NativeConfig;
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
@@ -89,6 +89,23 @@ impl Dialect {
     pub const NAMES: [(&str, Self); 2] = [("nvme", Self::Nvme), ("femu", Self::Femu)];
 }
 
+/// Zones of a namespace (Zoned Namespace Command Set 1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ZonedConfig {
+    /// Zones.
+    pub zones: u32,
+    /// From the beginning of a zone to the next: a power of two.
+    pub zone_bytes: u64,
+    /// Bytes of a zone that can be written.
+    pub zone_capacity: u64,
+    /// Zones that may be active, that is open or closed; each has a stream of the flash of its own.
+    pub active_max: u32,
+    /// Zones that may be open.
+    pub open_max: u32,
+    /// Bytes of a logical block: 512 or 4096.
+    pub block_bytes: u32,
+}
+
 /// What a namespace is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NamespaceKind {
@@ -99,6 +116,8 @@ pub enum NamespaceKind {
         /// Bytes of a logical block: 512 or 4096.
         block_bytes: u32,
     },
+    /// Blocks on the flash, in zones that are written in sequence.
+    Zoned(ZonedConfig),
     /// Device memory.
     Memory {
         /// Size.
@@ -277,7 +296,7 @@ impl Config {
     }
 
     fn check_namespaces(&self) -> Result<(), ConfigError> {
-        let mut before = None;
+        let (mut before, mut zones, mut streams) = (None, 0, 0);
         for NamespaceConfig { nsid, kind } in self.namespace_list() {
             let refuse = |reason: String| Err(ConfigError::Namespace { nsid, reason });
             if !(1..=NAMESPACES_MAX).contains(&nsid) {
@@ -306,8 +325,61 @@ impl Config {
                         ));
                     }
                 }
+                NamespaceKind::Zoned(zoned) => {
+                    self.check_zoned(&zoned).or_else(refuse)?;
+                    zones += u64::from(zoned.zones);
+                    streams += u64::from(zoned.active_max);
+                }
                 NamespaceKind::Programs => {}
             }
+        }
+        if zones > ZONES_MAX.into() {
+            let reason = "more zones than a drive may have, 16384: choose larger zones, or fewer";
+            return Err(ConfigError::Value { field: "zones", value: zones.to_string(), reason });
+        }
+        if streams > self.flash.zone_streams.into() {
+            let reason = "zones that may be active need as many: leave it out, or choose more";
+            let value = self.flash.zone_streams.to_string();
+            return Err(ConfigError::Value { field: "flash.zone_streams", value, reason });
+        }
+        Ok(())
+    }
+
+    /// What is wrong with zones.
+    fn check_zoned(&self, zoned: &ZonedConfig) -> Result<(), String> {
+        let ZonedConfig { zones, zone_bytes, zone_capacity, active_max, open_max, block_bytes } =
+            *zoned;
+        let page = u64::from(self.flash.mapped_bytes());
+        if !matches!(block_bytes, 512 | 4096) {
+            return Err(format!(
+                "a block size of {block_bytes} bytes is not possible; choose 512B or 4KiB"
+            ));
+        }
+        if !zone_bytes.is_power_of_two() || zone_bytes < page || zone_bytes > 1 << 40 {
+            return Err(format!(
+                "a zone size of {zone_bytes} bytes is not possible; choose a power of two from {page} bytes to 1TiB"
+            ));
+        }
+        if !(page..=zone_bytes).contains(&zone_capacity) || !zone_capacity.is_multiple_of(page) {
+            return Err(format!(
+                "a zone capacity of {zone_capacity} bytes is not possible; choose a multiple of {page} bytes, at most the zone size ({zone_bytes} bytes)"
+            ));
+        }
+        if zones == 0 {
+            return Err(format!(
+                "its size is less than a zone; choose at least {zone_capacity} bytes, or smaller zones"
+            ));
+        }
+        if !(1..=ssd::ZONE_STREAMS_MAX).contains(&active_max) {
+            return Err(format!(
+                "{active_max} active zones are not possible; choose 1 to {}",
+                ssd::ZONE_STREAMS_MAX
+            ));
+        }
+        if !(1..=active_max).contains(&open_max) {
+            return Err(format!(
+                "{open_max} open zones are not possible; choose 1 to {active_max}, as many as may be active"
+            ));
         }
         Ok(())
     }

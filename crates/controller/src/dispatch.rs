@@ -36,6 +36,9 @@ impl Turn<'_> {
         }
         if let Some(namespace) = self.attached_nvm(nsid) {
             self.check_open(namespace)?;
+            if namespace.layout.is_some() && !self.session.has_all_sets() {
+                return Err(Status::INVALID_NAMESPACE.with_dnr());
+            }
             let namespace = namespace.clone();
             if entry.opcode >= VENDOR && self.subsystem.femu.is_some() {
                 return femu::begin(self, tag, &namespace, entry);

@@ -67,7 +67,7 @@ impl KeptHistory {
             at,
             What::Namespace {
                 nsid: namespace.nsid.0,
-                bytes: namespace.capacity,
+                bytes: namespace.bytes(),
                 block_bytes: namespace.block_bytes,
                 atomic_bytes: 1 << namespace.page_bits,
             },
@@ -80,7 +80,7 @@ impl KeptHistory {
 
     /// The drive emptied a namespace for good.
     pub(crate) fn emptied(&mut self, at: Instant, namespace: &NvmNamespace) {
-        let ranges = vec![Range { start: 0, len: namespace.capacity }];
+        let ranges = vec![Range { start: 0, len: namespace.bytes() }];
         let change = Change::Deallocate { nsid: namespace.nsid.0, ranges, is_durable: true };
         self.note(at, What::Begin { id: OWN, change });
         self.note(at, What::End { id: OWN, is_success: true });
@@ -98,7 +98,7 @@ impl Subsystem {
         let mut kept = KeptHistory::default();
         for namespace in self.namespaces.nvm_all() {
             kept.created(at, namespace);
-            let mut rest = vec![Extent { start: 0, len: namespace.capacity }];
+            let mut rest = vec![Extent { start: 0, len: namespace.bytes() }];
             while let Some(extent) = rest.pop() {
                 if !self.is_written(namespace, extent) {
                     continue;
@@ -131,10 +131,10 @@ impl Subsystem {
 
     /// True if pages of these bytes were written, and not deallocated since.
     pub(crate) fn is_written(&self, namespace: &NvmNamespace, extent: Extent) -> bool {
-        let first = extent.start >> namespace.page_bits;
-        let count = u64::from(namespace.pages_of(extent));
-        let mut pieces = namespace.placement.pieces(first, count);
-        pieces.any(|(lpn, count)| self.ssd.mapped_among(lpn, count) > 0)
+        namespace.written_parts(extent).any(|(first, count)| {
+            let mut pieces = namespace.placement.pieces(first, count);
+            pieces.any(|(lpn, count)| self.ssd.mapped_among(lpn, count) > 0)
+        })
     }
 }
 

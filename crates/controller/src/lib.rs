@@ -73,7 +73,7 @@ pub use command::check_entry;
 pub use compute::RunTimeModel;
 pub use config::{
     Config, ConfigError, Dialect, FreezeConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
-    RuntimeServerConfig, StorageConfig,
+    RuntimeServerConfig, StorageConfig, ZonedConfig,
 };
 pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};

@@ -160,12 +160,14 @@ impl Controller {
             history.power_lost(now);
         }
         subsystem.logs.power_lost(was_shut_down);
-        subsystem.power_lost(is_recording);
+        subsystem.power_lost(now, is_recording);
         // Its event went with all others.
         self.is_front_end_awaited = false;
         self.session.power_lost(&subsystem.config);
         subsystem.background.power_lost(now, &mut subsystem.events);
-        subsystem.ssd.power_cut(now)
+        let recovery = subsystem.ssd.power_cut(now);
+        subsystem.recover_zones();
+        recovery
     }
 
     /// Shutdown: a normal one is complete when the write buffer is in flash, an abrupt one at once.
@@ -180,6 +182,7 @@ impl Controller {
         if let Some(kept) = &mut self.subsystem.history {
             kept.begun(self.now, Tag(tag), Change::Flush { nsid: history::ALL });
         }
+        self.subsystem.keep_zones(self.now, &self.session.attached);
         self.subsystem.ssd.flush(self.now, RequestId(tag));
     }
 

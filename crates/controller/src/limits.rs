@@ -6,6 +6,9 @@ pub const NAMESPACES_MAX: u32 = 128;
 /// Runs of neighbouring flash pages that an NVM namespace may consist of.
 pub const NAMESPACE_RUNS_MAX: usize = 64;
 
+/// Zones of a drive: what it remembers of each has a place beside its flash.
+pub const ZONES_MAX: u32 = 16_384;
+
 /// Bytes of a memory namespace.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 44;
 

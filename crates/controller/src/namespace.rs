@@ -6,16 +6,18 @@ pub(crate) mod programs;
 pub(crate) mod space;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ebpf::SharedMemory;
 use nvme_spec::{CommandSet, Nsid, Status};
 use ssd::Geometry;
 
-use crate::config::{Config, ConfigError, NamespaceConfig, NamespaceKind};
+use crate::config::{Config, ConfigError, NamespaceConfig, NamespaceKind, ZonedConfig};
 use crate::features::Saved;
 use crate::namespace::memory::MemoryNamespace;
 use crate::namespace::nvm::NvmNamespace;
+use crate::namespace::nvm::zones::{ZoneLayout, Zones};
 use crate::namespace::programs::ProgramsNamespace;
 use crate::namespace::space::{PageSpace, Placement};
 use crate::placement::Handles;
@@ -41,6 +43,7 @@ impl Namespace {
     #[inline]
     pub(crate) fn set(&self) -> CommandSet {
         match self {
+            Self::Nvm(namespace) if namespace.layout.is_some() => CommandSet::ZONED,
             Self::Nvm(_) => CommandSet::NVM,
             Self::Memory(_) => CommandSet::MEMORY,
             Self::Programs(_) => CommandSet::PROGRAMS,
@@ -71,11 +74,17 @@ pub(crate) fn check_nsid(nsid: Nsid) -> Result<(), Status> {
 pub(crate) struct Namespaces {
     /// By identifier; places without a namespace are empty.
     table: Vec<Option<Namespace>>,
+    /// Zones of those that are zoned.
+    zones: BTreeMap<Nsid, Zones>,
     pub(crate) space: PageSpace,
     page_bits: u32,
     /// Streams of the flash, and whether hosts choose of them.
     streams: u32,
     has_placement: bool,
+    /// The first stream of zones that no namespace has, and how many there are.
+    zone_streams: Range<u32>,
+    /// Bytes that the streams of the flash fill together.
+    unit_bytes: u64,
     /// Namespaces that were created so far, at run time.
     created: u32,
 }
@@ -91,10 +100,13 @@ impl Namespaces {
     ) -> Result<Self, ConfigError> {
         let mut all = Self {
             table: (0..=NAMESPACES_MAX).map(|_| None).collect(),
+            zones: BTreeMap::new(),
             space: PageSpace::new(geometry.logical_pages),
             page_bits: geometry.page_bytes.trailing_zeros(),
             streams: config.flash.hint_streams,
             has_placement: config.placement,
+            zone_streams: config.flash.first_zone_stream()..config.flash.streams(),
+            unit_bytes: geometry.unit_bytes(),
             created: saved.map_or(0, |saved| saved.created),
         };
         for known in saved.into_iter().flat_map(|saved| &saved.namespaces) {
@@ -102,7 +114,9 @@ impl Namespaces {
         }
         for listed in config.namespace_list() {
             let nsid = Nsid(listed.nsid);
-            if saved.is_some() && matches!(listed.kind, NamespaceKind::Nvm { .. }) {
+            if saved.is_some()
+                && matches!(listed.kind, NamespaceKind::Nvm { .. } | NamespaceKind::Zoned(_))
+            {
                 continue;
             }
             if all.table[listed.nsid as usize].is_some() {
@@ -117,6 +131,13 @@ impl Namespaces {
                         free: all.free_bytes(),
                     })?)
                 }
+                NamespaceKind::Zoned(zoned) => Namespace::Nvm(
+                    all.place_zoned(nsid, &zoned).ok_or(ConfigError::FlashSpace {
+                        nsid: listed.nsid,
+                        bytes: ZoneLayout::new(&zoned).written_max(),
+                        free: all.free_bytes(),
+                    })?,
+                ),
                 NamespaceKind::Memory { bytes } => Namespace::Memory(
                     MemoryNamespace::new(nsid, bytes)
                         .map_err(|cause| ConfigError::Memory { bytes, cause })?,
@@ -148,6 +169,15 @@ impl Namespaces {
             (true, Some(handles)) => handles,
             _ => self.given_handles(known.nsid),
         };
+        let layout = match &known.zoned {
+            None => None,
+            Some(known_zones) => {
+                let reason = "a namespace has more active zones than the drive has streams for: give the list of namespaces as it was when the file was made";
+                let zones = self.make_zones(known.nsid, &known_zones.zoned);
+                zones.ok_or(ConfigError::Saved { reason })?.set_kept(&known_zones.kept);
+                Some(ZoneLayout::new(&known_zones.zoned))
+            }
+        };
         let pages: u64 = known.runs.iter().map(|run| run.count).sum();
         self.table[known.nsid.0 as usize] = Some(Namespace::Nvm(NvmNamespace {
             nsid: known.nsid,
@@ -157,6 +187,7 @@ impl Namespaces {
             block_bytes: known.block_bytes,
             page_bits: self.page_bits,
             placement: Placement::new(&known.runs),
+            layout,
             handles,
             remembered_handles: known.handles,
             error_recovery: Saved::default(),
@@ -196,6 +227,7 @@ impl Namespaces {
             block_bytes,
             page_bits: self.page_bits,
             placement,
+            layout: None,
             handles: self.given_handles(nsid),
             remembered_handles: None,
             error_recovery: Saved::default(),
@@ -204,10 +236,61 @@ impl Namespaces {
         })
     }
 
+    /// A zoned namespace. If not all of its blocks can be written, a page behind all others stands for those that can not.
+    fn place_zoned(&mut self, nsid: Nsid, zoned: &ZonedConfig) -> Option<NvmNamespace> {
+        let layout = ZoneLayout::new(zoned);
+        let gap = u64::from(layout.has_gaps()) << self.page_bits;
+        let (bytes, block_bytes) = (layout.written_max() + gap, zoned.block_bytes);
+        let mut namespace = self.place_nvm(nsid, nsid.0, bytes, block_bytes)?;
+        self.make_zones(nsid, zoned)?;
+        namespace.layout = Some(layout);
+        namespace.block_count = layout.bytes() / u64::from(block_bytes);
+        Some(namespace)
+    }
+
+    /// Zones with streams of their own; `None` if there are not enough streams.
+    fn make_zones(&mut self, nsid: Nsid, zoned: &ZonedConfig) -> Option<&mut Zones> {
+        let first = self.zone_streams.start;
+        let end =
+            first.checked_add(zoned.active_max).filter(|end| *end <= self.zone_streams.end)?;
+        self.zone_streams.start = end;
+        let zones = Zones::new(zoned, first as u8, self.unit_bytes);
+        Some(self.zones.entry(nsid).or_insert(zones))
+    }
+
+    /// The zones of a zoned namespace.
+    pub(crate) fn zones(&self, nsid: Nsid) -> &Zones {
+        self.zones.get(&nsid).expect("a zoned namespace has zones")
+    }
+
+    /// The same, to change them.
+    #[inline]
+    pub(crate) fn zones_mut(&mut self, nsid: Nsid) -> &mut Zones {
+        self.zones.get_mut(&nsid).expect("a zoned namespace has zones")
+    }
+
+    /// The zones of a namespace, if it is zoned.
+    pub(crate) fn zones_of(&mut self, nsid: Nsid) -> Option<&mut Zones> {
+        self.zones.get_mut(&nsid)
+    }
+
+    /// True if a namespace is zoned.
+    pub(crate) fn has_zones(&self) -> bool {
+        !self.zones.is_empty()
+    }
+
+    /// Zones of all zoned namespaces.
+    pub(crate) fn zones_all_mut(&mut self) -> impl Iterator<Item = &mut Zones> {
+        self.zones.values_mut()
+    }
+
     /// The namespaces that there are, by identifier, as a configuration lists them.
     pub(crate) fn list(&self) -> Vec<NamespaceConfig> {
         let of = |(nsid, namespace): (Nsid, &Namespace)| {
             let kind = match namespace {
+                Namespace::Nvm(nvm) if nvm.layout.is_some() => {
+                    NamespaceKind::Zoned(self.zones(nsid).config(nvm.block_bytes))
+                }
                 Namespace::Nvm(nvm) => NamespaceKind::Nvm {
                     bytes: nvm.block_count * u64::from(nvm.block_bytes),
                     block_bytes: nvm.block_bytes,
@@ -248,6 +331,7 @@ impl Namespaces {
     pub(crate) fn delete_nvm(&mut self, nsid: Nsid) {
         if let Some(Namespace::Nvm(namespace)) = self.table[nsid.0 as usize].take() {
             self.space.release(&namespace.placement);
+            self.zones.remove(&nsid);
         }
     }
 

@@ -9,9 +9,10 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::attachments::Attachments;
-use crate::config::{ConfigError, NamespaceConfig, NamespaceKind};
-use crate::limits::{NAMESPACE_RUNS_MAX, NAMESPACES_MAX};
+use crate::config::{ConfigError, NamespaceConfig, NamespaceKind, ZonedConfig};
+use crate::limits::{NAMESPACE_RUNS_MAX, NAMESPACES_MAX, ZONES_MAX};
 use crate::logs::LifeCounters;
+use crate::namespace::nvm::zones::{KnownZone, ZoneLayout, Zones};
 use crate::namespace::nvm::{LBA_FORMATS, NvmNamespace};
 use crate::namespace::space::Run;
 use crate::placement::Handles;
@@ -21,6 +22,8 @@ use crate::subsystem::Subsystem;
 /// that had it.
 const VERSION: u32 = 1;
 const VERSION_WITH_HANDLES: u32 = 2;
+/// Version 3 has the zones of each namespace behind the handles; it is written by drives with zoned namespaces.
+const VERSION_WITH_ZONES: u32 = 3;
 
 /// What is counted is kept with a flush if it was not for so long.
 const COUNTERS_EVERY: Duration = Duration::from_us(1_000_000);
@@ -63,6 +66,36 @@ struct SavedRun {
     count: U64,
 }
 
+/// The zones of a namespace; those of them follow that are not as their pages alone tell.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct SavedZones {
+    zone_bytes: U64,
+    zone_capacity: U64,
+    zones: U32,
+    active_max: U32,
+    open_max: U32,
+    kept: U32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct SavedZone {
+    /// With [`FULL`].
+    zone: U32,
+    written: U64,
+}
+
+/// Beside the number of a zone: it takes no more writes.
+const FULL: u32 = 1 << 31;
+
+/// Zones as they were.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownZones {
+    pub(crate) zoned: ZonedConfig,
+    pub(crate) kept: Vec<KnownZone>,
+}
+
 /// An NVM namespace as it was.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownNamespace {
@@ -75,6 +108,7 @@ pub(crate) struct KnownNamespace {
     pub(crate) runs: Vec<Run>,
     /// Those that it has when the drive has data placement.
     pub(crate) handles: Option<Handles>,
+    pub(crate) zoned: Option<KnownZones>,
 }
 
 /// What a drive remembers.
@@ -95,7 +129,7 @@ impl SavedState {
     fn read(bytes: &[u8], pages: u64, page_bytes: u64) -> Result<Self, &'static str> {
         const SHORT: &str = "it ends too early";
         let (head, mut rest) = Head::read_from_prefix(bytes).map_err(|_| SHORT)?;
-        if !matches!(head.version.get(), VERSION | VERSION_WITH_HANDLES) {
+        if !(VERSION..=VERSION_WITH_ZONES).contains(&head.version.get()) {
             return Err("it was written by another version of csdrive");
         }
         let mut namespaces: Vec<KnownNamespace> = Vec::new();
@@ -124,10 +158,8 @@ impl SavedState {
             if !(1..=NAMESPACES_MAX).contains(&nsid) || is_known {
                 return Err("a namespace has an identifier that it cannot have");
             }
-            let bytes = saved.block_count.get().checked_mul(block_bytes.into());
-            let is_sized = bytes.is_some_and(|bytes| (1..=next_page * page_bytes).contains(&bytes));
-            if !LBA_FORMATS.contains(&block_bytes) || !is_sized {
-                return Err("a namespace has a size that it cannot have");
+            if !LBA_FORMATS.contains(&block_bytes) {
+                return Err("a namespace has a size of blocks that it cannot have");
             }
             namespaces.push(KnownNamespace {
                 nsid: Nsid(nsid),
@@ -138,6 +170,7 @@ impl SavedState {
                 is_protected: saved.flags.get() & PROTECTED != 0,
                 runs,
                 handles: None,
+                zoned: None,
             });
         }
         for namespace in &mut namespaces {
@@ -155,8 +188,17 @@ impl SavedState {
             }
             rest = after;
         }
+        for namespace in &mut namespaces {
+            if head.version.get() < VERSION_WITH_ZONES {
+                break;
+            }
+            (namespace.zoned, rest) = read_zones(rest, namespace.block_bytes)?;
+        }
         if !rest.is_empty() {
             return Err("it is longer than it says");
+        }
+        for namespace in &namespaces {
+            namespace.check_size(page_bytes)?;
         }
         Ok(Self {
             is_shut_down: head.is_shut_down.get() != 0,
@@ -166,6 +208,78 @@ impl SavedState {
             namespaces,
         })
     }
+}
+
+impl KnownNamespace {
+    /// It has as many pages as its blocks need.
+    fn check_size(&self, page_bytes: u64) -> Result<(), &'static str> {
+        let pages: u64 = self.runs.iter().map(|run| run.count).sum();
+        let bytes = self.block_count.checked_mul(self.block_bytes.into());
+        let is_right = match &self.zoned {
+            None => bytes.is_some_and(|bytes| (1..=pages * page_bytes).contains(&bytes)),
+            Some(KnownZones { zoned, .. }) => {
+                let layout = ZoneLayout::new(zoned);
+                let gap = if layout.has_gaps() { page_bytes } else { 0 };
+                let is_whole = zoned.zone_capacity.is_multiple_of(page_bytes);
+                is_whole
+                    && bytes == Some(layout.bytes())
+                    && layout.written_max() + gap == pages * page_bytes
+            }
+        };
+        if is_right { Ok(()) } else { Err("a namespace has a size that it cannot have") }
+    }
+
+    /// What it is, as a configuration lists it.
+    fn kind(&self) -> NamespaceKind {
+        match &self.zoned {
+            Some(known) => NamespaceKind::Zoned(known.zoned),
+            None => NamespaceKind::Nvm {
+                bytes: self.block_count * u64::from(self.block_bytes),
+                block_bytes: self.block_bytes,
+            },
+        }
+    }
+}
+
+/// Zones of a namespace, if it has any, and what follows them.
+fn read_zones(bytes: &[u8], block_bytes: u32) -> Result<(Option<KnownZones>, &[u8]), &'static str> {
+    const SHORT: &str = "it ends too early";
+    const WRONG: &str = "a namespace has zones that it cannot have";
+    let (is_zoned, rest) = bytes.split_first().ok_or(SHORT)?;
+    if *is_zoned == 0 {
+        return Ok((None, rest));
+    }
+    let (saved, mut rest) = SavedZones::read_from_prefix(rest).map_err(|_| SHORT)?;
+    let zoned = ZonedConfig {
+        zones: saved.zones.get(),
+        zone_bytes: saved.zone_bytes.get(),
+        zone_capacity: saved.zone_capacity.get(),
+        active_max: saved.active_max.get(),
+        open_max: saved.open_max.get(),
+        block_bytes,
+    };
+    let is_right = (1..=ZONES_MAX).contains(&zoned.zones)
+        && zoned.zone_bytes.is_power_of_two()
+        && zoned.zone_bytes <= 1 << 40
+        && (1..=zoned.zone_bytes).contains(&zoned.zone_capacity)
+        && (1..=ssd::ZONE_STREAMS_MAX).contains(&zoned.active_max)
+        && (1..=zoned.active_max).contains(&zoned.open_max)
+        && saved.kept.get() <= zoned.zones;
+    if !is_right {
+        return Err(WRONG);
+    }
+    let mut kept = Vec::new();
+    for _ in 0..saved.kept.get() {
+        let zone;
+        (zone, rest) = SavedZone::read_from_prefix(rest).map_err(|_| SHORT)?;
+        let (is_full, number) = (zone.zone.get() & FULL != 0, zone.zone.get() & !FULL);
+        let is_whole = zone.written.get().is_multiple_of(block_bytes.into());
+        if number >= zoned.zones || zone.written.get() > zoned.zone_capacity || !is_whole {
+            return Err(WRONG);
+        }
+        kept.push(KnownZone { zone: number, is_full, written: zone.written.get() });
+    }
+    Ok((Some(KnownZones { zoned, kept }), rest))
 }
 
 /// The NVM namespaces of a drive that remembers this, as a configuration lists them, for whoever looks at a store without a drive.
@@ -178,14 +292,10 @@ pub fn remembered_namespaces(
 ) -> Result<Vec<NamespaceConfig>, ConfigError> {
     let geometry = ssd::Geometry::new(flash)?;
     let saved = SavedState::decode(state, geometry.logical_pages, geometry.page_bytes.into())?;
-    let listed = saved.namespaces.iter().map(|namespace| NamespaceConfig {
-        nsid: namespace.nsid.0,
-        kind: NamespaceKind::Nvm {
-            bytes: namespace.block_count * u64::from(namespace.block_bytes),
-            block_bytes: namespace.block_bytes,
-        },
-    });
-    Ok(listed.collect())
+    let listed = saved.namespaces.iter();
+    Ok(listed
+        .map(|namespace| NamespaceConfig { nsid: namespace.nsid.0, kind: namespace.kind() })
+        .collect())
 }
 
 /// When what is remembered was written last, and whether as that of a drive that is shut down.
@@ -261,13 +371,24 @@ impl Subsystem {
             false => nvm.remembered_handles,
         };
         let has_lists = self.namespaces.nvm_all().any(|nvm| known(nvm).is_some());
-        for handles in self.namespaces.nvm_all().map(known).filter(|_| has_lists) {
+        let has_zones = self.namespaces.nvm_all().any(|nvm| nvm.layout.is_some());
+        for handles in self.namespaces.nvm_all().map(known).filter(|_| has_lists || has_zones) {
             let list = handles.as_ref().map_or(&[][..], Handles::list);
             let is_of_host = handles.is_some_and(|handles| handles.is_of_host);
             bytes.push(list.len() as u8 | if is_of_host { OF_HOST } else { 0 });
             bytes.extend_from_slice(list);
         }
-        let version = if has_lists { VERSION_WITH_HANDLES } else { VERSION };
+        for namespace in self.namespaces.nvm_all().filter(|_| has_zones) {
+            bytes.push(u8::from(namespace.layout.is_some()));
+            if namespace.layout.is_some() {
+                write_zones(self.namespaces.zones(namespace.nsid), &mut bytes);
+            }
+        }
+        let version = match (has_zones, has_lists) {
+            (true, _) => VERSION_WITH_ZONES,
+            (false, true) => VERSION_WITH_HANDLES,
+            (false, false) => VERSION,
+        };
         let head = Head {
             version: version.into(),
             is_shut_down: u16::from(is_shut_down).into(),
@@ -281,6 +402,24 @@ impl Subsystem {
             self.saving = Saving { at: now, is_shut_down };
         }
         is_kept
+    }
+}
+
+fn write_zones(zones: &Zones, bytes: &mut Vec<u8>) {
+    let kept = zones.kept();
+    let saved = SavedZones {
+        zone_bytes: zones.layout.size().into(),
+        zone_capacity: zones.layout.capacity.into(),
+        zones: zones.layout.count.into(),
+        active_max: zones.active_max.into(),
+        open_max: zones.open_max.into(),
+        kept: (kept.len() as u32).into(),
+    };
+    bytes.extend_from_slice(saved.as_bytes());
+    for KnownZone { zone, is_full, written } in kept {
+        let full = if is_full { FULL } else { 0 };
+        let saved = SavedZone { zone: (zone | full).into(), written: written.into() };
+        bytes.extend_from_slice(saved.as_bytes());
     }
 }
 

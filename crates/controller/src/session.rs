@@ -84,11 +84,10 @@ impl Session {
         self.registers.reset();
     }
 
-    /// The power went: nothing is under way on the links, no event of ours is to come.
+    /// The power went: no event of ours is to come.
     pub(crate) fn power_lost(&mut self, config: &Config) {
         self.interrupts = Interrupts::new(usize::from(config.queue_pairs_max) + 1);
         self.keep_alive = KeepAlive::default();
-        self.port.reset();
     }
 
     /// True if the host enabled all command sets (CC.CSS).

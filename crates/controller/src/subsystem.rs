@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fabric::Link;
 use nvme_spec::{Nsid, Status};
 use records::Records;
-use simtime::EventQueue;
+use simtime::{EventQueue, Instant};
 use ssd::Ssd;
 
 use crate::attachments::Attachments;
@@ -110,6 +110,7 @@ impl Subsystem {
             scratch: Vec::new(),
             config,
         };
+        subsystem.recover_zones();
         // From now on an end without a shutdown is one.
         subsystem.save(subsystem.ssd.now(), &attached);
         Ok((subsystem, attached))
@@ -130,11 +131,11 @@ impl Subsystem {
     }
 
     /// The power went, and is there again: what is volatile is lost. The flash is cut by the caller.
-    pub(crate) fn power_lost(&mut self, is_recording: bool) {
+    pub(crate) fn power_lost(&mut self, now: Instant, is_recording: bool) {
         self.outbox = Outbox::default();
         // Nothing is due any more: what reminds of something must know it.
         self.events = EventQueue::new();
-        self.internal.reset();
+        self.internal.forget(now);
         self.engine = new_engine(&self.config.compute, self.policy);
         self.engine.set_recording(is_recording);
         self.namespaces.power_lost();

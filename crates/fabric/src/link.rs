@@ -102,18 +102,13 @@ impl Link {
         }
     }
 
-    /// What is still to be sent for the drive itself is wanted no more: the link is free.
+    /// What is still to be sent for the drive itself is wanted no more, or the power went: the link is free.
     pub fn forget(&self, now: Instant) {
         let free_at = self.free_at.load(Relaxed);
         let kept = now.as_ns().max(self.peers_until.load(Relaxed)).min(free_at);
         // What is not sent does not count as busy.
         self.asked.fetch_sub(free_at - kept, Relaxed);
         self.free_at.store(kept, Relaxed);
-    }
-
-    /// The power went: nothing is on its way.
-    pub fn reset(&self) {
-        self.forget(Instant::ZERO);
     }
 
     /// The time until now in which it sent.

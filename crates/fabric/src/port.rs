@@ -118,12 +118,6 @@ impl Port {
         self.to_host.forget(now);
         self.from_host.forget(now);
     }
-
-    /// The power went.
-    pub fn reset(&self) {
-        self.to_host.reset();
-        self.from_host.reset();
-    }
 }
 
 #[cfg(test)]

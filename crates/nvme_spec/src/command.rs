@@ -6,9 +6,11 @@ mod memory;
 mod nvm;
 mod program;
 mod run_time;
+mod zone;
 
 pub use admin::*;
 pub use memory::*;
 pub use nvm::*;
 pub use program::*;
 pub use run_time::*;
+pub use zone::*;

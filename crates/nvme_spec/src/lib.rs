@@ -1,7 +1,7 @@
-//! NVMe wire types: registers, queue entries, status values, and the data structures of the NVM,
+//! NVMe wire types: registers, queue entries, status values, and the data structures of the NVM, Zoned Namespace,
 //! Subsystem Local Memory (SLM) and Computational Programs (CP) command sets.
 //!
-//! Revisions: NVM Express Base 2.1, NVM Command Set 1.2. The CP and SLM layouts follow the public
+//! Revisions: NVM Express Base 2.1, NVM Command Set 1.2, Zoned Namespace Command Set 1.2. The CP and SLM layouts follow the public
 //! implementations listed in `docs/conformance.md`, which also records every open point.
 //!
 //! There is no logic here, only layouts: names are the specification's mnemonics and fields that
@@ -19,6 +19,7 @@ mod queue_entry;
 mod register;
 mod sgl;
 mod status;
+mod zone;
 
 pub mod command;
 
@@ -31,6 +32,7 @@ pub use queue_entry::*;
 pub use register::*;
 pub use sgl::*;
 pub use status::*;
+pub use zone::*;
 
 /// I/O command set identifiers (Base 2.1, Figure 310; CSI).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,6 +41,8 @@ pub struct CommandSet(pub u8);
 impl CommandSet {
     /// NVM command set.
     pub const NVM: Self = Self(0x00);
+    /// Zoned Namespace command set.
+    pub const ZONED: Self = Self(0x02);
     /// Subsystem Local Memory command set.
     pub const MEMORY: Self = Self(0x03);
     /// Computational Programs command set.

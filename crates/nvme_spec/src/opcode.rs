@@ -1,4 +1,4 @@
-//! Opcodes of the admin command set and of the three I/O command sets.
+//! Opcodes of the admin command set and of the I/O command sets.
 
 use crate::CommandSet;
 
@@ -67,6 +67,15 @@ opcodes! {
 }
 
 opcodes! {
+    /// Zoned Namespace opcodes beside those of the NVM command set (Zoned Namespace Command Set 1.2, section 3).
+    ZoneOpcode {
+        MANAGEMENT_SEND = 0x79, "Zone Management Send";
+        MANAGEMENT_RECEIVE = 0x7A, "Zone Management Receive";
+        APPEND = 0x7D, "Zone Append";
+    }
+}
+
+opcodes! {
     /// Subsystem Local Memory opcodes (`docs/conformance.md`, "Memory Fill opcode").
     MemoryOpcode {
         COPY = 0x01, "Memory Copy";
@@ -116,6 +125,7 @@ pub fn command_name(sqid: u16, set: CommandSet, opcode: u8) -> Option<&'static s
     match (sqid, set) {
         (0, _) => AdminOpcode(opcode).name().or(FemuAdminOpcode(opcode).name()),
         (_, CommandSet::MEMORY) => MemoryOpcode(opcode).name(),
+        (_, CommandSet::ZONED) => NvmOpcode(opcode).name().or(ZoneOpcode(opcode).name()),
         (_, CommandSet::PROGRAMS) => ProgramOpcode(opcode).name().or(FemuOpcode(opcode).name()),
         _ => NvmOpcode(opcode).name().or(FemuOpcode(opcode).name()),
     }

@@ -167,6 +167,12 @@ statuses! {
     PROGRAM_IN_USE = (1, 0x99), "Program In Use";
     PROGRAM_INDEX_NOT_DOWNLOADABLE = (1, 0x9A), "Program Index Not Downloadable";
     PROGRAM_TOO_BIG = (1, 0x9B), "Program Too Big";
+    ZONE_BOUNDARY_ERROR = (1, 0xB8), "Zone Boundary Error";
+    ZONE_IS_FULL = (1, 0xB9), "Zone Is Full";
+    ZONE_INVALID_WRITE = (1, 0xBC), "Zone Invalid Write";
+    TOO_MANY_ACTIVE_ZONES = (1, 0xBD), "Too Many Active Zones";
+    TOO_MANY_OPEN_ZONES = (1, 0xBE), "Too Many Open Zones";
+    INVALID_ZONE_STATE_TRANSITION = (1, 0xBF), "Invalid Zone State Transition";
     WRITE_FAULT = (2, 0x80), "Write Fault";
     UNRECOVERED_READ_ERROR = (2, 0x81), "Unrecovered Read Error";
     COMPARE_FAILURE = (2, 0x85), "Compare Failure";

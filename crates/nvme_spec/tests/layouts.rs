@@ -41,6 +41,12 @@ fn structures_have_the_sizes_and_offsets_of_libnvme() {
     layout!(SelfTestResult, 28: status @ 0, segment @ 1, valid @ 2, power_on_hours @ 4, nsid @ 12, failing_lba @ 16, sct @ 24, sc @ 25, vendor @ 26);
     // struct nvme_sanitize_log_page
     layout!(SanitizeLog, 512: sprog @ 0, sstat @ 2, scdw10 @ 4, estimates @ 8);
+    // struct nvme_zns_id_ns, nvme_zns_lbafe, nvme_zns_id_ctrl, nvme_zone_report, nvme_zns_desc
+    layout!(IdentifyNamespaceZoned, 4096: zoc @ 0, ozcs @ 2, mar_z @ 4, mor_z @ 8, rrl @ 12, frl @ 16, rrl_more @ 20, frl_more @ 32, numzrwa @ 44, zrwafg @ 48, zrwasz @ 50, zrwacap @ 52, lbafe @ 2816, vendor @ 3840);
+    layout!(ZoneFormat, 16: blocks @ 0, extension @ 8);
+    layout!(IdentifyControllerZoned, 4096: zasl @ 0);
+    layout!(ZoneReportHeader, 64: count @ 0);
+    layout!(ZoneDescriptor, 64: kind @ 0, state @ 1, attributes @ 2, information @ 3, capacity @ 8, start @ 16, write_pointer @ 24);
     // struct nvme_timestamp
     layout!(Timestamp, 8: low @ 0, attributes @ 6);
     // struct nvme_feat_host_behavior

@@ -56,6 +56,14 @@ pub fn geometry(config: &Config, namespaces: &[NamespaceConfig]) -> Geometry {
     };
     for &NamespaceConfig { nsid, kind } in namespaces {
         let namespaces = &mut geometry.namespaces;
+        let kind = match kind {
+            // Blocks are blocks.
+            NamespaceKind::Zoned(zoned) => {
+                let bytes = u64::from(zoned.zones) * zoned.zone_bytes;
+                NamespaceKind::Nvm { bytes, block_bytes: zoned.block_bytes }
+            }
+            other => other,
+        };
         match kind {
             NamespaceKind::Nvm { bytes, block_bytes } if namespaces.nvm == 0 => {
                 namespaces.nvm = nsid;

@@ -88,7 +88,7 @@ fn namespaces_their_blocks_and_formats_outlive_the_process() {
     let size = |nsid| {
         drive.namespaces().into_iter().find(|n| n.nsid == nsid).map(|n| match n.kind {
             NamespaceKind::Nvm { bytes, .. } | NamespaceKind::Memory { bytes } => bytes,
-            NamespaceKind::Programs => 0,
+            NamespaceKind::Programs | NamespaceKind::Zoned(_) => 0,
         })
     };
     assert_eq!((size(1), size(made), size(gone)), (Some(24 * MIB), Some(100 * 4096), None));

@@ -18,6 +18,8 @@ pub(crate) struct Stream(u8);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Streams {
     host: u8,
+    /// Those of the host's that are not of zones.
+    hinted: u8,
     collection: u8,
     placement: Placement,
     isolation: Isolation,
@@ -37,6 +39,7 @@ impl Streams {
     fn new(config: &Config) -> Self {
         Self {
             host: config.streams() as u8,
+            hinted: config.first_zone_stream() as u8,
             collection: config.collection_streams() as u8,
             placement: config.placement,
             isolation: config.isolation,
@@ -47,13 +50,20 @@ impl Streams {
         stream.0 >= self.host
     }
 
+    fn is_of_zone(self, stream: Stream) -> bool {
+        (self.hinted..self.host).contains(&stream.0)
+    }
+
     /// Where collection moves pages to that were written for a stream.
     fn moved_from(self, stream: Stream) -> Stream {
         let to = match (self.placement, self.isolation) {
             // What was thought to be hot and is not any more, and all the rest.
             (Placement::HotCold, _) => u8::from(stream == Stream::host(HOT)),
             (Placement::Hints, Isolation::Initial) => 0,
-            (Placement::Hints, Isolation::Persistent) => stream.0 % self.host,
+            (Placement::Hints, Isolation::Persistent) => {
+                let moved = if stream.0 < self.host { stream.0 } else { stream.0 - self.host };
+                moved % self.hinted
+            }
         };
         Stream(self.host + to)
     }
@@ -176,6 +186,8 @@ struct Plane {
     erases: u64,
     erases_max: u32,
     victims: Box<dyn VictimPolicy>,
+    /// Closed blocks of zones that hold nothing any more: they are erased without a need.
+    emptied: Vec<u32>,
 }
 
 /// Every block of the drive. Blocks that were never used take no memory.
@@ -196,6 +208,16 @@ impl Plane {
         self.erased.remove(place)
     }
 
+    /// A block takes no more pages: collection may take it.
+    fn close(&mut self, index: u32, streams: Streams, now: Instant) {
+        let block = &mut self.blocks[index as usize];
+        block.state = State::Closed;
+        self.victims.closed(index, block.valid, now);
+        if block.valid == 0 && streams.is_of_zone(block.stream) {
+            self.emptied.push(index);
+        }
+    }
+
     /// The closed block that was erased least, if it lags far behind the one that was erased most.
     fn laggard(&self, gap: u32) -> Option<u32> {
         let closed = |(_, block): &(u32, &Block)| block.state == State::Closed;
@@ -214,6 +236,7 @@ impl Clone for Blocks {
             erases: plane.erases,
             erases_max: plane.erases_max,
             victims: plane.victims.fork(),
+            emptied: plane.emptied.clone(),
         };
         Self {
             geometry: self.geometry,
@@ -235,6 +258,7 @@ impl Blocks {
             erases: 0,
             erases_max: 0,
             victims: config.victim_policy.build(geometry.pages_per_block),
+            emptied: Vec::new(),
         };
         Self {
             geometry,
@@ -396,11 +420,11 @@ impl Blocks {
         }
         // All that was handed out, and nothing more will be.
         let is_last = block.programmed == block.allocated;
-        if is_last && !plane.open.contains(&Some(index)) {
-            block.state = State::Closed;
-            plane.victims.closed(index, block.valid, now);
+        let is_closed = is_last && !plane.open.contains(&Some(index));
+        if is_closed {
+            plane.close(index, self.streams, now);
         }
-        block.state == State::Closed
+        is_closed
     }
 
     /// Pages that the open blocks of a stream have room for, and the planes that have none will have: all of a block if the others
@@ -424,8 +448,7 @@ impl Blocks {
             let block = &mut plane.blocks[index as usize];
             block.is_given_up = true;
             if block.programmed == block.allocated {
-                block.state = State::Closed;
-                plane.victims.closed(index, block.valid, now);
+                plane.close(index, self.streams, now);
                 closed.push(number);
             }
         }
@@ -445,7 +468,31 @@ impl Blocks {
         block.valid -= 1;
         if block.state == State::Closed {
             plane.victims.invalidated(index, block.valid, now);
+            if block.valid == 0 && self.streams.is_of_zone(block.stream) {
+                plane.emptied.push(index);
+            }
         }
+    }
+
+    /// True if a plane has blocks of zones that hold nothing any more.
+    #[inline]
+    pub(crate) fn has_emptied(&self, plane: u32) -> bool {
+        !self.planes[plane as usize].emptied.is_empty()
+    }
+
+    /// Takes one of them for collection.
+    pub(crate) fn take_emptied(&mut self, plane: u32) -> Option<BlockId> {
+        let state = &mut self.planes[plane as usize];
+        while let Some(index) = state.emptied.pop() {
+            let block = &mut state.blocks[index as usize];
+            // Collection may have taken it meanwhile, for other reasons.
+            if block.state == State::Closed && block.valid == 0 {
+                block.state = State::Victim;
+                state.victims.remove(index);
+                return Some(self.geometry.block(plane, index));
+            }
+        }
+        None
     }
 
     /// Takes a closed block with at least `invalid_min` pages to gain for collection.
@@ -572,6 +619,7 @@ impl Blocks {
         for plane in &mut self.planes {
             plane.victims = config.victim_policy.build(self.geometry.pages_per_block);
             plane.open.fill(None);
+            plane.emptied.clear();
             for block in &mut plane.blocks {
                 block.is_valid.fill(0);
                 block.valid = 0;

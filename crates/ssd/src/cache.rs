@@ -10,7 +10,7 @@ use simtime::Instant;
 
 use crate::address::{Lpn, Ppa};
 use crate::config::{Geometry, SECTOR_BYTES};
-use crate::request::{RequestId, Span};
+use crate::request::{Hint, RequestId, Span};
 use crate::store::Page;
 
 const NONE: u32 = u32::MAX;
@@ -125,7 +125,7 @@ pub(crate) struct Slot {
     pub(crate) lpn: Lpn,
     pub(crate) state: State,
     /// What the host said of where its newest version should go.
-    pub(crate) hint: u8,
+    pub(crate) hint: Hint,
     /// Where an older version is in flash.
     pub(crate) flash: Option<Ppa>,
     /// Bytes of the newest version, unless that is on its way to flash; `None` if the drive models times alone.
@@ -243,7 +243,7 @@ impl Cache {
         let slot = Slot {
             lpn,
             state: State::Behind,
-            hint: 0,
+            hint: Hint::default(),
             flash,
             page: None,
             checksum: None,

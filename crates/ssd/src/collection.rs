@@ -44,10 +44,16 @@ const MOVES_URGENT: u32 = 8;
 const GENTLE_GAIN_MIN_DIVISOR: u32 = 16;
 
 impl Ssd {
-    /// Begins collecting a plane that runs low on free blocks.
+    /// Begins collecting a plane that runs low on free blocks, or where blocks of zones hold nothing any more.
     pub(crate) fn start_collection(&mut self, now: Instant, plane: u32) {
         let free = self.blocks.free(plane);
-        if self.collections[plane as usize].is_some() || free > self.geometry.gc_start_blocks {
+        let is_low = free <= self.geometry.gc_start_blocks;
+        if self.collections[plane as usize].is_some() || !is_low && !self.blocks.has_emptied(plane)
+        {
+            return;
+        }
+        let emptied = self.blocks.take_emptied(plane);
+        if !is_low && emptied.is_none() {
             return;
         }
         let urgent = free <= self.geometry.gc_reserve_blocks;
@@ -55,7 +61,9 @@ impl Ssd {
         let least = self.geometry.pages_per_program;
         let gain = (self.geometry.pages_per_block / GENTLE_GAIN_MIN_DIVISOR).max(least);
         // With no free block there may be no place to move to: a block that holds nothing comes before all others.
-        let empty = if free == 0 {
+        let empty = if emptied.is_some() {
+            emptied
+        } else if free == 0 {
             self.blocks.take_victim(now, plane, self.geometry.pages_per_block)
         } else {
             None

@@ -70,8 +70,11 @@ pub enum WearLeveling {
     Static,
 }
 
-/// Most streams.
+/// Most streams of hints.
 pub const STREAMS_MAX: u32 = 16;
+
+/// Most streams of zones.
+pub const ZONE_STREAMS_MAX: u32 = 128;
 
 /// How what is written on a new drive was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -248,6 +251,8 @@ pub struct Config {
     pub placement: Placement,
     /// Streams of the host's hints; each has an open block in every plane.
     pub hint_streams: u32,
+    /// Streams beside them, of what is written in sequence and erased as a whole: zones. Each has an open block in every plane, too.
+    pub zone_streams: u32,
     /// What collection makes of them.
     pub isolation: Isolation,
     /// How blocks are worn evenly.
@@ -307,6 +312,7 @@ impl Default for Config {
             write_buffer_delay: Duration::from_us(1000),
             placement: Placement::Hints,
             hint_streams: 1,
+            zone_streams: 0,
             isolation: Isolation::Initial,
             wear_leveling: WearLeveling::None,
             wear_gap: 50,
@@ -328,6 +334,11 @@ impl Default for Config {
 impl Config {
     /// Streams of the host's writes.
     pub fn streams(&self) -> u32 {
+        self.first_zone_stream() + self.zone_streams
+    }
+
+    /// The first stream of zones: those before it are of hints, or of what the drive thinks.
+    pub fn first_zone_stream(&self) -> u32 {
         match self.placement {
             Placement::Hints => self.hint_streams,
             Placement::HotCold => 2,
@@ -448,6 +459,11 @@ impl Geometry {
                 let remedy = format!("choose a value from 1 to {max}");
                 return Err(refuse(field, value, "out of range", remedy));
             }
+        }
+        if config.zone_streams > ZONE_STREAMS_MAX {
+            let reason = "each zone that may be active has open blocks of its own";
+            let remedy = format!("choose at most {ZONE_STREAMS_MAX}");
+            return Err(refuse("zone_streams", config.zone_streams, reason, remedy));
         }
         let flash_page = config.page_bytes;
         if !flash_page.is_power_of_two() || !(4096..=65_536).contains(&flash_page) {

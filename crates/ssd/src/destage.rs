@@ -15,7 +15,7 @@ use crate::batch::Gathering;
 use crate::cache::{Flight, Standing, State, Version, Waiters};
 use crate::drive::{Claim, Ssd};
 use crate::mapping::Location;
-use crate::request::{Medium, RequestId, Span};
+use crate::request::{Hint, Medium, RequestId, Span};
 use crate::store::{Discarded, MediaError, NotProgrammed, Oob};
 
 /// Program operations of a version that may fail before those who wait for it are told.
@@ -30,7 +30,7 @@ impl Ssd {
         span: Span,
         durable: bool,
         bytes: Option<&[u8]>,
-        hint: u8,
+        hint: Hint,
     ) {
         let durable = durable || self.room.is_none();
         let number = match self.map.get(span.lpn) {
@@ -52,9 +52,11 @@ impl Ssd {
         }
         self.versions += 1;
         let (version, open) = (self.versions, self.epochs.open());
+        let stays = self.is_of_zone(hint.stream);
         let slot = self.cache.slot_mut(number);
-        slot.hint = hint;
+        slot.hint = Hint { begins_unit: hint.begins_unit || slot.hint.begins_unit, ..hint };
         if let Some(dirty) = &mut slot.dirty {
+            dirty.has_ended_writes |= stays;
             self.statistics.coalesced_writes += 1;
             dirty.number = version;
             let is_wanted = dirty.epoch < open;
@@ -95,7 +97,7 @@ impl Ssd {
             _ => Standing::Waiting,
         };
         let epoch = self.epochs.began();
-        let has_ended_writes = standing == Standing::Admitted;
+        let has_ended_writes = standing == Standing::Admitted || stays;
         let dirty =
             Version { number: version, epoch, claim: version, standing, has_ended_writes, waiters };
         self.cache.slot_mut(number).dirty = Some(dirty);
@@ -222,7 +224,7 @@ impl Ssd {
         self.cache.slot_mut(number).state = State::Placing;
         let stream = self.stream_of(number);
         // Who waits longer goes first, but for those that are waited for.
-        if self.frontiers[stream].placing.is_empty() && self.gather(now, stream) {
+        if self.frontiers[stream].placing.is_empty() && self.gather_for(now, number, stream) {
             return self.launch(now, number, stream);
         }
         let dirty = self.cache.slot(number).dirty.as_ref();
@@ -244,13 +246,21 @@ impl Ssd {
                     self.cache.remove(number);
                     continue;
                 }
-                if !self.gather(now, stream) {
+                if !self.gather_for(now, number, stream) {
                     break;
                 }
                 self.frontiers[stream].placing.pop_front();
                 self.launch(now, number, stream);
             }
         }
+    }
+
+    /// As [`Self::gather`], for a page that may begin a unit.
+    fn gather_for(&mut self, now: Instant, number: u32, stream: usize) -> bool {
+        if std::mem::take(&mut self.cache.slot_mut(number).hint.begins_unit) {
+            self.end_unit(now, stream);
+        }
+        self.gather(now, stream)
     }
 
     /// Sees to it that a stream has a batch that a page can be added to; false if the flash has no room.

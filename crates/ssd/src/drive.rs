@@ -18,7 +18,7 @@ use crate::frontier::{Frontier, Lifetimes};
 use crate::mapping::{Location, PageMap};
 use crate::read_cache::ReadCache;
 use crate::recovery::Recovery;
-use crate::request::{Done, Medium, RequestId, Span, Statistics, Wear};
+use crate::request::{Done, Hint, Medium, RequestId, Span, Statistics, Wear};
 use crate::store::{Discarded, MediaError, MemoryStore, Store};
 
 /// Of the reads that fail by chance.
@@ -264,11 +264,10 @@ impl Ssd {
         durable: bool,
         bytes: Option<&[u8]>,
     ) {
-        self.write_hinted(now, id, span, durable, bytes, 0);
+        self.write_hinted(now, id, span, durable, bytes, Hint::default());
     }
 
-    /// As [`Self::write`], with a hint of the host's: pages with the same hint share blocks, as far as [`Config::hint_streams`] and
-    /// [`Config::placement`] have it so.
+    /// As [`Self::write`], with a hint of the host's.
     pub fn write_hinted(
         &mut self,
         now: Instant,
@@ -276,7 +275,7 @@ impl Ssd {
         span: Span,
         durable: bool,
         bytes: Option<&[u8]>,
-        hint: u8,
+        hint: Hint,
     ) {
         self.check_span(span);
         self.catch_up(now);
@@ -284,7 +283,8 @@ impl Ssd {
         self.statistics.host_page_writes += 1;
         self.statistics.host_bytes_written += u64::from(span.len);
         self.read_cache.changed(span.lpn, 1);
-        let hint = if u32::from(hint) < self.config.hint_streams { hint } else { 0 };
+        let is_known = u32::from(hint.stream) < self.config.streams();
+        let hint = if is_known { hint } else { Hint::default() };
         self.buffer(now, id, span, durable, bytes, hint);
     }
 
@@ -293,6 +293,13 @@ impl Ssd {
         self.catch_up(now);
         self.backlog += 1;
         self.flush_buffer(now, id);
+    }
+
+    /// Starts to make durable what the store was told so far, also of what was deallocated. What is in the write buffer stays there.
+    pub fn sync(&mut self, now: Instant, id: RequestId) {
+        self.catch_up(now);
+        self.backlog += 1;
+        self.complete_durable(now, id, Medium::Memory);
     }
 
     /// Forgets `count` pages from `first` on: they read as zeroes, cost no flash time to read, and collection no longer moves
@@ -312,6 +319,11 @@ impl Ssd {
             match location {
                 Location::Flash(ppa) => self.invalidate(now, ppa, Discarded::Deallocated),
                 Location::Cache(slot) => self.drop_slot(now, slot),
+            }
+        }
+        for plane in 0..self.geometry.planes {
+            if self.blocks.has_emptied(plane) {
+                self.start_collection(now, plane);
             }
         }
         self.retry_moves(now);
@@ -346,6 +358,21 @@ impl Ssd {
     /// Number of pages among `count` from `first` on that hold something.
     pub fn mapped_among(&self, first: Lpn, count: u64) -> u64 {
         self.map.mapped_among(first, count)
+    }
+
+    /// Number of pages from `first` on, of `count`, before the first that holds nothing.
+    pub fn mapped_from(&self, first: Lpn, count: u64) -> u64 {
+        let (mut whole, mut rest) = (0, count);
+        while rest > 0 {
+            let half = rest.div_ceil(2);
+            if self.mapped_among(Lpn(first.0 + whole), half) == half {
+                whole += half;
+                rest -= half;
+            } else {
+                rest = half - 1;
+            }
+        }
+        whole
     }
 
     /// Number of pages that were written and not deallocated since.

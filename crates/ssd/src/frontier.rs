@@ -82,12 +82,20 @@ impl Ssd {
     pub(crate) fn stream_of(&self, number: u32) -> usize {
         let slot = self.cache.slot(number);
         match self.config.placement {
-            Placement::Hints => slot.hint.into(),
+            Placement::Hints => slot.hint.stream.into(),
+            // What the host says of zones it knows.
+            Placement::HotCold if self.is_of_zone(slot.hint.stream) => slot.hint.stream.into(),
             Placement::HotCold => {
                 let old = slot.flash.map(|ppa| self.versions - self.blocks.opened_at(ppa));
                 if old.is_some_and(|age| self.lifetimes.is_short(age)) { HOT } else { COLD }
             }
         }
+    }
+
+    /// True if what is written to a stream is written in sequence, and erased as a whole.
+    #[inline]
+    pub(crate) fn is_of_zone(&self, stream: u8) -> bool {
+        u32::from(stream) >= self.config.first_zone_stream()
     }
 
     /// Pages for a program operation of a stream, of the next plane that has them: the first.
@@ -122,16 +130,20 @@ impl Ssd {
     pub fn begin_unit(&mut self, now: Instant, hint: u8) -> u64 {
         self.catch_up(now);
         let stream = usize::from(hint);
-        let is_one = stream < self.frontiers.len();
-        let room = is_one.then(|| self.blocks.open_room(Stream::host(stream))).flatten();
-        let Some(room) = room else { return 0 };
+        let pages = if stream < self.frontiers.len() { self.end_unit(now, stream) } else { 0 };
+        pages * u64::from(self.geometry.page_bytes)
+    }
+
+    /// The open blocks of a stream are given up: how many pages they had room for.
+    pub(crate) fn end_unit(&mut self, now: Instant, stream: usize) -> u64 {
+        let Some(room) = self.blocks.open_room(Stream::host(stream)) else { return 0 };
         if self.frontiers[stream].gathering.is_some() {
             self.program(now, stream);
         }
         for plane in self.blocks.close_open(now, Stream::host(stream)) {
             self.start_collection(now, plane);
         }
-        room * u64::from(self.geometry.page_bytes)
+        room
     }
 
     /// True if a plane has no room for some stream.

@@ -47,12 +47,13 @@ pub use address::{BlockId, Lpn, Ppa};
 pub use config::{
     CellType, Config, ConfigError, DieOrder, FilledBy, Geometry, Isolation, MultiPlaneReads,
     PageTimes, Placement, SECTOR_BYTES, STREAMS_MAX, Suspend, UnwrittenReads, WearLeveling,
+    ZONE_STREAMS_MAX,
 };
 pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
 pub use precondition::steady_write_amplification;
 pub use recovery::Recovery;
-pub use request::{Done, Medium, RequestId, Span, Statistics, Wear};
+pub use request::{Done, Hint, Medium, RequestId, Span, Statistics, Wear};
 pub use store::{
     Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy,
     SyncWork, UsedBlock,

@@ -31,6 +31,24 @@ impl Span {
     }
 }
 
+/// What the host says of a page that it writes, besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Hint {
+    /// Pages of a stream share blocks, as far as [`crate::Config::hint_streams`] and [`crate::Config::placement`] have it so. From
+    /// [`crate::Config::first_zone_stream`] on, streams are those of zones: what is written there is not undone when nobody waits for it any
+    /// more, because what follows it in the zone is written all the same.
+    pub stream: u8,
+    /// What the stream's blocks have room for is given up: this page is the first of others.
+    pub begins_unit: bool,
+}
+
+impl Hint {
+    /// Of a stream.
+    pub fn of(stream: u8) -> Self {
+        Self { stream, begins_unit: false }
+    }
+}
+
 /// A finished request. Each request yields exactly one, unless it is forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Done {

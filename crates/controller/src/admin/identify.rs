@@ -3,7 +3,8 @@
 use nvme_spec::{
     CommandSet, ControllerList, IDENTIFY_SIZE, IdentifyController, IdentifyControllerNvm,
     IdentifyNamespaceIndependent, IdentifyNamespaceMemory, IdentifyNamespaceNvm,
-    IdentifyNamespacePrograms, LbaFormat, Nsid, PAGE_SIZE, PowerState, Status, cns,
+    IdentifyNamespacePrograms, IdentifyNamespaceZoned, LbaFormat, Nsid, PAGE_SIZE, PowerState,
+    Status, cns,
 };
 use simtime::Duration;
 use zerocopy::IntoBytes;
@@ -21,8 +22,9 @@ use crate::limits::{
     RANGES_PER_SET_MAX,
 };
 use crate::namespace::memory::MemoryNamespace;
+use crate::namespace::nvm::zones::Zones;
 use crate::namespace::nvm::{LBA_FORMATS, NvmNamespace};
-use crate::namespace::{NAMESPACES_MAX, Namespace, check_nsid};
+use crate::namespace::{NAMESPACES_MAX, Namespace, Namespaces, check_nsid};
 use crate::registers::VERSION;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
@@ -37,7 +39,7 @@ pub(super) const ENDURANCE_GROUP: u16 = 1;
 /// An identifier prefix of the locally administered kind, so that it is nobody's.
 const OUI: [u8; 3] = [0x02, 0xC5, 0xD1];
 const MODEL: &str = "csdrive computational storage drive";
-/// The I/O command sets of a drive, whatever namespaces it has.
+/// The I/O command sets of every drive, whatever namespaces it has.
 const COMMAND_SETS: [CommandSet; 3] = [CommandSet::NVM, CommandSet::MEMORY, CommandSet::PROGRAMS];
 /// Copy descriptor formats: 0h to 4h (bits of CDFS).
 const COPY_FORMATS: u16 = 0b1_1111;
@@ -108,8 +110,8 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         cns::INDEPENDENT_NAMESPACE => {
             active()?.map_or_else(nothing, |n| Ok(independent(n).as_bytes().to_vec()))
         }
-        cns::CSI_NAMESPACE => csi_page(active()?, csi),
-        cns::CSI_ALLOCATED_NAMESPACE => csi_page(allocated()?, csi),
+        cns::CSI_NAMESPACE => csi_page(&subsystem.namespaces, active()?, csi),
+        cns::CSI_ALLOCATED_NAMESPACE => csi_page(&subsystem.namespaces, allocated()?, csi),
         cns::ATTACHED_CONTROLLERS => {
             check_nsid(nsid)?;
             Ok(controllers(first, session.attached.contains(nsid)))
@@ -119,15 +121,24 @@ pub(crate) fn page(turn: &Turn<'_>, command: &Identify) -> Result<Vec<u8>, Statu
         cns::CSI_CONTROLLER if csi == CommandSet::NVM => {
             Ok(nvm_limits(&subsystem.config).as_bytes().to_vec())
         }
-        cns::CSI_CONTROLLER if COMMAND_SETS.contains(&csi) => nothing(),
+        cns::CSI_CONTROLLER if command_sets(&subsystem.namespaces).any(|set| set == csi) => {
+            nothing()
+        }
         cns::COMMAND_SETS => {
             let mut page = vec![0; IDENTIFY_SIZE];
-            let sets = COMMAND_SETS.into_iter().fold(0u64, |sets, set| sets | 1 << set.0);
+            let all = command_sets(&subsystem.namespaces);
+            let sets = all.fold(0u64, |sets, set| sets | 1 << set.0);
             page[..8].copy_from_slice(&sets.to_le_bytes());
             Ok(page)
         }
         _ => Err(invalid),
     }
+}
+
+/// The I/O command sets of a drive: that of zones only if it has some.
+fn command_sets(namespaces: &Namespaces) -> impl Iterator<Item = CommandSet> {
+    let zoned = namespaces.has_zones().then_some(CommandSet::ZONED);
+    COMMAND_SETS.into_iter().chain(zoned)
 }
 
 fn controller(subsystem: &Subsystem) -> IdentifyController {
@@ -288,7 +299,7 @@ fn nvm_capabilities(subsystem: &Subsystem) -> IdentifyNamespaceNvm {
 fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm {
     let in_use = LBA_FORMATS.iter().position(|bytes| *bytes == namespace.block_bytes);
     let (nguid, eui64) = identifiers(&subsystem.config, namespace.identity);
-    let blocks = namespace.block_count;
+    let (blocks, block) = (namespace.block_count, u64::from(namespace.block_bytes));
     let page_blocks = (1u32 << namespace.page_bits) / namespace.block_bytes;
     let page_blocks_z = (page_blocks - 1) as u16;
     let transfer_blocks = subsystem.config.transfer_bytes_max / u64::from(namespace.block_bytes);
@@ -298,7 +309,7 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
         namespace.pieces().map(|(lpn, count)| subsystem.ssd.mapped_among(lpn, count)).sum();
     IdentifyNamespaceNvm {
         nsze: blocks.into(),
-        ncap: blocks.into(),
+        ncap: namespace.layout.map_or(blocks, |layout| layout.written_max() / block).into(),
         nuse: (mapped * u64::from(page_blocks)).min(blocks).into(),
         flbas: in_use.expect("the block size is one of the formats") as u8,
         // Commands are kept whole up to the largest transfer. Over a power failure a page is: what begins and ends in one.
@@ -322,8 +333,16 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
 }
 
 /// Identify Namespace of a command set, which must be the namespace's.
-fn csi_page(namespace: Option<&Namespace>, csi: CommandSet) -> Result<Vec<u8>, Status> {
+fn csi_page(
+    namespaces: &Namespaces,
+    namespace: Option<&Namespace>,
+    csi: CommandSet,
+) -> Result<Vec<u8>, Status> {
     let Some(namespace) = namespace else { return Ok(vec![0; IDENTIFY_SIZE]) };
+    // What zoned namespaces have of the NVM command set's.
+    if (namespace.set(), csi) == (CommandSet::ZONED, CommandSet::NVM) {
+        return Ok(vec![0; IDENTIFY_SIZE]);
+    }
     if namespace.set() != csi {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
@@ -346,8 +365,26 @@ fn csi_page(namespace: Option<&Namespace>, csi: CommandSet) -> Result<Vec<u8>, S
             };
             page.as_bytes().to_vec()
         }
+        Namespace::Nvm(NvmNamespace { nsid, layout: Some(_), .. }) => {
+            zoned(namespaces.zones(*nsid)).as_bytes().to_vec()
+        }
         Namespace::Nvm(_) => vec![0; IDENTIFY_SIZE],
     })
+}
+
+/// Identify Namespace of the Zoned Namespace command set. Every format has the same zones, in its own blocks.
+fn zoned(zones: &Zones) -> IdentifyNamespaceZoned {
+    let mut page = IdentifyNamespaceZoned {
+        // Reads may cross from a zone into the next.
+        ozcs: (1 << 0).into(),
+        mar_z: (zones.active_max - 1).into(),
+        mor_z: (zones.open_max - 1).into(),
+        ..IdentifyNamespaceZoned::default()
+    };
+    for (format, bytes) in page.lbafe.iter_mut().zip(LBA_FORMATS) {
+        format.blocks = (zones.layout.size() / u64::from(bytes)).into();
+    }
+    page
 }
 
 /// Namespace identification descriptors: EUI64, NGUID, UUID (Linux logs that there is none) and CSI.

@@ -83,7 +83,10 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
             }
             page.as_bytes().to_vec()
         }
-        lid::EFFECTS => effects::commands(command.csi, &subsystem.config)?,
+        lid::EFFECTS => {
+            let has_zones = subsystem.namespaces.has_zones();
+            effects::commands(command.csi, &subsystem.config, has_zones)?
+        }
         lid::SELF_TEST => subsystem.background.self_test_log(turn.now).as_bytes().to_vec(),
         lid::ENDURANCE_GROUP if command.lsi == ENDURANCE_GROUP => {
             parts::endurance_group(turn).as_bytes().to_vec()

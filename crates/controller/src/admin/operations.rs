@@ -126,6 +126,7 @@ impl Subsystem {
                 self.ssd.deallocate(now, lpn, count);
             }
         }
+        self.clear_zones(nsid);
     }
 
     /// Sanitize status log.
@@ -276,6 +277,7 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
         subsystem.namespaces.nvm_all().for_each(|namespace| history.emptied(turn.now, namespace));
     }
     subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
+    subsystem.namespaces.zones_all_mut().for_each(|zones| zones.clear());
     // What cannot be made durable is told to the drive's user by the store.
     let _ = subsystem.make_durable();
     subsystem.ssd.scrub();

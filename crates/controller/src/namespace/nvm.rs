@@ -8,6 +8,8 @@ mod data;
 mod erase;
 mod pages;
 pub(crate) mod waiting;
+mod zoned;
+pub(crate) mod zones;
 
 pub(crate) use copy::{SourceList, resolve_blocks, resolve_extent, resolve_sources, total};
 pub(crate) use data::visit_data;
@@ -19,6 +21,7 @@ use ssd::{Lpn, Span, Ssd};
 use crate::command::Blocks;
 use crate::extent::Extent;
 use crate::features::Saved;
+use crate::namespace::nvm::zones::ZoneLayout;
 use crate::namespace::space::Placement;
 use crate::placement::Handles;
 
@@ -38,6 +41,8 @@ pub(crate) struct NvmNamespace {
     /// Bytes of a flash page, as a power of two.
     pub(crate) page_bits: u32,
     pub(crate) placement: Placement,
+    /// Where its zones lie, if it is zoned.
+    pub(crate) layout: Option<ZoneLayout>,
     /// Which of the flash's streams its blocks are written to.
     pub(crate) handles: Handles,
     /// Those that it has when the drive has data placement: kept while it has not.
@@ -51,10 +56,24 @@ pub(crate) struct NvmNamespace {
 impl NvmNamespace {
     /// A format is done: the namespace has as many blocks as its capacity holds. True if that changed something.
     pub(crate) fn set_format(&mut self, block_bytes: u32) -> bool {
-        let block_count = self.capacity / u64::from(block_bytes);
+        let block_count = self.bytes() / u64::from(block_bytes);
         let before = (self.block_bytes, self.block_count);
         (self.block_bytes, self.block_count) = (block_bytes, block_count);
         before != (block_bytes, block_count)
+    }
+
+    /// Bytes that its blocks name, also those that can not be written.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.layout.map_or(self.capacity, |layout| layout.bytes())
+    }
+
+    /// The logical page of the flash for a page of the namespace.
+    #[inline]
+    fn lpn(&self, page: u64) -> Lpn {
+        match &self.layout {
+            None => self.placement.lpn(page),
+            Some(layout) => self.placement.lpn(layout.page(page, self.page_bits)),
+        }
     }
 
     /// Flash pages that it has.
@@ -121,9 +140,36 @@ impl NvmNamespace {
             let page = byte >> page_bits;
             let until = end.min((page + 1) << page_bits);
             let offset = (byte & ((1 << page_bits) - 1)) as u32;
-            let span = Span { lpn: self.placement.lpn(page), offset, len: (until - byte) as u32 };
+            let span = Span { lpn: self.lpn(page), offset, len: (until - byte) as u32 };
             byte = until;
             Some(span)
+        })
+    }
+
+    /// The flash pages of a byte range that can be written, numbered as the namespace has them in flash: runs of them.
+    pub(crate) fn written_parts(&self, extent: Extent) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let (mut byte, end) = (extent.start, extent.end());
+        core::iter::from_fn(move || {
+            while byte < end {
+                let start = byte;
+                let (first, len) = match &self.layout {
+                    None => {
+                        byte = end;
+                        (start, end - start)
+                    }
+                    Some(layout) => {
+                        let (zone, place) = layout.find(start);
+                        byte = end.min(layout.start(zone + 1));
+                        let room = layout.capacity.saturating_sub(place);
+                        (u64::from(zone) * layout.capacity + place, room.min(byte - start))
+                    }
+                };
+                if len > 0 {
+                    let page = first >> self.page_bits;
+                    return Some((page, ((first + len - 1) >> self.page_bits) - page + 1));
+                }
+            }
+            None
         })
     }
 

@@ -106,10 +106,10 @@ impl Sum {
             self.failed += u64::from(Status::from_bits(record.status) != Status::SUCCESS);
             self.late += u64::from(record.late_ns > controller::Lateness::TOLERANCE.as_ns());
             match (CommandSet(record.csi), NvmOpcode(record.opcode)) {
-                (CommandSet::NVM, NvmOpcode::READ) if record.sqid > 0 => {
+                (CommandSet::NVM | CommandSet::ZONED, NvmOpcode::READ) if record.sqid > 0 => {
                     self.read_bytes += u64::from(record.bytes);
                 }
-                (CommandSet::NVM, NvmOpcode::WRITE) if record.sqid > 0 => {
+                (CommandSet::NVM | CommandSet::ZONED, NvmOpcode::WRITE) if record.sqid > 0 => {
                     self.written_bytes += u64::from(record.bytes);
                 }
                 _ => {}

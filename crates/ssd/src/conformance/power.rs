@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use simtime::{Duration, Instant, Prng};
 
 use crate::{
-    Config, Done, Isolation, Lpn, Placement, RequestId, Span, Ssd, Suspend, VictimPolicyKind,
+    Config, Done, Hint, Isolation, Lpn, Placement, RequestId, Span, Ssd, Suspend, VictimPolicyKind,
     WearLeveling,
 };
 
@@ -220,7 +220,14 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
                     let data = sector_bytes(id).repeat(count as usize);
                     let version = oracle.wrote(span, id);
                     let hint = prng.below(4) as u8;
-                    ssd.write_hinted(now, RequestId(id), span, is_durable, Some(&data), hint);
+                    ssd.write_hinted(
+                        now,
+                        RequestId(id),
+                        span,
+                        is_durable,
+                        Some(&data),
+                        Hint::of(hint),
+                    );
                     if is_durable || config.write_buffer_bytes == 0 {
                         waiting.insert(id, Waits::Write(lpn, version));
                     }

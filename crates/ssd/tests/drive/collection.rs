@@ -73,7 +73,7 @@ fn steady_of(config: &Config, choose: impl Fn(&mut Prng, u64) -> (u64, u8)) -> (
             before = ssd.statistics();
         }
         let (lpn, hint) = choose(&mut prng, pages);
-        ssd.write_hinted(now, RequestId(n), page(lpn), false, None, hint);
+        ssd.write_hinted(now, RequestId(n), page(lpn), false, None, ssd::Hint::of(hint));
         // Some are under way at a time, as with a queue of them.
         while ssd.backlog() > 32 {
             now = ssd.next_event().unwrap().max(now);

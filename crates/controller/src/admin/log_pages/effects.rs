@@ -2,15 +2,12 @@
 
 use nvme_spec::{
     AdminOpcode, CommandSet, EffectsLog, FeatureEffectsLog, FemuAdminOpcode, FemuOpcode,
-    MemoryOpcode, NvmOpcode, ProgramOpcode, Status, fid,
+    MemoryOpcode, NvmOpcode, ProgramOpcode, Status, ZoneOpcode, fid,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::admin::features::is_namespace_specific;
 use crate::config::{Config, Dialect};
-
-/// The Zoned Namespace command set, which no namespace here has.
-const ZONED: CommandSet = CommandSet(0x02);
 
 /// I/O commands report no scope (CSP 0): Linux up to at least 6.12 logs "unusual effects" for any other.
 const READS: u32 = EffectsLog::SUPPORTED;
@@ -57,8 +54,21 @@ fn memory_effects(opcode: MemoryOpcode) -> u32 {
     if opcode == MemoryOpcode::READ { READS } else { WRITES }
 }
 
+fn zone_effects(opcode: ZoneOpcode) -> u32 {
+    if opcode == ZoneOpcode::MANAGEMENT_RECEIVE { READS } else { WRITES }
+}
+
+fn nvm_commands(config: &Config) -> Vec<(u8, u32)> {
+    let is_there = |o: &&NvmOpcode| config.placement || !is_of_placement(**o);
+    NvmOpcode::ALL.iter().filter(is_there).map(|o| (o.0, nvm_effects(*o))).collect()
+}
+
 /// Commands supported and effects, for one I/O command set.
-pub(super) fn commands(csi: CommandSet, config: &Config) -> Result<Vec<u8>, Status> {
+pub(super) fn commands(
+    csi: CommandSet,
+    config: &Config,
+    has_zones: bool,
+) -> Result<Vec<u8>, Status> {
     let mut log = EffectsLog::default();
     for opcode in AdminOpcode::ALL {
         log.admin[usize::from(opcode.0)].set(admin_effects(*opcode));
@@ -68,15 +78,16 @@ pub(super) fn commands(csi: CommandSet, config: &Config) -> Result<Vec<u8>, Stat
         log.admin[usize::from(opcode.0)].set(EffectsLog::SUPPORTED | EffectsLog::SCOPE_CONTROLLER);
     }
     let mut io: Vec<(u8, u32)> = match csi {
-        CommandSet::NVM => {
-            let is_there = |o: &&NvmOpcode| config.placement || !is_of_placement(**o);
-            NvmOpcode::ALL.iter().filter(is_there).map(|o| (o.0, nvm_effects(*o))).collect()
+        CommandSet::NVM => nvm_commands(config),
+        // A drive without zones has none of these commands. `nvme effects-log` asks for them too wherever there is more than one
+        // set, and fails as a whole if that is refused.
+        CommandSet::ZONED if !has_zones => Vec::new(),
+        CommandSet::ZONED => {
+            let zoned = ZoneOpcode::ALL.iter().map(|o| (o.0, zone_effects(*o)));
+            nvm_commands(config).into_iter().chain(zoned).collect()
         }
         CommandSet::MEMORY => MemoryOpcode::ALL.iter().map(|o| (o.0, memory_effects(*o))).collect(),
         CommandSet::PROGRAMS => ProgramOpcode::ALL.iter().map(|o| (o.0, WRITES)).collect(),
-        // None of its commands. `nvme effects-log` asks for it too wherever there is more than one set,
-        // and fails as a whole if it is refused.
-        ZONED => Vec::new(),
         _ => return Err(Status::INVALID_FIELD.with_dnr()),
     };
     if is_femu && csi == CommandSet::NVM {

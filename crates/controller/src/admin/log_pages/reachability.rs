@@ -12,9 +12,10 @@ const REACHABLE: u8 = 1;
 const FAST_COPY: u8 = 2;
 
 /// Kinds of namespaces that reach each other, and how.
-const ASSOCIATIONS: [([CommandSet; 2], u8); 2] = [
+const ASSOCIATIONS: [([CommandSet; 2], u8); 3] = [
     ([CommandSet::NVM, CommandSet::MEMORY], FAST_COPY),
     ([CommandSet::MEMORY, CommandSet::PROGRAMS], REACHABLE),
+    ([CommandSet::ZONED, CommandSet::MEMORY], FAST_COPY),
 ];
 
 /// The group of a namespace (RGRPID): all of a kind are in one.
@@ -22,6 +23,7 @@ pub(crate) fn group_of(set: CommandSet) -> u32 {
     match set {
         CommandSet::NVM => 1,
         CommandSet::MEMORY => 2,
+        CommandSet::ZONED => 4,
         _ => 3,
     }
 }

@@ -3,11 +3,11 @@
 
 use history::Change;
 use nvme_spec::{Nsid, Status, SubmissionEntry, fdp_event};
-use ssd::RequestId;
+use ssd::{Hint, RequestId};
 
 use super::NvmNamespace;
 use super::waiting::{Check, FusedWrite, NvmArrival, NvmWait, Target};
-use crate::command::NvmCommand;
+use crate::command::{NvmCommand, ZonedCommand};
 use crate::data_pointer::{DataPointer, Direction, Segments};
 use crate::event::Tag;
 use crate::extent::Extent;
@@ -35,6 +35,11 @@ impl NvmNamespace {
     ) -> Result<(), Status> {
         let pointer = DataPointer::of(entry);
         let bytes_max = turn.subsystem.config.transfer_bytes_max;
+        if self.layout.is_some()
+            && let Some(command) = ZonedCommand::decode(entry)
+        {
+            return self.begin_zoned(turn, tag, command?, pointer);
+        }
         match NvmCommand::decode(entry)? {
             NvmCommand::Read { blocks } => {
                 let extent = self.transfer(blocks, bytes_max)?;
@@ -58,7 +63,12 @@ impl NvmNamespace {
                 let segments = turn.resolve(pointer, extent.len, Direction::FromHost)?;
                 let stream = self.stream(turn, placement)?;
                 turn.will_count(tag, HostData::Written(extent.len as u32));
-                let arrival = Arrival::Nvm(NvmArrival::Write(Target { extent, fua, stream }));
+                let arrival = Arrival::Nvm(NvmArrival::Write(Target {
+                    extent,
+                    fua,
+                    stream,
+                    is_append: false,
+                }));
                 turn.expect_data(tag, extent.len, segments, arrival);
                 Ok(())
             }
@@ -160,8 +170,7 @@ impl NvmNamespace {
             }
             NvmArrival::Copy(copy) => self.copy_sources_arrived(turn, tag, &segments, copy),
             NvmArrival::Memory { sources, target } => {
-                self.memory_arrived(turn, tag, &sources, target);
-                Ok(())
+                self.memory_arrived(turn, tag, &sources, target)
             }
         }
     }
@@ -182,9 +191,11 @@ impl NvmNamespace {
         segments: &Segments,
         target: Target,
     ) -> Result<(), Status> {
+        let mut written = Ok(());
         turn.keep_data(segments, target.extent.len, |turn, data| {
-            self.write_pages(turn, tag, &[target.extent], Some(data), (target.fua, target.stream));
-        })
+            written = self.write(turn, tag, target, Some(data));
+        })?;
+        written
     }
 
     /// The stream of a write: that of its placement identifier. One that the namespace does not have is as none; the host may have
@@ -213,7 +224,7 @@ impl NvmNamespace {
         tag: Tag,
         extents: &[Extent],
         bytes: Option<&[u8]>,
-        (fua, stream): (bool, u8),
+        (fua, hint): (bool, Hint),
     ) {
         let durable = turn.must_be_durable(fua);
         if let Some(history) = &mut turn.subsystem.history {
@@ -224,8 +235,8 @@ impl NvmNamespace {
         }
         let pages_left = extents.iter().map(|&extent| self.pages_of(extent)).sum();
         turn.session.inflight.reserve(tag, Reserved::default());
-        turn.wait(tag, NvmWait::Writing { pages_left });
-        let mut rest = bytes;
+        turn.wait(tag, NvmWait::Writing { pages_left, result: 0 });
+        let (mut rest, mut hint) = (bytes, hint);
         for &extent in extents {
             for span in self.spans(extent) {
                 let piece = rest.map(|bytes| {
@@ -234,7 +245,8 @@ impl NvmNamespace {
                     piece
                 });
                 let id = RequestId(tag.0);
-                turn.subsystem.ssd.write_hinted(turn.now, id, span, durable, piece, stream);
+                turn.subsystem.ssd.write_hinted(turn.now, id, span, durable, piece, hint);
+                hint.begins_unit = false;
             }
         }
     }
@@ -257,7 +269,8 @@ impl NvmNamespace {
 
 /// Flush, of one namespace or of all: they share the write buffer, and all of it goes to flash.
 pub(crate) fn flush(turn: &mut Turn<'_>, tag: Tag, nsid: Nsid) {
-    turn.wait(tag, NvmWait::Writing { pages_left: 1 });
+    turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 });
+    turn.subsystem.keep_zones(turn.now, &turn.session.attached);
     if let Some(history) = &mut turn.subsystem.history {
         history.begun(turn.now, tag, Change::Flush { nsid: nsid.0 });
     }

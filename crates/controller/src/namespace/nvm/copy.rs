@@ -133,7 +133,8 @@ impl NvmNamespace {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
         let stream = self.handles.default_stream();
-        let target = Target { extent: self.extent(target, len / block)?, fua, stream };
+        let extent = self.extent(target, len / block)?;
+        let target = Target { extent, fua, stream, is_append: false };
         if format == copy_format::MEMORY {
             turn.expect_internal(tag, len, Arrival::Nvm(NvmArrival::Memory { sources, target }));
             return Ok(());
@@ -170,8 +171,11 @@ impl NvmNamespace {
         bytes.clear();
         turn.visit_sources(&sources, |_, piece| bytes.extend(piece));
         let kept = turn.subsystem.ssd.keeps_data().then_some(&bytes[..]);
-        self.write_pages(turn, tag, &[target.extent], kept, (target.fua, target.stream));
+        let written = self.write(turn, tag, target, kept);
         turn.subsystem.scratch = bytes;
+        if let Err(status) = written {
+            turn.complete(tag, status, 0);
+        }
     }
 
     /// Device memory on its way to flash has crossed the internal link.
@@ -181,7 +185,7 @@ impl NvmNamespace {
         tag: Tag,
         sources: &[Source],
         target: Target,
-    ) {
+    ) -> Result<(), Status> {
         turn.will_count(tag, HostData::Written(target.extent.len as u32));
         let mut bytes = std::mem::take(&mut turn.subsystem.scratch);
         bytes.resize(target.extent.len as usize, 0);
@@ -193,8 +197,9 @@ impl NvmNamespace {
             assert!(memory.read(extent.start, &mut bytes[at..end]), "the source was checked");
             at = end;
         }
-        self.write_pages(turn, tag, &[target.extent], Some(&bytes), (target.fua, target.stream));
+        let written = self.write(turn, tag, target, Some(&bytes));
         turn.subsystem.scratch = bytes;
+        written
     }
 }
 

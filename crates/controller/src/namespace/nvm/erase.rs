@@ -7,11 +7,11 @@
 use history::{Change, Range};
 use nvme_spec::Status;
 use nvme_spec::command::DatasetRange;
-use ssd::RequestId;
+use ssd::{Hint, RequestId};
 use zerocopy::IntoBytes;
 
 use super::NvmNamespace;
-use super::waiting::{NvmArrival, NvmWait};
+use super::waiting::{NvmArrival, NvmWait, Target};
 use crate::command::ZeroBlocks;
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
@@ -28,7 +28,7 @@ struct WholePages {
 
 impl NvmNamespace {
     /// Write Zeroes. With DEAC whole pages are deallocated, and only pages in part of the range are
-    /// written.
+    /// written; but zones are only ever written.
     pub(super) fn write_zeroes(
         &self,
         turn: &mut Turn<'_>,
@@ -37,9 +37,9 @@ impl NvmNamespace {
     ) -> Result<(), Status> {
         let extent = self.extent(blocks.first, blocks.count.into())?;
         self.check_writable()?;
-        if !deallocate {
-            self.write_pages(turn, tag, &[extent], None, (fua, self.handles.default_stream()));
-            return Ok(());
+        if !deallocate || self.layout.is_some() {
+            let stream = self.handles.default_stream();
+            return self.write(turn, tag, Target { extent, fua, stream, is_append: false }, None);
         }
         let whole = self.whole_pages(extent);
         let durable = turn.must_be_durable(fua);
@@ -54,7 +54,8 @@ impl NvmNamespace {
             vec![extent]
         };
         if !edges.is_empty() {
-            self.write_pages(turn, tag, &edges, None, (fua, self.handles.default_stream()));
+            let hint = Hint::of(self.handles.default_stream());
+            self.write_pages(turn, tag, &edges, None, (fua, hint));
         }
         let is_deallocated = whole.first < whole.last;
         finish_deallocation(turn, tag, edges.is_empty(), durable && is_deallocated);
@@ -98,7 +99,8 @@ impl NvmNamespace {
         deallocate: bool,
         pointer: DataPointer,
     ) -> Result<(), Status> {
-        if !deallocate {
+        // What is deallocated in a zone would be a gap before its write pointer; a host resets zones.
+        if !deallocate || self.layout.is_some() {
             turn.complete(tag, Status::SUCCESS, 0);
             return Ok(());
         }
@@ -144,8 +146,8 @@ fn finish_deallocation(turn: &mut Turn<'_>, tag: Tag, is_all: bool, is_durable: 
         return;
     }
     match turn.command(tag).map(|command| &mut command.waiting) {
-        Some(Waiting::Nvm(NvmWait::Writing { pages_left })) if !is_all => *pages_left += 1,
-        _ => turn.wait(tag, NvmWait::Writing { pages_left: 1 }),
+        Some(Waiting::Nvm(NvmWait::Writing { pages_left, .. })) if !is_all => *pages_left += 1,
+        _ => turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 }),
     }
     turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
 }

@@ -66,11 +66,15 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
             command.end_stage(end, Stage::Transfer);
             turn.finish_at(end, tag, status);
         }
-        NvmWait::Writing { pages_left } => {
+        NvmWait::Writing { pages_left, result } => {
             *pages_left -= 1;
             if *pages_left == 0 {
+                let result = *result;
                 command.end_stage(now, Stage::FlashWrite);
-                turn.finish_at(now, tag, status);
+                match result {
+                    0 => turn.finish_at(now, tag, status),
+                    _ => turn.complete(tag, status, result),
+                }
             }
         }
         NvmWait::Checking(check) => {
@@ -121,7 +125,8 @@ impl NvmNamespace {
         }
         let written = match status {
             Status::SUCCESS => {
-                self.write_data(turn, write, &segments, Target { extent, fua, stream })
+                let target = Target { extent, fua, stream, is_append: false };
+                self.write_data(turn, write, &segments, target)
             }
             _ => Err(Status::ABORTED_FAILED_FUSED),
         };

@@ -23,8 +23,10 @@ pub(crate) struct Target {
     pub(crate) extent: Extent,
     /// They are in flash before the command completes.
     pub(crate) fua: bool,
-    /// The stream of the flash that they go to.
+    /// The stream of the flash that they go to; in a zoned namespace the zone has its own.
     pub(crate) stream: u8,
+    /// The zone that begins with them takes them where its write pointer is.
+    pub(crate) is_append: bool,
 }
 
 /// The write of a fused pair, as its compare knows it.
@@ -51,8 +53,8 @@ pub(crate) struct Check {
 pub(crate) enum NvmWait {
     /// Pages on their way from flash to the host.
     Reading { start: u64, len: u64, segments: Segments, pages_left: u32, link_end: Instant },
-    /// Pages on their way to the write buffer or to flash; or a flush.
-    Writing { pages_left: u32 },
+    /// Pages on their way to the write buffer or to flash, after which the host is told a result; or a flush.
+    Writing { pages_left: u32, result: u64 },
     /// Pages on their way from flash to the controller.
     Checking(Box<Check>),
     /// Pages on their way from flash to other blocks.

@@ -408,7 +408,7 @@ fn after_output(
     let from = Extent { start, len: part };
     let sources = vec![Source { nsid: stream.set.nsids[output], extent: from }];
     let kind = Kind { opcode: NvmOpcode::COPY.0, nsid: target.nsid };
-    let target = Target { extent: target.extent, fua: false, stream: to };
+    let target = Target { extent: target.extent, fua: false, stream: to, is_append: false };
     let tag = begin_step(turn, parent, stream, n, (Stage::WriteBack, kind));
     turn.expect_internal(tag, part, Arrival::Nvm(NvmArrival::Memory { sources, target }));
     Ok(())
