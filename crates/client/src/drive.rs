@@ -8,6 +8,7 @@ mod programs;
 mod single;
 mod streaming;
 mod transfer;
+mod zones;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub use peers::PeerMemory;
 pub use programs::{Invocation, ProgramImage, ProgramInfo, ProgramState, RangeSetInfo};
 pub use single::MEMORY_COMMAND_BYTES_MAX;
 pub use streaming::Streaming;
+pub use zones::Zone;
 
 /// A command the drive completed with an error status.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

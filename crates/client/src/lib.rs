@@ -48,7 +48,7 @@ pub use direct::Direct;
 pub use drive::{
     BusyParts, CommandFailed, Compound, Drive, DriveError, DriveResult, Geometry, GroupInfo,
     GroupOptions, Invocation, MEMORY_COMMAND_BYTES_MAX, PeerMemory, ProgramImage, ProgramInfo,
-    ProgramState, RangeSetInfo, Streaming,
+    ProgramState, RangeSetInfo, Streaming, Zone,
 };
 pub use driver::{Completion, Driver, DriverError, QueueId};
 pub use memory::{Buffer, DmaMemory, PageAllocator};

@@ -103,9 +103,7 @@ impl ZoneEntry {
                 "{bytes} bytes are no whole number of zones of {zone_capacity} bytes; choose a multiple, or another zone_capacity"
             ));
         }
-        // A page stands for all that can not be written.
-        let gap = if zone_capacity < zone_bytes && !is_exact { flash.mapped_bytes() } else { 0 };
-        let zones = bytes.saturating_sub(gap.into()) / zone_capacity;
+        let zones = bytes / zone_capacity;
         let active = self.max_active.unwrap_or(ACTIVE_DEFAULT.min(zones.max(1)));
         let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(ZonedConfig {
@@ -211,15 +209,7 @@ impl List {
         let given: u64 = flash().filter_map(|e| e.size).fold(0, u64::saturating_add);
         let open = flash().filter(|entry| entry.size.is_none()).count();
         if !self.0.is_empty() && !is_capacity_given && open == 0 && given > 0 {
-            // A page of each namespace stands for what can not be written of its zones.
-            let has_gaps = |entry: &&Entry| {
-                let zoned = entry.zones.zoned(0, true, config);
-                entry.kind == Some(Kind::Zoned)
-                    && zoned.is_ok_and(|zoned| zoned.zone_capacity < zoned.zone_bytes)
-            };
-            let gaps = flash().filter(has_gaps).count() as u64;
-            let gaps = gaps * u64::from(config.flash.mapped_bytes());
-            config.flash.capacity_bytes = given.saturating_add(gaps);
+            config.flash.capacity_bytes = given;
         }
         let capacity = config.flash.capacity_bytes;
         for (&id, entry) in &self.0 {

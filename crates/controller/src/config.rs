@@ -127,6 +127,13 @@ pub enum NamespaceKind {
     Programs,
 }
 
+impl NamespaceKind {
+    /// Streams of the flash that its zones need ([`ssd::Config::zone_streams`]).
+    pub fn zone_streams(&self) -> u32 {
+        if let Self::Zoned(zoned) = self { zoned.active_max } else { 0 }
+    }
+}
+
 /// A namespace that the drive has from the factory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NamespaceConfig {

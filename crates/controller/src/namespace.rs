@@ -236,12 +236,11 @@ impl Namespaces {
         })
     }
 
-    /// A zoned namespace. If not all of its blocks can be written, a page behind all others stands for those that can not.
+    /// A zoned namespace. It has flash for what can be written.
     fn place_zoned(&mut self, nsid: Nsid, zoned: &ZonedConfig) -> Option<NvmNamespace> {
         let layout = ZoneLayout::new(zoned);
-        let gap = u64::from(layout.has_gaps()) << self.page_bits;
-        let (bytes, block_bytes) = (layout.written_max() + gap, zoned.block_bytes);
-        let mut namespace = self.place_nvm(nsid, nsid.0, bytes, block_bytes)?;
+        let block_bytes = zoned.block_bytes;
+        let mut namespace = self.place_nvm(nsid, nsid.0, layout.written_max(), block_bytes)?;
         self.make_zones(nsid, zoned)?;
         namespace.layout = Some(layout);
         namespace.block_count = layout.bytes() / u64::from(block_bytes);

@@ -219,11 +219,10 @@ impl KnownNamespace {
             None => bytes.is_some_and(|bytes| (1..=pages * page_bytes).contains(&bytes)),
             Some(KnownZones { zoned, .. }) => {
                 let layout = ZoneLayout::new(zoned);
-                let gap = if layout.has_gaps() { page_bytes } else { 0 };
                 let is_whole = zoned.zone_capacity.is_multiple_of(page_bytes);
                 is_whole
                     && bytes == Some(layout.bytes())
-                    && layout.written_max() + gap == pages * page_bytes
+                    && layout.written_max() == pages * page_bytes
             }
         };
         if is_right { Ok(()) } else { Err("a namespace has a size that it cannot have") }

@@ -10,6 +10,7 @@ pub(crate) mod memory;
 pub(crate) mod program;
 pub(crate) mod ranges;
 mod transfer;
+pub(crate) mod zones;
 
 use std::path::{Path, PathBuf};
 

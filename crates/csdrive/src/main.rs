@@ -68,6 +68,9 @@ enum Command {
     /// Blocks of a drive: read, write, flush, how many there are
     #[command(subcommand)]
     Blocks(device::blocks::Command),
+    /// Zones of a drive: report, open, close, finish, reset, append
+    #[command(subcommand)]
+    Zones(device::zones::Command),
     /// Device memory of a drive: read, write, fill, copy
     #[command(subcommand)]
     Memory(device::memory::Command),
@@ -232,6 +235,7 @@ fn main() -> ExitCode {
         Command::Program(command) => device::program::run(command),
         Command::Ranges(command) => device::ranges::run(command),
         Command::Blocks(command) => device::blocks::run(command),
+        Command::Zones(command) => device::zones::run(command),
         Command::Memory(command) => device::memory::run(command),
         Command::Group(command) => device::group::run(command),
         Command::Exec(arguments) => device::exec::run(arguments),

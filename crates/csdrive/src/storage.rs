@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use controller::{Config, Controller, NamespaceConfig, NamespaceKind, Parts, StorageConfig};
+use controller::{
+    Config, Controller, NamespaceConfig, NamespaceKind, Parts, StorageConfig, ZonedConfig,
+};
 use flash_file::{Damage, FlashFile, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -147,18 +149,8 @@ fn info(OneFile { file, json }: &OneFile) -> Result<Outcome> {
         }
         None => Vec::new(),
     };
-    let nvm: Vec<(u32, u64, u32)> = namespaces
-        .iter()
-        .filter_map(|NamespaceConfig { nsid, kind }| match kind {
-            NamespaceKind::Nvm { bytes, block_bytes } => Some((*nsid, *bytes, *block_bytes)),
-            _ => None,
-        })
-        .collect();
     if *json {
-        let listed: Vec<Value> = nvm
-            .iter()
-            .map(|(nsid, bytes, block)| json!({ "nsid": nsid, "bytes": bytes, "block_bytes": block }))
-            .collect();
+        let listed: Vec<Value> = namespaces.iter().filter_map(namespace_json).collect();
         let document = json!({
             "format_version": 1,
             "file": file,
@@ -187,14 +179,44 @@ fn info(OneFile { file, json }: &OneFile) -> Result<Outcome> {
         flash.pages_per_block,
         bytes(flash.page_bytes.into()),
     );
-    for (nsid, size, block) in nvm {
-        say!("namespace {nsid}: {} in blocks of {block} bytes", bytes(size));
+    for NamespaceConfig { nsid, kind } in namespaces {
+        match kind {
+            NamespaceKind::Nvm { bytes: size, block_bytes: block } => {
+                say!("namespace {nsid}: {} in blocks of {block} bytes", bytes(size));
+            }
+            NamespaceKind::Zoned(zoned) => say!(
+                "namespace {nsid}: {} zones of {}, of which {} can be written, in blocks of {} bytes",
+                zoned.zones,
+                bytes(zoned.zone_bytes),
+                bytes(zoned.zone_capacity),
+                zoned.block_bytes
+            ),
+            _ => {}
+        }
     }
     say_summary(&summary, flash.mapped_bytes());
     if damage != Damage::default() {
         tell!("csdrive: {}: {damage}; csdrive storage repair gives that up", file.display());
     }
     Ok(Outcome::Success)
+}
+
+fn namespace_json(NamespaceConfig { nsid, kind }: &NamespaceConfig) -> Option<Value> {
+    match kind {
+        NamespaceKind::Nvm { bytes, block_bytes } => {
+            Some(json!({ "nsid": nsid, "bytes": bytes, "block_bytes": block_bytes }))
+        }
+        NamespaceKind::Zoned(zoned) => Some(json!({
+            "nsid": nsid, "bytes": space(zoned), "block_bytes": zoned.block_bytes,
+            "zones": zoned.zones, "zone_bytes": zoned.zone_bytes, "zone_capacity": zoned.zone_capacity,
+        })),
+        _ => None,
+    }
+}
+
+/// From the first zone to the end of the last.
+fn space(zoned: &ZonedConfig) -> u64 {
+    u64::from(zoned.zones) * zoned.zone_bytes
 }
 
 fn summary_json(summary: &Summary) -> Value {
@@ -263,7 +285,12 @@ fn check(OneFile { file, json }: &OneFile) -> Result<Outcome> {
 
 /// A drive with the blocks of a file, and nothing else.
 fn drive_of(file: FlashFile) -> Result<Controller> {
-    let flash = file.config();
+    let mut flash = file.config();
+    // Zones need their streams.
+    let saved = usage(file.saved().map_err(Into::into))?;
+    let known = saved.map(|state| controller::remembered_namespaces(&state, &flash));
+    let known = usage(known.transpose().map_err(Into::into))?.unwrap_or_default();
+    flash.zone_streams = known.iter().map(|listed| listed.kind.zone_streams()).sum();
     let bytes = flash.capacity_bytes;
     let kind = NamespaceKind::Nvm { bytes, block_bytes: 4096 };
     let namespaces = vec![NamespaceConfig { nsid: controller::NVM_NSID, kind }];
@@ -280,6 +307,7 @@ fn open(file: &Path, nsid: u32) -> Result<(Session, u64)> {
     let drive = drive_of(usage(FlashFile::open_existing(file).map_err(Into::into))?)?;
     let found = drive.namespaces().into_iter().find_map(|listed| match listed.kind {
         NamespaceKind::Nvm { bytes, .. } if listed.nsid == nsid => Some(bytes),
+        NamespaceKind::Zoned(zoned) if listed.nsid == nsid => Some(space(&zoned)),
         _ => None,
     });
     let known: Vec<String> =

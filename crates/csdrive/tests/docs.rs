@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 22] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -36,6 +36,7 @@ const PAGES: [&str; 21] = [
     "docs/json.md",
     "docs/observing.md",
     "docs/placement.md",
+    "docs/zones.md",
     "docs/program-abi.md",
     "docs/python.md",
     "docs/storage.md",

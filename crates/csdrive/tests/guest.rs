@@ -260,6 +260,30 @@ fn placement_with_stock_tools() -> Result<(), Failed> {
     expect_lines(&output, &lines)
 }
 
+/// Linux's view of zones, nvme-cli's zns commands, blkzone, fio's zonemode=zbd, and a program on what a zone holds.
+fn zones_with_stock_tools() -> Result<(), Failed> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let drive = format!("{root}/guest/zones.toml");
+    let (script, program) =
+        (format!("{root}/guest/zones.sh"), format!("{root}/programs/grep-count.bpf.o"));
+    let machine = ["--drive", &drive, "--file", &script, "--file", &program];
+    let output = vm(&machine, &["sh", "zones.sh"]);
+    expect(&output, 0)?;
+    let lines = [
+        "namespace 1: host-managed, 32 zones, at most 4 open and 6 active",
+        "namespace 2: none",
+        "Zone Invalid Write",
+        "appended data to LBA 0",
+        "appended to block 1",
+        "8.00 KiB  explicitly opened",
+        "found: 1",
+        "zcond:14(fu)",
+        "fio found no error",
+        "write amplification                                                       1.00",
+    ];
+    expect_lines(&output, &lines)
+}
+
 /// A guest's ext4 stands every crash; a file that nobody synced does not.
 fn a_file_system_after_every_crash() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
@@ -666,7 +690,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // A guest without KVM takes one processor.
     arguments.test_threads = Some(2);
-    let tests: [(&str, Test); 20] = [
+    let tests: [(&str, Test); 21] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -691,6 +715,7 @@ fn main() {
         ("a_program_with_stock_nvme_cli", a_program_with_stock_nvme_cli),
         ("namespaces_come_and_go_with_stock_nvme_cli", namespaces_come_and_go_with_stock_nvme_cli),
         ("placement_with_stock_tools", placement_with_stock_tools),
+        ("zones_with_stock_tools", zones_with_stock_tools),
         (AFTER_CRASHES, a_file_system_after_every_crash),
         (
             "seabios_root_ports_two_processors_two_drives_6_gib",

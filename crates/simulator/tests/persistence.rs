@@ -4,9 +4,11 @@ use std::path::Path;
 
 use client::commands;
 use client::{Completion, DmaMemory, QueueId};
-use controller::{Config, Controller, NamespaceConfig, NamespaceKind, Parts};
+use controller::{Config, Controller, NamespaceConfig, NamespaceKind, Parts, ZonedConfig};
 use flash_file::FlashFile;
-use nvme_spec::{ControllerList, NamespaceSpecification, SmartLog, SubmissionEntry, lid};
+use nvme_spec::{
+    ControllerList, NamespaceSpecification, SmartLog, SubmissionEntry, ZoneAction, ZoneState, lid,
+};
 use simtime::Duration;
 use simulator::Session;
 use ssd::SyncPolicy;
@@ -168,15 +170,28 @@ fn logs_count_over_the_life_of_a_drive() {
 
 #[test]
 fn what_a_file_remembers_is_not_believed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("flash");
     let mut config = Config { memory_bytes: 4096, ..Config::default() };
     config.flash.capacity_bytes = 4 * MIB;
+    is_not_believed(&config, |_| {});
+    let mut config = zoned(2);
+    config.flash.capacity_bytes = 8 * MIB;
+    is_not_believed(&config, |s| {
+        s.append(0, vec![1; 512]).unwrap();
+        s.manage_zone(Some(MIB / 512), ZoneAction::FINISH).unwrap();
+        s.flush().unwrap();
+    });
+}
+
+fn is_not_believed(config: &Config, use_it: impl FnOnce(&mut Session)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash");
     let saved = || {
         let store = FlashFile::open_store(&path, &config.flash, SyncPolicy::Never).unwrap();
         (ssd::Store::saved(&store), store)
     };
-    drop(drive(&path, config.clone()));
+    let mut s = simulator::open_namespace(drive(&path, config.clone()), 1).unwrap();
+    use_it(&mut s);
+    drop(s);
     let sound = saved().0.unwrap();
     // Another drive's state, cut or changed at any byte, with the checksum right.
     for at in 0..sound.len() {
@@ -246,4 +261,84 @@ fn placement_handles_outlive_the_process() {
     let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
     let refused = Controller::with_parts(fewer, parts).unwrap_err().to_string();
     assert!(refused.contains("flash.streams"), "{refused}");
+}
+
+/// Eight zones of 1 MiB, of which 768 KiB can be written, in blocks of 512 bytes.
+fn zoned(active_max: u32) -> Config {
+    let zoned = ZonedConfig {
+        zones: 8,
+        zone_bytes: MIB,
+        zone_capacity: 768 << 10,
+        active_max,
+        open_max: 2,
+        block_bytes: 512,
+    };
+    let namespaces = vec![NamespaceConfig { nsid: 1, kind: NamespaceKind::Zoned(zoned) }];
+    let mut config = Config { namespaces, ..Config::default() };
+    config.flash.capacity_bytes = 64 * MIB;
+    config.flash.zone_streams = active_max;
+    config
+}
+
+#[test]
+fn zones_are_as_far_written_as_before() {
+    const ZONE: u64 = MIB / 512;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash");
+    let on = |path: &Path| simulator::open_namespace(drive(path, zoned(3)), 1).unwrap();
+    let states = |s: &mut Session| -> Vec<(ZoneState, Option<u64>)> {
+        let zones = s.zones().unwrap();
+        zones.iter().map(|z| (z.state, z.write_pointer.map(|at| at - z.start))).collect()
+    };
+    let append = |s: &mut Session, zone: u64, blocks: usize, byte: u8| {
+        s.append(zone * ZONE, vec![byte; blocks * 512]).unwrap()
+    };
+    let mut s = on(&path);
+    assert_eq!(append(&mut s, 0, 11, 1), 0);
+    append(&mut s, 1, 5, 2);
+    s.manage_zone(Some(ZONE), ZoneAction::FINISH).unwrap();
+    append(&mut s, 2, 16, 3);
+    for _ in 0..6 {
+        append(&mut s, 3, 256, 4);
+    }
+    s.flush().unwrap();
+    s.manage_zone(Some(2 * ZONE), ZoneAction::RESET).unwrap();
+    // Not flushed, and in the same page as what was.
+    assert_eq!(append(&mut s, 0, 2, 5), 11);
+    append(&mut s, 4, 40, 6);
+    // As the file is when the process is killed.
+    let killed = folder.path().join("killed");
+    std::fs::copy(&path, &killed).unwrap();
+    let mut after = on(&killed);
+    let all = states(&mut after);
+    assert_eq!(all[0], (ZoneState::CLOSED, Some(11)));
+    assert_eq!(all[1], (ZoneState::FULL, None));
+    assert_eq!(all[2], (ZoneState::EMPTY, Some(0)));
+    assert_eq!(all[3], (ZoneState::FULL, None));
+    assert!(all[4].1.unwrap() <= 40);
+    assert_eq!(after.read_blocks(0, 11).unwrap(), [1; 11 * 512]);
+    assert_eq!(after.read_blocks(ZONE, 5).unwrap(), [2; 5 * 512]);
+    assert_eq!(after.read_blocks(2 * ZONE, 16).unwrap(), [0; 16 * 512]);
+    assert_eq!(append(&mut after, 0, 3, 7), 11);
+    assert_eq!(after.read_blocks(8, 6).unwrap(), [&[1; 3 * 512][..], &[7; 3 * 512]].concat());
+    // Switched off in order, everything is as it was; what was open is closed.
+    s.transport.driver.port.shut_down();
+    drop(s);
+    let mut s = on(&path);
+    let all = states(&mut s);
+    assert_eq!(all[0], (ZoneState::CLOSED, Some(13)));
+    assert_eq!(
+        all[1..4],
+        [(ZoneState::FULL, None), (ZoneState::EMPTY, Some(0)), (ZoneState::FULL, None)]
+    );
+    assert_eq!(all[4], (ZoneState::CLOSED, Some(40)));
+    assert_eq!(s.read_blocks(0, 13).unwrap(), [&[1; 11 * 512][..], &[5; 2 * 512]].concat());
+    drop(s);
+    // A drive that has fewer streams than the zones need says so.
+    let mut fewer = zoned(2);
+    fewer.flash.blocks_per_plane = ssd::Geometry::new(&zoned(3).flash).unwrap().blocks_per_plane;
+    let store = FlashFile::open_store(&path, &fewer.flash, SyncPolicy::Flush).unwrap();
+    let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
+    let error = Controller::with_parts(fewer, parts).unwrap_err().to_string();
+    assert!(error.contains("more active zones than the drive has streams for"), "{error}");
 }

@@ -40,7 +40,7 @@ fn config() -> Config {
     let listed = [(1, NamespaceKind::Zoned(zoned())), (2, nvm), (3, NamespaceKind::Programs)];
     let namespaces = listed.into_iter().map(|(nsid, kind)| NamespaceConfig { nsid, kind });
     let mut config = Config { namespaces: namespaces.collect(), ..Config::default() };
-    config.flash.capacity_bytes = (ZONES * CAPACITY + 1 + 256) * BLOCK;
+    config.flash.capacity_bytes = (ZONES * CAPACITY + 256) * BLOCK;
     (config.flash.channels, config.flash.dies_per_channel) = (2, 1);
     (config.flash.planes_per_die, config.flash.pages_per_block) = (2, 12);
     config.flash.overprovisioning_permille = 250;
@@ -458,5 +458,62 @@ fn a_loss_of_power_leaves_no_gaps() {
             }
             assert!(active <= ACTIVE as usize);
         }
+    }
+}
+
+/// Whatever commands come, with whatever fields, the drive's books are right, and zones say of themselves what they may.
+#[test]
+fn hostile_commands_leave_zones_sound() {
+    const OPCODES: [u8; 14] = [0, 1, 1, 1, 2, 5, 8, 9, 0xC, 0x19, 0x79, 0x79, 0x7A, 0x7D];
+    for seed in 0..60 {
+        let mut prng = Prng::new(seed);
+        let mut config = config();
+        if seed % 3 == 0 {
+            (config.flash.page_bytes, config.flash.indirection_bytes) = (16_384, 4096);
+            config.flash.pages_per_block = 6;
+        }
+        if seed % 4 == 0 {
+            config.flash.placement = ssd::Placement::HotCold;
+        }
+        let s = &mut open(config);
+        for _ in 0..400 {
+            if prng.below(60) == 0 {
+                cut(s);
+            }
+            let opcode = OPCODES[prng.below(OPCODES.len() as u64) as usize];
+            let zone = prng.below(ZONES + 1);
+            let mut entry =
+                SubmissionEntry { opcode, nsid: 1.into(), ..SubmissionEntry::default() };
+            // Often where the zone takes writes.
+            let place = match prng.below(3) {
+                0 => prng.below(SIZE),
+                _ if zone < ZONES => zones(s)[zone as usize].write_pointer.get() % SIZE,
+                _ => 0,
+            };
+            entry.cdw10.set((zone * SIZE + if opcode > 0x70 { place % 2 } else { place }) as u32);
+            let count = 1 + prng.below(20) as u32;
+            entry
+                .cdw12
+                .set((count - 1) | (prng.below(2) as u32) << 30 | (prng.below(2) as u32) << 25);
+            if opcode == 0x79 {
+                entry.cdw13.set(prng.below(6) as u32 | u32::from(prng.below(30) == 0) << 8);
+            }
+            if prng.below(10) == 0 {
+                let random = prng.below(1 << 32) as u32;
+                [&mut entry.cdw10, &mut entry.cdw11, &mut entry.cdw12, &mut entry.cdw13]
+                    [prng.below(4) as usize]
+                    .set(random);
+            }
+            let mut data = vec![seed as u8; 64 * BLOCK as usize];
+            send(s, IO, entry, &mut data);
+            let all = zones(s);
+            let of = |states: &[ZoneState]| {
+                all.iter().filter(|zone| states.contains(&zone.zone_state())).count()
+            };
+            let open = [ZoneState::IMPLICITLY_OPENED, ZoneState::EXPLICITLY_OPENED];
+            assert!(of(&open) <= OPEN as usize);
+            assert!(of(&open) + of(&[ZoneState::CLOSED]) <= ACTIVE as usize);
+        }
+        s.transport.driver.port.drive.check();
     }
 }

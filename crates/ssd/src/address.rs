@@ -7,6 +7,11 @@
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Lpn(pub u64);
 
+impl Lpn {
+    /// A page of no drive: it can be read, and holds nothing.
+    pub const NOTHING: Self = Self(u64::MAX);
+}
+
 /// A physical page address. [`Geometry`](crate::Geometry) makes them and takes them apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ppa(pub(crate) u64);

@@ -206,14 +206,14 @@ impl Ssd {
 
     fn check_span(&self, span: Span) {
         let Span { lpn, offset, len } = span;
-        let is_inside =
-            lpn.0 < self.geometry.logical_pages && offset + len <= self.geometry.page_bytes;
+        let is_page = lpn.0 < self.geometry.logical_pages || lpn == Lpn::NOTHING;
+        let is_inside = is_page && offset + len <= self.geometry.page_bytes;
         assert!(is_inside, "{span:?} is beyond the drive");
         let is_whole = offset.is_multiple_of(SECTOR_BYTES) && len.is_multiple_of(SECTOR_BYTES);
         assert!(is_whole && len > 0, "{span:?} is not in whole sectors");
     }
 
-    /// Starts reading bytes of a page. They are there when the request is done: [`Self::visit`] shows them.
+    /// Starts reading bytes of a page, or of [`Lpn::NOTHING`]. They are there when the request is done: [`Self::visit`] shows them.
     ///
     /// # Panics
     /// If the page is beyond the capacity: whoever decoded the command checks that.
@@ -225,7 +225,8 @@ impl Ssd {
         let ppa = match self.map.get(span.lpn) {
             None => {
                 self.statistics.unwritten_reads += 1;
-                if self.config.unwritten_reads == UnwrittenReads::Free {
+                let is_free = self.config.unwritten_reads == UnwrittenReads::Free;
+                if is_free || span.lpn == Lpn::NOTHING {
                     return self.complete_read(now, id, span.lpn, Ok(Medium::Memory));
                 }
                 self.filled_place(span.lpn)
@@ -278,6 +279,7 @@ impl Ssd {
         hint: Hint,
     ) {
         self.check_span(span);
+        assert!(span.lpn != Lpn::NOTHING, "wrote to no page");
         self.catch_up(now);
         self.backlog += 1;
         self.statistics.host_page_writes += 1;

@@ -189,7 +189,7 @@ impl<W: Word> Tree<W> {
 
     #[inline]
     fn get(&self, page: u64) -> Option<Location> {
-        let leaf = self.directory[(page >> LEAF_BITS) as usize].checked_sub(1)?;
+        let leaf = self.directory.get((page >> LEAF_BITS) as usize)?.checked_sub(1)?;
         let word = self.leaves[leaf as usize].get(page as usize % LEAF_PAGES);
         (word != W::NONE).then(|| word.decode())
     }
@@ -285,7 +285,7 @@ impl PageMap {
         Self { words, mapped: 0 }
     }
 
-    /// Where a page is; `None` if it was never written, or deallocated since.
+    /// Where a page is; `None` if it was never written, or deallocated since, or there is no such page.
     #[inline]
     pub fn get(&self, lpn: Lpn) -> Option<Location> {
         match &self.words {

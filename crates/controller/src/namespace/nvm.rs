@@ -67,12 +67,14 @@ impl NvmNamespace {
         self.layout.map_or(self.capacity, |layout| layout.bytes())
     }
 
-    /// The logical page of the flash for a page of the namespace.
+    /// The logical page of the flash for a page of the namespace; none for what can not be written.
     #[inline]
     fn lpn(&self, page: u64) -> Lpn {
         match &self.layout {
             None => self.placement.lpn(page),
-            Some(layout) => self.placement.lpn(layout.page(page, self.page_bits)),
+            Some(layout) => layout
+                .page(page, self.page_bits)
+                .map_or(Lpn::NOTHING, |page| self.placement.lpn(page)),
         }
     }
 

@@ -11,6 +11,7 @@ mod nvm;
 mod placement;
 mod programs;
 mod queues;
+mod zones;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -158,6 +159,7 @@ fn rows() -> Vec<Row> {
         programs::rows(),
         compound::rows(),
         nvm::rows(),
+        zones::rows(),
         memory::rows(),
     ];
     rows.into_iter().flatten().collect()

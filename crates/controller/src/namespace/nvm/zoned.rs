@@ -198,9 +198,10 @@ impl Subsystem {
     /// What was written so far is going to be durable: the drive remembers write pointers that pages alone do not tell.
     pub(crate) fn keep_zones(&mut self, now: Instant, attached: &Attachments) {
         let page_bytes = 1 << self.page_bits;
-        let all = self.namespaces.zones_all_mut();
-        let is_changed =
-            all.fold(false, |is_changed, zones| zones.keep_all(page_bytes) || is_changed);
+        let mut is_changed = false;
+        for zones in self.namespaces.zones_all_mut() {
+            is_changed |= zones.keep_all(page_bytes);
+        }
         if is_changed {
             self.save(now, attached);
         }

@@ -54,22 +54,12 @@ impl ZoneLayout {
         u64::from(zone) << self.size_bits
     }
 
-    /// The page of what can be written that holds a page of the namespace; of those that can not, the one behind all others, which is never
-    /// written.
+    /// Of the pages that can be written, the number of a page of the namespace; `None` if it is behind the capacity of its zone.
     #[inline]
-    pub(crate) fn page(&self, page: u64, page_bits: u32) -> u64 {
+    pub(crate) fn page(&self, page: u64, page_bits: u32) -> Option<u64> {
         let (zone, place) = self.find(page << page_bits);
-        let before = if place < self.capacity {
-            u64::from(zone) * self.capacity + place
-        } else {
-            self.written_max()
-        };
-        before >> page_bits
-    }
-
-    /// True if some blocks can not be written: behind the capacity of each zone.
-    pub(crate) fn has_gaps(&self) -> bool {
-        self.capacity < self.size()
+        let byte = u64::from(zone) * self.capacity + place;
+        (place < self.capacity).then_some(byte >> page_bits)
     }
 }
 
