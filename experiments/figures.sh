@@ -21,6 +21,8 @@ experiment neighbour --vary job.neighbour.iodepth=1,2,4,8,16,32 \
     --show jobs.victim.read.lat_ns.p50,jobs.victim.read.lat_ns.p99,jobs.neighbour.execute.bw_bytes
 experiment collection --vary job.writer.rate_iops=500,1000,2000,3000,4000 --vary flash.overprovisioning=15%,28%,50% \
     --show jobs.reader.read.lat_ns.p99,drives.0.write_amplification
+experiment aging --vary flash.worn_erases=0,500,1000,1500,2000,2500,3000 --vary flash.data_age_days=0,90,365 \
+    --show jobs.reader.read.lat_ns.mean,jobs.reader.read.bw_bytes
 experiment pushdown --vary job.scan.output_ratio=0.01,0.1,0.25,0.5,0.75,1.0 --vary job.scan.on=drive,host \
     --show jobs.scan.execute.bw_bytes,drives.0.bytes.to_host
 experiment clock_and_link --vary job.scan.bandwidth=150MB/s,300MB/s,600MB/s,1.2GB/s,2.4GB/s \

@@ -4,8 +4,8 @@ use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
 use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{
-    CellType, DieOrder, FilledBy, Isolation, MultiPlaneReads, PageTimes, Placement, Suspend,
-    SyncPolicy, UnwrittenReads, VictimPolicyKind, WearLeveling,
+    BitErrors, CellType, DieOrder, FilledBy, Isolation, MultiPlaneReads, PageTimes, Placement,
+    Suspend, SyncPolicy, UnwrittenReads, VictimPolicyKind, WearLeveling,
 };
 
 use crate::profiles;
@@ -38,6 +38,37 @@ impl Key {
     pub fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
         (self.set)(config, text)
     }
+}
+
+const NO_BIT_ERRORS: &str = "none";
+const TLC_72_LAYERS: &str = "tlc-72-layers";
+
+fn bit_errors(errors: Option<BitErrors>) -> Value {
+    match errors {
+        None => Value::Text(NO_BIT_ERRORS.into()),
+        Some(errors) if errors == BitErrors::TLC_72_LAYERS => Value::Text(TLC_72_LAYERS.into()),
+        Some(errors) => {
+            let all = errors.coefficients().map(|number| format!("{number:e}"));
+            Value::Text(all.join(","))
+        }
+    }
+}
+
+fn parse_bit_errors(text: &str) -> Result<Option<BitErrors>, String> {
+    match text.trim() {
+        NO_BIT_ERRORS => return Ok(None),
+        TLC_72_LAYERS => return Ok(Some(BitErrors::TLC_72_LAYERS)),
+        _ => {}
+    }
+    let numbers = text.split(',').map(|number| number.trim().parse::<f64>().ok());
+    let numbers: Option<Vec<f64>> = numbers.collect();
+    let errors = numbers.and_then(|all| BitErrors::new(all.try_into().ok()?));
+    let refuse = || {
+        format!(
+            "write none, {TLC_72_LAYERS}, or nine numbers of at least 0 with commas between them"
+        )
+    };
+    errors.map(Some).ok_or_else(refuse)
 }
 
 const MULTI_PLANE_READS: [(&str, MultiPlaneReads); 2] =
@@ -281,6 +312,40 @@ pub static KEYS: &[Key] = &[
         "Time in which the command and address of an operation of a plane occupy the channel.",
         time,
         flash.bus_command_time
+    ),
+    key!(@ "flash.bit_errors", "Wrong bits of pages, by wear, age and reads of their block: none, those of TLC flash of 72 layers, or the nine coefficients e,a,k,b,m,n,g,p,q of e + a c^k + b c^m t^n + g c^p r^q for c erases, t days and r reads of each page. What one read does not correct is read again.", "none, tlc-72-layers, or nine numbers",
+        |c| bit_errors(c.flash.bit_errors), |c, t| parse_bit_errors(t).map(|v| c.flash.bit_errors = v)),
+    key!(
+        "flash.ecc_limit_ppm",
+        "Wrong bits of a million that one read of a page corrects.",
+        count(u32, 1..=500_000),
+        flash.ecc_limit_ppm
+    ),
+    key!(@ "flash.retry_gain", "So many times as many wrong bits are corrected with each further read.", "factor",
+        |c| Value::Factor(c.flash.retry_gain_permille), |c, t| parse_factor(t).map(|v| c.flash.retry_gain_permille = v), "retry_gain_permille"),
+    key!(
+        "flash.retries",
+        "Further reads of a page that are tried; then it cannot be read (Unrecovered Read Error).",
+        count(u32, 0..=255),
+        flash.retries_max
+    ),
+    key!(
+        "flash.refresh_retries",
+        "A block of which a page needed so many further reads is written anew (read reclaim, data refresh). 0 = none is.",
+        count(u32, 0..=255),
+        flash.refresh_retries
+    ),
+    key!(
+        "flash.worn_erases",
+        "Erases that every block had before the drive was new, for bit_errors.",
+        count(u32, 0..=1_000_000),
+        flash.worn_erases
+    ),
+    key!(
+        "flash.data_age_days",
+        "How old data is that is there when the drive is switched on (filled, or in storage.file), for bit_errors.",
+        count(u32, 0..=36_500),
+        flash.data_age_days
     ),
     key!(
         "flash.read_errors_ppm",

@@ -57,6 +57,8 @@ pub(crate) struct Transaction {
     pub(crate) origin: Origin,
     pub(crate) ppa: Ppa,
     pub(crate) lpn: Lpn,
+    /// How often it was read before.
+    pub(crate) tries: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +289,17 @@ impl FlashArray {
         } else {
             die.queue.push_back(transaction);
         }
+        self.will_start(now, number);
+    }
+
+    /// Adds a read that is tried again: it goes on at once.
+    pub(crate) fn enqueue_first(&mut self, now: Instant, transaction: Transaction) {
+        let number = self.die_of[transaction.plane as usize];
+        let die = &mut self.dies[number as usize];
+        let is_first =
+            self.order == DieOrder::ReadsFirst && matches!(transaction.origin, Origin::Host(_));
+        let queue = if is_first { &mut die.reads } else { &mut die.queue };
+        queue.push_front(transaction);
         self.will_start(now, number);
     }
 

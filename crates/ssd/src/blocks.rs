@@ -7,6 +7,7 @@ use simtime::Instant;
 use crate::address::{BlockId, Lpn, Ppa};
 use crate::config::{Config, Geometry, Isolation, Placement, WearLeveling};
 use crate::frontier::HOT;
+use crate::reliability::BlockAge;
 use crate::store::UsedBlock;
 use crate::victims::VictimPolicy;
 
@@ -144,6 +145,9 @@ struct Block {
     /// The stream goes on in other blocks, though this one has room.
     is_given_up: bool,
     opened_at: u64,
+    /// When its first page was written, and reads of its pages since then.
+    written_at: Option<Instant>,
+    reads: u32,
     /// Reverse map: the logical page that each page was written with.
     owners: Owners,
     /// One bit for each valid page: collection scans it instead of asking the map about every page.
@@ -161,6 +165,8 @@ impl Block {
             stream: Stream(0),
             is_given_up: false,
             opened_at: 0,
+            written_at: None,
+            reads: 0,
             owners: Owners::None,
             is_valid: Box::default(),
         }
@@ -188,6 +194,8 @@ struct Plane {
     victims: Box<dyn VictimPolicy>,
     /// Closed blocks of zones that hold nothing any more: they are erased without a need.
     emptied: Vec<u32>,
+    /// Closed blocks whose pages are hard to read: they are written anew when there is room.
+    refresh: Vec<u32>,
 }
 
 /// Every block of the drive. Blocks that were never used take no memory.
@@ -237,6 +245,7 @@ impl Clone for Blocks {
             erases_max: plane.erases_max,
             victims: plane.victims.fork(),
             emptied: plane.emptied.clone(),
+            refresh: plane.refresh.clone(),
         };
         Self {
             geometry: self.geometry,
@@ -259,6 +268,7 @@ impl Blocks {
             erases_max: 0,
             victims: config.victim_policy.build(geometry.pages_per_block),
             emptied: Vec::new(),
+            refresh: Vec::new(),
         };
         Self {
             geometry,
@@ -413,6 +423,9 @@ impl Blocks {
         let block = &mut plane.blocks[index as usize];
         assert_eq!(block.programmed, page, "pages of a block are programmed in order");
         block.programmed += 1;
+        if page == 0 {
+            (block.written_at, block.reads) = (Some(now), 0);
+        }
         block.owners.set(page, lpn);
         if is_valid {
             block.is_valid[page as usize / 64] |= 1 << (page % 64);
@@ -472,6 +485,66 @@ impl Blocks {
                 plane.emptied.push(index);
             }
         }
+    }
+
+    /// What the error rate of a block's pages depends on.
+    pub(crate) fn age(&self, id: BlockId) -> BlockAge {
+        let plane = &self.planes[self.geometry.plane_of(id) as usize];
+        let block = plane.blocks.get(self.geometry.index_of(id) as usize);
+        // What is read as if the drive had been filled may be in blocks that were never used.
+        block.map_or(BlockAge::NEW, |block| BlockAge {
+            erases: block.erases,
+            written_at: block.written_at,
+            reads: block.reads,
+        })
+    }
+
+    /// What was written so far was there before the drive was.
+    pub(crate) fn written_before(&mut self) {
+        let blocks = self.planes.iter_mut().flat_map(|plane| &mut plane.blocks);
+        blocks.for_each(|block| block.written_at = None);
+    }
+
+    /// The same, of a block of which a page was read once more.
+    pub(crate) fn read(&mut self, id: BlockId) -> BlockAge {
+        let index = self.geometry.index_of(id) as usize;
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        if let Some(block) = plane.blocks.get_mut(index) {
+            block.reads = block.reads.saturating_add(1);
+        }
+        self.age(id)
+    }
+
+    /// A closed block is to be written anew. False if it is not closed, or that was known.
+    pub(crate) fn want_refresh(&mut self, id: BlockId) -> bool {
+        let index = self.geometry.index_of(id);
+        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
+        let state = plane.blocks.get(index as usize).map(|block| block.state);
+        let is_new = state == Some(State::Closed) && !plane.refresh.contains(&index);
+        if is_new {
+            plane.refresh.push(index);
+        }
+        is_new
+    }
+
+    /// True if a plane has blocks that are to be written anew.
+    #[inline]
+    pub(crate) fn has_refresh(&self, plane: u32) -> bool {
+        !self.planes[plane as usize].refresh.is_empty()
+    }
+
+    /// Takes one of them for collection.
+    pub(crate) fn take_refresh(&mut self, plane: u32) -> Option<BlockId> {
+        let state = &mut self.planes[plane as usize];
+        while let Some(index) = state.refresh.pop() {
+            let block = &mut state.blocks[index as usize];
+            if block.state == State::Closed {
+                block.state = State::Victim;
+                state.victims.remove(index);
+                return Some(self.geometry.block(plane, index));
+            }
+        }
+        None
     }
 
     /// True if a plane has blocks of zones that hold nothing any more.
@@ -620,6 +693,7 @@ impl Blocks {
             plane.victims = config.victim_policy.build(self.geometry.pages_per_block);
             plane.open.fill(None);
             plane.emptied.clear();
+            plane.refresh.clear();
             for block in &mut plane.blocks {
                 block.is_valid.fill(0);
                 block.valid = 0;

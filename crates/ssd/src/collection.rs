@@ -48,12 +48,16 @@ impl Ssd {
     pub(crate) fn start_collection(&mut self, now: Instant, plane: u32) {
         let free = self.blocks.free(plane);
         let is_low = free <= self.geometry.gc_start_blocks;
-        if self.collections[plane as usize].is_some() || !is_low && !self.blocks.has_emptied(plane)
-        {
+        let has_other = self.blocks.has_emptied(plane) || self.blocks.has_refresh(plane);
+        if self.collections[plane as usize].is_some() || !is_low && !has_other {
             return;
         }
-        let emptied = self.blocks.take_emptied(plane);
-        if !is_low && emptied.is_none() {
+        // What is written anew needs room elsewhere.
+        let other = self.blocks.take_emptied(plane).or_else(|| match is_low {
+            true => None,
+            false => self.blocks.take_refresh(plane),
+        });
+        if !is_low && other.is_none() {
             return;
         }
         let urgent = free <= self.geometry.gc_reserve_blocks;
@@ -61,8 +65,8 @@ impl Ssd {
         let least = self.geometry.pages_per_program;
         let gain = (self.geometry.pages_per_block / GENTLE_GAIN_MIN_DIVISOR).max(least);
         // With no free block there may be no place to move to: a block that holds nothing comes before all others.
-        let empty = if emptied.is_some() {
-            emptied
+        let empty = if other.is_some() {
+            other
         } else if free == 0 {
             self.blocks.take_victim(now, plane, self.geometry.pages_per_block)
         } else {

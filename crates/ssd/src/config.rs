@@ -3,6 +3,7 @@
 use simtime::{Bandwidth, Duration};
 
 use crate::address::{BlockId, Layout, Ppa};
+use crate::reliability::BitErrors;
 use crate::victims::VictimPolicyKind;
 
 /// Bytes of a sector: the unit in which the write buffer knows what a page holds.
@@ -236,6 +237,20 @@ pub struct Config {
     pub channel_bandwidth: Bandwidth,
     /// Time in which the command and the address of an operation of a plane occupy the channel.
     pub bus_command_time: Duration,
+    /// Bits of pages that are wrong; `None` = none are.
+    pub bit_errors: Option<BitErrors>,
+    /// Wrong bits of a million that are corrected with one read.
+    pub ecc_limit_ppm: u32,
+    /// So many thousandths as many with each further read.
+    pub retry_gain_permille: u32,
+    /// Further reads that are tried.
+    pub retries_max: u32,
+    /// A block of which a page needed so many of them is written anew; 0 = none is.
+    pub refresh_retries: u32,
+    /// Erases of every block before the drive was there.
+    pub worn_erases: u32,
+    /// How old data is that was there before the drive.
+    pub data_age_days: u32,
     /// Page reads of the host that fail though nothing is damaged, of a million.
     pub read_errors_ppm: u32,
     /// False for a simulation of times alone: page contents are not kept.
@@ -305,6 +320,13 @@ impl Default for Config {
             erase_time: Duration::from_us(2000),
             channel_bandwidth: Bandwidth::from_bytes_per_s(1_200_000_000),
             bus_command_time: Duration::ZERO,
+            bit_errors: None,
+            ecc_limit_ppm: 4000,
+            retry_gain_permille: 1250,
+            retries_max: 16,
+            refresh_retries: 0,
+            worn_erases: 0,
+            data_age_days: 0,
             read_errors_ppm: 0,
             keep_data: true,
             write_buffer_bytes: 16 << 20,
@@ -388,6 +410,27 @@ fn refuse(
 ) -> ConfigError {
     ConfigError { field, value: value.to_string(), reason: reason.into(), remedy: remedy.into() }
 }
+
+fn check_errors(config: &Config) -> Result<(), ConfigError> {
+    let Config { ecc_limit_ppm: limit, retry_gain_permille: gain, retries_max, .. } = *config;
+    if !(1..=500_000).contains(&limit) {
+        let reason = "no code corrects so many wrong bits of a million";
+        return Err(refuse("ecc_limit_ppm", limit, reason, "choose 1 to 500000"));
+    }
+    if !(1001..=1_000_000).contains(&gain) {
+        let value = format!("{}.{:03}", gain / 1000, gain % 1000);
+        let reason = "a further read has to correct more than the one before";
+        return Err(refuse("retry_gain_permille", value, reason, "choose more than 1, up to 1000"));
+    }
+    if retries_max > RETRIES_MAX {
+        let remedy = format!("choose at most {RETRIES_MAX}");
+        return Err(refuse("retries_max", retries_max, "a read has to end some time", remedy));
+    }
+    Ok(())
+}
+
+/// Most reads of a page that is tried again and again.
+const RETRIES_MAX: u32 = 255;
 
 /// Most blocks of a drive: each that was used takes a hundred bytes of host memory beside its pages.
 const BLOCKS_MAX: u64 = 1 << 28;
@@ -519,6 +562,9 @@ impl Geometry {
             let remedy = "choose 1000000 or less";
             let value = config.read_errors_ppm;
             return Err(refuse("read_errors_ppm", value, "more than all of them", remedy));
+        }
+        if config.bit_errors.is_some() {
+            check_errors(config)?;
         }
         if config.gc_start_permille > 900 {
             let value = format!("{}%", percent(config.gc_start_permille));

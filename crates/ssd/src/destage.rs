@@ -305,7 +305,7 @@ impl Ssd {
         self.statistics.padding_programs += u64::from(pages - slots.len() as u32);
         let (operation, origin) = (DieOperation::Program, Origin::Destage(batch));
         let plane = self.blocks.plane_of(ppa);
-        let transaction = Transaction { operation, plane, origin, ppa, lpn };
+        let transaction = Transaction { operation, plane, origin, ppa, lpn, tries: 0 };
         if is_urgent {
             self.array.enqueue_urgent(now, transaction);
         } else {

@@ -577,7 +577,7 @@ impl Ssd {
         lpn: Lpn,
     ) {
         let plane = self.blocks.plane_of(ppa);
-        self.array.enqueue(now, Transaction { operation, plane, origin, ppa, lpn });
+        self.array.enqueue(now, Transaction { operation, plane, origin, ppa, lpn, tries: 0 });
     }
 
     /// A physical page holds nothing current any more.
@@ -639,10 +639,14 @@ impl Ssd {
 
     /// A transaction left the flash.
     fn finish(&mut self, now: Instant, transaction: Transaction) {
-        let Transaction { origin, plane, ppa, lpn, .. } = transaction;
+        let Transaction { operation, origin, plane, ppa, lpn, .. } = transaction;
+        if operation == DieOperation::Read && self.reads_again(now, &transaction) {
+            return;
+        }
         match origin {
             Origin::Host(id) => {
-                let result = self.check_read(lpn).and_then(|()| self.read_by_chance());
+                let result = self.check_read(lpn).and_then(|()| self.correct(now, ppa));
+                let result = result.and_then(|()| self.read_by_chance());
                 // What was written meanwhile is something else.
                 if result.is_ok() && self.map.get(lpn) == Some(Location::Flash(ppa)) {
                     self.read_cache.was_read(lpn);

@@ -7,6 +7,7 @@
 //!   frontier   where host writes go, by stream; batch: pages that one operation programs
 //!   blocks     free, open and closed blocks; collection, victims: which are collected, and how
 //!   array      dies and channels in time -> Done
+//!   reliability  bit errors, and reads that are tried again
 //!   store      bytes by physical page, with a record beside each (durability: what waits until they are durable)
 //! ```
 //!
@@ -16,7 +17,7 @@
 //! in the store. Memory grows with what was written, not with the capacity.
 //! A store that was there before the drive is what the drive holds ([`Ssd::with_store`]).
 //!
-//! Not here: read disturb, retention, bad blocks, caching of the map itself.
+//! Not here: bad blocks, caching of the map itself.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
@@ -39,6 +40,7 @@ mod plane_set;
 mod precondition;
 mod read_cache;
 mod recovery;
+mod reliability;
 mod request;
 mod store;
 mod victims;
@@ -53,6 +55,7 @@ pub use drive::Ssd;
 pub use mapping::{Location, PageMap};
 pub use precondition::steady_write_amplification;
 pub use recovery::Recovery;
+pub use reliability::BitErrors;
 pub use request::{Done, Hint, Medium, RequestId, Span, Statistics, Wear};
 pub use store::{
     Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy,

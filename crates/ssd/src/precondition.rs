@@ -139,6 +139,7 @@ impl Ssd {
             None => self.fill_in_order(pages),
             Some(steady) => self.fill_at_random(pages, &steady),
         }
+        self.blocks.written_before();
     }
 
     fn fill_in_order(&mut self, pages: u64) {

@@ -100,6 +100,8 @@ pub struct Statistics {
     pub gc_reads: u64,
     /// Flash page programs by garbage collection.
     pub gc_programs: u64,
+    /// Reads that were tried again, for whomever: bits were wrong, and too many to be corrected.
+    pub read_retries: u64,
     /// Block erases.
     pub erases: u64,
     /// Pages deallocated.

@@ -60,6 +60,7 @@ fn to_json(counters: &DriveCounters) -> Value {
             "programs": counters.flash_programs.get(),
             "gc_programs": counters.gc_programs.get(),
             "padding_programs": counters.padding_programs.get(),
+            "read_retries": counters.read_retries.get(),
             "erases": counters.erases.get(),
             "write_amplification": report.write_amplification,
         },

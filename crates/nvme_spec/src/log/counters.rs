@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Drive counters, LID C3h (vendor), 224 bytes. All counts are since the drive was made; rates and shares come of two readings.
+/// Drive counters, LID C3h (vendor), 232 bytes. All counts are since the drive was made; rates and shares come of two readings.
 #[repr(C)]
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -71,6 +71,8 @@ pub struct DriveCounters {
     pub link_in_busy_ns: U64,
     /// Of all pages programmed, those that there was nothing for: a program operation was not full.
     pub padding_programs: U64,
+    /// Reads of flash that were tried again.
+    pub read_retries: U64,
 }
 
-const _: () = assert!(size_of::<DriveCounters>() == 224);
+const _: () = assert!(size_of::<DriveCounters>() == 232);

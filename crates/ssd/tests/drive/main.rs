@@ -7,6 +7,7 @@ mod dies;
 mod media;
 mod power;
 mod precondition;
+mod reliability;
 mod timing;
 mod units;
 

@@ -49,5 +49,6 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
         link_out_busy_ns: link_out.as_ns().into(),
         link_in_busy_ns: link_in.as_ns().into(),
         padding_programs: flash.padding_programs.into(),
+        read_retries: flash.read_retries.into(),
     }
 }
