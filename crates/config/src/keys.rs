@@ -359,6 +359,8 @@ pub static KEYS: &[Key] = &[
         size,
         flash.write_buffer_bytes
     ),
+    key!(@ "flash.power_loss_protection", "Capacitors keep the write buffer over a loss of power: it is no volatile cache, and Flush and Force Unit Access wait for nothing.", "true or false",
+        |c| Value::Bool(c.flash.power_loss_protection), |c, t| parse_bool(t).map(|v| c.flash.power_loss_protection = v), "flash.power_loss_protection"),
     key!(
         "flash.read_cache",
         "Pages that were read lately stay in so much memory of the drive, and are read again without flash; what is written leaves it. 0B = none.",

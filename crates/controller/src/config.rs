@@ -409,6 +409,11 @@ impl Config {
             let reason = "a drive whose pages are in a file (`storage.file`) keeps them: leave it out, or the file";
             return refuse("flash.keep_data", &false, reason);
         }
+        if !self.storage.file.is_empty() && self.flash.power_loss_protection {
+            let reason =
+                "capacitors do not help a process that is killed, and its file: set it to false, or leave out `storage.file`";
+            return refuse("flash.power_loss_protection", &true, reason);
+        }
         let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
         if !matches!(self.block_bytes, 512 | 4096) {
             return refuse("block_bytes", &self.block_bytes, "choose 512B or 4KiB");

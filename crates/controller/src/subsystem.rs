@@ -125,9 +125,9 @@ impl Subsystem {
         if self.ssd.sync_now() { Ok(()) } else { Err(Status::INTERNAL_ERROR) }
     }
 
-    /// True if the drive acknowledges writes before they are in flash, if the host lets it.
+    /// True if the drive acknowledges writes before they are safe, if the host lets it.
     pub(crate) fn has_write_cache(&self) -> bool {
-        self.config.flash.write_buffer_bytes > 0
+        self.config.flash.write_buffer_bytes > 0 && !self.config.flash.power_loss_protection
     }
 
     /// The power went, and is there again: what is volatile is lost. The flash is cut by the caller.

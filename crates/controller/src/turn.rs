@@ -36,10 +36,11 @@ impl Turn<'_> {
         namespace.ok_or(Status::INVALID_FIELD.with_dnr())
     }
 
-    /// True if what a command writes is in flash before it ends: it says so, or there is no write cache in force.
+    /// True if what a command writes is in flash, or as safe, before it ends: it says so, or there is no volatile write cache in force.
     #[inline]
     pub(crate) fn must_be_durable(&self, fua: bool) -> bool {
-        fua || !self.session.has_write_cache()
+        let is_safe = self.subsystem.config.flash.power_loss_protection;
+        fua || is_safe || !self.session.has_write_cache()
     }
 
     /// From now on a command waits for this.

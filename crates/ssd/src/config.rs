@@ -257,6 +257,8 @@ pub struct Config {
     pub keep_data: bool,
     /// Bytes of host writes acknowledged before they are programmed; 0 = write through.
     pub write_buffer_bytes: u64,
+    /// What is in the write buffer outlives a loss of power: capacitors last until it is in flash.
+    pub power_loss_protection: bool,
     /// Pages that were read lately stay in so much memory; reads of them take no flash. Whatever is written leaves it.
     pub read_cache_bytes: u64,
     /// A page in the write buffer is programmed when it was not written for so long. It is programmed earlier if the
@@ -330,6 +332,7 @@ impl Default for Config {
             read_errors_ppm: 0,
             keep_data: true,
             write_buffer_bytes: 16 << 20,
+            power_loss_protection: false,
             read_cache_bytes: 0,
             write_buffer_delay: Duration::from_us(1000),
             placement: Placement::Hints,

@@ -32,7 +32,8 @@ impl Ssd {
         bytes: Option<&[u8]>,
         hint: Hint,
     ) {
-        let durable = durable || self.room.is_none();
+        // What the buffer keeps whatever happens is as durable as what is in flash.
+        let durable = durable && !self.config.power_loss_protection || self.room.is_none();
         let number = match self.map.get(span.lpn) {
             Some(Location::Cache(slot)) => slot,
             other => {
@@ -159,8 +160,18 @@ impl Ssd {
         }
     }
 
-    /// Closes the epoch: `id` is done once all writes submitted so far are in flash.
+    /// Closes the epoch: `id` is done once all writes submitted so far are in flash, or safe in the buffer.
     pub(crate) fn flush_buffer(&mut self, now: Instant, id: RequestId) {
+        // Writes that wait for room, or for flash because there is no buffer, are not safe yet.
+        let is_safe = self.room.is_some() && self.claims.is_empty();
+        if self.config.power_loss_protection && is_safe {
+            return self.complete(now, id, Ok(Medium::Memory));
+        }
+        self.flush_all(now, id);
+    }
+
+    /// The same, whatever keeps the buffer.
+    pub(crate) fn flush_all(&mut self, now: Instant, id: RequestId) {
         self.epochs.flush(id);
         while self.cache.held() > 0 {
             self.destage_oldest(now);

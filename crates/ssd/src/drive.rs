@@ -391,7 +391,7 @@ impl Ssd {
         self.ready.clear();
     }
 
-    fn run(&mut self, until: Instant, is_inclusive: bool) {
+    pub(crate) fn run(&mut self, until: Instant, is_inclusive: bool) {
         let mut finished = std::mem::take(&mut self.finished);
         loop {
             let (array, cache) = (self.array.next_or_never(), self.destage_due());

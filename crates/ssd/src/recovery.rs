@@ -12,6 +12,7 @@ use crate::drive::Ssd;
 use crate::epochs::Epochs;
 use crate::frontier::Lifetimes;
 use crate::mapping::{Location, PageMap};
+use crate::request::RequestId;
 use crate::store::{Discarded, Oob, UsedBlock};
 
 /// What a loss of power did, and what was found.
@@ -35,6 +36,9 @@ impl Ssd {
     /// A drive that keeps no bytes finds the pages that its map knows to be in flash.
     pub fn power_cut(&mut self, now: Instant) -> Recovery {
         self.catch_up(now);
+        if self.config.power_loss_protection {
+            self.save_buffer(now);
+        }
         let mut recovery = Recovery { lost: self.cache.len(), ..Recovery::default() };
         let mut torn = Vec::new();
         for transaction in self.array.power_cut() {
@@ -71,6 +75,15 @@ impl Ssd {
         let used: Vec<UsedBlock> = self.blocks.used().collect();
         self.find_pages(now, &used, &known, &mut recovery);
         recovery
+    }
+
+    /// The power of the capacitors lasts until everything under way is over, and the buffer is in flash. For everyone else no time
+    /// passes.
+    fn save_buffer(&mut self, now: Instant) {
+        self.backlog += 1;
+        self.flush_all(now, RequestId(u64::MAX));
+        self.run(Instant::NEVER, false);
+        self.now = now;
     }
 
     /// The drive is switched on with a store that holds something.

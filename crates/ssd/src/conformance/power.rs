@@ -19,6 +19,11 @@ pub trait PowerLoss {
     /// The power of a drive goes, and comes back.
     fn cut(&mut self, ssd: Ssd, now: Instant, prng: &mut Prng) -> Ssd;
 
+    /// True if a drive that has the power to save its write buffer does so.
+    fn can_keep_buffer(&self) -> bool {
+        false
+    }
+
     /// True if a deallocation may be undone by a loss of power until the next flush.
     fn may_undo_deallocation(&self) -> bool;
 }
@@ -157,6 +162,7 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
         isolation: [Isolation::Initial, Isolation::Persistent][prng.below(2) as usize],
         wear_leveling: [WearLeveling::None, WearLeveling::Dynamic, WearLeveling::Static]
             [prng.below(3) as usize],
+        power_loss_protection: power.can_keep_buffer() && prng.below(3) == 0,
         wear_gap: 1 + prng.below(5) as u32,
         cache_reads: prng.below(2) == 0,
         victim_policy: VictimPolicyKind::NAMES[prng.below(6) as usize].1,
@@ -228,7 +234,8 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
                         Some(&data),
                         Hint::of(hint),
                     );
-                    if is_durable || config.write_buffer_bytes == 0 {
+                    let is_safe = config.power_loss_protection;
+                    if is_durable || is_safe || config.write_buffer_bytes == 0 {
                         waiting.insert(id, Waits::Write(lpn, version));
                     }
                 }

@@ -19,8 +19,43 @@ impl PowerLoss for InMemory {
         ssd
     }
 
+    fn can_keep_buffer(&self) -> bool {
+        true
+    }
+
     fn may_undo_deallocation(&self) -> bool {
         false
+    }
+}
+
+/// With capacitors nothing that was acknowledged is lost, and nobody waits for flash.
+#[test]
+fn a_protected_write_buffer_is_as_safe_as_flash() {
+    let protected = |power_loss_protection| {
+        let config = Config { write_buffer_bytes: 64 * u64::from(PAGE), ..config() };
+        Ssd::new(&Config { power_loss_protection, ..config }).unwrap()
+    };
+    for is_protected in [true, false] {
+        let mut ssd = protected(is_protected);
+        let start = Instant::ZERO;
+        (0..40).for_each(|lpn| crate::write(&mut ssd, start, lpn, lpn));
+        let fua = page(40);
+        ssd.write(start, RequestId(40), fua, true, Some(&[40; PAGE as usize]));
+        ssd.flush(start, RequestId(41));
+        let mut done = Vec::new();
+        ssd.advance(start, &mut done);
+        assert_eq!(done.len(), if is_protected { 42 } else { 40 });
+        let now = start + Duration::from_us(30);
+        let recovery = ssd.power_cut(now);
+        ssd.check();
+        assert_eq!(ssd.now(), now, "for others no time has passed");
+        assert_eq!((recovery.lost == 0, recovery.found == 41), (is_protected, is_protected));
+        for lpn in (0..41).filter(|_| is_protected) {
+            assert_eq!(crate::bytes(&ssd, page(lpn)), [lpn as u8; PAGE as usize]);
+        }
+        // It goes on.
+        crate::write(&mut ssd, now, 3, 7);
+        assert_eq!(drain(&mut ssd).len(), 1);
     }
 }
 
