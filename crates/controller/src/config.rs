@@ -410,8 +410,7 @@ impl Config {
             return refuse("flash.keep_data", &false, reason);
         }
         if !self.storage.file.is_empty() && self.flash.power_loss_protection {
-            let reason =
-                "capacitors do not help a process that is killed, and its file: set it to false, or leave out `storage.file`";
+            let reason = "capacitors do not help a process that is killed, and its file: set it to false, or leave out `storage.file`";
             return refuse("flash.power_loss_protection", &true, reason);
         }
         let printable = |b: u8| b == b' ' || b.is_ascii_graphic();

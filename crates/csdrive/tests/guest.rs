@@ -3,6 +3,9 @@
 //! What is needed comes from Debian packages. Where they cannot be had, the tests are reported as ignored, with
 //! the reason in their names; CI fetches them first, and fails if it cannot.
 
+#[path = "guest/killed.rs"]
+mod killed;
+
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -690,7 +693,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // A guest without KVM takes one processor.
     arguments.test_threads = Some(2);
-    let tests: [(&str, Test); 21] = [
+    let tests: [(&str, Test); 22] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -716,6 +719,7 @@ fn main() {
         ("namespaces_come_and_go_with_stock_nvme_cli", namespaces_come_and_go_with_stock_nvme_cli),
         ("placement_with_stock_tools", placement_with_stock_tools),
         ("zones_with_stock_tools", zones_with_stock_tools),
+        ("killed_under_fio", killed::killed_under_fio),
         (AFTER_CRASHES, a_file_system_after_every_crash),
         (
             "seabios_root_ports_two_processors_two_drives_6_gib",
