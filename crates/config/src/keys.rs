@@ -348,6 +348,24 @@ pub static KEYS: &[Key] = &[
         flash.data_age_days
     ),
     key!(
+        "flash.bad_blocks",
+        "Blocks that are bad when the drive is new. Where the number of blocks is derived, there are more for them.",
+        percent,
+        flash.bad_blocks_permille
+    ),
+    key!(
+        "flash.erase_failures_ppm",
+        "Of a million erases those that fail: the block is not used any more. When no spare blocks are left the drive takes no more writes.",
+        count(u32, 0..=1_000_000),
+        flash.erase_failures_ppm
+    ),
+    key!(
+        "flash.program_failures_ppm",
+        "The same of programs: what was to be written goes elsewhere, and so does what the block holds.",
+        count(u32, 0..=1_000_000),
+        flash.program_failures_ppm
+    ),
+    key!(
         "flash.read_errors_ppm",
         "Page reads of the host that fail (Unrecovered Read Error) though nothing is damaged, of a million; a retry may succeed.",
         count(u32, 0..=1_000_000),

@@ -17,6 +17,10 @@ pub(crate) enum Notice {
     InvalidDoorbellValue,
     /// The temperature crossed a threshold.
     TemperatureThreshold,
+    /// Few spare blocks are left.
+    SpareThreshold,
+    /// The flash takes no more writes.
+    Reliability,
     /// Identify data of a namespace changed.
     NamespaceAttribute,
     /// A sanitize operation is over.
@@ -30,6 +34,8 @@ impl Notice {
             Self::InvalidDoorbellRegister => (event_type::ERROR, 0, lid::ERROR),
             Self::InvalidDoorbellValue => (event_type::ERROR, 1, lid::ERROR),
             Self::TemperatureThreshold => (event_type::SMART, 1, lid::SMART),
+            Self::SpareThreshold => (event_type::SMART, 2, lid::SMART),
+            Self::Reliability => (event_type::SMART, 0, lid::SMART),
             Self::NamespaceAttribute => (event_type::NOTICE, 0, lid::CHANGED_NAMESPACES),
             Self::SanitizeCompleted => (event_type::COMMAND_SET, 1, lid::SANITIZE_STATUS),
         };

@@ -12,6 +12,7 @@ use crate::doorbell::Ring;
 use crate::event::{Event, Tag};
 use crate::extent::Extent;
 use crate::host_memory::HostMemory;
+use crate::logs::SPARE_THRESHOLD;
 use crate::namespace::programs::{early, execute};
 use crate::parts::Parts;
 use crate::peers::Place;
@@ -406,6 +407,27 @@ impl Controller {
         self.relieve();
         pages.clear();
         self.pages_done = pages;
+        if self.subsystem.ssd.block_failures() != self.subsystem.failures_seen {
+            self.look_at_spare();
+        }
+    }
+
+    /// Blocks became bad: few may be left, or none.
+    #[cold]
+    fn look_at_spare(&mut self) {
+        let (session, subsystem) = (&mut self.session, &mut self.subsystem);
+        subsystem.failures_seen = subsystem.ssd.block_failures();
+        let spare = subsystem.ssd.spare();
+        if spare.percent() < SPARE_THRESHOLD && !subsystem.is_spare_low {
+            subsystem.is_spare_low = true;
+            session.notify(Notice::SpareThreshold);
+        }
+        if spare.is_worn_out && !subsystem.namespaces.is_worn_out {
+            subsystem.namespaces.wear_out();
+            session.notify(Notice::Reliability);
+            let note = "no spare blocks are left: the drive takes no more writes";
+            subsystem.outbox.notes.push(note.to_owned());
+        }
     }
 
     /// The flash model finished a page, or a flush, of a command.

@@ -4,12 +4,24 @@ use std::collections::VecDeque;
 
 use nvme_spec::{CommandSet, ErrorLogEntry, SmartLog, SqId, Status, lid};
 use simtime::Instant;
+use ssd::Spare;
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::features::TEMPERATURE_K;
 use crate::inflight::{HostData, Kind, Token};
 use crate::limits::ERROR_LOG_ENTRIES;
+
+/// Spare blocks, in per cent, below which a host is warned.
+pub(crate) const SPARE_THRESHOLD: u8 = 10;
+
+/// How the flash is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Health {
+    pub(crate) media_errors: u64,
+    pub(crate) percentage_used: u8,
+    pub(crate) spare: Spare,
+}
 
 /// Hours of virtual time.
 pub(crate) fn power_on_hours(now: Instant) -> u64 {
@@ -208,18 +220,19 @@ impl Logs {
         &self,
         now: Instant,
         is_hot: bool,
-        media_errors: u64,
-        percentage_used: u8,
+        Health { media_errors, percentage_used, spare }: Health,
     ) -> SmartLog {
         // Thousands of 512-byte units, rounded up (Base 2.1, Figure 206).
         let units = |bytes: u64| u128::from(bytes.div_ceil(512 * 1000)).into();
         let busy_now = if self.io_in_flight > 0 { now.since(self.busy_since).as_ns() } else { 0 };
         let busy_minutes = (self.busy_ns + busy_now) / MINUTE_NS;
         SmartLog {
-            critical_warning: u8::from(is_hot) << 1,
+            critical_warning: u8::from(spare.percent() < SPARE_THRESHOLD)
+                | u8::from(is_hot) << 1
+                | u8::from(spare.is_worn_out) << 3,
             temperature_k: TEMPERATURE_K.into(),
-            available_spare: 100,
-            available_spare_threshold: 10,
+            available_spare: spare.percent(),
+            available_spare_threshold: SPARE_THRESHOLD,
             percentage_used,
             data_units_read: units(self.bytes_read),
             data_units_written: units(self.bytes_written),

@@ -85,6 +85,8 @@ pub(crate) struct Namespaces {
     zone_streams: Range<u32>,
     /// Bytes that the streams of the flash fill together.
     unit_bytes: u64,
+    /// The flash takes no more writes.
+    pub(crate) is_worn_out: bool,
     /// Namespaces that were created so far, at run time.
     created: u32,
 }
@@ -107,6 +109,7 @@ impl Namespaces {
             has_placement: config.placement,
             zone_streams: config.flash.first_zone_stream()..config.flash.streams(),
             unit_bytes: geometry.unit_bytes(),
+            is_worn_out: false,
             created: saved.map_or(0, |saved| saved.created),
         };
         for known in saved.into_iter().flat_map(|saved| &saved.namespaces) {
@@ -192,6 +195,7 @@ impl Namespaces {
             remembered_handles: known.handles,
             error_recovery: Saved::default(),
             is_protected: known.is_protected,
+            is_worn_out: self.is_worn_out,
             is_formatting: false,
         }));
         Ok(())
@@ -232,6 +236,7 @@ impl Namespaces {
             remembered_handles: None,
             error_recovery: Saved::default(),
             is_protected: false,
+            is_worn_out: self.is_worn_out,
             is_formatting: false,
         })
     }
@@ -281,6 +286,12 @@ impl Namespaces {
     /// Zones of all zoned namespaces.
     pub(crate) fn zones_all_mut(&mut self) -> impl Iterator<Item = &mut Zones> {
         self.zones.values_mut()
+    }
+
+    /// The flash takes no more writes.
+    pub(crate) fn wear_out(&mut self) {
+        self.is_worn_out = true;
+        self.nvm_all_mut().for_each(|namespace| namespace.is_worn_out = true);
     }
 
     /// The namespaces that there are, by identifier, as a configuration lists them.

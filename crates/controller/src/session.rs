@@ -106,7 +106,9 @@ impl Session {
     fn wants(&self, notice: Notice) -> bool {
         let config = self.features.current.async_events;
         match notice {
+            Notice::SpareThreshold => config.smart() & 1 << 0 != 0,
             Notice::TemperatureThreshold => config.smart() & 1 << 1 != 0,
+            Notice::Reliability => config.smart() & (1 << 2 | 1 << 3) != 0,
             Notice::NamespaceAttribute => config.namespace_attributes(),
             _ => true,
         }

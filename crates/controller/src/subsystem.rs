@@ -46,6 +46,9 @@ pub(crate) struct Subsystem {
     pub(crate) logs: Logs,
     /// What of data placement hosts asked to be told.
     pub(crate) placement_events: PlacementEvents,
+    /// Failures of blocks that were seen to, and whether the host was told that few spare ones are left.
+    pub(crate) failures_seen: u64,
+    pub(crate) is_spare_low: bool,
     /// What hosts wrote, if it is kept.
     pub(crate) history: Option<KeptHistory>,
     /// The store remembers what the drive is.
@@ -102,6 +105,8 @@ impl Subsystem {
             }),
             placement_events: PlacementEvents::default(),
             history: None,
+            failures_seen: 0,
+            is_spare_low: false,
             is_persistent: ssd_is_persistent,
             saving: Saving::default(),
             events: EventQueue::new(),

@@ -204,12 +204,13 @@ impl Ssd {
 
     /// Pages of a victim have been written elsewhere.
     pub(crate) fn batch_moved(&mut self, now: Instant, batch: u32, first: Ppa) {
+        let fails = self.program_fails(now, first);
         let moves = self.moves.take(batch);
         let mut has_closed = false;
         for page in 0..self.geometry.pages_per_program {
             let to = self.geometry.page_after(first, page);
             has_closed |= match moves.get(page as usize) {
-                Some(&Move { from, lpn }) => self.moved(now, from, to, lpn),
+                Some(&Move { from, lpn }) => self.moved(now, from, to, lpn, fails),
                 None => self.blocks.programmed(now, to, Lpn(0), false),
             };
         }
@@ -223,8 +224,15 @@ impl Ssd {
     }
 
     /// A page of a victim has been written elsewhere; true if that closed the block that it is in now.
-    fn moved(&mut self, now: Instant, from: Ppa, to: Ppa, lpn: Lpn) -> bool {
+    fn moved(&mut self, now: Instant, from: Ppa, to: Ppa, lpn: Lpn, fails: bool) -> bool {
         let mut is_current = self.blocks.is_valid(from);
+        if is_current && fails {
+            // It is read and written once more. (So may be others that are on their way: what comes second is stale then.)
+            is_current = false;
+            let page = self.geometry.page_of(from);
+            let state = self.collection_of(from);
+            state.next_page = state.next_page.min(page);
+        }
         if is_current
             && let Some(store) = &mut self.store
             && store.relocate(from, to).is_err()
@@ -250,7 +258,7 @@ impl Ssd {
     /// A block is fully programmed: if its plane stands still for want of a victim, this may be one.
     pub(crate) fn block_closed(&mut self, now: Instant, ppa: Ppa) {
         let plane = self.blocks.plane_of(ppa);
-        if self.is_short_of_room(plane) {
+        if self.is_short_of_room(plane) || self.blocks.has_refresh(plane) {
             self.start_collection(now, plane);
         }
     }
@@ -279,7 +287,7 @@ impl Ssd {
         if let Some(opened_at) = self.blocks.opened_for(block, Stream::host(HOT)) {
             self.lifetimes.collected(self.versions - opened_at);
         }
-        self.blocks.erased(block);
+        self.free_or_bad(block);
         if let Some(store) = &mut self.store {
             store.erase(block);
         }

@@ -251,6 +251,12 @@ pub struct Config {
     pub worn_erases: u32,
     /// How old data is that was there before the drive.
     pub data_age_days: u32,
+    /// Blocks that are bad when the drive is new, in thousandths.
+    pub bad_blocks_permille: u32,
+    /// Of a million erases those that fail: their block is not used any more.
+    pub erase_failures_ppm: u32,
+    /// The same of programs; only where bytes are kept.
+    pub program_failures_ppm: u32,
     /// Page reads of the host that fail though nothing is damaged, of a million.
     pub read_errors_ppm: u32,
     /// False for a simulation of times alone: page contents are not kept.
@@ -329,6 +335,9 @@ impl Default for Config {
             refresh_retries: 0,
             worn_erases: 0,
             data_age_days: 0,
+            bad_blocks_permille: 0,
+            erase_failures_ppm: 0,
+            program_failures_ppm: 0,
             read_errors_ppm: 0,
             keep_data: true,
             write_buffer_bytes: 16 << 20,
@@ -470,6 +479,9 @@ pub struct Geometry {
     pub pages_per_program: u32,
     /// Pages the host sees.
     pub logical_pages: u64,
+    /// Blocks of a plane that are bad when the drive is new, and those that there must be besides.
+    pub bad_blocks_per_plane: u32,
+    pub(crate) blocks_least: u32,
     /// Free blocks of a plane at which collection begins.
     pub gc_start_blocks: u32,
     /// Free blocks of a plane that host writes must leave.
@@ -561,10 +573,24 @@ impl Geometry {
             let value = format!("{}%", percent(config.filled_permille));
             return Err(refuse("filled_permille", value, "above 100%", "choose 100% or less"));
         }
-        if config.read_errors_ppm > 1_000_000 {
-            let remedy = "choose 1000000 or less";
-            let value = config.read_errors_ppm;
-            return Err(refuse("read_errors_ppm", value, "more than all of them", remedy));
+        for (field, value) in [
+            ("read_errors_ppm", config.read_errors_ppm),
+            ("erase_failures_ppm", config.erase_failures_ppm),
+            ("program_failures_ppm", config.program_failures_ppm),
+        ] {
+            if value > 1_000_000 {
+                let remedy = "choose 1000000 or less";
+                return Err(refuse(field, value, "more than all of them", remedy));
+            }
+        }
+        if config.program_failures_ppm > 0 && !config.keep_data {
+            let reason = "what fails is written again, and no bytes are kept (`keep_data`)";
+            let value = config.program_failures_ppm;
+            return Err(refuse("program_failures_ppm", value, reason, "leave one of them out"));
+        }
+        if config.bad_blocks_permille > 500 {
+            let value = format!("{}%", percent(config.bad_blocks_permille));
+            return Err(refuse("bad_blocks_permille", value, "above 50%", "choose 50% or less"));
         }
         if config.bit_errors.is_some() {
             check_errors(config)?;
@@ -601,10 +627,14 @@ impl Geometry {
                     "use more pages per block, fewer per program, or a lower `gc_urgent_permille`";
                 return Err(refuse("pages_per_block", config.pages_per_block, reason, remedy));
             }
-            blocks
+            // As many good ones as it is derived for.
+            let good = 1000 - u64::from(config.bad_blocks_permille);
+            (blocks.min(BLOCKS_MAX) * 1000).div_ceil(good)
         } else {
             u64::from(config.blocks_per_plane)
         };
+        let bad = blocks * u64::from(config.bad_blocks_permille) / 1000;
+        let (all, blocks) = (blocks, blocks - bad);
         if blocks < least + margin(blocks) {
             let raw = blocks * u64::from(planes) * per_block * u64::from(page);
             return Err(refuse(
@@ -620,7 +650,7 @@ impl Geometry {
                 ),
             ));
         }
-        let all_blocks = blocks.saturating_mul(u64::from(planes));
+        let all_blocks = all.saturating_mul(u64::from(planes));
         if all_blocks > BLOCKS_MAX {
             let reason = format!("{all_blocks} blocks; the model keeps at most {BLOCKS_MAX}");
             let remedy = "use more pages per block, a larger `page_bytes` or a smaller capacity";
@@ -647,16 +677,18 @@ impl Geometry {
             dies,
             planes,
             planes_per_die: config.planes_per_die,
-            blocks_per_plane: blocks as u32,
+            blocks_per_plane: all as u32,
             pages_per_block,
             page_bytes: page,
             pages_per_read,
             pages_per_program,
             logical_pages,
+            bad_blocks_per_plane: bad as u32,
+            blocks_least: (least + margin(blocks)) as u32,
             gc_start_blocks: start as u32,
             gc_reserve_blocks: reserve(blocks) as u32,
             open_blocks,
-            layout: Layout::new(planes, blocks as u32, pages_per_block),
+            layout: Layout::new(planes, all as u32, pages_per_block),
         })
     }
 
@@ -718,7 +750,8 @@ impl Geometry {
     /// and without half of the open blocks, which are half full on average. Formulas of write amplification mean this.
     pub fn effective_overprovisioning(&self) -> f64 {
         let unusable = f64::from(self.open_blocks) / 2.0 + f64::from(self.gc_reserve_blocks);
-        let per_plane = (f64::from(self.blocks_per_plane) - unusable).max(0.0);
+        let good = self.blocks_per_plane - self.bad_blocks_per_plane;
+        let per_plane = (f64::from(good) - unusable).max(0.0);
         let pages = f64::from(self.planes) * per_plane * f64::from(self.pages_per_block);
         pages / self.logical_pages as f64 - 1.0
     }

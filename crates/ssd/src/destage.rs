@@ -327,11 +327,12 @@ impl Ssd {
     /// A batch is in flash.
     pub(crate) fn batch_destaged(&mut self, now: Instant, batch: u32, first: Ppa) {
         self.batches_in_flight -= 1;
+        let fails = self.program_fails(now, first);
         let slots = self.batches.take(batch);
         for page in 0..self.geometry.pages_per_program {
             let ppa = self.geometry.page_after(first, page);
             match slots.get(page as usize) {
-                Some(&number) => self.destaged(now, number, ppa),
+                Some(&number) => self.destaged(now, number, ppa, fails),
                 None => self.padded(now, ppa),
             }
         }
@@ -348,14 +349,17 @@ impl Ssd {
     }
 
     /// A version is in flash: the map leads to it, and who waited is told.
-    fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa) {
+    fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa, fails: bool) {
         let slot = self.cache.slot_mut(number);
         let (lpn, is_dead) = (slot.lpn, slot.is_dead);
         let flight = slot.flight.take().expect("what was programmed was on its way");
-        let Flight { version, page, checksum, is_poisoned, .. } = flight;
+        let Flight { version, mut page, checksum, is_poisoned, .. } = flight;
         let mut result = Ok(());
         if is_dead {
             self.cache.recycle(page);
+        } else if let Some(page) = page.take_if(|_| fails) {
+            self.cache.slot_mut(number).take_back(page, checksum);
+            result = Err(MediaError::ProgramFailed);
         } else if let (Some(store), Some(page)) = (&mut self.store, page) {
             let checksum = checksum.unwrap_or_else(|| crc32c::crc32c(&page));
             let written = if is_poisoned { !checksum } else { checksum };

@@ -21,8 +21,8 @@ use crate::recovery::Recovery;
 use crate::request::{Done, Hint, Medium, RequestId, Span, Statistics, Wear};
 use crate::store::{Discarded, MediaError, MemoryStore, Store};
 
-/// Of the reads that fail by chance.
-const READ_ERRORS_SEED: u64 = 0x0052_4541_4445_5252;
+/// Of the operations that fail by chance.
+const FAILURES_SEED: u64 = 0x0052_4541_4445_5252;
 
 /// A write that waits for room in the buffer.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +77,10 @@ pub struct Ssd {
     finished: Vec<Transaction>,
     /// What was found when it was switched on.
     pub(crate) found: Recovery,
-    /// Which reads fail.
-    chance: Prng,
+    /// Which operations fail.
+    pub(crate) chance: Prng,
+    /// A block became bad that there was no other for.
+    pub(crate) is_worn_out: bool,
     pub(crate) now: Instant,
     pub(crate) statistics: Statistics,
 }
@@ -143,7 +145,8 @@ impl Ssd {
             ready: Vec::new(),
             finished: Vec::new(),
             found: Recovery::default(),
-            chance: Prng::new(READ_ERRORS_SEED),
+            chance: Prng::new(FAILURES_SEED),
+            is_worn_out: false,
             now: Instant::ZERO,
             statistics: Statistics { page_bytes, ..Statistics::default() },
         }
@@ -189,6 +192,7 @@ impl Ssd {
             finished: Vec::new(),
             found: self.found,
             chance: self.chance.clone(),
+            is_worn_out: self.is_worn_out,
             now: self.now,
             statistics: self.statistics,
         })

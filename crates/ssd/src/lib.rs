@@ -17,7 +17,7 @@
 //! in the store. Memory grows with what was written, not with the capacity.
 //! A store that was there before the drive is what the drive holds ([`Ssd::with_store`]).
 //!
-//! Not here: bad blocks, caching of the map itself.
+//! Not here: caching of the map itself.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
@@ -56,7 +56,7 @@ pub use mapping::{Location, PageMap};
 pub use precondition::steady_write_amplification;
 pub use recovery::Recovery;
 pub use reliability::BitErrors;
-pub use request::{Done, Hint, Medium, RequestId, Span, Statistics, Wear};
+pub use request::{Done, Hint, Medium, RequestId, Span, Spare, Statistics, Wear};
 pub use store::{
     Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy,
     SyncWork, UsedBlock,

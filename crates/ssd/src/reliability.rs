@@ -11,12 +11,15 @@
 //! other voltages, each of which corrects so many times as much; each such read takes the array and the channel as the first did
 //! (Park et al., "Reducing Solid-State Drive Read Latency by Optimizing Read-Retry", ASPLOS 2021, section 2). A page that needs more
 //! reads than are tried cannot be corrected.
+//!
+//! Operations that fail, by chance, and blocks that are not used any more.
 
 use simtime::Instant;
 
 use crate::address::{BlockId, Ppa};
 use crate::array::{Origin, Transaction};
 use crate::drive::Ssd;
+use crate::request::Spare;
 use crate::store::MediaError;
 
 /// The coefficients of the error rate.
@@ -123,6 +126,46 @@ impl Ssd {
         let gain = f64::from(self.config.retry_gain_permille) / 1000.0;
         // A rounding error is no retry more.
         ((rate / limit).ln() / gain.ln() - 1e-9).ceil() as u32
+    }
+
+    /// True if a program operation fails: its block is going to be bad.
+    pub(crate) fn program_fails(&mut self, now: Instant, first: Ppa) -> bool {
+        let ppm = self.config.program_failures_ppm.into();
+        if ppm == 0 || self.chance.below(1_000_000) >= ppm {
+            return false;
+        }
+        self.statistics.media_errors += 1;
+        let block = self.geometry.block_of(first);
+        // There is no other block: it is used on.
+        self.is_worn_out |= !self.blocks.fail(now, block);
+        true
+    }
+
+    /// A block was erased, or was not: it is free, or bad.
+    pub(crate) fn free_or_bad(&mut self, block: BlockId) {
+        let ppm = self.config.erase_failures_ppm.into();
+        let fails = ppm > 0 && self.chance.below(1_000_000) < ppm;
+        self.statistics.media_errors += u64::from(fails);
+        let is_failing = fails || self.blocks.is_failing(block);
+        if is_failing && self.blocks.retire(block) {
+            self.statistics.bad_blocks += 1;
+            return;
+        }
+        // There is no other: the drive needs it until it has nothing to write any more.
+        self.is_worn_out |= is_failing;
+        self.blocks.erased(block);
+    }
+
+    /// Goes up whenever [`Self::spare`] is another.
+    #[inline]
+    pub fn block_failures(&self) -> u64 {
+        self.statistics.bad_blocks + u64::from(self.is_worn_out)
+    }
+
+    /// Blocks that can become bad.
+    pub fn spare(&self) -> Spare {
+        let (blocks, left) = self.blocks.spare();
+        Spare { blocks, left, is_worn_out: self.is_worn_out }
     }
 
     /// A block whose pages are read so often is written anew, if that helps.

@@ -108,6 +108,8 @@ pub struct Statistics {
     pub deallocated_pages: u64,
     /// Times that no plane had a page left and host writes waited for garbage collection.
     pub stalls: u64,
+    /// Blocks that became bad: they are not used any more.
+    pub bad_blocks: u64,
     /// Flash operations that failed.
     pub media_errors: u64,
     /// Bytes of a flash page.
@@ -127,6 +129,33 @@ pub struct Wear {
     pub erases: u64,
     /// Erases of the block that was erased most.
     pub erases_max: u32,
+}
+
+/// Blocks of a plane that can become bad: no plane does the work of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spare {
+    /// When the drive was new.
+    pub blocks: u32,
+    /// Now, of the plane that has fewest.
+    pub left: u32,
+    /// A block became bad that there was no other for: the drive takes no more writes.
+    pub is_worn_out: bool,
+}
+
+impl Spare {
+    /// What is left, in per cent. A drive that has no spare blocks, and needed none, has all of it.
+    pub fn percent(&self) -> u8 {
+        match (self.left * 100).checked_div(self.blocks) {
+            Some(percent) => percent as u8,
+            None => {
+                if self.is_worn_out {
+                    0
+                } else {
+                    100
+                }
+            }
+        }
+    }
 }
 
 impl Statistics {

@@ -71,9 +71,7 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
         }
         lid::SMART => {
             let is_hot = session.features.is_temperature_critical();
-            let media_errors = subsystem.ssd.statistics().media_errors;
-            let used = parts::percentage_used(subsystem);
-            subsystem.logs.smart(turn.now, is_hot, media_errors, used).as_bytes().to_vec()
+            subsystem.logs.smart(turn.now, is_hot, parts::health(subsystem)).as_bytes().to_vec()
         }
         lid::FIRMWARE_SLOT => firmware_slot(),
         lid::CHANGED_NAMESPACES => {

@@ -50,6 +50,8 @@ pub(crate) struct NvmNamespace {
     pub(crate) error_recovery: Saved<ErrorRecovery>,
     /// Kept over resets.
     pub(crate) is_protected: bool,
+    /// The flash takes no more writes.
+    pub(crate) is_worn_out: bool,
     pub(crate) is_formatting: bool,
 }
 
@@ -83,10 +85,10 @@ impl NvmNamespace {
         self.capacity >> self.page_bits
     }
 
-    /// Refuses to change a protected namespace.
+    /// Refuses to change a protected namespace, or one whose flash is worn out.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), Status> {
-        if self.is_protected {
+        if self.is_protected || self.is_worn_out {
             return Err(Status::WRITE_PROTECTED.with_dnr());
         }
         Ok(())

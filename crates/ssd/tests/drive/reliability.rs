@@ -1,9 +1,9 @@
 //! Bit errors against arithmetic: how often a page is read, what that costs, and what is done about it.
 
-use simtime::{Duration, Instant};
-use ssd::{BitErrors, Config, MediaError, Medium, Ssd};
+use simtime::{Duration, Instant, Prng};
+use ssd::{BitErrors, Config, Geometry, MediaError, Medium, Ssd};
 
-use crate::{READ, TRANSFER, at, config, done, drain, fill, one_plane, read, write};
+use crate::{READ, TRANSFER, at, config, done, drain, fill, one_plane, page, read, write};
 
 /// So many wrong bits whatever happens.
 fn constant(rate: f64) -> Option<BitErrors> {
@@ -162,4 +162,87 @@ fn without_errors_nothing_is_read_again() {
     read(&mut ssd, start, 3, 1);
     assert_eq!(drain(&mut ssd), [done(1, start + READ + TRANSFER, Medium::Flash, Some(3))]);
     assert_eq!(ssd.statistics().read_retries, 0);
+}
+
+#[test]
+fn blocks_that_are_bad_from_the_beginning_have_others_in_their_place() {
+    let config = || Config { pages_per_block: 16, ..config() };
+    let good = Geometry::new(&config()).unwrap();
+    let with = Config { bad_blocks_permille: 20, ..config() };
+    let geometry = Geometry::new(&with).unwrap();
+    let blocks = geometry.blocks_per_plane - geometry.bad_blocks_per_plane;
+    assert!(geometry.bad_blocks_per_plane > 0 && blocks >= good.blocks_per_plane);
+    let (a, b) = (good.effective_overprovisioning(), geometry.effective_overprovisioning());
+    assert!((a - b).abs() < 0.05, "{a} {b}");
+    let fixed =
+        Config { blocks_per_plane: good.blocks_per_plane, bad_blocks_permille: 400, ..config() };
+    assert_eq!(Geometry::new(&fixed).unwrap_err().field, "blocks_per_plane");
+}
+
+/// Overwrites pages at random, and checks all of them now and then; calls back after each round.
+fn overwrite(ssd: &mut Ssd, rounds: u32, mut after: impl FnMut(&Ssd) -> bool) {
+    let pages = ssd.geometry().logical_pages;
+    let (mut prng, mut model, mut id) = (Prng::new(5), vec![0u8; pages as usize], 0);
+    for round in 0..rounds {
+        let now = ssd.now();
+        for _ in 0..200 {
+            let lpn = prng.below(pages);
+            id = id % 250 + 1;
+            write(ssd, now, lpn, id);
+            model[lpn as usize] = id as u8;
+        }
+        assert!(drain(ssd).iter().all(|done| done.result.is_ok()));
+        ssd.check();
+        if round % 10 == 0 {
+            for lpn in 0..pages {
+                let expected = [model[lpn as usize]; crate::PAGE as usize];
+                assert!(crate::bytes(ssd, page(lpn)) == expected, "page {lpn}");
+            }
+        }
+        if !after(ssd) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn blocks_whose_erase_fails_are_not_used_again_until_none_is_left() {
+    let small = Config { overprovisioning_permille: 500, capacity_bytes: 8 << 20, ..config() };
+    let small = Config { pages_per_block: 16, ..small };
+    let mut ssd = Ssd::new(&Config { erase_failures_ppm: 20_000, ..small }).unwrap();
+    let new = ssd.spare();
+    assert!(new.blocks > 3 && new.left == new.blocks && new.percent() == 100);
+    let mut last = new.left;
+    overwrite(&mut ssd, 2000, |ssd| {
+        let spare = ssd.spare();
+        assert!(spare.left <= last, "what is bad stays so");
+        let bad = ssd.statistics().bad_blocks;
+        assert!(
+            (1..=8).contains(&bad.div_ceil(u64::from(spare.blocks - spare.left).max(1)))
+                || bad == 0
+        );
+        last = spare.left;
+        !spare.is_worn_out
+    });
+    let spare = ssd.spare();
+    assert!(spare.is_worn_out && spare.percent() == 0, "{spare:?}");
+    assert!(ssd.statistics().media_errors > ssd.statistics().bad_blocks);
+    // The model goes on: whoever uses it refuses writes.
+    let now = ssd.now();
+    write(&mut ssd, now, 7, 9);
+    assert!(drain(&mut ssd)[0].result.is_ok());
+    assert_eq!(crate::bytes(&ssd, page(7)), [9; crate::PAGE as usize]);
+}
+
+#[test]
+fn a_program_that_fails_is_done_elsewhere() {
+    for pages_per_program in [1, 4] {
+        let small = Config { overprovisioning_permille: 1500, pages_per_block: 16, ..config() };
+        let small = Config { capacity_bytes: 8 << 20, pages_per_program, ..small };
+        let mut ssd = Ssd::new(&Config { program_failures_ppm: 1000, ..small }).unwrap();
+        overwrite(&mut ssd, 60, |ssd| !ssd.spare().is_worn_out);
+        let statistics = ssd.statistics();
+        assert!(statistics.bad_blocks > 3, "{statistics:?}");
+        assert!(statistics.media_errors >= statistics.bad_blocks);
+    }
 }

@@ -4,6 +4,7 @@ use nvme_spec::{DriveParts, EnduranceGroupLog};
 use simtime::{Duration, Instant};
 use zerocopy::IntoBytes;
 
+use crate::logs::Health;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 
@@ -17,12 +18,20 @@ pub(crate) fn percentage_used(subsystem: &Subsystem) -> u8 {
     (u128::from(wear.erases) * 100 / rated.max(1)).min(255) as u8
 }
 
+/// How the flash is.
+pub(crate) fn health(subsystem: &Subsystem) -> Health {
+    Health {
+        media_errors: subsystem.ssd.statistics().media_errors,
+        percentage_used: percentage_used(subsystem),
+        spare: subsystem.ssd.spare(),
+    }
+}
+
 /// Endurance group information (Base 2.1, section 5.1.12.1.10): all of the flash is one group.
 pub(crate) fn endurance_group(turn: &Turn<'_>) -> EnduranceGroupLog {
     let subsystem = &turn.subsystem;
     let flash = subsystem.ssd.statistics_at(turn.now);
-    let smart =
-        subsystem.logs.smart(turn.now, false, flash.media_errors, percentage_used(subsystem));
+    let smart = subsystem.logs.smart(turn.now, false, health(subsystem));
     let billions = |bytes: u128| bytes.div_ceil(1_000_000_000).into();
     let geometry = subsystem.ssd.geometry();
     let raw = subsystem.ssd.wear().blocks
@@ -34,6 +43,8 @@ pub(crate) fn endurance_group(turn: &Turn<'_>) -> EnduranceGroupLog {
         (u128::from(flash.host_bytes_written), u128::from(flash.programmed_bytes()));
     let endurance = if media > host { endurance / media * host } else { endurance };
     EnduranceGroupLog {
+        // Spare below the threshold; read only (bits 0 and 3, as of the SMART log).
+        critical_warning: smart.critical_warning & 0b1001,
         available_spare: smart.available_spare,
         available_spare_threshold: smart.available_spare_threshold,
         percentage_used: smart.percentage_used,
