@@ -104,6 +104,8 @@ pub enum DriveError {
         "namespace {0}: the drive has none with this identifier; `nvme list-ns` shows which there are"
     )]
     NoNamespace(u32),
+    #[error("the drive has no zoned namespace; `[[namespace]]` with kind = \"zoned\" makes one")]
+    NoZones,
     #[error(
         "{0} ranges of a streaming execution: its ranges are those of its range set; leave its own empty"
     )]

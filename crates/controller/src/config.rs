@@ -336,13 +336,20 @@ impl Config {
                     self.check_zoned(&zoned).or_else(refuse)?;
                     zones += u64::from(zoned.zones);
                     streams += u64::from(zoned.active_max);
+                    if zones > ZONES_MAX.into() {
+                        return refuse(format!(
+                            "with its zones the drive has {zones}; choose a larger zone_size, for at most {ZONES_MAX}"
+                        ));
+                    }
+                    if streams > ssd::ZONE_STREAMS_MAX.into() {
+                        return refuse(format!(
+                            "with its max_active {streams} zones of the drive may be active; choose less, for at most {}",
+                            ssd::ZONE_STREAMS_MAX
+                        ));
+                    }
                 }
                 NamespaceKind::Programs => {}
             }
-        }
-        if zones > ZONES_MAX.into() {
-            let reason = "more zones than a drive may have, 16384: choose larger zones, or fewer";
-            return Err(ConfigError::Value { field: "zones", value: zones.to_string(), reason });
         }
         if streams > self.flash.zone_streams.into() {
             let reason = "zones that may be active need as many: leave it out, or choose more";
@@ -357,9 +364,15 @@ impl Config {
         let ZonedConfig { zones, zone_bytes, zone_capacity, active_max, open_max, block_bytes } =
             *zoned;
         let page = u64::from(self.flash.mapped_bytes());
-        if !matches!(block_bytes, 512 | 4096) {
+        // After a loss of power a zone is as far written as the map tells.
+        if block_bytes != 4096 || page != 4096 {
             return Err(format!(
-                "a block size of {block_bytes} bytes is not possible; choose 512B or 4KiB"
+                "blocks of {block_bytes} bytes, and {page} bytes for which the map has an entry: of a zoned namespace both are 4KiB (block_size, flash.indirection_unit)"
+            ));
+        }
+        if zone_capacity == 0 || !zone_capacity.is_multiple_of(page) {
+            return Err(format!(
+                "a zone capacity of {zone_capacity} bytes is not possible; choose a multiple of {page} bytes"
             ));
         }
         if !zone_bytes.is_power_of_two() || zone_bytes < page || zone_bytes > 1 << 40 {
@@ -367,9 +380,9 @@ impl Config {
                 "a zone size of {zone_bytes} bytes is not possible; choose a power of two from {page} bytes to 1TiB"
             ));
         }
-        if !(page..=zone_bytes).contains(&zone_capacity) || !zone_capacity.is_multiple_of(page) {
+        if zone_capacity > zone_bytes {
             return Err(format!(
-                "a zone capacity of {zone_capacity} bytes is not possible; choose a multiple of {page} bytes, at most the zone size ({zone_bytes} bytes)"
+                "a zone capacity of {zone_capacity} bytes is more than the zone size, {zone_bytes} bytes; choose less"
             ));
         }
         if zones == 0 {
@@ -399,6 +412,7 @@ impl Config {
         let refuse = |field, value: &dyn ToString, reason| {
             Err(ConfigError::Value { field, value: value.to_string(), reason })
         };
+        self.check_namespaces()?;
         ssd::Geometry::new(&self.flash)?;
         if self.placement && self.flash.placement != ssd::Placement::Hints {
             let reason =

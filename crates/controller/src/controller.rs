@@ -272,7 +272,7 @@ impl Controller {
     /// ends before.
     pub fn is_written(&self, nsid: u32, at: u64, len: u64) -> bool {
         let Some(namespace) = self.subsystem.namespaces.nvm(Nsid(nsid)) else { return false };
-        let is_inside = at.checked_add(len).is_some_and(|end| end <= namespace.capacity && len > 0);
+        let is_inside = at.checked_add(len).is_some_and(|end| end <= namespace.bytes() && len > 0);
         is_inside && self.subsystem.is_written(namespace, Extent { start: at, len })
     }
 

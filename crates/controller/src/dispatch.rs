@@ -36,11 +36,9 @@ impl Turn<'_> {
         }
         if let Some(namespace) = self.attached_nvm(nsid) {
             self.check_open(namespace)?;
-            if namespace.layout.is_some() && !self.session.has_all_sets() {
-                return Err(Status::INVALID_NAMESPACE.with_dnr());
-            }
             let namespace = namespace.clone();
-            if entry.opcode >= VENDOR && self.subsystem.femu.is_some() {
+            let is_femu = self.subsystem.femu.is_some() && namespace.layout.is_none();
+            if entry.opcode >= VENDOR && is_femu {
                 return femu::begin(self, tag, &namespace, entry);
             }
             return namespace.begin(self, tag, entry);

@@ -183,6 +183,8 @@ pub enum NoHistory {
         "flash.keep_data = false: such a drive has no history of what is written; leave the key out"
     )]
     NoData,
+    #[error("a history knows nothing of write pointers: leave out namespaces of kind zoned")]
+    Zones,
     #[error(
         "a history begins with what is in flash, and there are writes that are not: flush them first"
     )]
@@ -199,6 +201,9 @@ impl Controller {
         let ssd = &self.subsystem.ssd;
         if !ssd.keeps_data() {
             return Err(NoHistory::NoData);
+        }
+        if self.subsystem.namespaces.has_zones() {
+            return Err(NoHistory::Zones);
         }
         if ssd.buffered_pages() > 0 || ssd.backlog() > 0 {
             return Err(NoHistory::Unflushed);

@@ -182,7 +182,6 @@ impl Controller {
         if let Some(kept) = &mut self.subsystem.history {
             kept.begun(self.now, Tag(tag), Change::Flush { nsid: history::ALL });
         }
-        self.subsystem.keep_zones(self.now, &self.session.attached);
         self.subsystem.ssd.flush(self.now, RequestId(tag));
     }
 

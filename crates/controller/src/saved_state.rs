@@ -66,7 +66,7 @@ struct SavedRun {
     count: U64,
 }
 
-/// The zones of a namespace; those of them follow that are not as their pages alone tell.
+/// The zones of a namespace; those of them follow that are full though they are not written to their end.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct SavedZones {
@@ -81,13 +81,13 @@ struct SavedZones {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct SavedZone {
-    /// With [`FULL`].
+    /// With [`FINISHED_BY_DRIVE`].
     zone: U32,
     written: U64,
 }
 
-/// Beside the number of a zone: it takes no more writes.
-const FULL: u32 = 1 << 31;
+/// Beside the number of a zone: the drive finished it.
+const FINISHED_BY_DRIVE: u32 = 1 << 31;
 
 /// Zones as they were.
 #[derive(Clone, Debug)]
@@ -221,6 +221,7 @@ impl KnownNamespace {
                 let layout = ZoneLayout::new(zoned);
                 let is_whole = zoned.zone_capacity.is_multiple_of(page_bytes);
                 is_whole
+                    && u64::from(self.block_bytes) == page_bytes
                     && bytes == Some(layout.bytes())
                     && layout.written_max() == pages * page_bytes
             }
@@ -271,12 +272,13 @@ fn read_zones(bytes: &[u8], block_bytes: u32) -> Result<(Option<KnownZones>, &[u
     for _ in 0..saved.kept.get() {
         let zone;
         (zone, rest) = SavedZone::read_from_prefix(rest).map_err(|_| SHORT)?;
-        let (is_full, number) = (zone.zone.get() & FULL != 0, zone.zone.get() & !FULL);
+        let is_finished_by_drive = zone.zone.get() & FINISHED_BY_DRIVE != 0;
+        let number = zone.zone.get() & !FINISHED_BY_DRIVE;
         let is_whole = zone.written.get().is_multiple_of(block_bytes.into());
         if number >= zoned.zones || zone.written.get() > zoned.zone_capacity || !is_whole {
             return Err(WRONG);
         }
-        kept.push(KnownZone { zone: number, is_full, written: zone.written.get() });
+        kept.push(KnownZone { zone: number, written: zone.written.get(), is_finished_by_drive });
     }
     Ok((Some(KnownZones { zoned, kept }), rest))
 }
@@ -310,6 +312,15 @@ impl Subsystem {
         self.write_saved(now, attached, false);
     }
 
+    /// The same, for who has to know whether it can be kept.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(crate) fn try_save(&mut self, now: Instant, attached: &Attachments) -> Result<(), Status> {
+        let is_kept = self.write_saved(now, attached, false);
+        if is_kept { Ok(()) } else { Err(Status::INTERNAL_ERROR) }
+    }
+
     /// The same, durably, before the host is told that something has changed.
     ///
     /// # Errors
@@ -319,9 +330,7 @@ impl Subsystem {
         now: Instant,
         attached: &Attachments,
     ) -> Result<(), Status> {
-        if !self.write_saved(now, attached, false) {
-            return Err(Status::INTERNAL_ERROR);
-        }
+        self.try_save(now, attached)?;
         self.make_durable()
     }
 
@@ -415,9 +424,9 @@ fn write_zones(zones: &Zones, bytes: &mut Vec<u8>) {
         kept: (kept.len() as u32).into(),
     };
     bytes.extend_from_slice(saved.as_bytes());
-    for KnownZone { zone, is_full, written } in kept {
-        let full = if is_full { FULL } else { 0 };
-        let saved = SavedZone { zone: (zone | full).into(), written: written.into() };
+    for KnownZone { zone, written, is_finished_by_drive } in kept {
+        let by = if is_finished_by_drive { FINISHED_BY_DRIVE } else { 0 };
+        let saved = SavedZone { zone: (zone | by).into(), written: written.into() };
         bytes.extend_from_slice(saved.as_bytes());
     }
 }

@@ -39,8 +39,7 @@ impl Turn<'_> {
     /// True if what a command writes is in flash, or as safe, before it ends: it says so, or there is no volatile write cache in force.
     #[inline]
     pub(crate) fn must_be_durable(&self, fua: bool) -> bool {
-        let is_safe = self.subsystem.config.flash.power_loss_protection;
-        fua || is_safe || !self.session.has_write_cache()
+        fua || !self.session.has_write_cache() || !self.subsystem.has_write_cache()
     }
 
     /// From now on a command waits for this.

@@ -367,6 +367,12 @@ fn import(with: &WithImage) -> Result<u64> {
     let (nsid, json) = (*nsid, *json);
     let source = usage(File::open(image).with_context(|| image.display().to_string()))?;
     let (mut session, room) = open(file, nsid)?;
+    let listed = session.transport.driver.port.drive.namespaces();
+    let is_zoned = |n: &NamespaceConfig| matches!(n.kind, NamespaceKind::Zoned(_));
+    if listed.iter().any(|n| n.nsid == nsid && is_zoned(n)) {
+        let text = "--namespace {nsid}: it is zoned, and an image does not say how far zones are written; import it into a namespace of kind nvm";
+        return usage(Err(anyhow!(text.replace("{nsid}", &nsid.to_string()))));
+    }
     let len = source.metadata()?.len();
     if len > room {
         let text = format!(

@@ -55,7 +55,7 @@ impl Failure {
                 | DriveError::RangesOfStream(_),
             ) => -libc::EINVAL,
             Self::Drive(DriveError::TooMuch(_)) => -libc::E2BIG,
-            Self::Drive(DriveError::NoNamespace(_)) => -libc::ENODEV,
+            Self::Drive(DriveError::NoNamespace(_) | DriveError::NoZones) => -libc::ENODEV,
             Self::Drive(DriveError::Transport(error)) => match error {
                 TransportError::Open { cause, .. } | TransportError::Kernel { cause, .. } => {
                     of_system(cause)

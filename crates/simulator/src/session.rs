@@ -54,10 +54,12 @@ pub fn geometry(config: &Config, namespaces: &[NamespaceConfig]) -> Geometry {
         copy_blocks_max: NVM_COPY_BYTES_MAX / u64::from(config.block_bytes),
         namespaces: NamespaceIds { nvm: 0, memory: 0, programs: 0 },
     };
-    for &NamespaceConfig { nsid, kind } in namespaces {
+    // Blocks in zones are blocks, if there are no others.
+    let is_plain = |n: &&NamespaceConfig| matches!(n.kind, NamespaceKind::Nvm { .. });
+    let others = namespaces.iter().filter(|n| !is_plain(n));
+    for &NamespaceConfig { nsid, kind } in namespaces.iter().filter(is_plain).chain(others) {
         let namespaces = &mut geometry.namespaces;
         let kind = match kind {
-            // Blocks are blocks.
             NamespaceKind::Zoned(zoned) => {
                 let bytes = u64::from(zoned.zones) * zoned.zone_bytes;
                 NamespaceKind::Nvm { bytes, block_bytes: zoned.block_bytes }

@@ -51,6 +51,20 @@ fn memory_grows_with_what_is_written_and_not_with_what_is_there() {
         times.mapped_pages()
     );
 
+    // All pages of a drive, in random order and again and again: as much as a drive in use has.
+    let config = ssd::Config {
+        capacity_bytes: 4 << 30,
+        keep_data: false,
+        filled_permille: 1000,
+        filled_by: ssd::FilledBy::RandomOverwrites,
+        ..ssd::Config::default()
+    };
+    let before = resident();
+    let full = Ssd::new(&config).expect("a sound configuration");
+    let tenths = 10 * (resident() - before) / full.mapped_pages();
+    println!("4 GiB, times alone, full: {}.{} bytes a page", tenths / 10, tenths % 10);
+    assert!(tenths <= 100, "{tenths} tenths of a byte for each page of a full drive");
+
     let (data, bytes) = scattered(true, 1 << 18);
     println!("1 TiB, 1 GiB of scattered pages: {} MiB", bytes >> 20);
     assert!(bytes < 1288 << 20, "{} MiB for 1 GiB of scattered pages", bytes >> 20);
@@ -65,5 +79,5 @@ fn memory_grows_with_what_is_written_and_not_with_what_is_there() {
     let (bytes, time) = (resident() - before, start.elapsed());
     println!("1000 empty drives of 1 TiB: {} MiB, made in {time:?}", bytes >> 20);
     assert!(bytes < 4 << 30, "{} MiB for {} empty drives", bytes >> 20, drives.len());
-    drop((times, data, drives));
+    drop((times, full, data, drives));
 }

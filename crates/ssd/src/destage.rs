@@ -12,7 +12,7 @@ use simtime::Instant;
 use crate::address::{Lpn, Ppa};
 use crate::array::{Origin, Transaction};
 use crate::batch::Gathering;
-use crate::cache::{Flight, Standing, State, Version, Waiters};
+use crate::cache::{Flight, Slot, Standing, State, Version, Waiters};
 use crate::drive::{Claim, Ssd};
 use crate::mapping::Location;
 use crate::request::{Hint, Medium, RequestId, Span};
@@ -54,6 +54,9 @@ impl Ssd {
         self.versions += 1;
         let (version, open) = (self.versions, self.epochs.open());
         let stays = self.is_of_zone(hint.stream);
+        if hint.begins_unit {
+            self.destage_stream(now, hint.stream);
+        }
         let slot = self.cache.slot_mut(number);
         slot.hint = Hint { begins_unit: hint.begins_unit || slot.hint.begins_unit, ..hint };
         if let Some(dirty) = &mut slot.dirty {
@@ -155,6 +158,23 @@ impl Ssd {
     /// The page that has waited longest goes to flash.
     pub(crate) fn destage_oldest(&mut self, now: Instant) {
         if let Some(number) = self.cache.oldest_held() {
+            self.cache.unhold(number);
+            self.destage(now, number);
+        }
+    }
+
+    /// What is held of a stream goes to flash: it belongs before what comes now.
+    fn destage_stream(&mut self, now: Instant, stream: u8) {
+        let is_held =
+            |(_, slot): &(u32, &mut Slot)| slot.state == State::Held && slot.hint.stream == stream;
+        let mut held: Vec<(u64, u32)> = self
+            .cache
+            .slots_mut()
+            .filter(is_held)
+            .map(|(number, slot)| (slot.dirty.as_ref().map_or(0, |dirty| dirty.number), number))
+            .collect();
+        held.sort_unstable();
+        for (_, number) in held {
             self.cache.unhold(number);
             self.destage(now, number);
         }

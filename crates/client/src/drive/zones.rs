@@ -1,9 +1,9 @@
 //! Zones of a zoned namespace (Zoned Namespace Command Set 1.2): what they are like, what is done with them, and appending to them.
 
-use nvme_spec::{ZoneAction, ZoneDescriptor, ZoneReportHeader, ZoneState, zone_filter};
+use nvme_spec::{CommandSet, ZoneAction, ZoneDescriptor, ZoneReportHeader, ZoneState, zone_filter};
 use zerocopy::FromBytes;
 
-use super::{Drive, DriveResult};
+use super::{Drive, DriveError, DriveResult};
 use crate::commands;
 use crate::transport::{Command, Data, Lane, Submit};
 
@@ -26,6 +26,21 @@ pub struct Zone {
 const ZONES_AT_A_TIME: usize = 1023;
 
 impl<T: Submit> Drive<T> {
+    /// From now on works with the first zoned namespace, unless the one in use is zoned.
+    ///
+    /// # Errors
+    /// If the drive has none, or is gone.
+    pub fn use_zones(&mut self) -> DriveResult<()> {
+        let nsid = self.geometry.namespaces.nvm;
+        if self.namespace_after(nsid.saturating_sub(1), CommandSet::ZONED)? == Some(nsid) {
+            return Ok(());
+        }
+        match self.namespace_after(0, CommandSet::ZONED)? {
+            Some(nsid) => self.use_namespace(nsid),
+            None => Err(DriveError::NoZones),
+        }
+    }
+
     /// All zones of the namespace in use.
     ///
     /// # Errors
@@ -88,11 +103,16 @@ impl<T: Submit> Drive<T> {
         Command { name: "Zone Append", lane: Lane::Io, entry, data, is_execution: false }
     }
 
-    /// Appends whole blocks to a zone: the first block that they were written to.
+    /// Appends bytes to a zone, as much as one command takes: the first block that they were written to. The last block is filled up with
+    /// zeroes.
     ///
     /// # Errors
-    /// If the zone does not take them, or the drive is gone.
-    pub fn append(&mut self, zone: u64, data: Vec<u8>) -> DriveResult<u64> {
+    /// If there are none, the zone does not take them, or the drive is gone.
+    pub fn append(&mut self, zone: u64, mut data: Vec<u8>) -> DriveResult<u64> {
+        if data.is_empty() {
+            return Err(DriveError::Empty("an append"));
+        }
+        data.resize(data.len().next_multiple_of(self.geometry.block_bytes as usize), 0);
         let command = self.append_command(zone, data);
         Ok(self.perform(command)?.result)
     }

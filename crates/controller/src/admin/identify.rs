@@ -365,15 +365,15 @@ fn csi_page(
             };
             page.as_bytes().to_vec()
         }
-        Namespace::Nvm(NvmNamespace { nsid, layout: Some(_), .. }) => {
-            zoned(namespaces.zones(*nsid)).as_bytes().to_vec()
+        Namespace::Nvm(NvmNamespace { nsid, layout: Some(_), block_bytes, .. }) => {
+            zoned(namespaces.zones(*nsid), *block_bytes).as_bytes().to_vec()
         }
         Namespace::Nvm(_) => vec![0; IDENTIFY_SIZE],
     })
 }
 
-/// Identify Namespace of the Zoned Namespace command set. Every format has the same zones, in its own blocks.
-fn zoned(zones: &Zones) -> IdentifyNamespaceZoned {
+/// Identify Namespace of the Zoned Namespace command set. Only the format in use has zones.
+fn zoned(zones: &Zones, block_bytes: u32) -> IdentifyNamespaceZoned {
     let mut page = IdentifyNamespaceZoned {
         // Reads may cross from a zone into the next.
         ozcs: (1 << 0).into(),
@@ -382,6 +382,9 @@ fn zoned(zones: &Zones) -> IdentifyNamespaceZoned {
         ..IdentifyNamespaceZoned::default()
     };
     for (format, bytes) in page.lbafe.iter_mut().zip(LBA_FORMATS) {
+        if bytes != block_bytes {
+            continue;
+        }
         format.blocks = (zones.layout.size() / u64::from(bytes)).into();
     }
     page

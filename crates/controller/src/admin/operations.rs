@@ -43,6 +43,10 @@ impl Turn<'_> {
         if namespace.is_formatting {
             return Err(Status::FORMAT_IN_PROGRESS);
         }
+        // Of the command sets a host enabled only that of the others.
+        if namespace.layout.is_some() && !self.session.has_all_sets() {
+            return Err(Status::INVALID_NAMESPACE.with_dnr());
+        }
         Ok(())
     }
 
@@ -173,6 +177,7 @@ pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<
     }
     let block_bytes = LBA_FORMATS.get(usize::from(command.format));
     let block_bytes = *block_bytes.ok_or(Status::INVALID_FORMAT.with_dnr())?;
+    check_zone_format(turn, &nsids, block_bytes)?;
     let pages = check_erasable(turn, &nsids)?;
     end_users(turn, &nsids, Status::FORMAT_IN_PROGRESS);
     turn.subsystem.background.end_test(turn.now, TestResult::EndedByFormat);
@@ -186,6 +191,15 @@ pub(crate) fn format(turn: &mut Turn<'_>, tag: Tag, command: &Format) -> Result<
     turn.subsystem.background.formatting.push(format);
     turn.wait(tag, Waiting::Format);
     turn.subsystem.remind_of_format();
+    Ok(())
+}
+
+/// Blocks of zones are what the flash's map knows: a zone is written up to a block, also after a loss of power.
+fn check_zone_format(turn: &Turn<'_>, nsids: &[Nsid], block_bytes: u32) -> Result<(), Status> {
+    let mut named = turn.subsystem.namespaces.nvm_all().filter(|nvm| nsids.contains(&nvm.nsid));
+    if named.any(|nvm| nvm.layout.is_some() && nvm.block_bytes != block_bytes) {
+        return Err(Status::INVALID_FORMAT.with_dnr());
+    }
     Ok(())
 }
 
@@ -225,6 +239,8 @@ pub(crate) fn formatted(turn: &mut Turn<'_>) {
                 turn.subsystem.note_namespace(now, nsid);
             }
         }
+        // Zones are empty when their pages are.
+        turn.subsystem.save(now, &turn.session.attached);
         let kept = turn.subsystem.make_durable();
         let kept = kept.and_then(|()| turn.subsystem.save_durably(now, &turn.session.attached));
         turn.complete(tag, kept.err().unwrap_or(Status::SUCCESS), 0);
@@ -278,6 +294,7 @@ pub(crate) fn sanitized(turn: &mut Turn<'_>) {
     }
     subsystem.ssd.deallocate(turn.now, Lpn(0), subsystem.ssd.geometry().logical_pages);
     subsystem.namespaces.zones_all_mut().for_each(|zones| zones.clear());
+    subsystem.save(turn.now, &turn.session.attached);
     // What cannot be made durable is told to the drive's user by the store.
     let _ = subsystem.make_durable();
     subsystem.ssd.scrub();

@@ -8,9 +8,9 @@ use nvme_spec::ZoneAction;
 use serde_json::{Value, json};
 
 use super::Target;
-use crate::Outcome;
 use crate::input::parse_number;
 use crate::report::{bytes, say};
+use crate::{Outcome, Usage};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -86,8 +86,15 @@ fn start_of(drive: &mut Drive, zone: u64) -> Result<u64> {
     Ok(found?.start)
 }
 
-fn change(Change { zone, target, .. }: &Change, action: ZoneAction) -> Result<Outcome> {
+/// Opens a drive, for its zones: those of the namespace that is named, or of the first that has some.
+fn open(target: &Target) -> Result<Drive> {
     let mut drive = target.open()?;
+    drive.use_zones().map_err(|error| Usage(error.into()))?;
+    Ok(drive)
+}
+
+fn change(Change { zone, target, .. }: &Change, action: ZoneAction) -> Result<Outcome> {
+    let mut drive = open(target)?;
     let start = match zone {
         Some(zone) => Some(start_of(&mut drive, *zone)?),
         None => None,
@@ -101,18 +108,24 @@ fn change(Change { zone, target, .. }: &Change, action: ZoneAction) -> Result<Ou
 
 pub(crate) fn run(command: &Command) -> Result<Outcome> {
     match command {
-        Command::Report { target } => target.perform(
-            |drive| Ok((drive.zones()?, drive.block_bytes())),
-            |(zones, block_bytes)| document(zones, *block_bytes),
-            |(zones, block_bytes)| print(zones, *block_bytes),
-        ),
+        Command::Report { target } => {
+            let mut drive = open(target)?;
+            let block_bytes = drive.block_bytes();
+            match drive.zones() {
+                Ok(zones) => {
+                    target.present(|| document(&zones, block_bytes), || print(&zones, block_bytes));
+                    Ok(Outcome::Success)
+                }
+                Err(error) => target.refused(error),
+            }
+        }
         Command::Open(of) => change(of, ZoneAction::OPEN),
         Command::Close(of) => change(of, ZoneAction::CLOSE),
         Command::Finish(of) => change(of, ZoneAction::FINISH),
         Command::Reset(of) => change(of, ZoneAction::RESET),
         Command::Append { zone, file, target } => {
             let mut data = std::fs::read(file).with_context(|| file.display().to_string())?;
-            let mut drive = target.open()?;
+            let mut drive = open(target)?;
             let start = start_of(&mut drive, *zone)?;
             let most = drive.geometry().transfer_bytes_max;
             data.resize(data.len().next_multiple_of(drive.block_bytes() as usize), 0);

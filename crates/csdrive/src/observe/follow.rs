@@ -97,6 +97,9 @@ struct Sum {
 
 const HEADER: &str = "      IOPS        read     written        p50        p99   late    jobs/s    waited   units    dies    lost";
 
+/// Zone Append, as an opcode beside those of the NVM command set.
+const APPEND: NvmOpcode = NvmOpcode(nvme_spec::ZoneOpcode::APPEND.0);
+
 impl Sum {
     fn add(&mut self, Batch { records, lost }: &Batch) {
         let Records { commands, jobs, units, dies, counters, .. } = records;
@@ -109,7 +112,10 @@ impl Sum {
                 (CommandSet::NVM | CommandSet::ZONED, NvmOpcode::READ) if record.sqid > 0 => {
                     self.read_bytes += u64::from(record.bytes);
                 }
-                (CommandSet::NVM | CommandSet::ZONED, NvmOpcode::WRITE) if record.sqid > 0 => {
+                (CommandSet::NVM | CommandSet::ZONED, NvmOpcode::WRITE)
+                | (CommandSet::ZONED, APPEND)
+                    if record.sqid > 0 =>
+                {
                     self.written_bytes += u64::from(record.bytes);
                 }
                 _ => {}

@@ -43,7 +43,6 @@ fn round(folder: &Path, seed: u64, seconds: u32, is_synced: bool) -> Result<Stri
 }
 
 /// The test.
-#[expect(clippy::disallowed_methods, reason = "how many kills a run tries is its user's choice")]
 pub(crate) fn killed_under_fio() -> Result<(), Failed> {
     let kills: u64 = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let folder = tempfile::tempdir()?;

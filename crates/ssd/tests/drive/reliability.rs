@@ -131,7 +131,7 @@ fn wear_age_and_reads_move_the_number_of_reads() {
 fn blocks_that_are_hard_to_read_are_written_anew() {
     let tlc = Some(BitErrors::TLC_72_LAYERS);
     let roomy = Config { overprovisioning_permille: 500, ..one_plane() };
-    let old = Config { worn_erases: 1000, data_age_days: 365, refresh_retries: 2, ..roomy.clone() };
+    let old = Config { worn_erases: 1000, data_age_days: 365, refresh_retries: 2, ..roomy };
     let mut ssd = filled(tlc, old.clone());
     assert_eq!(reads_of_a_page(&mut ssd, 3), 3);
     drain(&mut ssd);

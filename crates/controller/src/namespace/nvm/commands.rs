@@ -270,7 +270,6 @@ impl NvmNamespace {
 /// Flush, of one namespace or of all: they share the write buffer, and all of it goes to flash.
 pub(crate) fn flush(turn: &mut Turn<'_>, tag: Tag, nsid: Nsid) {
     turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 });
-    turn.subsystem.keep_zones(turn.now, &turn.session.attached);
     if let Some(history) = &mut turn.subsystem.history {
         history.begun(turn.now, tag, Change::Flush { nsid: nsid.0 });
     }

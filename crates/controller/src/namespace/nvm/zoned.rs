@@ -12,7 +12,6 @@ use zerocopy::IntoBytes;
 use super::NvmNamespace;
 use super::waiting::{NvmArrival, NvmWait, Target};
 use super::zones::{Claim, Managed, ZoneWrite, Zones};
-use crate::attachments::Attachments;
 use crate::command::{Blocks, ZoneReport, ZonedCommand};
 use crate::data_pointer::{DataPointer, Direction};
 use crate::event::Tag;
@@ -87,8 +86,7 @@ impl NvmNamespace {
                 turn.subsystem.empty_zone(turn.now, self, (number, 0));
             }
             if stays {
-                let page_bytes = 1 << self.page_bits;
-                turn.subsystem.namespaces.zones_mut(self.nsid).keep(number, page_bytes);
+                turn.subsystem.namespaces.zones_mut(self.nsid).keep(number);
                 all_stays = true;
             }
         }
@@ -96,7 +94,7 @@ impl NvmNamespace {
             turn.complete(tag, Status::SUCCESS, 0);
             return Ok(());
         }
-        turn.subsystem.save(turn.now, &turn.session.attached);
+        turn.subsystem.try_save(turn.now, &turn.session.attached)?;
         turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 });
         turn.subsystem.ssd.sync(turn.now, RequestId(tag.0));
         Ok(())
@@ -176,7 +174,6 @@ impl NvmNamespace {
             *pages_left += u32::from(is_durable);
         }
         if is_durable {
-            turn.subsystem.keep_zones(turn.now, &turn.session.attached);
             turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
         }
         Ok(())
@@ -195,18 +192,6 @@ impl Subsystem {
         }
     }
 
-    /// What was written so far is going to be durable: the drive remembers write pointers that pages alone do not tell.
-    pub(crate) fn keep_zones(&mut self, now: Instant, attached: &Attachments) {
-        let page_bytes = 1 << self.page_bits;
-        let mut is_changed = false;
-        for zones in self.namespaces.zones_all_mut() {
-            is_changed |= zones.keep_all(page_bytes);
-        }
-        if is_changed {
-            self.save(now, attached);
-        }
-    }
-
     /// The power was lost, or the drive is switched on: zones are as far written as their pages have no gap.
     pub(crate) fn recover_zones(&mut self) {
         let now = self.ssd.now();
@@ -215,7 +200,7 @@ impl Subsystem {
             let zones: &mut Zones = self.namespaces.zones_mut(namespace.nsid);
             let (layout, page_bits) = (zones.layout, namespace.page_bits);
             let ssd = &self.ssd;
-            let cut = zones.recover(1 << page_bits, |number| {
+            let cut = zones.recover(|number| {
                 let first = (u64::from(number) * layout.capacity) >> page_bits;
                 let pages = layout.capacity >> page_bits;
                 let mut found = 0;
@@ -228,8 +213,13 @@ impl Subsystem {
                 }
                 found << page_bits
             });
+            let before = self.ssd.mapped_pages();
             for zone in cut {
                 self.empty_zone(now, &namespace, zone);
+            }
+            // What was cut off does not come back.
+            if self.ssd.mapped_pages() != before {
+                let _ = self.make_durable();
             }
         }
         // Whose blocks are partly full is not known any more.

@@ -118,12 +118,12 @@ pub(crate) struct ZoneWrite {
     pub(crate) is_append: bool,
 }
 
-/// A zone that is not as its pages in flash alone tell.
+/// A zone that is full though it is not written to its end: its pages in flash do not tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct KnownZone {
     pub(crate) zone: u32,
-    pub(crate) is_full: bool,
     pub(crate) written: u64,
+    pub(crate) is_finished_by_drive: bool,
 }
 
 /// All zones of a namespace.
@@ -141,7 +141,7 @@ pub(crate) struct Zones {
     free_streams: VecDeque<u8>,
     /// Zones consist of whole reclaim units: none shares blocks with another.
     has_whole_units: bool,
-    /// What the drive remembers of zones that are not as their pages alone tell, by number.
+    /// What the drive remembers of zones, by number.
     kept: BTreeMap<u32, KnownZone>,
 }
 
@@ -349,72 +349,46 @@ impl Zones {
         self.kept = kept.iter().map(|zone| (zone.zone, *zone)).collect();
     }
 
-    /// A zone is remembered, if it is not as its pages tell: if it ends early, or its write pointer is within a page. True if that changed
-    /// something.
-    pub(crate) fn keep(&mut self, number: u32, page_bytes: u64) -> bool {
-        let Zone { state, written, .. } = self.zones[number as usize];
-        let is_full = state == ZoneState::FULL;
-        let is_special = match is_full {
-            true => written < self.layout.capacity,
-            false => !written.is_multiple_of(page_bytes),
-        };
-        let known = KnownZone { zone: number, is_full, written };
-        if is_special {
-            self.kept.insert(number, known) != Some(known)
+    /// A zone is remembered if it is not as its pages tell: if it ends early.
+    pub(crate) fn keep(&mut self, number: u32) {
+        let Zone { state, written, is_finished_by_drive, .. } = self.zones[number as usize];
+        if state == ZoneState::FULL && written < self.layout.capacity {
+            self.kept.insert(number, KnownZone { zone: number, written, is_finished_by_drive });
         } else {
-            self.kept.remove(&number).is_some()
+            self.kept.remove(&number);
         }
     }
 
-    /// The same of all zones. Only those that are active, or were when they were kept, can have changed.
-    pub(crate) fn keep_all(&mut self, page_bytes: u64) -> bool {
-        let kept = self.kept.values().filter(|kept| !kept.is_full).map(|kept| kept.zone);
-        let active = self.active_zones.iter().copied();
-        let numbers: Vec<u32> = kept.chain(active).collect();
-        let mut is_changed = false;
-        for number in numbers {
-            is_changed |= self.keep(number, page_bytes);
-        }
-        is_changed
-    }
-
-    /// The power was lost, or the drive is switched on. `found` bytes of a zone, whole pages, have their data: what comes after them was not
-    /// flushed, and goes. Zones, each with the byte from which on it is to be emptied.
-    pub(crate) fn recover(
-        &mut self,
-        page_bytes: u64,
-        mut found: impl FnMut(u32) -> u64,
-    ) -> Vec<(u32, u64)> {
+    /// The power was lost, or the drive is switched on. `found` bytes of a zone have their data: what comes after them was not flushed, and
+    /// goes. Zones, each with the byte from which on it is to be emptied.
+    pub(crate) fn recover(&mut self, mut found: impl FnMut(u32) -> u64) -> Vec<(u32, u64)> {
         let known = std::mem::take(&mut self.kept);
         self.clear();
         let mut cut = Vec::new();
         for number in 0..self.layout.count {
-            let mut written = found(number);
-            let mut is_full = written == self.layout.capacity;
-            if let Some(kept) = known.get(&number) {
-                // It is right up to the last page; what was not flushed may have come after it.
-                let is_last_page = kept.written.next_multiple_of(page_bytes) == written;
-                if is_last_page || kept.is_full {
-                    (written, is_full) = (kept.written.min(written), kept.is_full);
-                }
-            }
+            let kept = known.get(&number);
+            // What was written before a zone was finished was not flushed with it.
+            let written = kept.map_or(u64::MAX, |kept| kept.written).min(found(number));
             if written < self.layout.capacity {
-                cut.push((number, written.next_multiple_of(page_bytes)));
+                cut.push((number, written));
             }
-            self.put_back(number, written, is_full);
-            self.keep(number, page_bytes);
+            self.put_back(number, written, kept);
+            self.keep(number);
         }
         cut
     }
 
     /// A zone that was written. If there are too many that are not full, it is full all the same.
-    fn put_back(&mut self, number: u32, written: u64, is_full: bool) {
+    fn put_back(&mut self, number: u32, written: u64, kept: Option<&KnownZone>) {
+        let is_full = kept.is_some() || written == self.layout.capacity;
         if written == 0 && !is_full {
             return;
         }
-        let is_finished_by_drive = !is_full && self.has_all_active();
+        let is_finished_now = !is_full && self.has_all_active();
+        let was_finished = kept.is_some_and(|kept| kept.is_finished_by_drive);
+        let is_finished_by_drive = is_finished_now || was_finished;
         let mut zone = Zone { written, is_finished_by_drive, ..Zone::EMPTY };
-        if is_full || is_finished_by_drive {
+        if is_full || is_finished_now {
             zone.state = ZoneState::FULL;
         } else {
             let free = self.free_streams.pop_front();
