@@ -455,6 +455,12 @@ pub static KEYS: &[Key] = &[
         count(u64, 0..=u64::MAX),
         flash.filled_seed
     ),
+    key!(
+        "flash.deallocate_time",
+        "Time that a deallocation (trim) takes for each 1024 entries of the map in which it changes some; 0ns = none.",
+        time,
+        flash.deallocate_time
+    ),
     key!(@ "flash.unwritten_reads", "What reading a page costs that was never written: free, or a flash read.", "free, flash",
         |c| name_of(&UNWRITTEN_READS, &c.flash.unwritten_reads),
         |c, t| choose(&UNWRITTEN_READS, t).map(|v| c.flash.unwritten_reads = v)),

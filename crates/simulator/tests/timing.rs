@@ -369,3 +369,37 @@ fn records_of_an_execution_lead_to_its_job_and_its_stays() {
     assert!(records.units.iter().all(|stay| stay.job == execute.id));
     assert_eq!(drive(&mut session), Records::default(), "taken once");
 }
+
+#[test]
+fn deallocation_takes_the_time_of_the_map_pages_that_it_changes() {
+    for (each, has_cache) in [(0, true), (5_000, true), (5_000, false)] {
+        let mut config = config();
+        config.flash.deallocate_time = Duration::from_ns(each);
+        if !has_cache {
+            config.flash.write_buffer_bytes = 0;
+        }
+        let mut session = session(config);
+        // Of the map's pages for 1024 blocks each, the first, the second and the fifth have something.
+        for block in [0, 1500, 4096] {
+            session.write_blocks(block, &[7; 4096]).unwrap();
+        }
+        session.flush().unwrap();
+        while session.transport.driver.port.step() {}
+        let range = nvme_spec::command::DatasetRange {
+            nlb: 8192.into(),
+            slba: 0.into(),
+            ..Default::default()
+        };
+        let host = &mut session.transport.driver;
+        let buffer = host.port.ram.allocate(4096);
+        host.port.ram.put(buffer.address, zerocopy::IntoBytes::as_bytes(&range));
+        let mut time = || {
+            let start = host.port.now();
+            let entry = with_data(commands::dataset_management(1, true), (buffer.address, 0));
+            assert!(host.execute(IO, entry).unwrap().status.is_success());
+            host.port.now().since(start).as_ns()
+        };
+        let (first, nothing) = (time(), time());
+        assert_eq!(first - nothing, 3 * each, "what holds nothing takes no time");
+    }
+}

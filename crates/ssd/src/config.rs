@@ -71,6 +71,9 @@ pub enum WearLeveling {
     Static,
 }
 
+/// Entries of the map that are changed together: a page of it, of 4 KiB.
+pub const MAP_PAGE_ENTRIES: u64 = 1024;
+
 /// Most streams of hints.
 pub const STREAMS_MAX: u32 = 16;
 
@@ -298,6 +301,8 @@ pub struct Config {
     pub cache_reads: bool,
     /// What reading a page costs that was never written.
     pub unwritten_reads: UnwrittenReads,
+    /// The time that deallocation takes for each [`MAP_PAGE_ENTRIES`] entries of the map in which it changes some.
+    pub deallocate_time: Duration,
     /// Part of the capacity that is written when the drive is new, from its beginning, with zeroes, in thousandths.
     pub filled_permille: u32,
     /// How that was done.
@@ -358,6 +363,7 @@ impl Default for Config {
             suspend_max: 16,
             cache_reads: false,
             unwritten_reads: UnwrittenReads::Free,
+            deallocate_time: Duration::ZERO,
             filled_permille: 0,
             filled_by: FilledBy::Sequence,
             filled_seed: 1,

@@ -11,7 +11,9 @@ use crate::batch::Batches;
 use crate::blocks::Blocks;
 use crate::cache::Cache;
 use crate::collection::{Collection, Move};
-use crate::config::{Config, ConfigError, Geometry, SECTOR_BYTES, UnwrittenReads};
+use crate::config::{
+    Config, ConfigError, Geometry, MAP_PAGE_ENTRIES, SECTOR_BYTES, UnwrittenReads,
+};
 use crate::durability::Durability;
 use crate::epochs::Epochs;
 use crate::frontier::{Frontier, Lifetimes};
@@ -335,6 +337,22 @@ impl Ssd {
         self.retry_moves(now);
         self.relieve(now);
         self.sync_if_wanted(now);
+    }
+
+    /// How long the deallocation of pages takes: for each page of the map in which some are forgotten.
+    pub fn deallocation_time(&self, first: Lpn, count: u64) -> Duration {
+        let each = self.config.deallocate_time;
+        if each.is_zero() || count == 0 {
+            return Duration::ZERO;
+        }
+        let (first, end) = (first.0, first.0 + count);
+        let parts = first / MAP_PAGE_ENTRIES..=(end - 1) / MAP_PAGE_ENTRIES;
+        let changed = parts.filter(|part| {
+            let from = first.max(part * MAP_PAGE_ENTRIES);
+            let to = end.min((part + 1) * MAP_PAGE_ENTRIES);
+            self.map.mapped_among(Lpn(from), to - from) > 0
+        });
+        each * changed.count() as u64
     }
 
     /// Requests submitted and not finished.

@@ -47,9 +47,9 @@ mod victims;
 
 pub use address::{BlockId, Lpn, Ppa};
 pub use config::{
-    CellType, Config, ConfigError, DieOrder, FilledBy, Geometry, Isolation, MultiPlaneReads,
-    PageTimes, Placement, SECTOR_BYTES, STREAMS_MAX, Suspend, UnwrittenReads, WearLeveling,
-    ZONE_STREAMS_MAX,
+    CellType, Config, ConfigError, DieOrder, FilledBy, Geometry, Isolation, MAP_PAGE_ENTRIES,
+    MultiPlaneReads, PageTimes, Placement, SECTOR_BYTES, STREAMS_MAX, Suspend, UnwrittenReads,
+    WearLeveling, ZONE_STREAMS_MAX,
 };
 pub use drive::Ssd;
 pub use mapping::{Location, PageMap};

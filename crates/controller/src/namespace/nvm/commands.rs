@@ -235,7 +235,7 @@ impl NvmNamespace {
         }
         let pages_left = extents.iter().map(|&extent| self.pages_of(extent)).sum();
         turn.session.inflight.reserve(tag, Reserved::default());
-        turn.wait(tag, NvmWait::Writing { pages_left, result: 0 });
+        turn.wait(tag, NvmWait::writing(pages_left));
         let (mut rest, mut hint) = (bytes, hint);
         for &extent in extents {
             for span in self.spans(extent) {
@@ -269,7 +269,7 @@ impl NvmNamespace {
 
 /// Flush, of one namespace or of all: they share the write buffer, and all of it goes to flash.
 pub(crate) fn flush(turn: &mut Turn<'_>, tag: Tag, nsid: Nsid) {
-    turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 });
+    turn.wait(tag, NvmWait::writing(1));
     if let Some(history) = &mut turn.subsystem.history {
         history.begun(turn.now, tag, Change::Flush { nsid: nsid.0 });
     }

@@ -2,11 +2,12 @@
 //! 3.2.8 and 3.2.3).
 //!
 //! Deallocation is by whole flash pages (NPDG, NPDA); it changes the map alone and takes no flash
-//! time. Deallocated blocks read as zeroes (DLFEAT).
+//! time, but that of the map (`flash.deallocate_time`). Deallocated blocks read as zeroes (DLFEAT).
 
 use history::{Change, Range};
 use nvme_spec::Status;
 use nvme_spec::command::DatasetRange;
+use simtime::{Duration, Instant};
 use ssd::{Hint, RequestId};
 use zerocopy::IntoBytes;
 
@@ -43,7 +44,7 @@ impl NvmNamespace {
         }
         let whole = self.whole_pages(extent);
         let durable = turn.must_be_durable(fua);
-        self.deallocate_pages(turn, tag, whole, durable);
+        let ends = turn.now + self.deallocate_pages(turn, tag, whole, durable);
         let between =
             |start: u64, end: u64| (start < end).then(|| Extent { start, len: end - start });
         // What is left at either side of the whole pages, or all of it if there is none.
@@ -58,7 +59,7 @@ impl NvmNamespace {
             self.write_pages(turn, tag, &edges, None, (fua, hint));
         }
         let is_deallocated = whole.first < whole.last;
-        finish_deallocation(turn, tag, edges.is_empty(), durable && is_deallocated);
+        finish_deallocation(turn, tag, edges.is_empty(), durable && is_deallocated, ends);
         Ok(())
     }
 
@@ -76,7 +77,8 @@ impl NvmNamespace {
         tag: Tag,
         WholePages { first, last }: WholePages,
         is_durable: bool,
-    ) {
+    ) -> Duration {
+        let mut time = Duration::ZERO;
         if first < last {
             if let Some(history) = &mut turn.subsystem.history {
                 let ranges = vec![Range { start: first, len: last - first }];
@@ -85,9 +87,11 @@ impl NvmNamespace {
             }
             let (page, count) = (first >> self.page_bits, (last - first) >> self.page_bits);
             for (lpn, count) in self.placement.pieces(page, count) {
+                time += turn.subsystem.ssd.deallocation_time(lpn, count);
                 turn.subsystem.ssd.deallocate(turn.now, lpn, count);
             }
         }
+        time
     }
 
     /// Dataset Management: hints are taken for what they are, deallocation is done.
@@ -127,27 +131,39 @@ impl NvmNamespace {
         // Ranges that overlap are done once: the work is bounded by the drive, not by the list.
         ranges.sort_unstable();
         let durable = turn.must_be_durable(false);
-        let mut done = 0;
+        let (mut done, mut ends) = (0, turn.now);
         for WholePages { first, last } in ranges {
-            self.deallocate_pages(turn, tag, WholePages { first: first.max(done), last }, durable);
+            let pages = WholePages { first: first.max(done), last };
+            ends += self.deallocate_pages(turn, tag, pages, durable);
             done = done.max(last);
         }
-        finish_deallocation(turn, tag, true, durable && done > 0);
+        finish_deallocation(turn, tag, true, durable && done > 0, ends);
         Ok(())
     }
 }
 
 /// Ends a command that deallocated, unless it has pages to write: at once, or when what it did stays so whatever happens.
-fn finish_deallocation(turn: &mut Turn<'_>, tag: Tag, is_all: bool, is_durable: bool) {
-    if !is_durable {
-        if is_all {
-            turn.complete(tag, Status::SUCCESS, 0);
-        }
-        return;
+fn finish_deallocation(
+    turn: &mut Turn<'_>,
+    tag: Tag,
+    is_all: bool,
+    is_durable: bool,
+    ends: Instant,
+) {
+    if is_all && !is_durable {
+        return turn.complete_at(ends, tag, Status::SUCCESS, 0);
     }
-    match turn.command(tag).map(|command| &mut command.waiting) {
-        Some(Waiting::Nvm(NvmWait::Writing { pages_left, .. })) if !is_all => *pages_left += 1,
-        _ => turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 }),
+    if is_all {
+        turn.wait(tag, NvmWait::writing(0));
+    }
+    if let Some(command) = turn.command(tag)
+        && let Waiting::Nvm(NvmWait::Writing { pages_left, earliest, .. }) = &mut command.waiting
+    {
+        *pages_left += u32::from(is_durable);
+        *earliest = ends;
+    }
+    if !is_durable {
+        return;
     }
     turn.subsystem.ssd.flush(turn.now, RequestId(tag.0));
 }

@@ -66,14 +66,14 @@ pub(crate) fn page_done(turn: &mut Turn<'_>, tag: Tag, done: &Done) {
             command.end_stage(end, Stage::Transfer);
             turn.finish_at(end, tag, status);
         }
-        NvmWait::Writing { pages_left, result } => {
+        NvmWait::Writing { pages_left, result, earliest } => {
             *pages_left -= 1;
             if *pages_left == 0 {
-                let result = *result;
+                let (result, end) = (*result, now.max(*earliest));
                 command.end_stage(now, Stage::FlashWrite);
                 match result {
-                    0 => turn.finish_at(now, tag, status),
-                    _ => turn.complete(tag, status, result),
+                    0 => turn.finish_at(end, tag, status),
+                    _ => turn.complete_at(end, tag, status, result),
                 }
             }
         }

@@ -53,8 +53,9 @@ pub(crate) struct Check {
 pub(crate) enum NvmWait {
     /// Pages on their way from flash to the host.
     Reading { start: u64, len: u64, segments: Segments, pages_left: u32, link_end: Instant },
-    /// Pages on their way to the write buffer or to flash, after which the host is told a result; or a flush.
-    Writing { pages_left: u32, result: u64 },
+    /// Pages on their way to the write buffer or to flash, after which the host is told a result; or a flush. The command does not end
+    /// before a time.
+    Writing { pages_left: u32, result: u64, earliest: Instant },
     /// Pages on their way from flash to the controller.
     Checking(Box<Check>),
     /// Pages on their way from flash to other blocks.
@@ -63,6 +64,13 @@ pub(crate) enum NvmWait {
     Updating { identifiers: Vec<(u16, u8)> },
     /// The compare of the same fused pair.
     AwaitingCompare,
+}
+
+impl NvmWait {
+    /// So many pages, or a flush.
+    pub(crate) fn writing(pages_left: u32) -> Self {
+        Self::Writing { pages_left, result: 0, earliest: Instant::ZERO }
+    }
 }
 
 /// What a command does when the data it waits for has arrived.

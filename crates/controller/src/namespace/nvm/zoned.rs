@@ -95,7 +95,7 @@ impl NvmNamespace {
             return Ok(());
         }
         turn.subsystem.try_save(turn.now, &turn.session.attached)?;
-        turn.wait(tag, NvmWait::Writing { pages_left: 1, result: 0 });
+        turn.wait(tag, NvmWait::writing(1));
         turn.subsystem.ssd.sync(turn.now, RequestId(tag.0));
         Ok(())
     }
@@ -168,7 +168,7 @@ impl NvmNamespace {
         self.write_pages(turn, tag, &[extent], bytes, (fua, Hint { stream, begins_unit }));
         let is_durable = turn.must_be_durable(fua);
         if let Some(command) = turn.command(tag)
-            && let Waiting::Nvm(NvmWait::Writing { pages_left, result }) = &mut command.waiting
+            && let Waiting::Nvm(NvmWait::Writing { pages_left, result, .. }) = &mut command.waiting
         {
             *result = if is_append { start / u64::from(self.block_bytes) } else { 0 };
             *pages_left += u32::from(is_durable);
