@@ -418,6 +418,8 @@ pub static KEYS: &[Key] = &[
         "same-page, independent",
         |c| name_of(&MULTI_PLANE_READS, &c.flash.multi_plane_reads),
         |c, t| choose(&MULTI_PLANE_READS, t).map(|v| c.flash.multi_plane_reads = v)),
+    key!(@ "flash.cache_programs", "A die takes the data of its next program while it programs (cache registers).", "true or false",
+        |c| Value::Bool(c.flash.cache_programs), |c, t| parse_bool(t).map(|v| c.flash.cache_programs = v), "cache_programs"),
     key!(@ "flash.cache_reads", "A die reads the next page while the last one crosses the channel (cache register).", "true or false",
         |c| Value::Bool(c.flash.cache_reads), |c, t| parse_bool(t).map(|v| c.flash.cache_reads = v)),
     key!(@ "flash.die_order", "What a die does first of what waits for it: what came first (arrival), or reads of the host (reads-first).",

@@ -54,6 +54,7 @@ impl Controller {
                 return turn.return_page_at(turn.now + time, tag, &page, pointer);
             }
             AdminCommand::GetLog(get) => {
+                log_pages::prepare(&mut turn, &get);
                 let page = log_pages::part(&turn, &get)?;
                 turn.return_page(tag, &page, pointer)?;
                 if !get.retain_event {

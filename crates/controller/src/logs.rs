@@ -15,6 +15,14 @@ use crate::limits::ERROR_LOG_ENTRIES;
 /// Spare blocks, in per cent, below which a host is warned.
 pub(crate) const SPARE_THRESHOLD: u8 = 10;
 
+/// A snapshot of log pages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Telemetry {
+    /// The log page, with its header; empty before the first.
+    pub(crate) page: Vec<u8>,
+    pub(crate) generation: u8,
+}
+
 /// How the flash is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Health {
@@ -49,6 +57,8 @@ pub(crate) struct LifeCounters {
 /// What the log pages report.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
+    /// What a host asked to be kept of the drive as it was.
+    pub(crate) telemetry: Telemetry,
     pub(crate) commands: u64,
     bytes_read: u64,
     bytes_written: u64,

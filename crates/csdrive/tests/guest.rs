@@ -68,6 +68,9 @@ mount /dev/nvme0n1 /mnt
 cp /usr/bin/python3 /mnt
 cmp /usr/bin/python3 /mnt/python3
 umount /mnt
+nvme telemetry-log /dev/nvme0 --output-file=telemetry --host-generate=1
+test "$(head -c 8 telemetry | od -An -tx1 | tr -d ' ')" = 070000000002c5d1
+test "$(tail -c +513 telemetry | head -c 1 | od -An -tx1 | tr -d ' ')" = c3
 nvme subsystem-reset /dev/nvme0
 # Linux notices when a command takes 30 s.
 dd if=/dev/nvme0n1 of=/dev/null bs=4k count=1 iflag=direct

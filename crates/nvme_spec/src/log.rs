@@ -7,6 +7,7 @@ mod peers;
 mod placement;
 mod program;
 mod reachability;
+mod telemetry;
 
 pub use background::*;
 pub use counters::*;
@@ -15,6 +16,7 @@ pub use peers::*;
 pub use placement::*;
 pub use program::*;
 pub use reachability::*;
+pub use telemetry::*;
 
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
@@ -35,6 +37,10 @@ pub mod lid {
     pub const EFFECTS: u8 = 0x05;
     /// Device self-test.
     pub const SELF_TEST: u8 = 0x06;
+    /// Telemetry that a host asked for.
+    pub const TELEMETRY_HOST: u8 = 0x07;
+    /// Telemetry of the controller's own accord: none here.
+    pub const TELEMETRY_CONTROLLER: u8 = 0x08;
     /// Endurance group information.
     pub const ENDURANCE_GROUP: u8 = 0x09;
     /// Feature identifiers supported and effects.
@@ -86,6 +92,8 @@ pub mod lid {
         CHANGED_NAMESPACES,
         EFFECTS,
         SELF_TEST,
+        TELEMETRY_HOST,
+        TELEMETRY_CONTROLLER,
         ENDURANCE_GROUP,
         FEATURE_EFFECTS,
         MANAGEMENT_EFFECTS,

@@ -78,7 +78,7 @@ fn identify_controller() {
         (258, 1, "ACL", 3),
         (259, 1, "AERL", 3),
         (260, 1, "FRMW", 0b11),
-        (261, 1, "LPA", 0b10_0110),
+        (261, 1, "LPA", 0b10_1110),
         (262, 1, "ELPE", 63),
         (263, 1, "NPSS", 0),
         (266, 2, "WCTEMP", 343),
@@ -263,8 +263,8 @@ fn logs_of_support_errors_health_and_firmware() {
     assert_eq!(
         supported,
         [
-            0, 1, 2, 3, 4, 5, 6, 9, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0, 0xC1,
-            0xC2, 0xC3, 0xC4, 0xC5
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x12, 0x13, 0x1A, 0x1B, 0x81, 0x82, 0x83, 0x84, 0xC0,
+            0xC1, 0xC2, 0xC3, 0xC4, 0xC5
         ]
     );
 
@@ -450,4 +450,58 @@ fn logs_of_programs_and_ranges() {
     let buffer = s.transport.driver.port.ram.allocate(4096);
     s.transport.driver.execute(ADMIN, commands::with_data(tail, (buffer.address, 0))).unwrap();
     check_rest_is_zero(s.transport.driver.port.ram.view(buffer.address, 64), &[], &[]);
+}
+
+/// Base 2.1, sections 5.1.12.1.8 and 5.1.12.1.9.
+#[test]
+fn telemetry_is_a_snapshot() {
+    let mut session = session();
+    let s = &mut session;
+    let create = |s: &mut Session| {
+        let mut entry = commands::get_log(0x07, 0, CommandSet::NVM, 0, 512);
+        entry.cdw10.set(entry.cdw10.get() | 1 << 8);
+        let host = &mut s.transport.driver;
+        let buffer = host.port.ram.allocate(4096);
+        let done = host.execute(ADMIN, commands::with_data(entry, (buffer.address, 0))).unwrap();
+        assert!(done.status.is_success());
+    };
+    let page = log(s, 0x07, 0, 0, 512);
+    assert_eq!((page[0], &page[5..8]), (7, &[0x02, 0xC5, 0xD1][..]));
+    assert!(page[8..380].iter().all(|byte| *byte == 0), "there is no data yet");
+    create(s);
+    let header = log(s, 0x07, 0, 0, 512);
+    let last = |n: usize| usize::from(u16::from_le_bytes([header[8 + 2 * n], header[9 + 2 * n]]));
+    assert!(last(0) > 0 && last(1) > last(0) && last(2) >= last(1));
+    assert_eq!(
+        (header[380], header[381], header[382]),
+        (2, 1, 0),
+        "scope, generation, the controller's"
+    );
+    let all = log(s, 0x07, 0, 0, 512 * (last(2) as u64 + 1));
+    // The first part is the counters, the second the SMART log.
+    let number = |at: usize| u32::from_le_bytes(all[at..at + 4].try_into().unwrap()) as usize;
+    assert_eq!((all[512], number(516)), (0xC3, 232));
+    let smart = 512 + 8 + 232;
+    assert_eq!((all[smart], number(smart + 4)), (0x02, 512));
+    assert_eq!(all[smart + 8 + 5], log(s, 0x02, 0, 0, 512)[5]);
+    // It stays as it was until the next.
+    let write = commands::read_write(NvmOpcode::WRITE, 0, 1);
+    let buffer = s.transport.driver.port.ram.allocate(4096);
+    assert!(
+        s.transport
+            .driver
+            .execute(IO, commands::with_data(write, (buffer.address, 0)))
+            .unwrap()
+            .status
+            .is_success()
+    );
+    assert_eq!(log(s, 0x07, 0, 0, 512 * (last(2) as u64 + 1)), all);
+    create(s);
+    let next = log(s, 0x07, 0, 0, 512 * (last(2) as u64 + 1));
+    assert_eq!(next[381], 2);
+    assert_ne!(next[512..], all[512..]);
+    // The controller has none of its own accord.
+    let page = log(s, 0x08, 0, 0, 512);
+    assert_eq!((page[0], page[382]), (8, 0));
+    assert!(page[8..20].iter().all(|byte| *byte == 0));
 }

@@ -18,7 +18,8 @@
 //!
 //! Before an operation begins its command and address cross the channel, which takes no time unless it is given one.
 //!
-//! With cache registers a die reads the next page while the last one crosses the channel.
+//! With cache registers a die reads the next page while the last one crosses the channel, and takes the data of the next program while it
+//! programs.
 //!
 //! A program that someone waits for goes ahead of everything that has not begun. It takes the first page that was meant for
 //! another program of its block, and those move back by one: pages of a block are programmed in order.
@@ -106,6 +107,8 @@ struct Die {
     /// How often this operation was suspended.
     suspensions: u32,
     suspended: Option<Suspended>,
+    /// Programs whose data is in the cache register, or on its way there, and when it is: they begin when the array is free.
+    loaded: Option<(Vec<Transaction>, Instant)>,
     /// It is stopping.
     is_suspending: bool,
     /// Pages that were read and cross the channel.
@@ -145,6 +148,7 @@ impl Die {
     fn has_waiting(&self) -> bool {
         !(self.reads.is_empty() && self.queue.is_empty() && self.urgent.is_empty())
             || self.suspended.is_some()
+            || self.loaded.is_some()
     }
 
     /// Where the next operation comes from; `None` if it is the one that was suspended.
@@ -190,6 +194,7 @@ pub(crate) struct FlashArray {
     suspend_time: Duration,
     suspend_max: u32,
     has_cache_register: bool,
+    has_cache_programs: bool,
     read_time: PageTimes,
     program_time: PageTimes,
     erase_time: Duration,
@@ -229,6 +234,7 @@ impl FlashArray {
             suspend_time: config.suspend_time,
             suspend_max: config.suspend_max,
             has_cache_register: config.cache_reads,
+            has_cache_programs: config.cache_programs,
             read_time: config.read_time,
             program_time: config.program_time,
             erase_time: config.erase_time,
@@ -288,6 +294,9 @@ impl FlashArray {
             self.suspend(now, number);
         } else {
             die.queue.push_back(transaction);
+        }
+        if self.has_cache_programs {
+            self.load_next(now, number);
         }
         self.will_start(now, number);
     }
@@ -366,7 +375,39 @@ impl FlashArray {
             }
         }
         die.urgent.push_back(transaction);
+        if self.has_cache_programs {
+            self.load_next(now, number);
+        }
         self.will_start(now, number);
+    }
+
+    /// While a die programs it takes the data of what it programs next.
+    fn load_next(&mut self, now: Instant, number: u32) {
+        let planes = (self.geometry.planes_per_die as usize).min(PLANES_MAX);
+        let die = &mut self.dies[number as usize];
+        let is_programming =
+            die.group.first().is_some_and(|first| first.operation == DieOperation::Program);
+        if !is_programming || die.loaded.is_some() || !die.reads.is_empty() {
+            return;
+        }
+        let queue = if die.urgent.is_empty() { &mut die.queue } else { &mut die.urgent };
+        let mut group: Vec<Transaction> = Vec::new();
+        while let Some(next) = queue.front()
+            && next.operation == DieOperation::Program
+            && group.len() < planes
+            && group.iter().all(|other| other.plane != next.plane)
+        {
+            group.extend(queue.pop_front());
+        }
+        if group.is_empty() {
+            return;
+        }
+        let (from, channel) = (now.max(die.loaded_at), die.channel);
+        let mut there = from;
+        for _ in 0..group.len() {
+            there = self.transfer(from, channel, self.load_time);
+        }
+        self.dies[number as usize].loaded = Some((group, there));
     }
 
     /// Takes reads of the host out of the dies' queues that have not begun and that `keep` does not want; returns how many.
@@ -391,6 +432,8 @@ impl FlashArray {
             die.reads.clear();
             die.queue.clear();
             die.urgent.clear();
+            // What is only in the cache register has not begun.
+            die.loaded = None;
             let suspended = die.suspended.take().map(|suspended| suspended.group);
             let all = suspended.into_iter().flatten().chain(die.group.drain(..));
             begun.extend(all.filter(|t| t.operation != DieOperation::Read));
@@ -439,6 +482,11 @@ impl FlashArray {
         let die = &mut self.dies[number as usize];
         if !die.is_free(self.has_cache_register) {
             return;
+        }
+        if die.suspended.is_none()
+            && let Some((group, there)) = die.loaded.take()
+        {
+            return self.program_loaded(now, number, group, there);
         }
         let is_busy = !die.output.is_empty();
         // Its memory is used again.
@@ -490,18 +538,14 @@ impl FlashArray {
         let commands = Duration::from_ns(self.command_time.as_ns() * in_group as u64);
         let begun = if commands.is_zero() { now } else { self.transfer(now, channel, commands) };
         let die = &self.dies[number as usize];
-        let slowest = |times: &PageTimes, count: u32| {
-            let of = |transaction: &Transaction| {
-                times.slowest(self.geometry.flash_page_of(transaction.ppa), count)
-            };
-            die.group.iter().map(of).max().unwrap_or_default()
-        };
         let array_end = match first.operation {
-            DieOperation::Read => begun + slowest(&self.read_time, 1),
+            DieOperation::Read => {
+                let of =
+                    |read: &Transaction| self.read_time.of(self.geometry.flash_page_of(read.ppa));
+                begun + die.group.iter().map(of).max().unwrap_or_default()
+            }
             DieOperation::Program => {
-                let geometry = &self.geometry;
-                let together = geometry.pages_per_program / geometry.pages_per_read;
-                let time = slowest(&self.program_time, together);
+                let time = self.program_time_of(&die.group);
                 let load = self.load_time;
                 let there =
                     (0..pages).map(|_| self.transfer(now, channel, load)).last().unwrap_or(now);
@@ -516,6 +560,41 @@ impl FlashArray {
         let die = &mut self.dies[number as usize];
         die.array_end = array_end;
         self.events.push(array_end, Event::Array(number, die.number));
+        if self.has_cache_programs {
+            self.load_next(now, number);
+        }
+    }
+
+    /// Programs whose data is there, or comes, begin.
+    fn program_loaded(
+        &mut self,
+        now: Instant,
+        number: u32,
+        group: Vec<Transaction>,
+        there: Instant,
+    ) {
+        let time = self.program_time_of(&group);
+        let die = &mut self.dies[number as usize];
+        die.group = group;
+        die.start = now;
+        die.busy_since.get_or_insert(now);
+        die.number += 1;
+        die.suspensions = 0;
+        die.reads_in_a_row = 0;
+        die.loaded_at = there;
+        die.array_end = now.max(there) + time;
+        self.events.push(die.array_end, Event::Array(number, die.number));
+        self.load_next(now, number);
+    }
+
+    /// The longest time of programs that run together.
+    fn program_time_of(&self, group: &[Transaction]) -> Duration {
+        let together = self.geometry.pages_per_program / self.geometry.pages_per_read;
+        let of = |transaction: &Transaction| {
+            let page = self.geometry.flash_page_of(transaction.ppa);
+            self.program_time.slowest(page, together)
+        };
+        group.iter().map(of).max().unwrap_or_default()
     }
 
     /// What was suspended goes on.

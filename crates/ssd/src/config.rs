@@ -299,6 +299,8 @@ pub struct Config {
     pub suspend_max: u32,
     /// A die reads the next page while the last one crosses the channel (cache registers: ONFI 5.1, section 5.20, Read Cache).
     pub cache_reads: bool,
+    /// A die takes the data of the next program while it programs (ONFI 5.1, Page Cache Program).
+    pub cache_programs: bool,
     /// What reading a page costs that was never written.
     pub unwritten_reads: UnwrittenReads,
     /// The time that deallocation takes for each [`MAP_PAGE_ENTRIES`] entries of the map in which it changes some.
@@ -362,6 +364,7 @@ impl Default for Config {
             suspend_time: Duration::from_us(10),
             suspend_max: 16,
             cache_reads: false,
+            cache_programs: false,
             unwritten_reads: UnwrittenReads::Free,
             deallocate_time: Duration::ZERO,
             filled_permille: 0,

@@ -37,7 +37,7 @@ pub(super) const CONTROLLER_ID: u16 = 0;
 /// The one endurance group: all of the flash.
 pub(super) const ENDURANCE_GROUP: u16 = 1;
 /// An identifier prefix of the locally administered kind, so that it is nobody's.
-const OUI: [u8; 3] = [0x02, 0xC5, 0xD1];
+pub(super) const OUI: [u8; 3] = [0x02, 0xC5, 0xD1];
 const MODEL: &str = "csdrive computational storage drive";
 /// The I/O command sets of every drive, whatever namespaces it has.
 const COMMAND_SETS: [CommandSet; 3] = [CommandSet::NVM, CommandSet::MEMORY, CommandSet::PROGRAMS];
@@ -175,8 +175,8 @@ fn controller(subsystem: &Subsystem) -> IdentifyController {
         aerl_z: (ASYNC_EVENT_REQUESTS_MAX - 1) as u8,
         // One firmware slot, read only.
         frmw: 1 | 1 << 1,
-        // Effects log; log pages with offsets (extended data); pages 00h, 05h, 12h and 13h.
-        lpa: 1 << 1 | 1 << 2 | 1 << 5,
+        // Effects log; log pages with offsets (extended data); telemetry; pages 00h, 05h, 12h and 13h.
+        lpa: 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5,
         elpe_z: (ERROR_LOG_ENTRIES - 1) as u8,
         wctemp: WARNING_TEMPERATURE_K.into(),
         cctemp: CRITICAL_TEMPERATURE_K.into(),

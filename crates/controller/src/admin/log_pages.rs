@@ -6,12 +6,14 @@ mod parts;
 mod peers;
 mod programs;
 mod reachability;
+mod telemetry;
 
 pub(crate) use counters::counters;
 pub(crate) use reachability::group_of;
 
 use nvme_spec::{
-    ChangedNamespacesLog, ErrorLogEntry, FirmwareSlotLog, Nsid, Status, SupportedPagesLog, lid,
+    ChangedNamespacesLog, ErrorLogEntry, FirmwareSlotLog, Nsid, Status, SupportedPagesLog,
+    TelemetryHeader, lid,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -37,6 +39,14 @@ pub(crate) fn part(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status>
     let mut part = page[start..end].to_vec();
     part.resize(command.len as usize, 0);
     Ok(part)
+}
+
+/// Makes what a Get Log Page command asks for that is made when it is asked for.
+pub(crate) fn prepare(turn: &mut Turn<'_>, command: &GetLog) {
+    let is_new = command.lsp & TelemetryHeader::CREATE != 0;
+    if command.lid == lid::TELEMETRY_HOST && is_new {
+        telemetry::create(turn);
+    }
 }
 
 /// A host read a log page without asking to retain its event.
@@ -86,6 +96,8 @@ fn page(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status> {
             effects::commands(command.csi, &subsystem.config, has_zones)?
         }
         lid::SELF_TEST => subsystem.background.self_test_log(turn.now).as_bytes().to_vec(),
+        lid::TELEMETRY_HOST => telemetry::of_host(&subsystem.logs.telemetry),
+        lid::TELEMETRY_CONTROLLER => telemetry::of_controller(),
         lid::ENDURANCE_GROUP if command.lsi == ENDURANCE_GROUP => {
             parts::endurance_group(turn).as_bytes().to_vec()
         }

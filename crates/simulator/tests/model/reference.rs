@@ -913,6 +913,8 @@ impl Reference {
         let page_len = match id {
             lid::SUPPORTED_PAGES | lid::FEATURE_EFFECTS => Some(1024),
             lid::SMART | lid::FIRMWARE_SLOT | lid::SANITIZE_STATUS => Some(512),
+            // These hosts ask for no snapshot.
+            lid::TELEMETRY_HOST | lid::TELEMETRY_CONTROLLER => Some(512),
             lid::ERROR | lid::CHANGED_NAMESPACES | lid::EFFECTS | lid::MANAGEMENT_EFFECTS => {
                 Some(4096)
             }
@@ -923,7 +925,7 @@ impl Reference {
             lid::PROGRAM_TYPES => Some(96),
             // These hosts make no groups: there is the one of jobs of none.
             lid::JOB_GROUPS => Some(16 + 72),
-            lid::DRIVE_COUNTERS => Some(224),
+            lid::DRIVE_COUNTERS => Some(232),
             // The drive is alone.
             lid::PEERS => Some(16),
             lid::ENDURANCE_GROUP => Some(512),

@@ -167,6 +167,7 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
         erase_failures_ppm: [0, 20_000][prng.below(2) as usize],
         program_failures_ppm: [0, 2000][prng.below(2) as usize],
         cache_reads: prng.below(2) == 0,
+        cache_programs: prng.below(2) == 0,
         victim_policy: VictimPolicyKind::NAMES[prng.below(6) as usize].1,
         ..Config::default()
     };

@@ -323,3 +323,36 @@ fn policies_move_as_many_pages_as_the_literature_says() {
     );
     assert!(age < gain, "cost-benefit {age}, greedy {gain}");
 }
+
+#[test]
+fn cached_programs_take_the_data_of_the_next_one_meanwhile() {
+    let slow = simtime::Bandwidth::from_bytes_per_s(40_960_000); // 100 us a page
+    let program = |cache_programs, program_time: Duration, bandwidth| {
+        let channel_bandwidth = bandwidth;
+        let program_time = program_time.into();
+        let config = Config { cache_programs, program_time, channel_bandwidth, ..one_die() };
+        let mut ssd = Ssd::new(&config).unwrap();
+        let end = fill(&mut ssd, 8);
+        ssd.check();
+        (end.since(Instant::ZERO), ssd.statistics().dies_busy)
+    };
+    let fast = Config::default().channel_bandwidth;
+    let plain = (TRANSFER + PROGRAM) * 8;
+    assert_eq!(program(false, PROGRAM, fast), (plain, plain));
+    let cached = TRANSFER + PROGRAM * 8;
+    assert_eq!(program(true, PROGRAM, fast), (cached, cached));
+    // Where the channel is slower than the array, loads follow each other.
+    assert_eq!(program(true, us(50), slow).0, us(8 * 100 + 50));
+    assert_eq!(program(false, us(50), slow).0, us(8 * 150));
+    // Reads between them have their turn in the order in which they came.
+    let mut ssd = Ssd::new(&Config { cache_programs: true, ..one_die() }).unwrap();
+    let start = fill(&mut ssd, 2) + us(1000);
+    ssd.advance(start, &mut Vec::new());
+    write(&mut ssd, start, 10, 1);
+    read(&mut ssd, start, 0, 2);
+    write(&mut ssd, start, 11, 3);
+    let ended = drain(&mut ssd);
+    assert_eq!(at(&ended, 1), start + TRANSFER + PROGRAM);
+    assert_eq!(at(&ended, 2), start + TRANSFER + PROGRAM + READ + TRANSFER);
+    assert_eq!(at(&ended, 3), start + (TRANSFER + PROGRAM) * 2 + READ + TRANSFER);
+}
