@@ -355,15 +355,9 @@ pub static KEYS: &[Key] = &[
     ),
     key!(
         "flash.erase_failures_ppm",
-        "Of a million erases those that fail: the block is not used any more. When no spare blocks are left the drive takes no more writes.",
+        "Of a million erases those that fail: the block is not used any more. When a plane has no spare blocks left the drive takes no more writes.",
         count(u32, 0..=1_000_000),
         flash.erase_failures_ppm
-    ),
-    key!(
-        "flash.program_failures_ppm",
-        "The same of programs: what was to be written goes elsewhere, and so does what the block holds.",
-        count(u32, 0..=1_000_000),
-        flash.program_failures_ppm
     ),
     key!(
         "flash.read_errors_ppm",

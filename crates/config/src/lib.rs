@@ -167,6 +167,18 @@ fn without_effect(flash: &ssd::Config) -> Vec<String> {
     if (1..u64::from(flash.mapped_bytes())).contains(&flash.read_cache_bytes) {
         notes.push("flash.read_cache has no effect: it has no room for one page");
     }
+    let new = ssd::Config::default();
+    let are_errors_set = (flash.refresh_retries, flash.worn_erases, flash.data_age_days)
+        != (new.refresh_retries, new.worn_erases, new.data_age_days);
+    if flash.bit_errors.is_none() && are_errors_set {
+        notes.push("flash.refresh_retries, flash.worn_erases and flash.data_age_days have no effect: no bits are wrong (flash.bit_errors = none)");
+    }
+    if flash.refresh_retries > flash.retries_max {
+        notes.push("flash.refresh_retries has no effect: it is more than flash.retries, and what cannot be read is not written anew");
+    }
+    if flash.power_loss_protection && flash.write_buffer_bytes == 0 {
+        notes.push("flash.power_loss_protection has no effect: there is no write buffer to keep");
+    }
     notes.into_iter().map(str::to_owned).collect()
 }
 
@@ -536,12 +548,22 @@ mod tests {
             (&["flash.streams=2", "flash.placement=hot-cold"][..], "flash.streams has no effect"),
             (&["flash.isolation=persistent"], "flash.isolation has no effect"),
             (&["flash.filled_by=random-overwrites"], "flash.filled_by has no effect"),
+            (&["flash.worn_erases=9"], "have no effect: no bits are wrong"),
+            (
+                &["flash.bit_errors=tlc-72-layers", "flash.refresh_retries=17"],
+                "flash.refresh_retries has no effect",
+            ),
+            (
+                &["flash.power_loss_protection=true", "flash.write_buffer=0B"],
+                "flash.power_loss_protection has no effect",
+            ),
         ] {
             assert!(notes(sets).contains(says), "{}", notes(sets));
         }
         for sets in [
             &["flash.streams=2", "flash.isolation=persistent"][..],
             &["flash.filled_by=random-overwrites", "flash.filled=10%"],
+            &["flash.bit_errors=tlc-72-layers", "flash.refresh_retries=3", "flash.worn_erases=9"],
         ] {
             assert_eq!(notes(sets), "");
         }

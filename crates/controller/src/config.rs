@@ -423,6 +423,11 @@ impl Config {
             let reason = "a drive whose pages are in a file (`storage.file`) keeps them: leave it out, or the file";
             return refuse("flash.keep_data", &false, reason);
         }
+        if !self.storage.file.is_empty() && self.flash.bad_blocks_permille > 0 {
+            let reason =
+                "a file does not say which blocks are bad: leave it out, or `storage.file`";
+            return refuse("flash.bad_blocks_permille", &self.flash.bad_blocks_permille, reason);
+        }
         if !self.storage.file.is_empty() && self.flash.power_loss_protection {
             let reason = "capacitors do not help a process that is killed, and its file: set it to false, or leave out `storage.file`";
             return refuse("flash.power_loss_protection", &true, reason);

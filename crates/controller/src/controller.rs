@@ -424,6 +424,9 @@ impl Controller {
         }
         if spare.is_worn_out && !subsystem.namespaces.is_worn_out {
             subsystem.namespaces.wear_out();
+            for namespace in subsystem.namespaces.nvm_all() {
+                session.namespace_changed(namespace.nsid);
+            }
             session.notify(Notice::Reliability);
             let note = "no spare blocks are left: the drive takes no more writes";
             subsystem.outbox.notes.push(note.to_owned());

@@ -4,8 +4,8 @@ use client::commands::{self, read_write, with_data};
 use client::{Completion, DmaMemory, QueueId};
 use controller::Config;
 use nvme_spec::{
-    AsyncEvent, CommandSet, EnduranceGroupLog, NvmOpcode, SmartLog, Status, SubmissionEntry, fid,
-    lid,
+    AsyncEvent, CommandSet, EnduranceGroupLog, NvmOpcode, SmartLog, Status, SubmissionEntry, cns,
+    fid, lid,
 };
 use simtime::Prng;
 use simulator::Session;
@@ -72,7 +72,7 @@ fn a_drive_without_spare_blocks_is_read_only() {
     assert!(status.same_code(Status::WRITE_PROTECTED), "{status}");
     let log = smart(s);
     assert_eq!((log.critical_warning, log.available_spare), (0b1001, 0));
-    assert!(log.media_errors.get() > 0);
+    assert_eq!(log.media_errors.get(), 0, "no data was lost");
     let mut page = [0; 512];
     let mut entry = commands::get_log(lid::ENDURANCE_GROUP, 0, CommandSet::NVM, 0, 512);
     entry.cdw11.set(entry.cdw11.get() | 1 << 16);
@@ -83,6 +83,8 @@ fn a_drive_without_spare_blocks_is_read_only() {
     let told = s.transport.driver.next_completion().unwrap();
     let event = AsyncEvent::from_bits(told.result as u32);
     assert_eq!((event.event_type(), event.lid()), (nvme_spec::event_type::SMART, lid::SMART));
+    let page = s.identify(cns::NAMESPACE, 1, CommandSet::NVM).unwrap();
+    assert_eq!(page[99] & 1, 1, "NSATTR: write protected");
     // Everything can be read, and nothing changed.
     for (block, byte) in (0..).zip(&written) {
         let mut data = [0; 4096];

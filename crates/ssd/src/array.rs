@@ -151,12 +151,21 @@ impl Die {
             || self.loaded.is_some()
     }
 
+    /// True if reads of the host that wait go first.
+    fn may_read(&self) -> bool {
+        let is_alone = self.suspended.is_none()
+            && self.queue.is_empty()
+            && self.urgent.is_empty()
+            && self.loaded.is_none();
+        !self.reads.is_empty() && (is_alone || self.reads_in_a_row < READS_IN_A_ROW)
+    }
+
     /// Where the next operation comes from; `None` if it is the one that was suspended.
     fn next_queue(&mut self) -> Option<&mut VecDeque<Transaction>> {
         let has_others =
             self.suspended.is_some() || !self.queue.is_empty() || !self.urgent.is_empty();
-        let may_read = !has_others || self.reads_in_a_row < READS_IN_A_ROW;
-        if !self.reads.is_empty() && may_read {
+        let has_others = has_others || self.loaded.is_some();
+        if self.may_read() {
             self.reads_in_a_row += u32::from(has_others);
             return Some(&mut self.reads);
         }
@@ -403,7 +412,12 @@ impl FlashArray {
             return;
         }
         let (from, channel) = (now.max(die.loaded_at), die.channel);
+        // A command and its address for each plane.
+        let commands = Duration::from_ns(self.command_time.as_ns() * group.len() as u64);
         let mut there = from;
+        if !commands.is_zero() {
+            there = self.transfer(from, channel, commands);
+        }
         for _ in 0..group.len() {
             there = self.transfer(from, channel, self.load_time);
         }
@@ -484,6 +498,7 @@ impl FlashArray {
             return;
         }
         if die.suspended.is_none()
+            && !die.may_read()
             && let Some((group, there)) = die.loaded.take()
         {
             return self.program_loaded(now, number, group, there);
@@ -704,8 +719,9 @@ impl FlashArray {
         records.push(DieRecord {
             start_ns: start.as_ns(),
             end_ns: end.as_ns(),
-            transfer_start_ns: transfer_end.as_ns() - transfer.as_ns(),
-            transfer_end_ns: transfer_end.as_ns(),
+            // What came before it began is not part of it.
+            transfer_start_ns: (transfer_end.as_ns() - transfer.as_ns()).max(start.as_ns()),
+            transfer_end_ns: transfer_end.as_ns().max(start.as_ns()),
             command: match first.origin {
                 Origin::Host(id) => id.0,
                 _ => NO_COMMAND,

@@ -146,8 +146,6 @@ struct Block {
     stream: Stream,
     /// The stream goes on in other blocks, though this one has room.
     is_given_up: bool,
-    /// An operation of it failed: it is to become bad.
-    is_failing: bool,
     opened_at: u64,
     /// When its first page was written, and reads of its pages since then.
     written_at: Option<Instant>,
@@ -168,7 +166,6 @@ impl Block {
             erases: 0,
             stream: Stream(0),
             is_given_up: false,
-            is_failing: false,
             opened_at: 0,
             written_at: None,
             reads: 0,
@@ -201,9 +198,8 @@ struct Plane {
     emptied: Vec<u32>,
     /// Closed blocks whose pages are hard to read: they are written anew when there is room.
     refresh: Vec<u32>,
-    /// Blocks that became bad, and those that are going to.
+    /// Blocks that became bad.
     bad: u32,
-    failing: u32,
 }
 
 /// Every block of the drive. Blocks that were never used take no memory.
@@ -229,9 +225,7 @@ impl Plane {
         let block = &mut self.blocks[index as usize];
         block.state = State::Closed;
         self.victims.closed(index, block.valid, now);
-        if block.is_failing {
-            self.refresh.push(index);
-        } else if block.valid == 0 && streams.is_of_zone(block.stream) {
+        if block.valid == 0 && streams.is_of_zone(block.stream) {
             self.emptied.push(index);
         }
     }
@@ -257,7 +251,6 @@ impl Clone for Blocks {
             emptied: plane.emptied.clone(),
             refresh: plane.refresh.clone(),
             bad: plane.bad,
-            failing: plane.failing,
         };
         Self {
             geometry: self.geometry,
@@ -282,7 +275,6 @@ impl Blocks {
             emptied: Vec::new(),
             refresh: Vec::new(),
             bad: 0,
-            failing: 0,
         };
         Self {
             geometry,
@@ -304,15 +296,11 @@ impl Blocks {
         &plane.blocks[self.geometry.index_of(block) as usize]
     }
 
-    /// Blocks of a plane that were good when the drive was new. Which these are makes no difference.
-    fn good_blocks(&self) -> u32 {
-        self.geometry.blocks_per_plane - self.geometry.bad_blocks_per_plane
-    }
-
-    /// Free blocks of a plane.
+    /// Free blocks of a plane. Which of them were bad from the beginning makes no difference.
     pub(crate) fn free(&self, plane: u32) -> u32 {
         let plane = &self.planes[plane as usize];
-        plane.erased.len() as u32 + self.good_blocks() - plane.blocks.len() as u32
+        plane.erased.len() as u32 + self.geometry.good_blocks_per_plane()
+            - plane.blocks.len() as u32
     }
 
     /// The next pages of a stream in a plane, as many as one operation programs: the first of them. `None` if the plane has no block
@@ -354,7 +342,7 @@ impl Blocks {
         if self.free(plane) <= reserve {
             return None;
         }
-        let (geometry, good) = (&self.geometry, self.good_blocks());
+        let (geometry, good) = (&self.geometry, self.geometry.good_blocks_per_plane());
         let state = &mut self.planes[plane as usize];
         let erased = match self.wear_leveling {
             WearLeveling::None => state.erased.pop_front(),
@@ -621,40 +609,12 @@ impl Blocks {
         plane.victims.closed(index, block.valid, now);
     }
 
-    /// An operation of a block failed: it takes no more pages, and becomes bad when what it holds is elsewhere. False if its plane has no
-    /// other block for it: it is used on.
-    pub(crate) fn fail(&mut self, now: Instant, id: BlockId) -> bool {
-        let (index, good) = (self.geometry.index_of(id), self.good_blocks());
-        let least = self.geometry.blocks_least;
-        let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
-        let block = &mut plane.blocks[index as usize];
-        if block.is_failing {
-            return true;
-        }
-        if good - plane.bad - plane.failing <= least {
-            return false;
-        }
-        block.is_failing = true;
-        plane.failing += 1;
-        if let Some(open) = plane.open.iter_mut().find(|open| **open == Some(index)) {
-            *open = None;
-            block.is_given_up = true;
-            if block.programmed == block.allocated {
-                plane.close(index, self.streams, now);
-            }
-        } else if block.state == State::Closed {
-            plane.refresh.push(index);
-        }
-        true
-    }
-
     /// A block that was erased is bad, if its plane can do without it; false if it is used on because there is no other.
     pub(crate) fn retire(&mut self, id: BlockId) -> bool {
-        let (index, good) = (self.geometry.index_of(id), self.good_blocks());
+        let (index, good) = (self.geometry.index_of(id), self.geometry.good_blocks_per_plane());
         let plane = &mut self.planes[self.geometry.plane_of(id) as usize];
         let block = &mut plane.blocks[index as usize];
-        plane.failing -= u32::from(std::mem::take(&mut block.is_failing));
-        if good - plane.bad - plane.failing <= self.geometry.blocks_least {
+        if good - plane.bad <= self.geometry.blocks_least {
             return false;
         }
         assert_eq!(block.state, State::Victim, "a block that was not erased became bad");
@@ -667,14 +627,9 @@ impl Blocks {
         true
     }
 
-    /// True if an operation of a block failed.
-    pub(crate) fn is_failing(&self, id: BlockId) -> bool {
-        self.block(id).is_failing
-    }
-
     /// Blocks of a plane that can become bad: when the drive was new, and now, of the plane that has fewest.
     pub(crate) fn spare(&self) -> (u32, u32) {
-        let new = self.good_blocks() - self.geometry.blocks_least;
+        let new = self.geometry.good_blocks_per_plane() - self.geometry.blocks_least;
         let most = self.planes.iter().map(|plane| plane.bad).max();
         (new, new - most.unwrap_or_default())
     }

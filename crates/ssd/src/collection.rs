@@ -204,13 +204,12 @@ impl Ssd {
 
     /// Pages of a victim have been written elsewhere.
     pub(crate) fn batch_moved(&mut self, now: Instant, batch: u32, first: Ppa) {
-        let fails = self.program_fails(now, first);
         let moves = self.moves.take(batch);
         let mut has_closed = false;
         for page in 0..self.geometry.pages_per_program {
             let to = self.geometry.page_after(first, page);
             has_closed |= match moves.get(page as usize) {
-                Some(&Move { from, lpn }) => self.moved(now, from, to, lpn, fails),
+                Some(&Move { from, lpn }) => self.moved(now, from, to, lpn),
                 None => self.blocks.programmed(now, to, Lpn(0), false),
             };
         }
@@ -224,15 +223,8 @@ impl Ssd {
     }
 
     /// A page of a victim has been written elsewhere; true if that closed the block that it is in now.
-    fn moved(&mut self, now: Instant, from: Ppa, to: Ppa, lpn: Lpn, fails: bool) -> bool {
+    fn moved(&mut self, now: Instant, from: Ppa, to: Ppa, lpn: Lpn) -> bool {
         let mut is_current = self.blocks.is_valid(from);
-        if is_current && fails {
-            // It is read and written once more. (So may be others that are on their way: what comes second is stale then.)
-            is_current = false;
-            let page = self.geometry.page_of(from);
-            let state = self.collection_of(from);
-            state.next_page = state.next_page.min(page);
-        }
         if is_current
             && let Some(store) = &mut self.store
             && store.relocate(from, to).is_err()

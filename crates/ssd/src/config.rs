@@ -258,8 +258,6 @@ pub struct Config {
     pub bad_blocks_permille: u32,
     /// Of a million erases those that fail: their block is not used any more.
     pub erase_failures_ppm: u32,
-    /// The same of programs; only where bytes are kept.
-    pub program_failures_ppm: u32,
     /// Page reads of the host that fail though nothing is damaged, of a million.
     pub read_errors_ppm: u32,
     /// False for a simulation of times alone: page contents are not kept.
@@ -344,7 +342,6 @@ impl Default for Config {
             data_age_days: 0,
             bad_blocks_permille: 0,
             erase_failures_ppm: 0,
-            program_failures_ppm: 0,
             read_errors_ppm: 0,
             keep_data: true,
             write_buffer_bytes: 16 << 20,
@@ -505,6 +502,11 @@ impl Geometry {
         u64::from(self.planes) * u64::from(self.pages_per_block)
     }
 
+    /// Blocks of a plane that are good when the drive is new.
+    pub fn good_blocks_per_plane(&self) -> u32 {
+        self.blocks_per_plane - self.bad_blocks_per_plane
+    }
+
     /// Bytes of a reclaim unit.
     pub fn unit_bytes(&self) -> u64 {
         self.unit_pages() * u64::from(self.page_bytes)
@@ -585,17 +587,11 @@ impl Geometry {
         for (field, value) in [
             ("read_errors_ppm", config.read_errors_ppm),
             ("erase_failures_ppm", config.erase_failures_ppm),
-            ("program_failures_ppm", config.program_failures_ppm),
         ] {
             if value > 1_000_000 {
                 let remedy = "choose 1000000 or less";
                 return Err(refuse(field, value, "more than all of them", remedy));
             }
-        }
-        if config.program_failures_ppm > 0 && !config.keep_data {
-            let reason = "what fails is written again, and no bytes are kept (`keep_data`)";
-            let value = config.program_failures_ppm;
-            return Err(refuse("program_failures_ppm", value, reason, "leave one of them out"));
         }
         if config.bad_blocks_permille > 500 {
             let value = format!("{}%", percent(config.bad_blocks_permille));
@@ -759,8 +755,7 @@ impl Geometry {
     /// and without half of the open blocks, which are half full on average. Formulas of write amplification mean this.
     pub fn effective_overprovisioning(&self) -> f64 {
         let unusable = f64::from(self.open_blocks) / 2.0 + f64::from(self.gc_reserve_blocks);
-        let good = self.blocks_per_plane - self.bad_blocks_per_plane;
-        let per_plane = (f64::from(good) - unusable).max(0.0);
+        let per_plane = (f64::from(self.good_blocks_per_plane()) - unusable).max(0.0);
         let pages = f64::from(self.planes) * per_plane * f64::from(self.pages_per_block);
         pages / self.logical_pages as f64 - 1.0
     }

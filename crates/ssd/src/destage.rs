@@ -18,6 +18,9 @@ use crate::mapping::Location;
 use crate::request::{Hint, Medium, RequestId, Span};
 use crate::store::{Discarded, MediaError, NotProgrammed, Oob};
 
+/// Of a flush, among the writes that wait for room: it waits for those before it.
+const NO_SLOT: u32 = u32::MAX;
+
 /// Program operations of a version that may fail before those who wait for it are told.
 const PROGRAM_TRIES: u32 = 3;
 
@@ -182,10 +185,10 @@ impl Ssd {
 
     /// Closes the epoch: `id` is done once all writes submitted so far are in flash, or safe in the buffer.
     pub(crate) fn flush_buffer(&mut self, now: Instant, id: RequestId) {
-        // Writes that wait for room, or for flash because there is no buffer, are not safe yet.
-        let is_safe = self.room.is_some() && self.claims.is_empty();
-        if self.config.power_loss_protection && is_safe {
-            return self.complete(now, id, Ok(Medium::Memory));
+        if self.config.power_loss_protection && self.room.is_some() {
+            // Writes that wait for room are safe when they have it.
+            self.claims.push_back(Claim { id: Some(id), slot: NO_SLOT, claim: 0 });
+            return self.admit(now);
         }
         self.flush_all(now, id);
     }
@@ -227,8 +230,10 @@ impl Ssd {
         if slot.is_dead {
             return self.cache.remove(number);
         }
-        let lpn = slot.lpn;
-        match self.check_read(lpn) {
+        let (lpn, flash) = (slot.lpn, slot.flash);
+        let read = self.check_read(lpn);
+        let read = read.and_then(|()| flash.map_or(Ok(()), |ppa| self.correct(now, ppa)));
+        match read {
             // Collection may have moved the page meanwhile.
             Ok(()) => {
                 let flash = self.cache.slot(number).flash;
@@ -347,12 +352,11 @@ impl Ssd {
     /// A batch is in flash.
     pub(crate) fn batch_destaged(&mut self, now: Instant, batch: u32, first: Ppa) {
         self.batches_in_flight -= 1;
-        let fails = self.program_fails(now, first);
         let slots = self.batches.take(batch);
         for page in 0..self.geometry.pages_per_program {
             let ppa = self.geometry.page_after(first, page);
             match slots.get(page as usize) {
-                Some(&number) => self.destaged(now, number, ppa, fails),
+                Some(&number) => self.destaged(now, number, ppa),
                 None => self.padded(now, ppa),
             }
         }
@@ -369,17 +373,14 @@ impl Ssd {
     }
 
     /// A version is in flash: the map leads to it, and who waited is told.
-    fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa, fails: bool) {
+    fn destaged(&mut self, now: Instant, number: u32, ppa: Ppa) {
         let slot = self.cache.slot_mut(number);
         let (lpn, is_dead) = (slot.lpn, slot.is_dead);
         let flight = slot.flight.take().expect("what was programmed was on its way");
-        let Flight { version, mut page, checksum, is_poisoned, .. } = flight;
+        let Flight { version, page, checksum, is_poisoned, .. } = flight;
         let mut result = Ok(());
         if is_dead {
             self.cache.recycle(page);
-        } else if let Some(page) = page.take_if(|_| fails) {
-            self.cache.slot_mut(number).take_back(page, checksum);
-            result = Err(MediaError::ProgramFailed);
         } else if let (Some(store), Some(page)) = (&mut self.store, page) {
             let checksum = checksum.unwrap_or_else(|| crc32c::crc32c(&page));
             let written = if is_poisoned { !checksum } else { checksum };
@@ -584,7 +585,8 @@ impl Ssd {
     /// Writes that wait for room get it in their order.
     fn admit(&mut self, now: Instant) {
         while let Some(&Claim { id, slot, claim }) = self.claims.front() {
-            if let Some(version) = self.cache.slot_mut(slot).claimant(claim)
+            if slot != NO_SLOT
+                && let Some(version) = self.cache.slot_mut(slot).claimant(claim)
                 && version.standing == Standing::Waiting
             {
                 match &mut self.room {

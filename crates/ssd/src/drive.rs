@@ -339,11 +339,10 @@ impl Ssd {
         self.sync_if_wanted(now);
     }
 
-    /// How long the deallocation of pages takes: for each page of the map in which some are forgotten.
-    pub fn deallocation_time(&self, first: Lpn, count: u64) -> Duration {
-        let each = self.config.deallocate_time;
-        if each.is_zero() || count == 0 {
-            return Duration::ZERO;
+    /// The pages of the map in which a deallocation changes something, if that takes time.
+    pub fn changed_map_pages(&self, first: Lpn, count: u64) -> Vec<u64> {
+        if self.config.deallocate_time.is_zero() || count == 0 {
+            return Vec::new();
         }
         let (first, end) = (first.0, first.0 + count);
         let parts = first / MAP_PAGE_ENTRIES..=(end - 1) / MAP_PAGE_ENTRIES;
@@ -352,7 +351,7 @@ impl Ssd {
             let to = end.min((part + 1) * MAP_PAGE_ENTRIES);
             self.map.mapped_among(Lpn(from), to - from) > 0
         });
-        each * changed.count() as u64
+        changed.collect()
     }
 
     /// Requests submitted and not finished.
@@ -546,7 +545,7 @@ impl Ssd {
     pub fn wear(&self) -> Wear {
         let (erases, erases_max) = self.blocks.erases();
         let geometry = &self.geometry;
-        let blocks = u64::from(geometry.planes) * u64::from(geometry.blocks_per_plane);
+        let blocks = u64::from(geometry.planes) * u64::from(geometry.good_blocks_per_plane());
         Wear { blocks, erases, erases_max }
     }
 

@@ -34,7 +34,7 @@ impl Steady {
         // together are one.)
         let open_blocks = config.streams() + config.collection_streams();
         let free = geometry.gc_reserve_blocks + open_blocks.div_ceil(2);
-        let blocks = geometry.blocks_per_plane.saturating_sub(free);
+        let blocks = geometry.good_blocks_per_plane().saturating_sub(free);
         let (each, rest) = (pages / u64::from(geometry.planes), pages % u64::from(geometry.planes));
         let (fewer, oldest) = decay(each, blocks, geometry.pages_per_block)?;
         let more = match rest {

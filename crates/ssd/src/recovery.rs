@@ -1,7 +1,7 @@
 //! Loss of power, and what is found afterwards.
 
 use records::DieOperation;
-use simtime::Instant;
+use simtime::{Duration, Instant};
 
 use crate::address::{Lpn, Ppa};
 use crate::array::{FlashArray, Origin};
@@ -36,6 +36,7 @@ impl Ssd {
     /// A drive that keeps no bytes finds the pages that its map knows to be in flash.
     pub fn power_cut(&mut self, now: Instant) -> Recovery {
         self.catch_up(now);
+        let busy = self.busy(now);
         if self.config.power_loss_protection {
             self.save_buffer(now);
         }
@@ -64,7 +65,7 @@ impl Ssd {
             self.blocks.for_each_valid(|ppa, lpn| known.push((ppa, lpn)));
         }
         self.blocks.power_lost(&self.config, &torn);
-        self.forget_memory();
+        self.forget_memory(&busy);
         if let Some(store) = &mut self.store {
             // A page that was being written when the power went is not looked at again. (Its record may look sound.)
             for ppa in torn {
@@ -81,9 +82,14 @@ impl Ssd {
     /// passes.
     fn save_buffer(&mut self, now: Instant) {
         self.backlog += 1;
+        // Nobody sees what it does then.
+        let recorded = self.array.records.as_ref().map_or(0, Vec::len);
         self.flush_all(now, RequestId(u64::MAX));
         self.run(Instant::NEVER, false);
         self.now = now;
+        if let Some(records) = &mut self.array.records {
+            records.truncate(recorded);
+        }
     }
 
     /// The drive is switched on with a store that holds something.
@@ -189,15 +195,14 @@ impl Ssd {
     }
 
     /// Everything that is in the drive's memory.
-    fn forget_memory(&mut self) {
+    fn forget_memory(&mut self, busy: &(Vec<Duration>, Vec<Duration>)) {
         let geometry = self.geometry;
         let buffer = self.config.write_buffer_pages();
-        let busy = self.busy(self.now);
         let records = self.array.records.take();
         self.map = PageMap::new(&geometry);
         self.array = FlashArray::new(&self.config, geometry);
         self.array.records = records;
-        self.array.was_busy(&busy);
+        self.array.was_busy(busy);
         self.cache = Cache::new(&geometry);
         self.read_cache.clear();
         self.room = (buffer > 0).then_some(buffer);

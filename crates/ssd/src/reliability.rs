@@ -12,7 +12,7 @@
 //! (Park et al., "Reducing Solid-State Drive Read Latency by Optimizing Read-Retry", ASPLOS 2021, section 2). A page that needs more
 //! reads than are tried cannot be corrected.
 //!
-//! Operations that fail, by chance, and blocks that are not used any more.
+//! Collection's own reads do not fail: what it moves is as it was. And here is what becomes of erases that fail, by chance.
 
 use simtime::Instant;
 
@@ -128,31 +128,16 @@ impl Ssd {
         ((rate / limit).ln() / gain.ln() - 1e-9).ceil() as u32
     }
 
-    /// True if a program operation fails: its block is going to be bad.
-    pub(crate) fn program_fails(&mut self, now: Instant, first: Ppa) -> bool {
-        let ppm = self.config.program_failures_ppm.into();
-        if ppm == 0 || self.chance.below(1_000_000) >= ppm {
-            return false;
-        }
-        self.statistics.media_errors += 1;
-        let block = self.geometry.block_of(first);
-        // There is no other block: it is used on.
-        self.is_worn_out |= !self.blocks.fail(now, block);
-        true
-    }
-
     /// A block was erased, or was not: it is free, or bad.
     pub(crate) fn free_or_bad(&mut self, block: BlockId) {
         let ppm = self.config.erase_failures_ppm.into();
         let fails = ppm > 0 && self.chance.below(1_000_000) < ppm;
-        self.statistics.media_errors += u64::from(fails);
-        let is_failing = fails || self.blocks.is_failing(block);
-        if is_failing && self.blocks.retire(block) {
+        if fails && self.blocks.retire(block) {
             self.statistics.bad_blocks += 1;
             return;
         }
         // There is no other: the drive needs it until it has nothing to write any more.
-        self.is_worn_out |= is_failing;
+        self.is_worn_out |= fails;
         self.blocks.erased(block);
     }
 
@@ -177,6 +162,10 @@ impl Ssd {
     ) {
         let from = self.config.refresh_retries;
         if from == 0 || needed < from {
+            return;
+        }
+        // What cannot be read does not become readable.
+        if needed > self.config.retries_max {
             return;
         }
         let fresh = BlockAge { written_at: Some(now), reads: 0, ..age };

@@ -252,7 +252,8 @@ fn endurance_groups(first: u16) -> Vec<u8> {
 }
 
 fn independent(namespace: &Namespace) -> IdentifyNamespaceIndependent {
-    let is_protected = matches!(namespace, Namespace::Nvm(nvm) if nvm.is_protected);
+    let is_protected =
+        matches!(namespace, Namespace::Nvm(nvm) if nvm.is_protected || nvm.is_worn_out);
     IdentifyNamespaceIndependent {
         nsattr: is_protected.into(),
         endgid: endurance_group_of(namespace).into(),
@@ -323,7 +324,7 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
         npda_z: page_blocks_z.into(),
         mssrl: (copy_blocks.min(0xFFFF) as u16).into(),
         mcl: (copy_blocks as u32).into(),
-        nsattr: namespace.is_protected.into(),
+        nsattr: (namespace.is_protected || namespace.is_worn_out).into(),
         nvmcap: u128::from(namespace.capacity).into(),
         endgid: ENDURANCE_GROUP.into(),
         nguid,

@@ -44,7 +44,10 @@ pub(crate) fn part(turn: &Turn<'_>, command: &GetLog) -> Result<Vec<u8>, Status>
 /// Makes what a Get Log Page command asks for that is made when it is asked for.
 pub(crate) fn prepare(turn: &mut Turn<'_>, command: &GetLog) {
     let is_new = command.lsp & TelemetryHeader::CREATE != 0;
-    if command.lid == lid::TELEMETRY_HOST && is_new {
+    let is_right = command.offset == 0
+        && command.len <= turn.subsystem.config.transfer_bytes_max
+        && (matches!(command.nsid, Nsid::NONE | Nsid::ALL) || turn.active(command.nsid).is_ok());
+    if command.lid == lid::TELEMETRY_HOST && is_new && is_right {
         telemetry::create(turn);
     }
 }

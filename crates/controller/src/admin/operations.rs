@@ -90,7 +90,7 @@ impl Subsystem {
     /// The times that so many logical pages take: their part of the blocks of every plane.
     fn erase_times_of(&self, pages: u64) -> EraseTimes {
         let (geometry, flash) = (self.ssd.geometry(), &self.config.flash);
-        let all = u128::from(geometry.blocks_per_plane);
+        let all = u128::from(geometry.good_blocks_per_plane());
         let part = (all * u128::from(pages)).div_ceil(u128::from(geometry.logical_pages));
         let blocks = u64::try_from(part).unwrap_or(u64::MAX);
         let block_erase = flash.erase_time * blocks;

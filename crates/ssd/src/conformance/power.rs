@@ -165,7 +165,6 @@ pub fn check_power_cuts(seed: u64, power: &mut dyn PowerLoss) {
         power_loss_protection: power.can_keep_buffer() && prng.below(3) == 0,
         wear_gap: 1 + prng.below(5) as u32,
         erase_failures_ppm: [0, 20_000][prng.below(2) as usize],
-        program_failures_ppm: [0, 2000][prng.below(2) as usize],
         cache_reads: prng.below(2) == 0,
         cache_programs: prng.below(2) == 0,
         victim_policy: VictimPolicyKind::NAMES[prng.below(6) as usize].1,

@@ -356,3 +356,40 @@ fn cached_programs_take_the_data_of_the_next_one_meanwhile() {
     assert_eq!(at(&ended, 2), start + TRANSFER + PROGRAM + READ + TRANSFER);
     assert_eq!(at(&ended, 3), start + (TRANSFER + PROGRAM) * 2 + READ + TRANSFER);
 }
+
+#[test]
+fn reads_that_go_first_go_before_what_is_in_the_cache_register() {
+    let config = Config {
+        cache_programs: true,
+        suspend: Suspend::ProgramsAndErases,
+        suspend_time: us(5),
+        program_time: us(2000).into(),
+        ..one_die()
+    };
+    let mut ssd = Ssd::new(&config).unwrap();
+    let start = fill(&mut ssd, 2) + us(10_000);
+    ssd.advance(start, &mut Vec::new());
+    (10..14).for_each(|lpn| write(&mut ssd, start, lpn, lpn));
+    // It stops the first, though the second is loaded; one that comes near its end waits for that alone.
+    let first = start + us(100);
+    ssd.advance(first, &mut Vec::new());
+    read(&mut ssd, first, 0, 1);
+    let end = start + TRANSFER + us(2000) + us(5) + READ + TRANSFER;
+    let second = Instant::from_ns(end.as_ns() - 3_000);
+    let mut done = Vec::new();
+    ssd.advance(second, &mut done);
+    read(&mut ssd, second, 1, 2);
+    done.extend(drain(&mut ssd));
+    assert_eq!(at(&done, 1), first + us(5) + READ + TRANSFER);
+    assert!(at(&done, 2) <= end + READ + TRANSFER, "{:?}", at(&done, 2).since(second));
+}
+
+#[test]
+fn commands_of_cached_programs_cross_the_channel() {
+    let bus_command_time = us(100);
+    let program_time = us(20).into();
+    let config = Config { cache_programs: true, bus_command_time, program_time, ..one_die() };
+    let mut ssd = Ssd::new(&config).unwrap();
+    let end = fill(&mut ssd, 8).since(Instant::ZERO);
+    assert_eq!(end, (bus_command_time + TRANSFER) * 8 + us(20));
+}

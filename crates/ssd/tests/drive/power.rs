@@ -45,10 +45,15 @@ fn a_protected_write_buffer_is_as_safe_as_flash() {
         let mut done = Vec::new();
         ssd.advance(start, &mut done);
         assert_eq!(done.len(), if is_protected { 42 } else { 40 });
+        let busy = ssd.busy(start + Duration::from_us(30));
         let now = start + Duration::from_us(30);
         let recovery = ssd.power_cut(now);
         ssd.check();
         assert_eq!(ssd.now(), now, "for others no time has passed");
+        let longer = Duration::from_us(30);
+        let (channels, dies) = ssd.busy(now);
+        assert!(dies.iter().zip(&busy.1).all(|(after, before)| *after <= *before + longer));
+        assert!(channels.iter().all(|time| *time <= longer));
         assert_eq!((recovery.lost == 0, recovery.found == 41), (is_protected, is_protected));
         for lpn in (0..41).filter(|_| is_protected) {
             assert_eq!(crate::bytes(&ssd, page(lpn)), [lpn as u8; PAGE as usize]);
@@ -127,4 +132,19 @@ fn a_drive_that_lost_its_power_too_often_is_helped_by_deallocation() {
         ssd.write(now, RequestId(7), page(0), true, None);
         assert!(drain(&mut ssd).iter().any(|d| d.id == RequestId(7)), "seed {seed}");
     }
+}
+
+/// A flush waits for room for the writes before it, and for nothing else.
+#[test]
+fn a_flush_of_a_protected_buffer_waits_for_room() {
+    let config = Config {
+        write_buffer_bytes: 16 * u64::from(PAGE),
+        power_loss_protection: true,
+        ..config()
+    };
+    let mut ssd = Ssd::new(&config).unwrap();
+    (0..17).for_each(|lpn| crate::write(&mut ssd, Instant::ZERO, lpn, lpn));
+    ssd.flush(Instant::ZERO, RequestId(99));
+    let done = drain(&mut ssd);
+    assert_eq!(crate::at(&done, 99), crate::at(&done, 16));
 }

@@ -4,10 +4,12 @@
 //! Deallocation is by whole flash pages (NPDG, NPDA); it changes the map alone and takes no flash
 //! time, but that of the map (`flash.deallocate_time`). Deallocated blocks read as zeroes (DLFEAT).
 
+use std::collections::BTreeSet;
+
 use history::{Change, Range};
 use nvme_spec::Status;
 use nvme_spec::command::DatasetRange;
-use simtime::{Duration, Instant};
+use simtime::Instant;
 use ssd::{Hint, RequestId};
 use zerocopy::IntoBytes;
 
@@ -44,7 +46,9 @@ impl NvmNamespace {
         }
         let whole = self.whole_pages(extent);
         let durable = turn.must_be_durable(fua);
-        let ends = turn.now + self.deallocate_pages(turn, tag, whole, durable);
+        let mut changed = BTreeSet::new();
+        self.deallocate_pages(turn, tag, whole, durable, &mut changed);
+        let ends = ends(turn, &changed);
         let between =
             |start: u64, end: u64| (start < end).then(|| Extent { start, len: end - start });
         // What is left at either side of the whole pages, or all of it if there is none.
@@ -77,8 +81,8 @@ impl NvmNamespace {
         tag: Tag,
         WholePages { first, last }: WholePages,
         is_durable: bool,
-    ) -> Duration {
-        let mut time = Duration::ZERO;
+        changed: &mut BTreeSet<u64>,
+    ) {
         if first < last {
             if let Some(history) = &mut turn.subsystem.history {
                 let ranges = vec![Range { start: first, len: last - first }];
@@ -87,11 +91,10 @@ impl NvmNamespace {
             }
             let (page, count) = (first >> self.page_bits, (last - first) >> self.page_bits);
             for (lpn, count) in self.placement.pieces(page, count) {
-                time += turn.subsystem.ssd.deallocation_time(lpn, count);
+                changed.extend(turn.subsystem.ssd.changed_map_pages(lpn, count));
                 turn.subsystem.ssd.deallocate(turn.now, lpn, count);
             }
         }
-        time
     }
 
     /// Dataset Management: hints are taken for what they are, deallocation is done.
@@ -131,15 +134,21 @@ impl NvmNamespace {
         // Ranges that overlap are done once: the work is bounded by the drive, not by the list.
         ranges.sort_unstable();
         let durable = turn.must_be_durable(false);
-        let (mut done, mut ends) = (0, turn.now);
+        let (mut done, mut changed) = (0, BTreeSet::new());
         for WholePages { first, last } in ranges {
             let pages = WholePages { first: first.max(done), last };
-            ends += self.deallocate_pages(turn, tag, pages, durable);
+            self.deallocate_pages(turn, tag, pages, durable, &mut changed);
             done = done.max(last);
         }
+        let ends = ends(turn, &changed);
         finish_deallocation(turn, tag, true, durable && done > 0, ends);
         Ok(())
     }
+}
+
+/// When the map has changed in these pages of it.
+fn ends(turn: &Turn<'_>, changed: &BTreeSet<u64>) -> Instant {
+    turn.now + turn.subsystem.config.flash.deallocate_time * changed.len() as u64
 }
 
 /// Ends a command that deallocated, unless it has pages to write: at once, or when what it did stays so whatever happens.
