@@ -341,12 +341,6 @@ impl Config {
                             "with its zones the drive has {zones}; choose a larger zone_size, for at most {ZONES_MAX}"
                         ));
                     }
-                    if streams > ssd::ZONE_STREAMS_MAX.into() {
-                        return refuse(format!(
-                            "with its max_active {streams} zones of the drive may be active; choose less, for at most {}",
-                            ssd::ZONE_STREAMS_MAX
-                        ));
-                    }
                 }
                 NamespaceKind::Programs => {}
             }
@@ -355,6 +349,22 @@ impl Config {
             let reason = "zones that may be active need as many: leave it out, or choose more";
             let value = self.flash.zone_streams.to_string();
             return Err(ConfigError::Value { field: "flash.zone_streams", value, reason });
+        }
+        Ok(())
+    }
+
+    /// Checks what the flash would say of streams that no user named.
+    fn check_active_zones(&self) -> Result<(), ConfigError> {
+        let mut active = 0;
+        for NamespaceConfig { nsid, kind } in self.namespace_list() {
+            active += u64::from(kind.zone_streams());
+            if active > ssd::ZONE_STREAMS_MAX.into() {
+                let reason = format!(
+                    "with its max_active {active} zones of the drive may be active; choose less, for at most {}",
+                    ssd::ZONE_STREAMS_MAX
+                );
+                return Err(ConfigError::Namespace { nsid, reason });
+            }
         }
         Ok(())
     }
@@ -412,7 +422,7 @@ impl Config {
         let refuse = |field, value: &dyn ToString, reason| {
             Err(ConfigError::Value { field, value: value.to_string(), reason })
         };
-        self.check_namespaces()?;
+        self.check_active_zones()?;
         ssd::Geometry::new(&self.flash)?;
         if self.placement && self.flash.placement != ssd::Placement::Hints {
             let reason =
