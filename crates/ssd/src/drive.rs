@@ -329,7 +329,8 @@ impl Ssd {
                 Location::Cache(slot) => self.drop_slot(now, slot),
             }
         }
-        for plane in 0..self.geometry.planes {
+        let planes = if self.config.zone_streams > 0 { self.geometry.planes } else { 0 };
+        for plane in 0..planes {
             if self.blocks.has_emptied(plane) {
                 self.start_collection(now, plane);
             }

@@ -3,7 +3,6 @@
 //! A write is checked against its zone, and moves the write pointer, when its data is here: what fails before leaves no trace. What a
 //! command makes durable makes all durable that was written before in the zone, so that a loss of power leaves no holes before its data.
 
-use history::Change;
 use nvme_spec::{Nsid, Status, ZoneAction, ZoneDescriptor, ZoneReportHeader};
 use simtime::Instant;
 use ssd::{Hint, RequestId};
@@ -15,9 +14,7 @@ use super::zones::{Claim, Managed, ZoneWrite, Zones};
 use crate::command::{Blocks, ZoneReport, ZonedCommand};
 use crate::data_pointer::{DataPointer, Direction};
 use crate::event::Tag;
-use crate::extent::Extent;
 use crate::inflight::HostData;
-use crate::kept_history;
 use crate::subsystem::Subsystem;
 use crate::turn::Turn;
 use crate::waiting::{Arrival, Waiting};
@@ -75,14 +72,7 @@ impl NvmNamespace {
         for &number in numbers {
             let zones = turn.subsystem.namespaces.zones_mut(self.nsid);
             let Managed { is_emptied, stays } = zones.manage(number, action)?;
-            let layout = zones.layout;
             if is_emptied {
-                let extent = Extent { start: layout.start(number), len: layout.capacity };
-                if let Some(history) = &mut turn.subsystem.history {
-                    let (nsid, ranges) = (self.nsid.0, kept_history::ranges(&[extent]));
-                    let change = Change::Deallocate { nsid, ranges, is_durable: true };
-                    history.begun(turn.now, tag, change);
-                }
                 turn.subsystem.empty_zone(turn.now, self, (number, 0));
             }
             if stays {
