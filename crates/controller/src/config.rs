@@ -102,7 +102,7 @@ pub struct ZonedConfig {
     pub active_max: u32,
     /// Zones that may be open.
     pub open_max: u32,
-    /// Bytes of a logical block: 512 or 4096.
+    /// Bytes of a logical block: 4096.
     pub block_bytes: u32,
 }
 

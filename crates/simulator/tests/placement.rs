@@ -1,11 +1,15 @@
 //! Flexible Data Placement as bytes: what hosts say of writes, and what they are told (Base 2.1, section 8.1.10).
 
-use client::commands::{self, read_write, with_data};
-use client::{Completion, DmaMemory, QueueId};
+use client::commands::{self, read_write};
+use client::{Completion, QueueId};
 use controller::{Config, Parts};
 use nvme_spec::{CommandSet, NvmOpcode, Status, SubmissionEntry, cns, fid, lid};
 use simtime::Prng;
 use simulator::Session;
+
+mod exchange;
+
+use exchange::send;
 
 const ADMIN: QueueId = QueueId(0);
 const IO: QueueId = QueueId(1);
@@ -24,16 +28,6 @@ fn config(streams: u32) -> Config {
 
 fn open(config: Config) -> Session {
     simulator::open(config, 0, 64).unwrap()
-}
-
-/// Sends a command with a page of data, which it may change.
-fn send(s: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &mut [u8]) -> Completion {
-    let host = &mut s.transport.driver;
-    let buffer = host.port.ram.allocate(4096);
-    host.port.ram.put(buffer.address, data);
-    let done = host.execute(queue, with_data(entry, (buffer.address, 0))).unwrap();
-    host.port.ram.get(buffer.address, data);
-    done
 }
 
 fn must(done: Completion) -> u64 {

@@ -1,15 +1,18 @@
 //! A drive whose blocks become bad: what its logs say, what hosts are told, and that it takes no more writes when no spare is left.
 
-use client::commands::{self, read_write, with_data};
-use client::{Completion, DmaMemory, QueueId};
+use client::QueueId;
+use client::commands::{self, read_write};
 use controller::Config;
 use nvme_spec::{
-    AsyncEvent, CommandSet, EnduranceGroupLog, NvmOpcode, SmartLog, Status, SubmissionEntry, cns,
-    fid, lid,
+    AsyncEvent, CommandSet, EnduranceGroupLog, NvmOpcode, SmartLog, Status, cns, fid, lid,
 };
 use simtime::Prng;
 use simulator::Session;
 use zerocopy::FromBytes;
+
+mod exchange;
+
+use exchange::send;
 
 const ADMIN: QueueId = QueueId(0);
 const IO: QueueId = QueueId(1);
@@ -24,15 +27,6 @@ fn open() -> Session {
     config.flash.write_buffer_bytes = 16 * 4096;
     config.flash.erase_failures_ppm = 20_000;
     simulator::open(config, 0, 64).unwrap()
-}
-
-fn send(s: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &mut [u8]) -> Completion {
-    let host = &mut s.transport.driver;
-    let buffer = host.port.ram.allocate(4096);
-    host.port.ram.put(buffer.address, data);
-    let done = host.execute(queue, with_data(entry, (buffer.address, 0))).unwrap();
-    host.port.ram.get(buffer.address, data);
-    done
 }
 
 fn smart(s: &mut Session) -> SmartLog {

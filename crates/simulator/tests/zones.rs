@@ -1,8 +1,8 @@
 //! Zoned namespaces as bytes: what hosts are told, which writes a zone takes, what survives a loss of power, what they cost the flash
 //! (Zoned Namespace Command Set 1.2).
 
-use client::commands::{self, copy_source, read_write, with_data};
-use client::{Completion, DmaMemory, QueueId};
+use client::commands::{self, copy_source, read_write};
+use client::{Completion, QueueId};
 use controller::{Config, NamespaceConfig, NamespaceKind, ZonedConfig};
 use nvme_spec::{
     Cc, CommandSet, IdentifyNamespaceNvm, IdentifyNamespaceZoned, NvmOpcode, Status,
@@ -11,6 +11,10 @@ use nvme_spec::{
 use simtime::Prng;
 use simulator::Session;
 use zerocopy::{FromBytes, IntoBytes};
+
+mod exchange;
+
+use exchange::send;
 
 const ADMIN: QueueId = QueueId(0);
 const IO: QueueId = QueueId(1);
@@ -51,16 +55,6 @@ fn config() -> Config {
 
 fn open(config: Config) -> Session {
     simulator::open(config, 0, 64).unwrap()
-}
-
-fn send(s: &mut Session, queue: QueueId, entry: SubmissionEntry, data: &mut [u8]) -> Completion {
-    let host = &mut s.transport.driver;
-    let buffer = host.port.ram.allocate(data.len().max(4096) as u64);
-    host.port.ram.put(buffer.address, data);
-    let prps = host.port.ram.prps(&buffer, data.len() as u64);
-    let done = host.execute(queue, with_data(entry, prps)).unwrap();
-    host.port.ram.get(buffer.address, data);
-    done
 }
 
 fn must(done: Completion) -> u64 {

@@ -220,6 +220,21 @@ impl Plane {
         self.erased.remove(place)
     }
 
+    /// A block was erased, and holds nothing.
+    fn count_erase(&mut self, index: u32) {
+        let block = &mut self.blocks[index as usize];
+        (block.allocated, block.programmed) = (0, 0);
+        block.erases += 1;
+        self.erases += 1;
+        self.erases_max = self.erases_max.max(block.erases);
+    }
+
+    /// Takes a closed block for collection, against the policy's order.
+    fn take_closed(&mut self, index: u32) {
+        self.blocks[index as usize].state = State::Victim;
+        self.victims.remove(index);
+    }
+
     /// A block takes no more pages: collection may take it.
     fn close(&mut self, index: u32, streams: Streams, now: Instant) {
         let block = &mut self.blocks[index as usize];
@@ -540,10 +555,8 @@ impl Blocks {
     pub(crate) fn take_refresh(&mut self, plane: u32) -> Option<BlockId> {
         let state = &mut self.planes[plane as usize];
         while let Some(index) = state.refresh.pop() {
-            let block = &mut state.blocks[index as usize];
-            if block.state == State::Closed {
-                block.state = State::Victim;
-                state.victims.remove(index);
+            if state.blocks[index as usize].state == State::Closed {
+                state.take_closed(index);
                 return Some(self.geometry.block(plane, index));
             }
         }
@@ -560,11 +573,10 @@ impl Blocks {
     pub(crate) fn take_emptied(&mut self, plane: u32) -> Option<BlockId> {
         let state = &mut self.planes[plane as usize];
         while let Some(index) = state.emptied.pop() {
-            let block = &mut state.blocks[index as usize];
+            let block = &state.blocks[index as usize];
             // Collection may have taken it meanwhile, for other reasons.
             if block.state == State::Closed && block.valid == 0 {
-                block.state = State::Victim;
-                state.victims.remove(index);
+                state.take_closed(index);
                 return Some(self.geometry.block(plane, index));
             }
         }
@@ -594,8 +606,7 @@ impl Blocks {
         }
         let state = &mut self.planes[plane as usize];
         let index = state.laggard(self.wear_gap)?;
-        state.victims.remove(index);
-        state.blocks[index as usize].state = State::Victim;
+        state.take_closed(index);
         Some(self.geometry.block(plane, index))
     }
 
@@ -619,11 +630,8 @@ impl Blocks {
         }
         assert_eq!(block.state, State::Victim, "a block that was not erased became bad");
         block.state = State::Bad;
-        (block.allocated, block.programmed) = (0, 0);
-        block.erases += 1;
         plane.bad += 1;
-        plane.erases += 1;
-        plane.erases_max = plane.erases_max.max(block.erases);
+        plane.count_erase(index);
         true
     }
 
@@ -642,10 +650,7 @@ impl Blocks {
         assert_eq!(block.valid, 0, "erased a block with valid pages");
         assert_eq!(block.state, State::Victim, "erased a block that was not being collected");
         block.state = State::Free;
-        (block.allocated, block.programmed) = (0, 0);
-        block.erases += 1;
-        plane.erases += 1;
-        plane.erases_max = plane.erases_max.max(block.erases);
+        plane.count_erase(index);
         plane.erased.push_back(index);
     }
 

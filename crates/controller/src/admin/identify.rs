@@ -252,10 +252,9 @@ fn endurance_groups(first: u16) -> Vec<u8> {
 }
 
 fn independent(namespace: &Namespace) -> IdentifyNamespaceIndependent {
-    let is_protected =
-        matches!(namespace, Namespace::Nvm(nvm) if nvm.is_protected || nvm.is_worn_out);
+    let is_read_only = matches!(namespace, Namespace::Nvm(nvm) if nvm.is_read_only());
     IdentifyNamespaceIndependent {
-        nsattr: is_protected.into(),
+        nsattr: is_read_only.into(),
         endgid: endurance_group_of(namespace).into(),
         nstat: 1, // ready
         rgrpid: group_of(namespace.set()).into(),
@@ -324,7 +323,7 @@ fn nvm(subsystem: &Subsystem, namespace: &NvmNamespace) -> IdentifyNamespaceNvm 
         npda_z: page_blocks_z.into(),
         mssrl: (copy_blocks.min(0xFFFF) as u16).into(),
         mcl: (copy_blocks as u32).into(),
-        nsattr: (namespace.is_protected || namespace.is_worn_out).into(),
+        nsattr: namespace.is_read_only().into(),
         nvmcap: u128::from(namespace.capacity).into(),
         endgid: ENDURANCE_GROUP.into(),
         nguid,

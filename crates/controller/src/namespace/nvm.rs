@@ -85,10 +85,16 @@ impl NvmNamespace {
         self.capacity >> self.page_bits
     }
 
-    /// Refuses to change a protected namespace, or one whose flash is worn out.
+    /// True if the host protected the namespace, or its flash is worn out.
+    #[inline]
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_protected || self.is_worn_out
+    }
+
+    /// Refuses to change a namespace that is read only.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), Status> {
-        if self.is_protected || self.is_worn_out {
+        if self.is_read_only() {
             return Err(Status::WRITE_PROTECTED.with_dnr());
         }
         Ok(())
