@@ -30,7 +30,9 @@ const fn layer(
 const LAYERS: &[Layer] = &[
     layer("nvme_spec", &[], &[]),
     layer("simtime", &[], &[]),
-    layer("ebpf", &[], &[]),
+    layer("faults", &[], &[]),
+    layer("dax", &["faults"], &[]),
+    layer("ebpf", &["faults"], &[]),
     layer("history", &[], &[]),
     // Its tests look at what the drive really leaves.
     layer(
@@ -44,7 +46,7 @@ const LAYERS: &[Layer] = &[
     layer("analysis", &["nvme_spec", "simtime", "records"], &[]),
     layer("ring", &["records"], &[]),
     layer("ssd", &["simtime", "records"], &[]),
-    layer("flash_file", &["ssd"], &["simtime"]),
+    layer("flash_file", &["ssd", "dax"], &["simtime"]),
     layer("compute", &["simtime", "records"], &[]),
     layer("fabric", &["simtime"], &[]),
     layer(

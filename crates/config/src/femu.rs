@@ -44,7 +44,13 @@ const PROPERTIES: &[(&str, Meaning)] = &[
     ),
     ("nr_thread", Key("compute.workers", "")),
     ("cq_poller_enabled", NoEffect(None, "")),
-    ("pmem_file", NoEffect(None, "storage.file keeps a drive's flash in a file of its own form")),
+    (
+        "pmem_file",
+        NoEffect(
+            None,
+            "storage.file keeps the flash in a file of csdrive's own form, memory.folder the device memory; on a file system with DAX both are in persistent memory",
+        ),
+    ),
     ("csd_program_dir", Key("compute.native_directory", "")),
     ("id", NoEffect(None, "")),
 ];

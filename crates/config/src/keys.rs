@@ -4,8 +4,8 @@ use compute::{Core, CostTable, PolicyKind, QueueKind, WorkClass};
 use controller::{Config, Dialect, Engine, RemoteFallback, RunTimeModel};
 use simtime::{Bandwidth, Duration, Frequency};
 use ssd::{
-    BitErrors, CellType, DieOrder, FilledBy, Isolation, MultiPlaneReads, PageTimes, Placement,
-    Suspend, SyncPolicy, UnwrittenReads, VictimPolicyKind, WearLeveling,
+    BitErrors, CellType, DaxPolicy, DieOrder, FilledBy, Isolation, MultiPlaneReads, PageTimes,
+    Placement, Suspend, SyncPolicy, UnwrittenReads, VictimPolicyKind, WearLeveling,
 };
 
 use crate::profiles;
@@ -96,6 +96,9 @@ const UNWRITTEN_READS: [(&str, UnwrittenReads); 2] =
 
 const SYNC_POLICIES: [(&str, SyncPolicy); 2] =
     [("flush", SyncPolicy::Flush), ("never", SyncPolicy::Never)];
+
+const DAX_POLICIES: [(&str, DaxPolicy); 3] =
+    [("auto", DaxPolicy::Auto), ("never", DaxPolicy::Never), ("always", DaxPolicy::Always)];
 
 fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> Value {
     let found = choices.iter().find(|(_, v)| v == value);
@@ -466,7 +469,13 @@ pub static KEYS: &[Key] = &[
         |c| Value::Text(c.storage.file.clone()), |c, t| { c.storage.file = t.to_owned(); Ok(()) }),
     key!(@ "storage.sync", "When that file is made durable: flush = when the host flushes or writes with Force Unit Access, as a drive does; never = what was flushed survives the end of csdrive, not that of the machine.", "flush, never",
         |c| name_of(&SYNC_POLICIES, &c.storage.sync), |c, t| choose(&SYNC_POLICIES, t).map(|v| c.storage.sync = v)),
+    key!(@ "storage.dax", "Whether that file is mapped as persistent memory: auto = if its file system is mounted with DAX; never = it is read and written as any other; always = it is, or the drive does not start.", "auto, never, always",
+        |c| name_of(&DAX_POLICIES, &c.storage.dax), |c, t| choose(&DAX_POLICIES, t).map(|v| c.storage.dax = v)),
     key!("memory.size", "Device memory.", size, memory_bytes),
+    key!(@ "memory.folder", "Folder in which files without names have the device memory: on a file system with DAX it is in persistent memory, on a disk it can be larger than this machine's memory. Its contents go with the drive all the same. Without one it is in memory.", "path",
+        |c| Value::Text(c.memory_backing.folder.clone()), |c, t| { c.memory_backing.folder = t.to_owned(); Ok(()) }),
+    key!(@ "memory.huge_pages", "This machine is asked for huge pages for the device memory (transparent_hugepage/shmem_enabled must say advise).", "true or false",
+        |c| Value::Bool(c.memory_backing.has_huge_pages), |c, t| parse_bool(t).map(|v| c.memory_backing.has_huge_pages = v)),
     key!(
         "memory.own_size",
         "Device memory besides, which the drive gives out by itself: to compound executions, and to hosts of FEMU's dialect. This machine's memory is used only for what is given out.",

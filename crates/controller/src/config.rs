@@ -4,7 +4,7 @@ use compute::{CostTable, RunTimeModel};
 use ebpf::Engine;
 use fabric::LinkConfig;
 use simtime::{Bandwidth, Duration};
-use ssd::SyncPolicy;
+use ssd::{DaxPolicy, SyncPolicy};
 
 use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX, ZONES_MAX};
 use crate::native::NativeConfig;
@@ -41,6 +41,17 @@ pub struct StorageConfig {
     pub file: String,
     /// When it is made durable.
     pub sync: SyncPolicy,
+    /// Whether it is mapped.
+    pub dax: DaxPolicy,
+}
+
+/// What this machine keeps the memory of memory namespaces in.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MemoryBacking {
+    /// A folder, in which files without names have it; empty = memory of the process.
+    pub folder: String,
+    /// Huge pages are asked for.
+    pub has_huge_pages: bool,
 }
 
 /// Freezing of the guest: a matter of the shell that serves the drive.
@@ -154,6 +165,8 @@ pub struct Config {
     pub block_bytes: u32,
     /// Bytes of device memory, if [`Self::namespaces`] is empty.
     pub memory_bytes: u64,
+    /// What this machine keeps it in.
+    pub memory_backing: MemoryBacking,
     /// Bytes of device memory that the drive gives out by itself, and that are no namespace.
     pub own_memory_bytes: u64,
     /// Whose commands it understands.
@@ -216,6 +229,7 @@ impl Default for Config {
             storage: StorageConfig::default(),
             block_bytes: 4096,
             memory_bytes: 1 << 30,
+            memory_backing: MemoryBacking::default(),
             own_memory_bytes: 64 << 20,
             dialect: Dialect::Nvme,
             namespaces: Vec::new(),
@@ -261,7 +275,7 @@ pub enum ConfigError {
     #[error("{field} = {value}: {reason}")]
     Value { field: &'static str, value: String, reason: &'static str },
     #[error(
-        "`memory_bytes` = {bytes}: this machine cannot reserve that much: {cause}; choose less"
+        "`memory_bytes` = {bytes}: this machine cannot reserve that much: {cause}; choose less, or another place for it"
     )]
     Memory { bytes: u64, cause: std::io::Error },
     #[error("namespace {nsid}: {reason}")]

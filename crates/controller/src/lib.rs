@@ -72,8 +72,8 @@ pub use admin::PCI_VENDOR;
 pub use command::check_entry;
 pub use compute::RunTimeModel;
 pub use config::{
-    Config, ConfigError, Dialect, FreezeConfig, NamespaceConfig, NamespaceKind, RemoteFallback,
-    RuntimeServerConfig, StorageConfig, ZonedConfig,
+    Config, ConfigError, Dialect, FreezeConfig, MemoryBacking, NamespaceConfig, NamespaceKind,
+    RemoteFallback, RuntimeServerConfig, StorageConfig, ZonedConfig,
 };
 pub use controller::Controller;
 pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};

@@ -142,7 +142,7 @@ impl Namespaces {
                     })?,
                 ),
                 NamespaceKind::Memory { bytes } => Namespace::Memory(
-                    MemoryNamespace::new(nsid, bytes)
+                    MemoryNamespace::new(nsid, bytes, &config.memory_backing)
                         .map_err(|cause| ConfigError::Memory { bytes, cause })?,
                 ),
                 NamespaceKind::Programs => {

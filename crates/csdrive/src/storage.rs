@@ -13,18 +13,18 @@ use flash_file::{Damage, FlashFile, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use simulator::Session;
-use ssd::SyncPolicy;
+use ssd::{DaxPolicy, SyncPolicy};
 
 use crate::report::{bytes, say, tell};
 use crate::{Outcome, usage};
 
 /// What keeps the pages of a drive's flash, if they are not in memory.
 pub(crate) fn store(config: &Config) -> Result<Option<Box<dyn ssd::Store>>> {
-    let StorageConfig { file, sync } = &config.storage;
+    let StorageConfig { file, sync, dax } = &config.storage;
     if file.is_empty() {
         return Ok(None);
     }
-    let store = FlashFile::open_store(file.as_ref(), &config.flash, *sync)?;
+    let store = FlashFile::open_store(file.as_ref(), &config.flash, *sync, *dax)?;
     Ok(Some(Box::new(store)))
 }
 
@@ -294,7 +294,7 @@ fn drive_of(file: FlashFile) -> Result<Controller> {
     let bytes = flash.capacity_bytes;
     let kind = NamespaceKind::Nvm { bytes, block_bytes: 4096 };
     let namespaces = vec![NamespaceConfig { nsid: controller::NVM_NSID, kind }];
-    let store = usage(file.store(SyncPolicy::Flush).map_err(Into::into))?;
+    let store = usage(file.store(SyncPolicy::Flush, DaxPolicy::Auto).map_err(Into::into))?;
     let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
     usage(
         Controller::with_parts(Config { flash, namespaces, ..Config::default() }, parts)

@@ -69,6 +69,9 @@ struct Options {
     /// Keep the guest's own disk in a file, made if it is not there; without it every guest is fresh
     #[arg(long, global = true, value_name = "FILE")]
     disk: Option<PathBuf>,
+    /// Put a file into the guest as persistent memory (an NVDIMM: /dev/pmem0 after modprobe nfit nd_pmem); its size is a multiple of 2 MiB
+    #[arg(long, global = true, value_name = "FILE")]
+    nvdimm: Option<PathBuf>,
     /// Port of this machine that leads to the guest's ssh; 0 = none [default: 2222 for a shell, none for a command]
     #[arg(long, global = true, value_name = "PORT")]
     ssh_port: Option<u16>,
@@ -100,6 +103,9 @@ struct Options {
     #[arg(long, global = true, value_name = "SECONDS")]
     timeout: Option<u64>,
 }
+
+/// Persistent memory has parts of this size.
+const NVDIMM_ALIGNMENT: u64 = 2 << 20;
 
 /// ssh's port on this machine, for a guest with a shell.
 const SSH_PORT: u16 = 2222;
@@ -202,6 +208,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     if let Some(share) = &share {
         machine.share(&share.socket);
     }
+    if let Some(file) = &options.nvdimm {
+        let bytes = fs::metadata(file).with_context(|| file.display().to_string())?.len();
+        machine.nvdimm(&absolute(file)?, bytes, memory_bytes(&options.memory));
+    }
     machine.arguments(&options.qemu);
     if options.freeze {
         machine.qmp(&qmp);
@@ -282,6 +292,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 /// What can be wrong with the options without a machine: found before anything is fetched.
 fn check(options: &Options) -> Result<()> {
     let files = options.file.iter().map(|path| ("--file", path));
+    if let Some(file) = &options.nvdimm {
+        let about = fs::metadata(file);
+        let about = about.with_context(|| {
+            format!(
+                "--nvdimm {0}: make it first, for example with: truncate -s 512M {0}",
+                file.display()
+            )
+        })?;
+        if !about.is_file() || about.len() == 0 || !about.len().is_multiple_of(NVDIMM_ALIGNMENT) {
+            bail!(
+                "--nvdimm {}: it has {} bytes; a file of a multiple of {NVDIMM_ALIGNMENT} is needed",
+                file.display(),
+                about.len()
+            );
+        }
+    }
     let own = [("--kernel", &options.kernel), ("--initramfs", &options.initramfs)];
     let own = own.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
     for (name, path) in files.chain(own) {
@@ -337,6 +363,12 @@ fn memory(text: &str) -> Result<String, String> {
         Ok(1..) => Ok(text.to_owned()),
         _ => Err("write it as 512M or 2G".to_owned()),
     }
+}
+
+/// The same size as a number.
+fn memory_bytes(text: &str) -> u64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    number.parse::<u64>().unwrap_or(0) << if unit == "G" { 30 } else { 20 }
 }
 
 /// What a guest without a command runs.

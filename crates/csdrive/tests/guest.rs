@@ -5,6 +5,8 @@
 
 #[path = "guest/killed.rs"]
 mod killed;
+#[path = "guest/pmem.rs"]
+mod pmem;
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -696,7 +698,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // A guest without KVM takes one processor.
     arguments.test_threads = Some(2);
-    let tests: [(&str, Test); 22] = [
+    let tests: [(&str, Test); 23] = [
         ("status_and_output_of_a_command", status_and_output_of_a_command),
         ("stock_tools", stock_tools),
         (
@@ -723,6 +725,7 @@ fn main() {
         ("placement_with_stock_tools", placement_with_stock_tools),
         ("zones_with_stock_tools", zones_with_stock_tools),
         ("killed_under_fio", killed::killed_under_fio),
+        ("persistent_memory", pmem::persistent_memory),
         (AFTER_CRASHES, a_file_system_after_every_crash),
         (
             "seabios_root_ports_two_processors_two_drives_6_gib",

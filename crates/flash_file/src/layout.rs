@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Numbers are little-endian. Whatever is written in place, and is not a page, lies within a sector of 512 bytes and has a checksum
-//! (CRC-32C): it is written whole or not at all. Holes read as zeroes: a header apart, zeroes mean that there is nothing.
+//! (CRC-32C): on a disk it is written whole or not at all. Persistent memory has no sectors: there the last word of 8 bytes may be
+//! missing of it ([`PageRecord::is_unfinished`], [`BlockEntry::finished`]). Holes read as zeroes: a header apart, zeroes mean that there is nothing.
 
 use ssd::{Geometry, Lpn, Oob};
 use zerocopy::little_endian::{U16, U32, U64};
@@ -221,6 +222,22 @@ impl BlockEntry {
         self.is_unused() || is_known && self.checksum.get() == checksum_of(self)
     }
 
+    /// The entry that this one is but for its last word, which is still that of the entry before it.
+    pub(crate) fn finished(&self) -> Option<Self> {
+        let (state, erases) = (self.state.get(), self.erases.get());
+        let fewer = erases.saturating_sub(1);
+        let before = match state {
+            Self::USED => [Self::new_zeroed(), Self::new(Self::ERASED, erases)],
+            Self::ERASED => [Self::new(Self::ERASED, fewer), Self::new(Self::USED, fewer)],
+            _ => return None,
+        };
+        let has_old_checksum = |old: &Self| old.checksum == self.checksum;
+        // Erased without ever having been used.
+        let is_first = state == Self::ERASED && erases == 1 && self.checksum.get() == 0;
+        let is_known = before.iter().any(has_old_checksum) || is_first;
+        (is_known && self.reserved.get() == 0).then(|| Self::new(state, erases))
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
         self.as_bytes().iter().all(|byte| *byte == 0)
     }
@@ -265,6 +282,13 @@ impl PageRecord {
         // Numbers that no drive counts to are as good as damage.
         let is_counted = self.version.get() < 1 << 63 && self.sequence.get() < 1 << 63;
         is_mark && is_counted && self.checksum.get() == self.own_checksum(place)
+    }
+
+    /// True if the last word is missing of a record that was written after all programs that are durable, or of which that is missing,
+    /// too: it was being written when the machine ended.
+    pub(crate) fn is_unfinished(&self, durable: u64) -> bool {
+        let is_last_word_missing = self.bytes_checksum.get() == 0 && self.checksum.get() == 0;
+        is_last_word_missing && (self.sequence.get() == 0 || self.sequence.get() > durable)
     }
 
     pub(crate) fn is_dead(&self) -> bool {

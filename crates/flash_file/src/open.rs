@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{OFlags, SeekFrom};
-use ssd::{Geometry, SyncPolicy, UsedBlock};
+use ssd::{DaxPolicy, Geometry, SyncPolicy, UsedBlock};
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::disk::{Disk, FileDisk};
+use crate::disk::{Disk, FileDisk, choose_disk};
 use crate::layout::{
     BlockEntry, HEADER_PLACES, Header, Layout, MAGIC, PageRecord, STATE_PLACES, State, VERSIONS,
 };
@@ -36,6 +36,8 @@ pub enum OpenError {
     Truncated { path: PathBuf, found: u64, wanted: u64 },
     #[error("{}: {damage}; nothing was changed. Restore it from a copy, or give up what is damaged: csdrive storage repair {}", path.display(), path.display())]
     Damaged { path: PathBuf, damage: Damage },
+    #[error("{}: storage.dax = always, and its file system does not map persistent memory; mount one with -o dax (ext4, XFS) on an NVDIMM of a machine with x86-64, or set storage.dax to auto", path.display())]
+    NoDax { path: PathBuf },
     #[error("{}: a file of {bytes} bytes cannot be made here: {cause}; choose a smaller drive.capacity, or another file system", path.display())]
     TooLarge { path: PathBuf, bytes: u64, cause: io::Error },
 }
@@ -127,9 +129,10 @@ impl FlashFile {
         path: &Path,
         config: &ssd::Config,
         sync: SyncPolicy,
+        dax: DaxPolicy,
     ) -> Result<FileStore, OpenError> {
         let refused = |error: ssd::ConfigError| io_error(path, io::Error::other(error.to_string()));
-        Self::open(path, &Geometry::new(config).map_err(refused)?)?.store(sync)
+        Self::open(path, &Geometry::new(config).map_err(refused)?)?.store(sync, dax)
     }
 
     /// Opens a file that is there, whatever flash it is.
@@ -211,11 +214,12 @@ impl FlashFile {
     /// What a drive keeps its pages in.
     ///
     /// # Errors
-    /// If the file is damaged.
-    pub fn store(self, sync: SyncPolicy) -> Result<FileStore, OpenError> {
+    /// If the file is damaged, or is to be mapped and cannot be.
+    pub fn store(self, sync: SyncPolicy, dax: DaxPolicy) -> Result<FileStore, OpenError> {
         let (geometry, path) = (self.geometry()?, self.path.clone());
         let name = path.display().to_string();
-        let disk = Box::new(FileDisk(self.file));
+        let disk = choose_disk(self.file, dax).map_err(|cause| io_error(&path, cause))?;
+        let disk = disk.ok_or_else(|| OpenError::NoDax { path: path.clone() })?;
         let mut store =
             open_disk(disk, geometry, sync, &name, false).map_err(|failed| failed.at(&path))?;
         if self.has_bad_header {
@@ -398,10 +402,12 @@ struct Examined {
     damage: Damage,
     /// In the order of planes, and of blocks within them.
     used: Vec<UsedBlock>,
-    /// Blocks whose entries of the table are damaged: the entries that their records stand for.
+    /// Blocks whose entries of the table are damaged, or not finished: the entries that should be there.
     entries: Vec<(u64, BlockEntry)>,
-    /// Pages whose records are damaged.
+    /// Pages whose records are damaged, or not finished.
     unknown: Vec<ssd::Ppa>,
+    /// How many of them are not finished: nobody was told that they are there.
+    unfinished: u64,
     /// Pages that were written after the last sync: their bytes may be missing.
     unsure: Vec<ssd::Ppa>,
     live: u64,
@@ -454,6 +460,7 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
         used: Vec::new(),
         entries: Vec::new(),
         unknown: Vec::new(),
+        unfinished: 0,
         unsure: Vec::new(),
         live: 0,
         newest_version: 0,
@@ -473,6 +480,9 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
                 continue;
             }
             let id = geometry.block((block % planes) as u32, (block / planes) as u32);
+            let finished = if entry.is_sound() { None } else { entry.finished() };
+            found.entries.extend(finished.map(|entry| (block, entry)));
+            let entry = finished.as_ref().unwrap_or(entry);
             let is_damaged = !entry.is_sound();
             let erases = if is_damaged { 0 } else { entry.erases.get() };
             let mut programmed = 0;
@@ -485,6 +495,9 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
                     programmed = page as u32 + 1;
                     let ppa = geometry.page(id, page as u32);
                     if !record.is_sound(layout.place(block, page)) {
+                        let is_unfinished = record.is_unfinished(durable);
+                        found.damage.records += u64::from(!is_unfinished);
+                        found.unfinished += u64::from(is_unfinished);
                         found.unknown.push(ppa);
                         continue;
                     }
@@ -508,7 +521,6 @@ fn examine(disk: &dyn Disk, geometry: &Geometry) -> io::Result<Examined> {
     }
     let place = |used: &UsedBlock| (geometry.plane_of(used.block), geometry.index_of(used.block));
     found.used.sort_unstable_by_key(place);
-    found.damage.records = found.unknown.len() as u64;
     Ok(found)
 }
 
@@ -567,7 +579,7 @@ pub(crate) fn open_disk(
         store.mark_unknown(ppa)?;
     }
     // Pages that a machine did not keep to the end when it ended: they were never flushed.
-    let mut torn = 0;
+    let mut torn = found.unfinished;
     for &ppa in &found.unsure {
         let mut is_sound = false;
         let shown = ssd::Store::read(&store, ppa, &mut |page| {

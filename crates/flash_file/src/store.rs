@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::io;
 
 use ssd::{
-    BlockId, Discarded, Geometry, MediaError, NotProgrammed, Oob, Page, Ppa, Store, StoredPage,
-    SyncPolicy, SyncWork, UsedBlock,
+    Backend, BlockId, Discarded, Geometry, MediaError, NotProgrammed, Oob, Page, Ppa, Store,
+    StoredPage, SyncPolicy, SyncWork, UsedBlock,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -114,6 +114,7 @@ pub struct FileStore {
     syncing: Option<Syncing>,
     last: RefCell<LastRead>,
     pub(crate) notes: RefCell<Vec<String>>,
+    backend: Backend,
     /// How the user knows the file.
     pub(crate) name: String,
 }
@@ -128,6 +129,9 @@ impl FileStore {
         state: (State, usize),
     ) -> Self {
         let layout = Layout::new(&geometry);
+        let backend = disk.backend();
+        // What is durable already needs no sync: the end of the machine is then no worse than that of the process.
+        let sync = if backend == Backend::DaxSync { SyncPolicy::Never } else { sync };
         Self {
             disk,
             geometry,
@@ -147,6 +151,7 @@ impl FileStore {
             syncing: None,
             last: RefCell::default(),
             notes: RefCell::default(),
+            backend,
             name,
         }
     }
@@ -634,8 +639,8 @@ impl Store for FileStore {
         self.is_dirty = true;
     }
 
-    fn is_persistent(&self) -> bool {
-        true
+    fn backend(&self) -> Backend {
+        self.backend
     }
 
     fn save(&mut self, own: &[u8]) -> Result<(), MediaError> {

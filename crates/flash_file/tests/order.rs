@@ -186,6 +186,93 @@ fn a_write_that_fails_is_done_by_the_next_flush() {
     }
 }
 
+/// What is in a page: one of each block is not empty.
+fn value(round: u64, page: u64) -> u8 {
+    if page == 3 { round as u8 } else { 0 }
+}
+
+/// What a drive does again and again on persistent memory, until the machine ends: it writes all pages anew, and erases what held
+/// them. Returns how often all were written, and whether the machine ended.
+fn rewrite(test: &mut Test, rounds: u64) -> (u64, bool) {
+    let geometry = test.geometry;
+    for round in 1..=rounds {
+        let (block, old) = ((round % 3) as u32, ((round + 2) % 3) as u32);
+        for page in 0..8 {
+            let bytes = Page::from(vec![value(round, page.into()); 4096]);
+            let oob = Oob::new(Lpn(page.into()), round * 8 + u64::from(page), &bytes);
+            if test
+                .store
+                .program(geometry.page(geometry.block(0, block), page), bytes, oob)
+                .is_err()
+            {
+                return (round - 1, true);
+            }
+            test.store.discard(geometry.page(geometry.block(0, old), page), Discarded::Superseded);
+        }
+        test.store.erase(geometry.block(0, old));
+        let is_saved = test.store.save(&[round as u8; 100]).is_ok();
+        if !is_saved || test.flush().is_err() || test.disk.words_left() == 0 {
+            return (round, true);
+        }
+    }
+    (rounds, false)
+}
+
+#[test]
+fn persistent_memory_may_end_at_any_word() {
+    let new = |words| {
+        let mut test = Test::new();
+        test.disk.end_after_words(words);
+        let again = Box::new(test.disk.clone());
+        test.store = FileStore::over(again, &test.geometry, SyncPolicy::Flush, false).unwrap();
+        test
+    };
+    let mut ended = 0;
+    let whole = {
+        let mut test = new(1 << 40);
+        rewrite(&mut test, 7);
+        (1 << 40) - test.disk.words_left()
+    };
+    for count in 0..whole {
+        let mut test = new(count);
+        let (rounds, has_ended) = rewrite(&mut test, 7);
+        ended += u64::from(has_ended);
+        test.disk.end_process();
+        drop(test.store);
+        test.disk.end_after_words(1 << 40);
+        let again = Box::new(test.disk.clone());
+        let opened = FileStore::over(again, &test.geometry, SyncPolicy::Flush, false);
+        test.store = opened.unwrap_or_else(|why| panic!("after {count} words: {why}"));
+        while let Some(note) = test.store.take_note() {
+            assert!(!note.contains("damaged"), "after {count} words: {note}");
+        }
+        // Every page that was written is there, as it was written last or as the program that did not end would have it.
+        let found = test.found();
+        for page in 0..if rounds == 0 { 0 } else { 8 } {
+            let version = found.get(&page).copied().unwrap_or(0);
+            assert!(version >= rounds * 8 + page, "after {count} words: {page} has {version}");
+        }
+        for used in test.store.used_blocks() {
+            test.store.scan(&test.geometry, used, &mut |ppa, oob, _| {
+                let value = value(oob.version / 8, oob.lpn.0);
+                let check = &mut |page: ssd::StoredPage<'_>| {
+                    assert_eq!(page.bytes, [value; 4096], "after {count} words: {oob:?}");
+                };
+                test.store.read(ppa, check).unwrap();
+            });
+            let programs = found.values().max().map_or(0, |version| version / 8);
+            assert!(u64::from(used.erases) <= programs.div_ceil(3), "{used:?} after {count} words");
+            let all = (programs.saturating_sub(2)) / 3;
+            assert!(u64::from(used.erases) >= all, "{used:?} after {count} words, {programs}");
+        }
+        let saved = test.store.saved().map_or(0, |own| u64::from(own[0]));
+        assert!(saved == rounds || saved + 1 == rounds || saved == rounds + 1, "{saved} {rounds}");
+        // It can be used again.
+        rewrite(&mut test, 1);
+    }
+    assert!(ended > 4000, "{ended}");
+}
+
 #[test]
 fn a_page_that_was_known_to_be_unreadable_stays_so() {
     for seed in 0..50 {

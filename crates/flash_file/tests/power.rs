@@ -8,7 +8,7 @@ mod forgetful;
 use flash_file::{FileStore, FlashFile};
 use simtime::{Instant, Prng};
 use ssd::conformance::{PowerLoss, check_power_cuts};
-use ssd::{Config, Geometry, Ssd, SyncPolicy};
+use ssd::{Config, DaxPolicy, Geometry, Ssd, SyncPolicy};
 
 use forgetful::ForgetfulDisk;
 
@@ -106,7 +106,11 @@ impl InFile {
     fn open(&self) -> Ssd {
         let geometry = Geometry::new(&self.config).unwrap();
         let file = FlashFile::open(&self.folder.path().join("flash"), &geometry).unwrap();
-        Ssd::with_store(&self.config, Box::new(file.store(SyncPolicy::Flush).unwrap())).unwrap()
+        Ssd::with_store(
+            &self.config,
+            Box::new(file.store(SyncPolicy::Flush, DaxPolicy::Auto).unwrap()),
+        )
+        .unwrap()
     }
 }
 

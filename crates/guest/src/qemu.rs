@@ -137,6 +137,17 @@ impl Machine {
         self.command.arg("-device").arg(device.to_string());
     }
 
+    /// A file of so many bytes as an NVDIMM: persistent memory, in a machine that has `memory` bytes besides.
+    pub fn nvdimm(&mut self, file: &Path, bytes: u64, memory: u64) {
+        let path = file.display().to_string().replace(',', ",,");
+        self.command.args(["-machine", "nvdimm=on", "-m"]);
+        self.command.arg(format!("slots=1,maxmem={}", memory + bytes));
+        self.command.arg("-object");
+        self.command
+            .arg(format!("memory-backend-file,id=nvdimm,share=on,mem-path={path},size={bytes}"));
+        self.command.args(["-device", "nvdimm,memdev=nvdimm"]);
+    }
+
     /// QEMU's user network, with a port of this machine for ssh.
     pub fn network(&mut self, ssh: Option<u16>) {
         let forward = ssh.map(|port| format!(",hostfwd=tcp:127.0.0.1:{port}-:22"));

@@ -96,11 +96,11 @@ fn shell(config: &Config) -> Result<Shell, ShellError> {
 
 /// What keeps the pages of a drive's flash, if they are not in memory.
 pub(crate) fn store(config: &Config) -> Result<Option<Box<dyn ssd::Store>>, OpenError> {
-    let StorageConfig { file, sync } = &config.storage;
+    let StorageConfig { file, sync, dax } = &config.storage;
     if file.is_empty() {
         return Ok(None);
     }
-    let store = FlashFile::open_store(Path::new(file), &config.flash, *sync)?;
+    let store = FlashFile::open_store(Path::new(file), &config.flash, *sync, *dax)?;
     Ok(Some(Box::new(store)))
 }
 

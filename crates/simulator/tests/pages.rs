@@ -480,8 +480,8 @@ fn telemetry_is_a_snapshot() {
     let all = log(s, 0x07, 0, 0, 512 * (last(2) as u64 + 1));
     // The first part is the counters, the second the SMART log.
     let number = |at: usize| u32::from_le_bytes(all[at..at + 4].try_into().unwrap()) as usize;
-    assert_eq!((all[512], number(516)), (0xC3, 232));
-    let smart = 512 + 8 + 232;
+    assert_eq!((all[512], number(516)), (0xC3, 240));
+    let smart = 512 + 8 + 240;
     assert_eq!((all[smart], number(smart + 4)), (0x02, 512));
     assert_eq!(all[smart + 8 + 5], log(s, 0x02, 0, 0, 512)[5]);
     // It stays as it was until the next.

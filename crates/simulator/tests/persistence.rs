@@ -11,7 +11,7 @@ use nvme_spec::{
 };
 use simtime::Duration;
 use simulator::Session;
-use ssd::SyncPolicy;
+use ssd::{DaxPolicy, SyncPolicy};
 use zerocopy::{FromBytes, IntoBytes};
 
 const ADMIN: QueueId = QueueId(0);
@@ -31,7 +31,8 @@ fn config() -> Config {
 }
 
 fn drive(path: &Path, config: Config) -> Controller {
-    let store = FlashFile::open_store(path, &config.flash, SyncPolicy::Flush).unwrap();
+    let store =
+        FlashFile::open_store(path, &config.flash, SyncPolicy::Flush, DaxPolicy::Auto).unwrap();
     let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
     Controller::with_parts(config, parts).unwrap()
 }
@@ -186,7 +187,8 @@ fn is_not_believed(config: &Config, use_it: impl FnOnce(&mut Session)) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flash");
     let saved = || {
-        let store = FlashFile::open_store(&path, &config.flash, SyncPolicy::Never).unwrap();
+        let store = FlashFile::open_store(&path, &config.flash, SyncPolicy::Never, DaxPolicy::Auto)
+            .unwrap();
         (ssd::Store::saved(&store), store)
     };
     let mut s = simulator::open_namespace(drive(&path, config.clone()), 1).unwrap();
@@ -257,7 +259,8 @@ fn placement_handles_outlive_the_process() {
     drop(s);
     let mut fewer = config();
     fewer.flash.hint_streams = 2;
-    let store = FlashFile::open_store(&path, &fewer.flash, SyncPolicy::Flush).unwrap();
+    let store =
+        FlashFile::open_store(&path, &fewer.flash, SyncPolicy::Flush, DaxPolicy::Auto).unwrap();
     let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
     let refused = Controller::with_parts(fewer, parts).unwrap_err().to_string();
     assert!(refused.contains("flash.streams"), "{refused}");
@@ -343,7 +346,8 @@ fn zones_are_as_far_written_as_before() {
     // A drive that has fewer streams than the zones need says so.
     let mut fewer = zoned(2);
     fewer.flash.blocks_per_plane = ssd::Geometry::new(&zoned(3).flash).unwrap().blocks_per_plane;
-    let store = FlashFile::open_store(&path, &fewer.flash, SyncPolicy::Flush).unwrap();
+    let store =
+        FlashFile::open_store(&path, &fewer.flash, SyncPolicy::Flush, DaxPolicy::Auto).unwrap();
     let parts = Parts { store: Some(Box::new(store)), ..Parts::default() };
     let error = Controller::with_parts(fewer, parts).unwrap_err().to_string();
     assert!(error.contains("more active zones than the drive has streams for"), "{error}");

@@ -7,7 +7,7 @@ use simtime::{Duration, Instant};
 
 use crate::drive::Ssd;
 use crate::request::{Done, Medium, RequestId};
-use crate::store::{MediaError, SyncWork};
+use crate::store::{Backend, MediaError, SyncWork};
 
 /// A request, and when it would have ended in a store that is durable by itself.
 #[derive(Clone, Copy, Debug)]
@@ -137,9 +137,14 @@ impl Ssd {
         }
     }
 
+    /// What the pages lie in.
+    pub fn backend(&self) -> Backend {
+        self.store.as_ref().map_or(Backend::Memory, |store| store.backend())
+    }
+
     /// True if the store remembers what the drive wants it to.
     pub fn is_persistent(&self) -> bool {
-        self.store.as_ref().is_some_and(|store| store.is_persistent())
+        self.backend() != Backend::Memory
     }
 
     /// What the store has to say to the drive's user, once.

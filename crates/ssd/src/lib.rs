@@ -58,8 +58,8 @@ pub use recovery::Recovery;
 pub use reliability::BitErrors;
 pub use request::{Done, Hint, Medium, RequestId, Span, Spare, Statistics, Wear};
 pub use store::{
-    Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store, StoredPage, SyncPolicy,
-    SyncWork, UsedBlock,
+    Backend, DaxPolicy, Discarded, MediaError, MemoryStore, NotProgrammed, Oob, Page, Store,
+    StoredPage, SyncPolicy, SyncWork, UsedBlock,
 };
 pub use victims::{
     CHOICES, Choices, CostBenefit, Greedy, VictimPolicy, VictimPolicyKind, WINDOW_BLOCKS, Window,

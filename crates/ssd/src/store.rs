@@ -78,6 +78,31 @@ pub enum SyncPolicy {
     Never,
 }
 
+/// Whether a file in persistent memory is mapped (direct access, DAX).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DaxPolicy {
+    /// If its file system can.
+    #[default]
+    Auto,
+    /// It is read and written as any other.
+    Never,
+    /// It is, or is no store.
+    Always,
+}
+
+/// What a store lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backend {
+    /// The memory of the process: it is gone with it.
+    Memory,
+    /// A file.
+    File,
+    /// A file in persistent memory, mapped; its file system must sync it.
+    Dax,
+    /// A file in persistent memory, mapped; what is stored is durable.
+    DaxSync,
+}
+
 /// Why a page is not wanted any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Discarded {
@@ -235,9 +260,9 @@ pub trait Store: core::fmt::Debug + Send {
     /// No page holds anything that is wanted: what can still be found of their bytes is given up.
     fn scrub(&mut self) {}
 
-    /// True if it is there when the drive is switched on again.
-    fn is_persistent(&self) -> bool {
-        false
+    /// What it lies in; all but memory is there when the drive is switched on again.
+    fn backend(&self) -> Backend {
+        Backend::Memory
     }
 
     /// Keeps what the drive wants to find when it is switched on again, in place of what it kept before.

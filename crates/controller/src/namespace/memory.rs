@@ -3,11 +3,14 @@
 pub(crate) mod commands;
 pub(crate) mod waiting;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use ebpf::SharedMemory;
 use nvme_spec::{Nsid, Status};
 
+use crate::config::MemoryBacking;
 use crate::extent::Extent;
 
 /// A memory namespace. Copies of it share the memory.
@@ -21,9 +24,18 @@ impl MemoryNamespace {
     /// Memory that is all zeroes.
     ///
     /// # Errors
-    /// If this machine cannot reserve that much.
-    pub(crate) fn new(nsid: Nsid, bytes: u64) -> std::io::Result<Self> {
-        Ok(Self { nsid, memory: Arc::new(SharedMemory::new(bytes)?) })
+    /// If this machine cannot reserve that much, or not where it is to be.
+    pub(crate) fn new(nsid: Nsid, bytes: u64, backing: &MemoryBacking) -> io::Result<Self> {
+        let mut memory = match backing.folder.as_str() {
+            "" => SharedMemory::new(bytes)?,
+            folder => SharedMemory::in_folder(bytes, Path::new(folder)).map_err(|cause| {
+                io::Error::new(cause.kind(), format!("in the folder {folder}: {cause}"))
+            })?,
+        };
+        if backing.has_huge_pages {
+            memory = memory.with_huge_pages()?;
+        }
+        Ok(Self { nsid, memory: Arc::new(memory) })
     }
 
     /// A range of it, checked.

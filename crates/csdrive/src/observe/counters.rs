@@ -43,6 +43,7 @@ fn to_json(counters: &DriveCounters) -> Value {
     let report = report(counters);
     json!({
         "now_ns": counters.now_ns.get(),
+        "storage": backend(counters),
         "commands": counters.commands.get(),
         "bytes": {
             "to_host": counters.bytes_to_host.get(),
@@ -71,6 +72,17 @@ fn to_json(counters: &DriveCounters) -> Value {
         },
         "late": report.late,
     })
+}
+
+/// What the bytes of the flash lie in.
+fn backend(counters: &DriveCounters) -> &'static str {
+    match counters.backend.get() {
+        0 => "memory",
+        1 => "a file",
+        2 => "persistent memory (DAX, synced by its file system)",
+        3 => "persistent memory (DAX, MAP_SYNC)",
+        _ => "a place that this csdrive does not know",
+    }
 }
 
 /// Shares of the time in which parts were busy.
@@ -144,6 +156,7 @@ fn print(counters: &DriveCounters) {
         ("dies busy", percent(dies_busy)),
         ("write amplification", format!("{write_amplification:.2}")),
         ("blocks erased", grouped(counters.erases.get())),
+        ("bytes are in", backend(counters).to_owned()),
     ];
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();

@@ -2,17 +2,22 @@
 #![expect(unsafe_code, reason = "raw bytes shared between jobs; see the SAFETY comments")]
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, MemfdFlags};
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
 
 use super::PAGE;
+
+/// Whether memory that processes share has huge pages (Linux, Documentation/admin-guide/mm/transhuge.rst).
+const SHARED_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
 /// Bytes that the drive and several jobs may read and write at the same time.
 ///
 /// Contents are copied in and out, never borrowed. Pages take host memory when first written.
-/// The memory is a memfd, so that windows can map the pages of a range.
+/// The memory is a memfd, or a file without a name, so that windows can map the pages of a range.
 ///
 /// Known limit: the copies are plain ones. Two threads that touch the same bytes at once race in the
 /// sense of Rust's memory model, though all they can observe on the machines we support is torn
@@ -24,6 +29,7 @@ pub struct SharedMemory {
     file: File,
     map: MmapRaw,
     len: u64,
+    is_in_folder: bool,
 }
 
 impl SharedMemory {
@@ -31,13 +37,46 @@ impl SharedMemory {
     ///
     /// # Errors
     /// If the host cannot reserve that much address space.
-    pub fn new(len: u64) -> std::io::Result<Self> {
-        let whole = len.max(1).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-        let size = usize::try_from(whole).map_err(std::io::Error::other)?;
+    pub fn new(len: u64) -> io::Result<Self> {
         let file = File::from(rustix::fs::memfd_create("csdrive-memory", MemfdFlags::CLOEXEC)?);
+        Self::of(file, len)
+    }
+
+    /// Zeroed memory of `len` bytes in a file without a name in this folder: all of it takes room there from now on.
+    ///
+    /// # Errors
+    /// If there is no such folder, or no room.
+    pub fn in_folder(len: u64, folder: &Path) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?);
+        let memory = Self::of(file, len)?;
+        // A page for which there is no room later would end the process.
+        let whole = memory.map.len() as u64;
+        rustix::fs::fallocate(&memory.file, FallocateFlags::empty(), 0, whole)?;
+        Ok(Self { is_in_folder: true, ..memory })
+    }
+
+    fn of(file: File, len: u64) -> io::Result<Self> {
+        let whole = len.max(1).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+        let size = usize::try_from(whole).map_err(io::Error::other)?;
         file.set_len(whole)?;
         let map = MmapOptions::new().len(size).no_reserve_swap().map_raw(&file)?;
-        Ok(Self { file, map, len })
+        Ok(Self { file, map, len, is_in_folder: false })
+    }
+
+    /// Asks the host for huge pages wherever the memory is mapped in pieces large enough.
+    ///
+    /// # Errors
+    /// If the host gives none to memory that processes share.
+    pub fn with_huge_pages(self) -> io::Result<Self> {
+        let policy = std::fs::read_to_string(SHARED_HUGE_PAGES)?;
+        if policy.contains("[never]") || policy.contains("[deny]") {
+            return Err(io::Error::other(format!(
+                "this machine gives shared memory no huge pages (echo advise > {SHARED_HUGE_PAGES})"
+            )));
+        }
+        self.map.advise(Advice::HugePage)?;
+        Ok(self)
     }
 
     /// Size in bytes.
@@ -89,7 +128,11 @@ impl SharedMemory {
         if self.pointer(offset, len).is_none() {
             return false;
         }
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // Room in a folder is not given back.
+        let flags = match self.is_in_folder {
+            false => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            true => FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE,
+        };
         // The file ends with a whole page.
         let len_in_file =
             if offset + len == self.len { self.map.len() as u64 - offset } else { len };
@@ -133,6 +176,21 @@ impl SharedMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_in_a_folder_is_zeroed_and_has_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = SharedMemory::in_folder(10_000, folder.path()).unwrap();
+        let room = std::os::unix::fs::MetadataExt::blocks(&memory.file.metadata().unwrap()) * 512;
+        assert!(room >= 12_288, "{room}");
+        assert!(memory.write(9_000, &[7; 1000]));
+        memory.clear();
+        let mut found = [1; 1000];
+        assert!(memory.read(9_000, &mut found) && found == [0; 1000]);
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+        assert!(SharedMemory::in_folder(4096, &folder.path().join("missing")).is_err());
+        assert!(SharedMemory::in_folder(1 << 60, folder.path()).is_err());
+    }
 
     #[test]
     fn shared_memory_bounds_are_exact() {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use flash_file::Disk;
 use simtime::Prng;
-use ssd::SyncWork;
+use ssd::{Backend, SyncWork};
 
 const SECTOR: usize = 512;
+const WORD: usize = 8;
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -25,9 +26,37 @@ struct Inner {
     sync_fails: bool,
     /// So many writes go well, and one fails.
     write_fails_after: Option<u32>,
+    /// It is persistent memory: the machine ends when so many more words of 8 bytes were written.
+    words_left: Option<u64>,
+    /// Which words of a write are there that had not ended.
+    seed: u64,
 }
 
 impl Inner {
+    /// Writes to persistent memory; false if the machine ends first.
+    fn write_words(&mut self, at: usize, from: &[u8], left: u64) -> bool {
+        let words = from.len().div_ceil(WORD) as u64;
+        self.words_left = Some(left.saturating_sub(words));
+        if left >= words {
+            self.bytes[at..at + from.len()].copy_from_slice(from);
+            return true;
+        }
+        let mut prng = Prng::new(self.seed);
+        // The last word comes after all others: so it is missing.
+        let first_part = WORD - at % WORD;
+        let whole_end = (at + from.len()).div_ceil(WORD) * WORD - WORD;
+        let mut begin = at;
+        let mut end = at + first_part;
+        while end <= whole_end {
+            if prng.below(2) == 0 {
+                self.bytes[begin..end].copy_from_slice(&from[begin - at..end - at]);
+            }
+            (begin, end) = (end, end + WORD);
+        }
+        self.lives += 1;
+        false
+    }
+
     fn write(&mut self, at: usize, from: &[u8]) {
         self.bytes[at..at + from.len()].copy_from_slice(from);
         let mut from = from;
@@ -72,6 +101,19 @@ impl ForgetfulDisk {
     #[allow(dead_code, reason = "not every test program does")]
     pub(crate) fn fail_write_after(&self, count: Option<u32>) {
         self.inner().write_fails_after = count;
+    }
+
+    /// From now on it is persistent memory, of a machine that ends after so many words.
+    #[allow(dead_code, reason = "not every test program does")]
+    pub(crate) fn end_after_words(&self, count: u64) {
+        let mut inner = self.inner();
+        (inner.words_left, inner.seed) = (Some(count), count);
+    }
+
+    /// Words that the machine has still to write before it ends.
+    #[allow(dead_code, reason = "not every test program does")]
+    pub(crate) fn words_left(&self) -> u64 {
+        self.inner().words_left.unwrap_or(0)
     }
 
     fn check_alive(&self) -> io::Result<()> {
@@ -122,13 +164,23 @@ impl Disk for ForgetfulDisk {
             }
             *left -= 1;
         }
+        if let Some(left) = inner.words_left {
+            let is_done = inner.write_words(at as usize, from, left);
+            return if is_done { Ok(()) } else { Err(io::Error::other("the machine ended")) };
+        }
         inner.write(at as usize, from);
         Ok(())
     }
 
     fn punch(&mut self, at: u64, len: u64) -> io::Result<()> {
         self.check_alive()?;
-        self.inner().write(at as usize, &vec![0; len as usize]);
+        let mut inner = self.inner();
+        if inner.words_left.is_some() {
+            let at = at as usize;
+            inner.bytes[at..at + len as usize].fill(0);
+        } else {
+            inner.write(at as usize, &vec![0; len as usize]);
+        }
         Ok(())
     }
 
@@ -153,6 +205,10 @@ impl Disk for ForgetfulDisk {
             }
             Ok(())
         })
+    }
+
+    fn backend(&self) -> Backend {
+        if self.inner().words_left.is_some() { Backend::DaxSync } else { Backend::File }
     }
 
     fn bytes(&self) -> io::Result<u64> {

@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Drive counters, LID C3h (vendor), 232 bytes. All counts are since the drive was made; rates and shares come of two readings.
+/// Drive counters, LID C3h (vendor), 240 bytes. All counts are since the drive was made; rates and shares come of two readings.
 #[repr(C)]
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -73,6 +73,11 @@ pub struct DriveCounters {
     pub padding_programs: U64,
     /// Reads of flash that were tried again.
     pub read_retries: U64,
+    /// What the bytes of the flash lie in: 0 = memory, 1 = a file, 2 = a file in persistent memory that is mapped, 3 = the same, and what is
+    /// stored there is durable at once (`MAP_SYNC`).
+    pub backend: U32,
+    /// 0.
+    pub reserved: U32,
 }
 
-const _: () = assert!(size_of::<DriveCounters>() == 232);
+const _: () = assert!(size_of::<DriveCounters>() == 240);

@@ -925,7 +925,7 @@ impl Reference {
             lid::PROGRAM_TYPES => Some(96),
             // These hosts make no groups: there is the one of jobs of none.
             lid::JOB_GROUPS => Some(16 + 72),
-            lid::DRIVE_COUNTERS => Some(232),
+            lid::DRIVE_COUNTERS => Some(240),
             // The drive is alone.
             lid::PEERS => Some(16),
             lid::ENDURANCE_GROUP => Some(512),

@@ -2,6 +2,7 @@
 
 use nvme_spec::DriveCounters;
 use simtime::Instant;
+use ssd::Backend;
 
 use crate::session::Session;
 use crate::statistics::Lateness;
@@ -17,6 +18,12 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
     let config = &subsystem.config;
     let (link_out, link_in) = session.port.busy(now);
     let Lateness { late, late_sum, late_max, .. } = session.lateness;
+    let backend: u32 = match subsystem.ssd.backend() {
+        Backend::Memory => 0,
+        Backend::File => 1,
+        Backend::Dax => 2,
+        Backend::DaxSync => 3,
+    };
     DriveCounters {
         version: VERSION.into(),
         bytes: (size_of::<DriveCounters>() as u32).into(),
@@ -50,5 +57,7 @@ pub(crate) fn counters(now: Instant, session: &Session, subsystem: &Subsystem) -
         link_in_busy_ns: link_in.as_ns().into(),
         padding_programs: flash.padding_programs.into(),
         read_retries: flash.read_retries.into(),
+        backend: backend.into(),
+        reserved: 0.into(),
     }
 }
