@@ -8,15 +8,7 @@
 
 #ifdef __bpf__
 
-/* The types of stdint.h: the header itself is not there for the BPF target on every machine. */
-typedef __INT8_TYPE__ int8_t;
-typedef __INT16_TYPE__ int16_t;
-typedef __INT32_TYPE__ int32_t;
-typedef __INT64_TYPE__ int64_t;
-typedef __UINT8_TYPE__ uint8_t;
-typedef __UINT16_TYPE__ uint16_t;
-typedef __UINT32_TYPE__ uint32_t;
-typedef __UINT64_TYPE__ uint64_t;
+#include "stdint.h"
 
 /* Helpers. The number of each is part of the ABI. A call costs one instruction of the budget, and
  * one more for every 64 bytes it touches. */

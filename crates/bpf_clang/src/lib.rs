@@ -14,14 +14,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The headers a program may include, shipped inside this executable.
-const HEADERS: [(&str, &str); 5] = [
+const HEADERS: [(&str, &str); 14] = [
     ("csdrive.h", include_str!("../include/csdrive.h")),
     ("csdrive_helpers.h", include_str!("../include/csdrive_helpers.h")),
     ("cemu_def.h", include_str!("../include/cemu_def.h")),
+    ("assert.h", include_str!("../include/assert.h")),
+    ("ctype.h", include_str!("../include/ctype.h")),
+    ("errno.h", include_str!("../include/errno.h")),
+    ("inttypes.h", include_str!("../include/inttypes.h")),
+    ("stdint.h", include_str!("../include/stdint.h")),
+    ("stdio.h", include_str!("../include/stdio.h")),
+    ("stdlib.h", include_str!("../include/stdlib.h")),
     ("string.h", include_str!("../include/string.h")),
+    ("strings.h", include_str!("../include/strings.h")),
+    ("sys/types.h", include_str!("../include/sys/types.h")),
     // The C library's headers ask for this one when the target is not the host.
     ("gnu/stubs-32.h", ""),
 ];
+
+/// Frames of functions are as large as they need to be, up to 32 KiB: so far do offsets reach.
+const LARGE_FRAMES: [&str; 2] = ["-mllvm", "-bpf-stack-size=32760"];
+
+/// First clang that can do that.
+const FIRST_WITH_LARGE_FRAMES: u32 = 19;
 
 /// First clang whose BPF target has instruction set v4.
 const FIRST_WITH_V4: u32 = 18;
@@ -78,7 +93,9 @@ impl Clang {
             move |cause| Error::Io { what, cause }
         };
         let dir = tempfile::tempdir().map_err(io("temporary directory"))?;
-        std::fs::create_dir(dir.path().join("gnu")).map_err(io("temporary directory"))?;
+        for folder in ["gnu", "sys"] {
+            std::fs::create_dir(dir.path().join(folder)).map_err(io("temporary directory"))?;
+        }
         for (name, text) in HEADERS {
             std::fs::write(dir.path().join(name), text).map_err(io(name))?;
         }
@@ -87,6 +104,9 @@ impl Clang {
             ["--target=bpf", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-fno-stack-protector"]
                 .map(String::from)
                 .into();
+        if self.major >= FIRST_WITH_LARGE_FRAMES {
+            flags.extend(LARGE_FRAMES.map(String::from));
+        }
         flags.push("-I".into());
         flags.push(dir.path().display().to_string());
         // Kernel headers, for sources written for other BPF environments.

@@ -68,7 +68,7 @@ impl From<Outcome> for Ran {
             let status = match fault.kind {
                 FaultKind::Memory(_) => Status::PROGRAM_MEMORY_FAULT,
                 FaultKind::Budget(_) => Status::PROGRAM_BUDGET_EXCEEDED,
-                FaultKind::CallDepth => Status::PROGRAM_CALL_DEPTH_EXCEEDED,
+                FaultKind::CallDepth(_) => Status::PROGRAM_CALL_DEPTH_EXCEEDED,
                 FaultKind::Helper { .. } => Status::PROGRAM_HELPER_FAULT,
                 // Nobody stops runs whose result is still wanted.
                 FaultKind::Host(_) | FaultKind::Stopped => Status::INTERNAL_ERROR,

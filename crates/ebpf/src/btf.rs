@@ -2,7 +2,7 @@
 //!
 //! Debug information only serves messages and refusals: whatever is malformed is ignored, never trusted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::LoadError;
@@ -99,18 +99,50 @@ const ARGUMENT_OFFSETS: [u32; 7] = [0, 4, 12, 20, 28, 36, 44];
 /// Name of the structure of arguments in CEMU's, FEMU's and csdrive's headers.
 const ARGUMENTS: &str = "cemu_args";
 
-/// Refuses an entry function whose structure of arguments is not packed: it would read parts of two members as one. A
-/// program may declare the structure under any name. It is taken for that if a 4-byte member is first and an 8-byte
-/// one second.
-///
-/// # Errors
-/// If it is not packed.
-pub(crate) fn check_arguments(btf: &[u8], function: &str) -> Result<(), LoadError> {
-    misplaced_member(btf, function).map_or(Ok(()), Err)
+/// What functions take and return, as far as the object says it.
+pub(crate) struct Signatures<'a>(Option<Types<'a>>);
+
+impl<'a> Signatures<'a> {
+    /// Reads `.BTF`.
+    pub(crate) fn parse(btf: &'a [u8]) -> Self {
+        Self(Types::parse(btf))
+    }
+
+    /// Names of the functions whose first parameter is the drive's structure of arguments, by its name.
+    pub(crate) fn taking_arguments(&self) -> BTreeSet<String> {
+        let Some(types) = &self.0 else { return BTreeSet::new() };
+        let name = |(head, _): &(&[u8], &[u8])| {
+            let (Types::FUNCTION, prototype) = (kind_of(head)?, u32_at(head, 8)?) else {
+                return None;
+            };
+            let structure = types.first_structure(types.get(prototype)?)?;
+            types
+                .is_named(structure.name, ARGUMENTS)
+                .then(|| types.text(u32_at(head, 0).unwrap_or(0)))
+        };
+        types.types.iter().filter_map(name).collect()
+    }
+
+    /// Bits of a function's result if it is a signed integer of fewer than 64.
+    pub(crate) fn signed_result_bits(&self, function: &str) -> Option<u32> {
+        let types = self.0.as_ref()?;
+        let (_, result, ..) = types.prototype_of(function)?;
+        types.signed_bits(result).filter(|bits| *bits < 64)
+    }
+
+    /// Refuses an entry function whose structure of arguments is not packed: it would read parts of two members as one. A
+    /// program may declare the structure under any name. It is taken for that if a 4-byte member is first and an 8-byte
+    /// one second.
+    ///
+    /// # Errors
+    /// If it is not packed.
+    pub(crate) fn check_arguments(&self, function: &str) -> Result<(), LoadError> {
+        let misplaced = self.0.as_ref().and_then(|types| misplaced_member(types, function));
+        misplaced.map_or(Ok(()), Err)
+    }
 }
 
-fn misplaced_member(btf: &[u8], function: &str) -> Option<LoadError> {
-    let types = Types::parse(btf)?;
+fn misplaced_member(types: &Types<'_>, function: &str) -> Option<LoadError> {
     let structure = types.arguments_of(function)?;
     let members: Vec<&[u8]> = structure.members.chunks_exact(12).collect();
     let name = types.text(structure.name);
@@ -220,21 +252,54 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The structure that a function's first parameter points to.
-    fn arguments_of(&self, function: &str) -> Option<Structure<'a>> {
+    /// Bits of a signed integer or enumeration.
+    fn signed_bits(&self, id: u32) -> Option<u32> {
+        /// BTF_INT_SIGNED, in the upper byte of what describes an integer.
+        const SIGNED: u32 = 1 << 24;
+        let (kind, size, head, more) = self.get(self.resolve(id))?;
+        let is_signed = match kind {
+            1 => u32_at(more, 0)? & SIGNED != 0,
+            // Of enumerations the kind flag says it.
+            6 => u32_at(head, 4)? >> 31 == 1,
+            _ => false,
+        };
+        (is_signed && matches!(size, 1 | 2 | 4 | 8)).then_some(8 * size)
+    }
+
+    /// A function's prototype.
+    fn prototype_of(&self, function: &str) -> Option<(u32, u32, &'a [u8], &'a [u8])> {
         let is_it = |head: &[u8]| {
-            let kind = u32_at(head, 4).map(|info| info >> 24 & 0x1F);
-            kind == Some(Self::FUNCTION)
+            kind_of(head) == Some(Self::FUNCTION)
                 && u32_at(head, 0).is_some_and(|n| self.is_named(n, function))
         };
         let (head, _) = self.types.iter().find(|(head, _)| is_it(head))?;
-        let (Self::PROTOTYPE, _, _, parameters) = self.get(u32_at(head, 8)?)? else { return None };
+        self.get(u32_at(head, 8)?).filter(|(kind, ..)| *kind == Self::PROTOTYPE)
+    }
+
+    /// The structure that a function's first parameter points to.
+    fn arguments_of(&self, function: &str) -> Option<Structure<'a>> {
+        self.first_structure(self.prototype_of(function)?)
+    }
+
+    /// The structure that the first parameter of a prototype points to.
+    fn first_structure(
+        &self,
+        (kind, _, _, parameters): (u32, u32, &'a [u8], &'a [u8]),
+    ) -> Option<Structure<'a>> {
+        if kind != Self::PROTOTYPE {
+            return None;
+        }
         let parameter = self.resolve(u32_at(parameters, 4)?);
         let (Self::POINTER, to, ..) = self.get(parameter)? else { return None };
         let (Self::STRUCTURE, _, head, members) = self.get(self.resolve(to))? else { return None };
         let has_bit_fields = u32_at(head, 4)? >> 31 == 1;
         Some(Structure { name: u32_at(head, 0)?, has_bit_fields, members })
     }
+}
+
+/// A type's kind.
+fn kind_of(head: &[u8]) -> Option<u32> {
+    Some(u32_at(head, 4)? >> 24 & 0x1F)
 }
 
 /// Length of a BTF header, once its magic number is seen.

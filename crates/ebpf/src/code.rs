@@ -7,6 +7,7 @@ use crate::fault::FaultKind;
 use crate::helper::Helper;
 use crate::image::Image;
 use crate::isa::{CALL, CALL_REGISTER, EXIT, Instruction, LDDW, alu, atomic, class, jump, mode};
+use crate::stack::Stack;
 
 /// Codes for what the wire encoding hides in the offset or source field. They use byte values
 /// that no instruction has.
@@ -50,6 +51,7 @@ pub(crate) struct Code {
     pub(crate) functions: Vec<std::ops::Range<usize>>,
     /// The helpers that calls name by index.
     pub(crate) helpers: Vec<Helper>,
+    pub(crate) stack: Stack,
 }
 
 impl Op {
@@ -171,8 +173,9 @@ impl Code {
             decode_op(image.slots[slot as usize], next, target, &helpers)
         };
         let ops = slot_of.iter().map(decode).collect();
-        let entry = op_at(Some(image.functions[entry].start)) as usize;
-        Self { ops, entry, slot_of, functions, helpers }
+        let entry_op = op_at(Some(image.functions[entry].start)) as usize;
+        let stack = Stack::of(image, verified, entry);
+        Self { ops, entry: entry_op, slot_of, functions, helpers, stack }
     }
 }
 

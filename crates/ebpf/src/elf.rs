@@ -13,11 +13,11 @@ use object::{
     SectionFlags, SectionIndex, SectionKind, SymbolIndex,
 };
 
-use crate::btf::{self, SourceLines};
+use crate::btf::{Signatures, SourceLines};
 use crate::error::LoadError;
 use crate::helper::{self, HELPERS, Helper};
 use crate::image::{DataSection, Function, FunctionName, Image};
-use crate::isa::{CALL, CALL_LOCAL, Instruction, LDDW};
+use crate::isa::{CALL, CALL_LOCAL, EXIT, Instruction, LDDW};
 use crate::memory::Window;
 
 const EM_BPF: u16 = 247;
@@ -75,10 +75,12 @@ pub(crate) fn load(
     let mut linker = Linker::new(&elf, helpers)?;
     linker.relocate_text()?;
     linker.relocate_data()?;
-    let image = linker.finish()?;
-    let entry = image.entry(entry, elf.entry())?;
+    let mut image = linker.finish()?;
     let section = |name| elf.section_by_name(name).and_then(|s| s.data().ok()).unwrap_or(&[]);
-    btf::check_arguments(section(".BTF"), &image.functions[entry].name)?;
+    let signatures = Signatures::parse(section(".BTF"));
+    let entry = image.entry(entry, elf.entry(), || signatures.taking_arguments())?;
+    signatures.check_arguments(&image.functions[entry].name)?;
+    image.result_bits = signatures.signed_result_bits(&image.functions[entry].name);
     Ok((image, entry))
 }
 
@@ -109,7 +111,16 @@ struct Linker<'a> {
     common_bytes: u64,
     lines: SourceLines,
     values: Values,
+    /// Weak functions that are called and are not there: where what stands for them begins.
+    missing: BTreeMap<String, usize>,
 }
+
+/// `r0 = 0; r0 = *(u8 *)(r0 + 0); exit`
+const NOTHING: [Instruction; 3] = [
+    Instruction { opcode: 0xB7, dst: 0, src: 0, offset: 0, imm: 0 },
+    Instruction { opcode: 0x71, dst: 0, src: 0, offset: 0, imm: 0 },
+    Instruction { opcode: EXIT, dst: 0, src: 0, offset: 0, imm: 0 },
+];
 
 /// What is in instructions and data that refer to a symbol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,6 +165,7 @@ impl<'a> Linker<'a> {
             common_bytes: 0,
             lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
             values: Values::of(elf),
+            missing: BTreeMap::new(),
         };
         linker.place_sections()?;
         linker.collect_functions()?;
@@ -166,6 +178,10 @@ impl<'a> Linker<'a> {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
             let sh_flags = sh_flags.0;
             let name = section.name().map_err(malformed)?.to_owned();
+            // How to unwind the stack: clang 22 writes it, and nobody here does.
+            if name == ".eh_frame" {
+                continue;
+            }
             if sh_flags & SHF_EXECINSTR != 0 {
                 let bytes = section.data().map_err(malformed)?;
                 if bytes.len() % Instruction::SIZE != 0 {
@@ -287,6 +303,10 @@ impl<'a> Linker<'a> {
             return Ok(address);
         }
         let Some(section) = symbol.section_index() else {
+            // ELF: an undefined weak symbol is 0.
+            if symbol.is_weak() {
+                return Ok(0);
+            }
             return Err(LoadError::UndefinedSymbol { symbol: name, function: place.to_owned() });
         };
         if self.text.iter().any(|t| t.index == section) {
@@ -373,6 +393,9 @@ impl<'a> Linker<'a> {
         let name = symbol.name().unwrap_or_default().to_owned();
         let Some(section) = symbol.section_index() else {
             let Some(helper) = helper::by_name(self.helpers, &name) else {
+                if symbol.is_weak() {
+                    return self.call_nothing(slot, name);
+                }
                 let function = function.to_owned();
                 return Err(LoadError::UndefinedSymbol { symbol: name, function });
             };
@@ -404,6 +427,24 @@ impl<'a> Linker<'a> {
         let target = text.first_slot as i64 + target / Instruction::SIZE as i64;
         self.slots[slot].src = CALL_LOCAL;
         self.slots[slot].imm = i32::try_from(target - slot as i64 - 1).map_err(malformed)?;
+        Ok(())
+    }
+
+    /// A call of a weak function that is not there: a program that makes it all the same has a fault at address 0.
+    fn call_nothing(&mut self, slot: usize, name: String) -> Result<(), LoadError> {
+        let start = match self.missing.get(&name) {
+            Some(&start) => start,
+            None => {
+                let start = self.slots.len();
+                self.slots.extend(NOTHING);
+                let end = self.slots.len();
+                self.functions.push(Function { name: name.clone(), start, end, global: false });
+                self.missing.insert(name, start);
+                start
+            }
+        };
+        self.slots[slot].src = CALL_LOCAL;
+        self.slots[slot].imm = i32::try_from(start as i64 - slot as i64 - 1).map_err(malformed)?;
         Ok(())
     }
 
@@ -462,6 +503,7 @@ impl<'a> Linker<'a> {
             data: data.chain(common.filter(|c| !c.bytes.is_empty())).collect(),
             sections: self.text.into_iter().map(|t| (t.name, t.first_slot)).collect(),
             lines: self.lines,
+            result_bits: None,
         })
     }
 }

@@ -224,7 +224,7 @@ impl Worker {
         state: State,
     ) -> (Result<u64, (usize, FaultKind)>, Tally, Engine) {
         if let Some((engine, native)) = chosen {
-            let ended = native.run((code, compiled.flow(code)), run, &state);
+            let ended = native.run((code, compiled.flow(code)), run, state);
             let (result, tally) = ended.unwrap_or_else(|error| {
                 let failed = FaultKind::Host(error.to_string());
                 (Err((code.entry, failed)), Tally::default())
@@ -235,7 +235,7 @@ impl Worker {
             return (result, tally, engine);
         }
         let mut counts = [0; 16];
-        let result = interpreter::execute(code, run, &state, &mut counts);
+        let result = interpreter::execute(code, run, state, &mut counts);
         let mut tally = Tally::default();
         let classes = tally.instructions.len();
         tally.instructions.copy_from_slice(&counts[..classes]);

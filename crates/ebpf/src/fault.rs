@@ -95,8 +95,8 @@ pub enum FaultKind {
     )]
     Budget(u64),
     /// More nested calls than there are frames.
-    #[error("more than {} call frames; bound the recursion", crate::isa::MAX_FRAMES)]
-    CallDepth,
+    #[error("more than {0} call frames; bound the recursion, or keep what waits in an array")]
+    CallDepth(usize),
     /// Another thread ended the run.
     #[error("stopped")]
     Stopped,

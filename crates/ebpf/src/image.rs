@@ -1,5 +1,6 @@
 //! A linked program: what the loader makes, the verifier checks and the engines run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::btf::SourceLines;
@@ -48,6 +49,8 @@ pub(crate) struct Image {
     /// (name, first slot) of each executable section, ascending.
     pub(crate) sections: Vec<(String, usize)>,
     pub(crate) lines: SourceLines,
+    /// Bits of the entry function's result if it is signed and has fewer than 64: the others say nothing.
+    pub(crate) result_bits: Option<u32>,
 }
 
 impl Image {
@@ -55,7 +58,21 @@ impl Image {
     pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
         let lines = SourceLines::default();
         let (data, names, sections) = (Vec::new(), Vec::new(), Vec::new());
-        Self { slots, functions, data, names, sections, lines }
+        Self { slots, functions, data, names, sections, lines, result_bits: None }
+    }
+
+    /// A function's instructions.
+    pub(crate) fn code(&self, function: &Function) -> &[Instruction] {
+        &self.slots[function.start..function.end]
+    }
+
+    /// The functions that a function calls.
+    pub(crate) fn callees(&self, function: &Function) -> impl Iterator<Item = usize> {
+        let calls = (function.start..).zip(self.code(function));
+        calls.filter(|(_, insn)| insn.is_local_call()).filter_map(|(slot, insn)| {
+            let target = slot.checked_add_signed(insn.imm as isize + 1)?;
+            self.function_starting_at(target)
+        })
     }
 
     /// The function an instruction slot belongs to.
@@ -87,9 +104,14 @@ impl Image {
         }
     }
 
-    /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only
-    /// global function that no other function calls.
-    pub(crate) fn entry(&self, name: Option<&str>, symbol: u64) -> Result<usize, LoadError> {
+    /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only global function that takes the arguments of a
+    /// program, or else the only one that no other function calls.
+    pub(crate) fn entry(
+        &self,
+        name: Option<&str>,
+        symbol: u64,
+        taking_arguments: impl Fn() -> BTreeSet<String>,
+    ) -> Result<usize, LoadError> {
         let globals: Vec<usize> =
             (0..self.functions.len()).filter(|&n| self.functions[n].global).collect();
         let known = || {
@@ -111,6 +133,12 @@ impl Image {
             return found.ok_or_else(|| {
                 LoadError::Malformed(format!("e_entry names symbol {symbol}, not a function"))
             });
+        }
+        let named = taking_arguments();
+        let mut taking =
+            globals.iter().copied().filter(|&n| named.contains(&self.functions[n].name));
+        if let (Some(only), None) = (taking.next(), taking.next()) {
+            return Ok(only);
         }
         let mut called = vec![false; self.functions.len()];
         for (slot, insn) in self.slots.iter().enumerate().filter(|(_, i)| i.is_local_call()) {

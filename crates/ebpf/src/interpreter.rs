@@ -6,7 +6,7 @@
 
 use crate::code::{Code, opcode};
 use crate::fault::{Access, FaultKind};
-use crate::isa::{CALL, CALL_REGISTER, EXIT, FRAME_POINTER, FRAME_SIZE, LDDW, MAX_FRAMES};
+use crate::isa::{CALL, CALL_REGISTER, EXIT, FRAME_POINTER, LDDW};
 use crate::run::{Run, SLICE};
 
 /// A caller that waits for the function it called.
@@ -23,7 +23,8 @@ pub(crate) struct Frame {
 pub(crate) struct State {
     /// Registers; those above r10 do not exist and only spare bounds checks.
     pub(crate) registers: [u64; 16],
-    pub(crate) frames: [Frame; MAX_FRAMES - 1],
+    /// Callers, as many as there can be.
+    pub(crate) frames: Vec<Frame>,
     pub(crate) depth: usize,
     pub(crate) pc: usize,
     /// Instructions left of the budget.
@@ -35,8 +36,8 @@ impl State {
     pub(crate) fn new(code: &Code, arguments: [u64; 5], stack: u64, budget: u64) -> Self {
         let mut registers = [0; 16];
         registers[1..6].copy_from_slice(&arguments);
-        registers[FRAME_POINTER as usize] = stack + FRAME_SIZE;
-        let frames = [Frame::default(); MAX_FRAMES - 1];
+        registers[FRAME_POINTER as usize] = stack + code.stack.frame;
+        let frames = vec![Frame::default(); code.stack.frames - 1];
         Self { registers, frames, depth: 0, pc: code.entry, fuel: budget }
     }
 }
@@ -86,10 +87,10 @@ macro_rules! dispatch {
 pub(crate) fn execute(
     code: &Code,
     run: &mut Run<'_>,
-    state: &State,
+    state: State,
     counts: &mut [u64; 16],
 ) -> Result<u64, (usize, FaultKind)> {
-    let State { registers: mut r, mut frames, mut depth, mut pc, fuel: mut reserve } = *state;
+    let State { registers: mut r, mut frames, mut depth, mut pc, fuel: mut reserve } = state;
     // A slice of the budget; between two slices the run may be stopped.
     let mut fuel = 0;
     let ops = code.ops.as_slice();
@@ -204,13 +205,13 @@ pub(crate) fn execute(
                 },
                 opcode::CALL_LOCAL => {
                     let Some(frame) = frames.get_mut(depth) else {
-                        return Err((at, FaultKind::CallDepth));
+                        return Err((at, FaultKind::CallDepth(code.stack.frames)));
                     };
                     *frame = Frame { return_to: pc, saved: [r[6], r[7], r[8], r[9]] };
                     depth += 1;
                     r[0] = 0;
                     r[6..10].fill(0);
-                    r[FRAME_POINTER as usize] += FRAME_SIZE;
+                    r[FRAME_POINTER as usize] += code.stack.frame;
                     pc = op.offset as usize;
                 },
                 CALL | CALL_REGISTER => {
@@ -237,7 +238,7 @@ pub(crate) fn execute(
                     let Frame { return_to, saved } = frames[depth];
                     r[1..6].fill(0);
                     r[6..10].copy_from_slice(&saved);
-                    r[FRAME_POINTER as usize] -= FRAME_SIZE;
+                    r[FRAME_POINTER as usize] -= code.stack.frame;
                     pc = return_to;
                 },
                 other => unreachable!("the verifier lets no opcode {other:#04x} through"),

@@ -64,6 +64,8 @@ pub mod atomic {
     pub const FETCH: i32 = 0x01;
     pub const XCHG: i32 = 0xE1;
     pub const CMPXCHG: i32 = 0xF1;
+    pub const LOAD_ACQUIRE: i32 = 0x100;
+    pub const STORE_RELEASE: i32 = 0x110;
 }
 
 /// The whole opcode of a 64-bit immediate load, the only instruction of two slots.
@@ -119,6 +121,21 @@ impl Instruction {
         let [o0, o1] = self.offset.to_le_bytes();
         let [i0, i1, i2, i3] = self.imm.to_le_bytes();
         [self.opcode, self.src << 4 | self.dst, o0, o1, i0, i1, i2, i3]
+    }
+
+    /// Makes a load-acquire or store-release (clang 20 and newer, v4) the plain access that it is on a drive, whose programs
+    /// see each other's memory only through jobs that come one after the other.
+    pub fn lower_ordered(&mut self) {
+        if self.class() != class::STX || self.mode() != mode::ATOMIC {
+            return;
+        }
+        let class = match self.imm {
+            atomic::LOAD_ACQUIRE => class::LDX,
+            atomic::STORE_RELEASE => class::STX,
+            _ => return,
+        };
+        self.opcode = self.opcode & 0x18 | mode::MEM | class;
+        self.imm = 0;
     }
 
     /// Class, bits 2:0.

@@ -41,8 +41,8 @@ const OPTIMISED_ACCESSES_MAX: usize = 512;
 /// Most loops that may be nested: what Cranelift takes for them grows with the third power (4000 take 5 s).
 const NESTING_MAX: usize = 200;
 
-/// Most bytes of the host's stack that one call frame may take; each program has at most eight.
-const FRAME_BYTES_MAX: u32 = 32 << 10;
+/// Most bytes of the host's stack that all call frames of a program may take together.
+const HOST_STACK_MAX: u32 = 256 << 10;
 
 /// How memory accesses are kept within the program's segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,8 +179,9 @@ pub(crate) fn compile_for(
         context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
         let machine = context.compiled_code().expect("it was compiled just now");
         let frame = machine.buffer.frame_layout().map_or(0, |frame| frame.frame_to_fp_offset);
-        if frame > FRAME_BYTES_MAX {
-            return Err(format!("needs {frame} bytes of host stack; at most {FRAME_BYTES_MAX}"));
+        let most = HOST_STACK_MAX / code.stack.frames as u32;
+        if frame > most {
+            return Err(format!("needs {frame} bytes of host stack for a call; at most {most}"));
         }
         output.bytes.resize(output.bytes.len().next_multiple_of(64), 0);
         let start = output.bytes.len();

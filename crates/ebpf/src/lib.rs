@@ -11,8 +11,8 @@
 //!   any section names, `.rodata`/`.data`/`.bss`, calls between functions and sections.
 //! * [`Program::execute`] runs it with memory [`Range`]s, parameters and a data buffer, on a
 //!   [`Worker`], which has an [`Engine`].
-//! * A run touches only its [`Window`], executes at most its instruction budget, and nests at most
-//!   [`isa::MAX_FRAMES`] calls of [`isa::FRAME_SIZE`] bytes of stack. Anything else is a [`Fault`].
+//! * A run touches only its [`Window`], executes at most its instruction budget, and nests
+//!   calls as far as its stack reaches ([`STACK_BYTES`]). Anything else is a [`Fault`].
 //! * Every engine gives the same result, memory, counts and fault.
 //!
 //! Not here: maps, kernel helpers, packet access.
@@ -34,6 +34,7 @@ mod memory;
 mod native;
 mod program;
 mod run;
+mod stack;
 mod tier2;
 mod verifier;
 
@@ -47,3 +48,4 @@ pub use helper::{BYTES_PER_BUDGET_UNIT, Call, HELPERS, Helper, TRACE_BYTES_MAX};
 pub use measure::CpuTime;
 pub use memory::{GUARD, PAGE, SegmentKind, SharedMemory, Window};
 pub use program::{Counts, Invocation, Loader, Outcome, Program, Range};
+pub use stack::{FRAMES_MAX, STACK_BYTES};

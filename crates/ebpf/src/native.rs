@@ -14,13 +14,13 @@ mod trap;
 use std::io;
 use std::time::Duration;
 
-pub(crate) use context::{CONTEXT, Context, FRAMES, counter_offset, status};
+pub(crate) use context::{CONTEXT, Context, FRAME_BYTES, counter_offset, frames_offset, status};
 
 use crate::code::Code;
 use crate::fault::{Access, FaultKind};
 use crate::flow::{Flow, Position, Tally};
 use crate::interpreter::{self, Frame, State};
-use crate::isa::{FRAME_SIZE, class};
+use crate::isa::class;
 use crate::jit::{CodeMemory, Compiled};
 use crate::run::Run;
 use crate::tier2::Library;
@@ -142,7 +142,7 @@ impl Native {
         &self,
         (code, flow): (&Code, &Flow),
         run: &mut Run<'_>,
-        state: &State,
+        state: State,
     ) -> io::Result<Ended> {
         let (base, extent) = (run.window.base(), run.window.extent());
         let mut registers = [0; 10];
@@ -156,12 +156,13 @@ impl Native {
             extent: [extent.start, extent.end],
             ..Runtime::context(self.convention)
         };
-        Area::new(run.window, flow.counters)?.begin(context);
+        let sizes = (flow.counters, code.stack.frames - 1);
+        Area::new(run.window, sizes)?.begin(context);
         let mut runtime = Runtime::new(code, run, state.fuel, self.convention);
         enter(base, self.code.entry(), &mut runtime);
         let (reserve, helper_cost, fault) = runtime.finish();
-        let mut counters;
-        (context, counters) = Area::new(run.window, flow.counters)?.end();
+        let (mut counters, frames);
+        (context, counters, frames) = Area::new(run.window, sizes)?.end();
 
         let left = reserve + context.fuel;
         // Where less has run than is pending there, more seems to be left than there was.
@@ -172,9 +173,10 @@ impl Native {
             status::LEAVE => {
                 (Some(Position { op: pc, executed: false, moved: false }), fault.map_or(Ok(0), Err))
             }
-            status::CALL_DEPTH => {
-                (Some(Position { op: pc, executed: true, moved: true }), Err(FaultKind::CallDepth))
-            }
+            status::CALL_DEPTH => (
+                Some(Position { op: pc, executed: true, moved: true }),
+                Err(FaultKind::CallDepth(code.stack.frames)),
+            ),
             status::ENDED => {
                 if code.ops[pc].is_atomic() {
                     executed = executed.wrapping_add(self.sites[context.site as usize].ran.into());
@@ -200,7 +202,7 @@ impl Native {
             other => unreachable!("compiled code ended with status {other}"),
         };
         let depth = context.depth as usize;
-        let callers = context.frames.iter().take(depth);
+        let callers = frames.iter().take(depth);
         let calling = |f: &NativeFrame| Position {
             op: f.return_to as usize - 1,
             executed: true,
@@ -212,7 +214,8 @@ impl Native {
             return Ok((result.map_err(|kind| (active[0].op, kind)), tally));
         }
         let mut counts = [0; 16];
-        let result = interpreter::execute(code, run, &left_behind(&context, left), &mut counts);
+        let state = left_behind(code, &context, &frames, left);
+        let result = interpreter::execute(code, run, state, &mut counts);
         for (sum, n) in tally.instructions.iter_mut().zip(counts) {
             *sum += n;
         }
@@ -245,10 +248,11 @@ fn enter(base: *mut u8, entry: u64, runtime: &mut Runtime<'_, '_>) {
 }
 
 /// The state in which compiled code left the run to the interpreter.
-fn left_behind(context: &Context, fuel: u64) -> State {
+fn left_behind(code: &Code, context: &Context, frames: &[NativeFrame], fuel: u64) -> State {
     let mut registers = [0; 16];
     registers[..10].copy_from_slice(&context.registers);
-    registers[10] = context.frame_pointer + context.depth * FRAME_SIZE;
-    let frames = context.frames.map(|f| Frame { return_to: f.return_to as usize, saved: f.saved });
+    registers[10] = context.frame_pointer + context.depth * code.stack.frame;
+    let frame = |f: &NativeFrame| Frame { return_to: f.return_to as usize, saved: f.saved };
+    let frames = frames.iter().map(frame).collect();
     State { registers, frames, depth: context.depth as usize, pc: context.pc as usize, fuel }
 }

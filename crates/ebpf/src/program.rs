@@ -28,16 +28,13 @@ use crate::fault::{Fault, FaultKind};
 use crate::helper::{HELPERS, Helper};
 use crate::image::{Function, Image};
 use crate::interpreter::State;
-use crate::isa::{FRAME_SIZE, Instruction, InstructionClass, LDDW, MAX_FRAMES};
+use crate::isa::{Instruction, InstructionClass, LDDW};
 use crate::memory::{SegmentKind, SharedMemory, Window};
 use crate::run::Run;
 use crate::verifier;
 
 /// Bytes of the packed argument struct.
 const ARGUMENTS_SIZE: usize = 52;
-
-/// Bytes of all call frames.
-const STACK_SIZE: usize = MAX_FRAMES * FRAME_SIZE as usize;
 
 /// A verified program, ready to run. Clones share the code.
 #[derive(Clone, Debug)]
@@ -179,7 +176,8 @@ impl Loader {
         self.verified(Image::bare(slots, functions), 0)
     }
 
-    fn verified(self, image: Image, entry: usize) -> Result<Program, LoadError> {
+    fn verified(self, mut image: Image, entry: usize) -> Result<Program, LoadError> {
+        image.slots.iter_mut().for_each(Instruction::lower_ordered);
         let verified = verifier::verify(&image, entry, &self.helpers)?;
         let code = Code::decode(&image, &verified, entry, self.helpers);
         let inner = Inner { image, code, entry, compiled: Compiled::default() };
@@ -267,7 +265,8 @@ impl Program {
         let arrays_at = ARGUMENTS_SIZE.next_multiple_of(8);
         let arguments_len = arrays_at + 16 * count;
         let sections = self.inner.image.data.iter().map(|s| s.bytes.len() as u64);
-        let private = [data.len(), arguments_len, STACK_SIZE].map(|len| len as u64);
+        let stack = self.inner.code.stack.bytes() as usize;
+        let private = [data.len(), arguments_len, stack].map(|len| len as u64);
         let lengths = sections.chain(ranges.iter().map(|r| r.len)).chain(private);
         let reusable = old.and_then(|mut w| w.reuse(lengths.clone()).then_some(w));
         let mut window = match reusable {
@@ -322,7 +321,8 @@ impl Program {
         budget: u64,
         stop: Option<&AtomicBool>,
     ) -> Outcome {
-        let mapped = window.map_private(SegmentKind::Stack, &[0; STACK_SIZE]);
+        let stack = vec![0; self.inner.code.stack.bytes() as usize];
+        let mapped = window.map_private(SegmentKind::Stack, &stack);
         let stack = match mapped.and_then(|stack| window.seal().map(|()| stack)) {
             Ok(stack) => stack,
             Err(error) => return self.host_failed(&error),
@@ -332,8 +332,13 @@ impl Program {
             Run { window, trace: Vec::new(), bytes_loaded: 0, bytes_stored: 0, budget, stop };
         let state = State::new(code, arguments, stack, budget);
         let (ended, tally, engine) = worker.run(code, compiled, &mut run, state);
+        // What is above the bits of an int is not defined: a result keeps its sign.
+        let whole = |r0: u64| match image.result_bits {
+            Some(bits) => ((r0 << (64 - bits)) as i64 >> (64 - bits)) as u64,
+            None => r0,
+        };
         Outcome {
-            result: ended.map_err(|(op, kind)| {
+            result: ended.map(whole).map_err(|(op, kind)| {
                 let slot = code.slot_of.get(op).copied().unwrap_or(0);
                 Fault { kind, location: image.describe(slot as usize), pc: slot }
             }),

@@ -27,6 +27,9 @@ const OPS_MAX: usize = 4096;
 /// Counters times places where a run may end: what the source grows with.
 const COUNTERS_TIMES_ENDS_MAX: usize = 200_000;
 
+/// Most bytes of the host's stack that all call frames of a program may take together.
+const HOST_STACK_MAX: usize = 256 << 10;
+
 /// How long clang may take for a program.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const COMPILERS: [&str; 8] =
     ["clang-22", "clang-21", "clang-20", "clang-19", "clang-18", "clang-16", "clang", "clang-14"];
 
-const FLAGS: [&str; 17] = [
+const FLAGS: [&str; 16] = [
     "-x",
     "c",
     "-O2",
@@ -51,7 +54,6 @@ const FLAGS: [&str; 17] = [
     "-fno-strict-overflow",
     "-fstack-clash-protection",
     "-Wno-everything",
-    "-Wframe-larger-than=32768",
     "-Werror=frame-larger-than",
 ];
 
@@ -99,14 +101,21 @@ pub(crate) fn compile(programs: &[(&Code, &Flow)]) -> Result<Vec<Native>, String
         .map(|(number, (code, flow))| emit::program(code, flow, number, &mut source))
         .collect();
     let directory = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
-    let library = build(&source, directory.path(), PATIENCE * programs.len() as u32)?;
+    let frames = programs.iter().map(|(code, _)| code.stack.frames).max().unwrap_or(1);
+    let patience = PATIENCE * programs.len() as u32;
+    let library = build(&source, directory.path(), HOST_STACK_MAX / frames, patience)?;
     let entries = Library::open(&library, programs.len())?;
     let time = timer.elapsed();
     let native = |(entry, sites)| Native::from_library(entry, sites, Convention::Plain, time);
     Ok(entries.into_iter().zip(sites).map(native).collect())
 }
 
-fn build(source: &str, directory: &Path, patience: Duration) -> Result<std::path::PathBuf, String> {
+fn build(
+    source: &str,
+    directory: &Path,
+    frame_max: usize,
+    patience: Duration,
+) -> Result<std::path::PathBuf, String> {
     let input = directory.join("program.c");
     let output = directory.join("program.so");
     std::fs::write(&input, source).map_err(|e| format!("{}: {e}", input.display()))?;
@@ -115,6 +124,7 @@ fn build(source: &str, directory: &Path, patience: Duration) -> Result<std::path
     for compiler in COMPILERS {
         let started = Command::new(compiler)
             .args(FLAGS)
+            .arg(format!("-Wframe-larger-than={frame_max}"))
             .arg(&input)
             .arg("-o")
             .arg(&output)

@@ -11,8 +11,7 @@ use crate::error::LoadError;
 use crate::helper::Helper;
 use crate::image::{Function, Image};
 use crate::isa::{
-    CALL_LOCAL, CALL_REGISTER, FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, alu, atomic, class,
-    jump, mode,
+    CALL_LOCAL, CALL_REGISTER, FRAME_POINTER, Instruction, LDDW, alu, atomic, class, jump, mode,
 };
 
 /// Checks every function reachable from `entry`; returns their indices, ascending.
@@ -209,14 +208,12 @@ fn check_atomic(insn: Instruction) -> Result<(), String> {
     Ok(())
 }
 
-/// An access relative to the frame pointer must stay in the frame.
+/// An access relative to the frame pointer must stay below it; how large frames are follows from the lowest.
 fn check_frame_access(insn: Instruction, base: u8) -> Result<(), String> {
     if base == FRAME_POINTER {
         let (offset, size) = (i64::from(insn.offset), i64::from(insn.access_size()));
-        if offset < -(FRAME_SIZE as i64) || offset + size > 0 {
-            return Err(format!(
-                "accesses the stack at r10{offset:+}, outside the frame of {FRAME_SIZE} bytes"
-            ));
+        if offset + size > 0 {
+            return Err(format!("accesses the stack at r10{offset:+}, above the frame"));
         }
     }
     if insn.class() == class::LDX && insn.dst == FRAME_POINTER {

@@ -169,12 +169,12 @@ fn helper_arguments_out_of_range_are_faults_of_the_program() {
     }
 }
 
-/// Recursion ends at the eighth frame, with a large frame in each; no frame reaches below the stack.
+/// Recursion ends where the stack does, with a large frame in each; no frame reaches below the stack.
 #[test]
 fn recursion_cannot_overflow_the_stack() {
     let code =
         [insn(0x7A, 10, 0, -512, 1), insn(0x7A, 10, 0, -8, 1), insn(0x85, 0, 1, 0, -3), EXIT];
-    assert!(stopped(&code).iter().all(|f| *f == FaultKind::CallDepth));
+    assert!(stopped(&code).iter().all(|f| *f == FaultKind::CallDepth(128)));
     // Two functions that call each other; the first has live registers over the call.
     let code = [
         insn(0xB7, 6, 0, 0, 1),
@@ -184,7 +184,7 @@ fn recursion_cannot_overflow_the_stack() {
         insn(0x85, 0, 1, 0, -5),
         EXIT,
     ];
-    assert!(stopped(&code).iter().all(|f| *f == FaultKind::CallDepth));
+    assert!(stopped(&code).iter().all(|f| *f == FaultKind::CallDepth(128)));
     // Past the top of the stack.
     let code =
         [insn(0xBF, 2, 10, 0, 0), insn(0x07, 2, 0, 0, 8 * 512), insn(0x79, 0, 2, 0, 0), EXIT];

@@ -298,8 +298,44 @@ fn nested_calls_are_bounded_exactly() {
             EXIT,
         ]
     };
-    assert_eq!(run_with(&[], &code(6)), Ok(6), "entry and seven calls");
-    assert_eq!(run_with(&[], &code(7)), Err(FaultKind::CallDepth));
+    assert_eq!(run_with(&[], &code(126)), Ok(126), "entry and 127 calls");
+    assert_eq!(run_with(&[], &code(127)), Err(FaultKind::CallDepth(128)));
+}
+
+#[test]
+fn a_large_frame_is_the_programs_and_nobody_elses() {
+    // f(n): *(r10 - 20000) = n; r2 = r10 - 20000; if n == 0 return *r2; return f(n - 1) + *(r10 - 20000)
+    let code = |n| {
+        [
+            insn(0xB7, 1, 0, 0, n),
+            insn(0x85, 0, 1, 0, 1),
+            EXIT,
+            insn(0x7B, 10, 1, -20_000, 0),
+            insn(0xBF, 2, 10, 0, 0),
+            insn(0x07, 2, 0, 0, -20_000),
+            insn(0x79, 0, 2, 0, 0),
+            insn(0x15, 1, 0, 4, 0),
+            insn(0x07, 1, 0, 0, -1),
+            insn(0x85, 0, 1, 0, -7),
+            insn(0x79, 2, 10, -20_000, 0),
+            insn(0x0F, 0, 2, 0, 0),
+            EXIT,
+        ]
+    };
+    assert_eq!(run_with(&[], &code(6)), Ok(21));
+    assert_eq!(run_with(&[], &code(7)), Err(FaultKind::CallDepth(8)));
+    // Functions that do not call themselves have as many frames as they need.
+    let mut chain = Vec::new();
+    for left in (1..=40).rev() {
+        chain.extend([insn(0x7A, 10, 0, -4000, left), insn(0x85, 0, 1, 0, 2)]);
+        chain.extend([insn(0x79, 1, 10, -4000, 0), insn(0x0F, 0, 1, 0, 0)]);
+        // The next function begins after the exit.
+        let call = chain.len() - 3;
+        chain[call].imm = 3;
+        chain.push(EXIT);
+    }
+    chain.extend([insn(0xB7, 0, 0, 0, 0), EXIT]);
+    assert_eq!(run_with(&[], &chain), Ok(820));
 }
 
 #[test]

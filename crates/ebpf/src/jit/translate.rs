@@ -29,8 +29,8 @@ use super::Guard;
 use super::interval::{self, Interval};
 use crate::code::{Code, Op, opcode};
 use crate::flow::{End, Flow, Function, Pending};
-use crate::isa::{CALL, CALL_REGISTER, FRAME_POINTER, FRAME_SIZE, LDDW, MAX_FRAMES, class};
-use crate::native::{CONTEXT, Context, FRAMES, Site, counter_offset, status};
+use crate::isa::{CALL, CALL_REGISTER, FRAME_POINTER, LDDW, class};
+use crate::native::{CONTEXT, Context, FRAME_BYTES, Site, counter_offset, frames_offset, status};
 
 /// Trap codes that tell neighbouring sites apart.
 pub(super) const TRAP_CODES: usize = 200;
@@ -151,7 +151,7 @@ pub(super) fn function(
     };
     let depth = b.ins().load(I64, trusted(), base, field!(depth));
     let bottom = b.ins().load(I64, trusted(), base, field!(frame_pointer));
-    let frames = b.ins().imul_imm_s(depth, FRAME_SIZE as i64);
+    let frames = b.ins().imul_imm_s(depth, code.stack.frame as i64);
     let frame_pointer = b.ins().iadd(bottom, frames);
     b.def_var(registers[FRAME_POINTER as usize], frame_pointer);
     let blocks: Vec<ir::Block> = flow.blocks.iter().map(|_| b.create_block()).collect();
@@ -489,7 +489,7 @@ impl Translator<'_, '_> {
         let full = self.b.ins().icmp_imm_u(
             IntCC::UnsignedGreaterThanOrEqual,
             depth,
-            MAX_FRAMES as i64 - 1,
+            self.code.stack.frames as i64 - 1,
         );
         let (too_deep, go_on) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(full, too_deep, &[], go_on, &[]);
@@ -497,14 +497,15 @@ impl Translator<'_, '_> {
         self.store_constant(field!(pc), at as u64);
         self.end(status::CALL_DEPTH);
         self.b.switch_to_block(go_on);
-        let offset = self.b.ins().imul_imm_s(depth, FRAMES.1);
+        let frames = frames_offset(self.plan.counters);
+        let offset = self.b.ins().imul_imm_s(depth, FRAME_BYTES);
         let record = self.b.ins().iadd(self.base, offset);
         let return_to = self.b.ins().iconst(I64, at as i64 + 1);
-        self.b.ins().store(trusted(), return_to, record, FRAMES.0);
+        self.b.ins().store(trusted(), return_to, record, frames);
         let live = self.flow.blocks[next].live_in;
         for register in (6..10).filter(|r| live >> r & 1 != 0) {
             let value = self.get(register);
-            let place = FRAMES.0 + 8 * (i32::from(register) - 5);
+            let place = frames + 8 * (i32::from(register) - 5);
             self.b.ins().store(trusted(), value, record, place);
         }
         let deeper = self.b.ins().iadd_imm_s(depth, 1);

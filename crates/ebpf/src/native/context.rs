@@ -1,8 +1,5 @@
 //! The memory through which compiled code and the runtime talk.
 
-use std::mem::offset_of;
-
-use crate::isa::MAX_FRAMES;
 use crate::memory::{Bounds, RUNTIME_AREA};
 
 /// How a run of compiled code ends, in [`Context::status`].
@@ -32,7 +29,7 @@ pub(crate) struct NativeFrame {
 }
 
 /// Shared by compiled code and the runtime for one run: at [`CONTEXT`] from the base of the window,
-/// which is the one address that code has. The counters follow behind it.
+/// which is the one address that code has. The counters follow behind it, then the callers that wait.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Context {
@@ -73,7 +70,6 @@ pub(crate) struct Context {
     pub(crate) call_register: u64,
     pub(crate) atomic: u64,
     pub(crate) end: u64,
-    pub(crate) frames: [NativeFrame; MAX_FRAMES - 1],
     /// What the entry points work on.
     pub(crate) runtime: *mut core::ffi::c_void,
 }
@@ -89,8 +85,13 @@ pub(crate) fn counter_offset(counter: usize) -> i32 {
     CONTEXT + ((CONTEXT_WORDS + counter) * 8) as i32
 }
 
-/// Offset of the first frame record from the base of the window, and the size of one.
-pub(crate) const FRAMES: (i32, i64) =
-    (CONTEXT + offset_of!(Context, frames) as i32, size_of::<NativeFrame>() as i64);
+/// Words of a caller's record, and its bytes.
+pub(crate) const FRAME_WORDS: usize = size_of::<NativeFrame>() / 8;
+pub(crate) const FRAME_BYTES: i64 = size_of::<NativeFrame>() as i64;
+
+/// Offset of the first caller's record from the base of the window: behind the counters.
+pub(crate) fn frames_offset(counters: usize) -> i32 {
+    counter_offset(counters)
+}
 
 const _: () = assert!(size_of::<Context>().is_multiple_of(8) && align_of::<Context>() == 8);

@@ -79,7 +79,6 @@ impl<'a, 'b> Runtime<'a, 'b> {
             call_register,
             atomic,
             end,
-            frames: Default::default(),
             runtime: std::ptr::null_mut(),
         }
     }

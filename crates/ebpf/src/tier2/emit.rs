@@ -11,8 +11,8 @@ use super::library::ENTRY;
 use super::rounds::{self, Access, Affine, Counted};
 use crate::code::{Code, Op, opcode};
 use crate::flow::{End, Flow, Function, Pending};
-use crate::isa::{CALL, CALL_REGISTER, FRAME_POINTER, FRAME_SIZE, LDDW, MAX_FRAMES, class};
-use crate::native::{CONTEXT, Context, FRAMES, Site, counter_offset, status};
+use crate::isa::{CALL, CALL_REGISTER, FRAME_POINTER, LDDW, class};
+use crate::native::{CONTEXT, Context, FRAME_BYTES, Site, counter_offset, frames_offset, status};
 
 /// Rounds for which it is worth while to leave the checked loop.
 const ROUNDS_MIN: u64 = 16;
@@ -136,9 +136,10 @@ impl Emitter<'_> {
         );
         line!(
             self,
-            "u64 depth = C({}), r10 = C({}) + depth * {FRAME_SIZE}, fuel = C({});",
+            "u64 depth = C({}), r10 = C({}) + depth * {}, fuel = C({});",
             place(offset_of!(Context, depth)),
             place(offset_of!(Context, frame_pointer)),
+            self.code.stack.frame,
             place(offset_of!(Context, fuel)),
         );
         let counters = self.counters(flow);
@@ -357,12 +358,12 @@ impl Emitter<'_> {
             let callee = self.code.function_starting_at(op.offset as usize);
             let callee = callee.expect("calls lead to verified functions");
             let depth = place(offset_of!(Context, depth));
-            let (frames, size) = FRAMES;
+            let (frames, size) = (frames_offset(self.plan.counters), FRAME_BYTES);
             let number = self.number;
             line!(
                 self,
                 "if (RARE(depth >= {})) {{ C({pc}) = {at}; end(base, {}); }}",
-                MAX_FRAMES - 1,
+                self.code.stack.frames - 1,
                 status::CALL_DEPTH
             );
             line!(

@@ -1,0 +1,253 @@
+/* stdio.h for computational storage functions: printf and its like. What is printed is in the program's output (the trace log).
+ * There are no files, and no floating-point conversions. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef CSDRIVE_STDIO_H
+#define CSDRIVE_STDIO_H
+
+#ifndef __bpf__
+#include_next <stdio.h>
+#else
+
+#include "string.h"
+
+#define EOF (-1)
+#define stdout ((void *)1)
+#define stderr ((void *)2)
+/* Bytes of one printf. */
+#define CSDRIVE_PRINT_BYTES 1024
+
+/* The target has no variable arguments: they become an array of words. */
+static inline unsigned long csd_argument(unsigned long value) { return value; }
+static inline unsigned long csd_argument_pointer(const volatile void *value) { return (unsigned long)value; }
+unsigned long csd_argument_double(double value)
+    __attribute__((error("csdrive: printf has no floating-point conversions: print an integer, for example (long)(x * 1000)")));
+#define CSD_ARGUMENT(x)                                                                            \
+    _Generic((x), float: csd_argument_double, double: csd_argument_double,                         \
+             long double: csd_argument_double, char *: csd_argument_pointer,                       \
+             const char *: csd_argument_pointer, unsigned char *: csd_argument_pointer,            \
+             const unsigned char *: csd_argument_pointer, signed char *: csd_argument_pointer,     \
+             void *: csd_argument_pointer, const void *: csd_argument_pointer,                     \
+             default: csd_argument)(x)
+#define CSD_COUNT(...) CSD_COUNT_(_, ##__VA_ARGS__, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define CSD_COUNT_(_, a, b, c, d, e, f, g, h, i, j, k, l, n, ...) n
+#define CSD_JOIN(a, b) CSD_JOIN_(a, b)
+#define CSD_JOIN_(a, b) a##b
+#define CSD_ARGUMENTS_0() 0
+#define CSD_ARGUMENTS_1(x) CSD_ARGUMENT(x)
+#define CSD_ARGUMENTS_2(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_1(__VA_ARGS__)
+#define CSD_ARGUMENTS_3(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_2(__VA_ARGS__)
+#define CSD_ARGUMENTS_4(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_3(__VA_ARGS__)
+#define CSD_ARGUMENTS_5(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_4(__VA_ARGS__)
+#define CSD_ARGUMENTS_6(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_5(__VA_ARGS__)
+#define CSD_ARGUMENTS_7(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_6(__VA_ARGS__)
+#define CSD_ARGUMENTS_8(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_7(__VA_ARGS__)
+#define CSD_ARGUMENTS_9(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_8(__VA_ARGS__)
+#define CSD_ARGUMENTS_10(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_9(__VA_ARGS__)
+#define CSD_ARGUMENTS_11(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_10(__VA_ARGS__)
+#define CSD_ARGUMENTS_12(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_11(__VA_ARGS__)
+#define CSD_ARGUMENTS(...)                                                                         \
+    ((const unsigned long[]){CSD_JOIN(CSD_ARGUMENTS_, CSD_COUNT(__VA_ARGS__))(__VA_ARGS__)})
+
+struct csd_text {
+    char *to;
+    size_t size;
+    size_t length;
+};
+
+static inline __attribute__((always_inline)) void csd_put(struct csd_text *text, char c)
+{
+    if (text->length + 1 < text->size)
+        text->to[text->length] = c;
+    text->length++;
+}
+
+static __attribute__((noinline, unused)) void csd_format(struct csd_text *text, const char *format, const unsigned long *arguments)
+{
+    for (; *format; format++) {
+        if (*format != '%') {
+            csd_put(text, *format);
+            continue;
+        }
+        format++;
+        int left = 0, zero = 0, alternate = 0;
+        char sign = 0;
+        for (;; format++) {
+            if (*format == '-')
+                left = 1;
+            else if (*format == '0')
+                zero = 1;
+            else if (*format == '+')
+                sign = '+';
+            else if (*format == ' ')
+                sign = sign ? sign : ' ';
+            else if (*format == '#')
+                alternate = 1;
+            else
+                break;
+        }
+        int width = 0, precision = -1;
+        if (*format == '*') {
+            width = (int)*arguments++;
+            if (width < 0) {
+                left = 1;
+                width = -width;
+            }
+            format++;
+        } else {
+            while (*format >= '0' && *format <= '9')
+                width = width * 10 + (*format++ - '0');
+        }
+        if (*format == '.') {
+            format++;
+            precision = 0;
+            if (*format == '*') {
+                precision = (int)*arguments++;
+                format++;
+            } else {
+                while (*format >= '0' && *format <= '9')
+                    precision = precision * 10 + (*format++ - '0');
+            }
+        }
+        int size = 4;
+        for (;; format++) {
+            if (*format == 'l' || *format == 'z' || *format == 'j' || *format == 't')
+                size = 8;
+            else if (*format == 'h')
+                size /= 2;
+            else
+                break;
+        }
+        char conversion = *format;
+        if (conversion == '%') {
+            csd_put(text, '%');
+            continue;
+        }
+        if (!conversion)
+            break;
+        unsigned long value = *arguments++;
+        char digits[24];
+        const char *s = digits;
+        int length = 0;
+        const char *prefix = "";
+        char sign_here[2] = {0, 0};
+        if (conversion == 's') {
+            s = (const char *)value;
+            if (!s)
+                s = "(null)";
+            while ((precision < 0 || length < precision) && s[length])
+                length++;
+            precision = 0;
+            zero = 0;
+        } else if (conversion == 'c') {
+            digits[0] = (char)value;
+            length = 1;
+            precision = 0;
+            zero = 0;
+        } else {
+            unsigned int base = 10, upper = 0;
+            if (conversion == 'p') {
+                size = 8;
+                base = 16;
+                prefix = "0x";
+            } else if (conversion == 'x' || conversion == 'X') {
+                base = 16;
+                upper = conversion == 'X' ? 0 : 32;
+            } else if (conversion == 'o') {
+                base = 8;
+            }
+            if (conversion == 'p')
+                upper = 32;
+            if (conversion == 'd' || conversion == 'i') {
+                long number = (long)(value << (64 - 8 * size)) >> (64 - 8 * size);
+                value = number < 0 ? -(unsigned long)number : (unsigned long)number;
+                sign_here[0] = number < 0 ? '-' : sign;
+                prefix = sign_here;
+            } else if (size < 8) {
+                value &= (1UL << (8 * size)) - 1;
+            }
+            if (alternate && base == 16 && value && conversion != 'p')
+                prefix = upper ? "0x" : "0X";
+            int at = sizeof digits;
+            while (value) {
+                unsigned int digit = (unsigned int)(value % base);
+                digits[--at] = (char)(digit < 10 ? '0' + digit : 'A' - 10 + digit + upper);
+                value /= base;
+            }
+            if (alternate && base == 8 && precision < (int)sizeof digits - at + 1)
+                precision = (int)sizeof digits - at + 1;
+            s = digits + at;
+            length = (int)sizeof digits - at;
+            if (precision < 0)
+                precision = 1;
+            else
+                zero = 0;
+        }
+        int zeros = precision > length ? precision - length : 0;
+        int extra = width - length - zeros - (int)strlen(prefix);
+        if (zero && !left && extra > 0) {
+            zeros += extra;
+            extra = 0;
+        }
+        for (int i = 0; !left && i < extra; i++)
+            csd_put(text, ' ');
+        for (; *prefix; prefix++)
+            csd_put(text, *prefix);
+        for (int i = 0; i < zeros; i++)
+            csd_put(text, '0');
+        for (int i = 0; i < length; i++)
+            csd_put(text, s[i]);
+        for (int i = 0; left && i < extra; i++)
+            csd_put(text, ' ');
+    }
+    if (text->size)
+        text->to[text->length < text->size ? text->length : text->size - 1] = 0;
+}
+
+static inline int csd_snprintf(char *to, size_t size, const char *format, const unsigned long *arguments)
+{
+    struct csd_text text = {to, size, 0};
+    csd_format(&text, format, arguments);
+    return (int)text.length;
+}
+
+static char csd_printed[CSDRIVE_PRINT_BYTES] __attribute__((unused));
+
+/* The trace log takes 256 bytes of a text at a time. */
+static inline int csd_write(const char *text, int length)
+{
+    for (int at = 0; at < length; at += 255) {
+        char piece[256];
+        int n = length - at < 255 ? length - at : 255;
+        csd_memcpy(piece, text + at, n);
+        piece[n] = 0;
+        csd_trace("%s", 3, (unsigned long)piece, 0, 0);
+    }
+    return length;
+}
+
+static inline int csd_printf(const char *format, const unsigned long *arguments)
+{
+    int length = csd_snprintf(csd_printed, sizeof csd_printed, format, arguments);
+    csd_write(csd_printed, length < (int)sizeof csd_printed ? length : (int)sizeof csd_printed - 1);
+    return length;
+}
+
+static inline int puts(const char *s)
+{
+    csd_write(s, (int)strlen(s));
+    return csd_write("\n", 1);
+}
+
+static inline int putchar(int c)
+{
+    char s = (char)c;
+    csd_write(&s, 1);
+    return c;
+}
+
+#define snprintf(to, size, format, ...) csd_snprintf((to), (size), (format), CSD_ARGUMENTS(__VA_ARGS__))
+#define sprintf(to, format, ...) csd_snprintf((to), 0x7fffffff, (format), CSD_ARGUMENTS(__VA_ARGS__))
+#define printf(format, ...) csd_printf((format), CSD_ARGUMENTS(__VA_ARGS__))
+#define fprintf(file, format, ...) ((void)(file), csd_printf((format), CSD_ARGUMENTS(__VA_ARGS__)))
+
+#endif
+#endif
