@@ -4,7 +4,7 @@
 //! resolved; data sections get their window addresses here, because 64-bit immediates and
 //! pointers in data refer to them. Undefined functions link to helpers by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use object::read::elf::ElfFile64;
@@ -17,6 +17,7 @@ use crate::btf::{Signatures, SourceLines};
 use crate::error::LoadError;
 use crate::helper::{self, HELPERS, Helper};
 use crate::image::{DataSection, Function, FunctionName, Image};
+use crate::indirect::{self, Targets};
 use crate::isa::{CALL, CALL_LOCAL, EXIT, Instruction, LDDW};
 use crate::memory::Window;
 
@@ -30,6 +31,8 @@ const UNKNOWN: &str = "and the object does not say whether clang or gcc wrote it
 
 /// The number that binutils up to 2.40 has for R_BPF_64_ABS64.
 const R_BPF_DATA_64: u32 = 12;
+/// Where clang 22 puts jump tables; it does not say that they are loaded.
+const JUMP_TABLES: &str = ".jumptables";
 const SHF_ALLOC: u64 = 2;
 const SHF_EXECINSTR: u64 = 4;
 const SHF_WRITE: u64 = 1;
@@ -75,7 +78,8 @@ pub(crate) fn load(
     let mut linker = Linker::new(&elf, helpers)?;
     linker.relocate_text()?;
     linker.relocate_data()?;
-    let mut image = linker.finish()?;
+    let (image, targets) = linker.finish()?;
+    let mut image = indirect::resolve(image, &targets)?;
     let section = |name| elf.section_by_name(name).and_then(|s| s.data().ok()).unwrap_or(&[]);
     let signatures = Signatures::parse(section(".BTF"));
     let entry = image.entry(entry, elf.entry(), || signatures.taking_arguments())?;
@@ -113,10 +117,14 @@ struct Linker<'a> {
     values: Values,
     /// Weak functions that are called and are not there: where what stands for them begins.
     missing: BTreeMap<String, usize>,
+    targets: Targets,
+    /// The section of jump tables, and those tables whose entries are addresses already.
+    jump_tables: Option<usize>,
+    resolved_tables: BTreeSet<usize>,
 }
 
 /// `r0 = 0; r0 = *(u8 *)(r0 + 0); exit`
-const NOTHING: [Instruction; 3] = [
+pub(crate) const NOTHING: [Instruction; 3] = [
     Instruction { opcode: 0xB7, dst: 0, src: 0, offset: 0, imm: 0 },
     Instruction { opcode: 0x71, dst: 0, src: 0, offset: 0, imm: 0 },
     Instruction { opcode: EXIT, dst: 0, src: 0, offset: 0, imm: 0 },
@@ -166,6 +174,9 @@ impl<'a> Linker<'a> {
             lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
             values: Values::of(elf),
             missing: BTreeMap::new(),
+            targets: Targets::default(),
+            jump_tables: elf.section_by_name(JUMP_TABLES).map(|section| section.index().0),
+            resolved_tables: BTreeSet::new(),
         };
         linker.place_sections()?;
         linker.collect_functions()?;
@@ -197,7 +208,7 @@ impl<'a> Linker<'a> {
                     let reason = format!("more than {TEXT_SECTIONS_MAX} sections of code");
                     return Err(LoadError::Malformed(reason));
                 }
-            } else if sh_flags & SHF_ALLOC != 0 && section.size() > 0 {
+            } else if (sh_flags & SHF_ALLOC != 0 || name == JUMP_TABLES) && section.size() > 0 {
                 total = total.saturating_add(section.size());
                 if total > DATA_BYTES_MAX {
                     return Err(LoadError::TooMuchData { bytes: total, max: DATA_BYTES_MAX });
@@ -309,11 +320,14 @@ impl<'a> Linker<'a> {
             }
             return Err(LoadError::UndefinedSymbol { symbol: name, function: place.to_owned() });
         };
-        if self.text.iter().any(|t| t.index == section) {
-            let reason = format!(
-                "takes the address of function '{name}'; indirect calls are not part of the program model"
-            );
-            return Err(refuse(reason));
+        if let Some(text) = self.text.iter().find(|t| t.index == section) {
+            let base = indirect::address((text.first_slot * Instruction::SIZE) as u64);
+            return match self.values {
+                Values::Apart => Ok(base.wrapping_add(symbol.address())),
+                Values::InPlace => Ok(base),
+                Values::Unknown if symbol.address() == 0 => Ok(base),
+                Values::Unknown => Err(refuse(format!("refers to '{name}', {UNKNOWN}"))),
+            };
         }
         let section_name = self.elf.section_by_index(section).ok();
         if section_name.and_then(|s| s.name().ok().map(|n| matches!(n, "maps" | ".maps")))
@@ -376,10 +390,51 @@ impl<'a> Linker<'a> {
             return Err(LoadError::Malformed("64-bit load cut off".into()));
         };
         let addend = u64::from(self.slots[slot].imm as u32) | u64::from(high as u32) << 32;
+        self.use_jump_table(slot, symbol)?;
         let address = self.data_address(symbol, function)?.wrapping_add(addend);
+        self.take_address(address);
         self.slots[slot].imm = address as u32 as i32;
         self.slots[slot].src = 0;
         self.slots[slot + 1].imm = (address >> 32) as u32 as i32;
+        Ok(())
+    }
+
+    /// Notes that the program has an address, if it is one of code.
+    fn take_address(&mut self, address: u64) {
+        let byte = address.wrapping_sub(indirect::address(0));
+        let slot = byte / Instruction::SIZE as u64;
+        if byte.is_multiple_of(Instruction::SIZE as u64) && slot < self.slots.len() as u64 {
+            self.targets.taken.insert(slot as usize);
+        }
+    }
+
+    /// An instruction refers to a jump table: its entries, bytes of the section that the instruction is in, become addresses of code.
+    fn use_jump_table(&mut self, slot: usize, symbol: SymbolIndex) -> Result<(), LoadError> {
+        let symbol = self.symbol(symbol)?;
+        let section = symbol.section_index().map_or(0, |index| index.0);
+        if self.jump_tables != Some(section) {
+            return Ok(());
+        }
+        let text = self.text.iter().rev().find(|t| t.first_slot <= slot);
+        let first = text.map_or(0, |t| t.first_slot);
+        let n = self.functions.partition_point(|f| f.start <= slot);
+        let function = self.functions.get(n.wrapping_sub(1)).map_or(0, |f| f.start);
+        let (at, size) = (symbol.address() as usize, symbol.size() as usize);
+        let data = self.data.get_mut(&section);
+        let entries = data.and_then(|data| data.bytes.get_mut(at..at.checked_add(size)?));
+        let Some(entries) = entries else {
+            return Err(LoadError::Malformed("a jump table beyond its section".into()));
+        };
+        if !self.resolved_tables.insert(symbol.index().0) {
+            return Ok(());
+        }
+        let slots = self.targets.tables.entry(function).or_default();
+        for entry in entries.as_chunks_mut::<8>().0 {
+            let byte = u64::from_le_bytes(*entry);
+            slots.insert(first + (byte / Instruction::SIZE as u64) as usize);
+            let byte = byte.wrapping_add((first * Instruction::SIZE) as u64);
+            *entry = indirect::address(byte).to_le_bytes();
+        }
         Ok(())
     }
 
@@ -477,14 +532,15 @@ impl<'a> Linker<'a> {
                 };
                 let mut addend = [0; 8];
                 addend[..place.len()].copy_from_slice(place);
-                let value = address.wrapping_add(u64::from_le_bytes(addend)).to_le_bytes();
-                place.copy_from_slice(&value[..size as usize]);
+                let value = address.wrapping_add(u64::from_le_bytes(addend));
+                place.copy_from_slice(&value.to_le_bytes()[..size as usize]);
+                self.take_address(value);
             }
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Image, LoadError> {
+    fn finish(self) -> Result<(Image, Targets), LoadError> {
         let common = self.common.values().min().map(|&address| DataSection {
             address,
             bytes: vec![0; self.common_bytes as usize].into(),
@@ -495,7 +551,7 @@ impl<'a> Linker<'a> {
             bytes: Arc::from(d.bytes),
             writable: d.writable,
         });
-        Ok(Image {
+        let image = Image {
             slots: self.slots,
             functions: self.functions,
             names: self.names,
@@ -503,8 +559,10 @@ impl<'a> Linker<'a> {
             data: data.chain(common.filter(|c| !c.bytes.is_empty())).collect(),
             sections: self.text.into_iter().map(|t| (t.name, t.first_slot)).collect(),
             lines: self.lines,
+            origin: None,
             result_bits: None,
-        })
+        };
+        Ok((image, self.targets))
     }
 }
 

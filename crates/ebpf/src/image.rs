@@ -49,6 +49,8 @@ pub(crate) struct Image {
     /// (name, first slot) of each executable section, ascending.
     pub(crate) sections: Vec<(String, usize)>,
     pub(crate) lines: SourceLines,
+    /// Of each slot, the one of the object that it comes from; `None` if it is the same.
+    pub(crate) origin: Option<Vec<usize>>,
     /// Bits of the entry function's result if it is signed and has fewer than 64: the others say nothing.
     pub(crate) result_bits: Option<u32>,
 }
@@ -58,7 +60,7 @@ impl Image {
     pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
         let lines = SourceLines::default();
         let (data, names, sections) = (Vec::new(), Vec::new(), Vec::new());
-        Self { slots, functions, data, names, sections, lines, result_bits: None }
+        Self { slots, functions, data, names, sections, lines, origin: None, result_bits: None }
     }
 
     /// A function's instructions.
@@ -86,12 +88,18 @@ impl Image {
         self.functions.binary_search_by_key(&slot, |f| f.start).ok()
     }
 
+    /// The slot of the object that a slot comes from.
+    fn written_at(&self, slot: usize) -> usize {
+        self.origin.as_ref().map_or(slot, |origin| origin.get(slot).copied().unwrap_or(slot))
+    }
+
     /// Function, instruction and, if known, source line of a slot.
     pub(crate) fn describe(&self, slot: usize) -> String {
         let (name, start) = match self.function_at(slot) {
-            Some(f) => (f.name.as_str(), f.start),
+            Some(f) => (f.name.as_str(), self.written_at(f.start)),
             None => ("?", 0),
         };
+        let slot = self.written_at(slot);
         let section = self.sections.iter().rev().find(|(_, first)| *first <= slot);
         let line = section.and_then(|(section, first)| {
             self.lines.find(section, u32::try_from((slot - first) * Instruction::SIZE).ok()?)

@@ -27,6 +27,7 @@ mod fault;
 mod flow;
 mod helper;
 mod image;
+mod indirect;
 mod interpreter;
 mod jit;
 mod measure;

@@ -185,6 +185,10 @@ fn check_jump(insn: Instruction, helpers: &[Helper]) -> Result<(), String> {
             0 => Err(format!("calls helper {}, which does not exist (see csdrive.h)", insn.imm)),
             _ => Err("calls a kernel function".into()),
         },
+        (class::JMP, jump::JA) if insn.uses_register() => {
+            Err("jumps through a register, and the function has no jump table that says where to"
+                .into())
+        }
         (_, jump::JA) if insn.uses_register() => unknown(),
         (_, jump::CALL | jump::EXIT) => unknown(),
         (_, operation) if operation > jump::JSLE => unknown(),

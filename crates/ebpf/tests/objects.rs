@@ -27,6 +27,32 @@ fn gcc_has_pointers_in_data() {
     assert_eq!(run(object, Some("gptr")).result, Ok(9));
 }
 
+/// `*.clang22.o` are of clang 22 (PyPI package ziglang 0.17.1).
+#[test]
+fn clang_22_has_unwind_tables_jump_tables_and_ordered_accesses() {
+    let tables = include_bytes!("objects/string_tables.clang22.o");
+    assert_eq!(run(tables, Some("ptrs")).result, Ok(45));
+    let switch = include_bytes!("objects/switch.clang22.o");
+    assert_eq!(run(switch, Some("sw20")).result, Ok(25_511_364_932));
+    let acquire = include_bytes!("objects/acquire.clang22.o");
+    assert_eq!(run(acquire, None).result, Ok(48));
+}
+
+#[test]
+fn an_undefined_weak_symbol_is_zero() {
+    assert_eq!(run(include_bytes!("objects/weak.o"), None).result, Ok(1));
+}
+
+#[test]
+fn functions_are_called_through_pointers_and_nothing_else_is() {
+    let object = include_bytes!("objects/pointers.o");
+    // What gcc makes of the same on the host.
+    assert_eq!(run(object, Some("fold")).result, Ok(834_224_081_999));
+    let fault = run(object, Some("astray")).result.unwrap_err();
+    assert!(fault.to_string().contains("not a helper"), "{fault}");
+    assert!(fault.location.contains("'astray'"), "{}", fault.location);
+}
+
 /// Without `.comment` (-fno-ident, strip) nobody knows whose symbols' values these are: 3000 would be as plausible.
 #[test]
 fn an_object_of_nobody_knows_whom_is_refused_where_that_matters() {

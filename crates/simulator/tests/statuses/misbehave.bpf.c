@@ -9,8 +9,8 @@ static __attribute__((noinline)) long long recurse(long long n)
 
 long long misbehave(struct cemu_args *args)
 {
-    // Nine calls deep, or a format that the trace helper does not know.
+    // Deeper than any stack, or a format that the trace helper does not know.
     if (args->cparam1 == 0)
-        return recurse(20);
+        return recurse(1000);
     return csd_print("%q", 0, 0, 0);
 }

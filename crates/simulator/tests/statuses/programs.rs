@@ -460,7 +460,7 @@ fn execute_rows() -> Vec<Row> {
         },
         Row {
             command: EXECUTE,
-            condition: "the program nested more than eight calls",
+            condition: "the program nested more calls than its stack has frames",
             status: Status::PROGRAM_CALL_DEPTH_EXCEEDED,
             prove: |s| misbehave(s, 0),
         },
