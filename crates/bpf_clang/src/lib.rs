@@ -8,15 +8,17 @@
 //! Programs may include what is in `include/`: it comes with this crate.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write as _;
+mod ir;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The headers a program may include, shipped inside this executable.
-const HEADERS: [(&str, &str); 14] = [
+const HEADERS: [(&str, &str); 15] = [
     ("csdrive.h", include_str!("../include/csdrive.h")),
     ("csdrive_helpers.h", include_str!("../include/csdrive_helpers.h")),
+    ("csdrive_soft.h", include_str!("../include/csdrive_soft.h")),
     ("cemu_def.h", include_str!("../include/cemu_def.h")),
     ("assert.h", include_str!("../include/assert.h")),
     ("ctype.h", include_str!("../include/ctype.h")),
@@ -35,8 +37,14 @@ const HEADERS: [(&str, &str); 14] = [
 /// Frames of functions are as large as they need to be, up to 32 KiB: so far do offsets reach.
 const LARGE_FRAMES: [&str; 2] = ["-mllvm", "-bpf-stack-size=32760"];
 
+/// What clang says of a frame that is larger than it makes them.
+const TOO_LARGE_A_FRAME: &str = "BPF stack limit";
+
 /// First clang that can do that.
 const FIRST_WITH_LARGE_FRAMES: u32 = 19;
+
+/// First clang whose pointers have no types.
+const FIRST_WITH_OPAQUE_POINTERS: u32 = 15;
 
 /// First clang whose BPF target has instruction set v4.
 const FIRST_WITH_V4: u32 = 18;
@@ -104,9 +112,6 @@ impl Clang {
             ["--target=bpf", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-fno-stack-protector"]
                 .map(String::from)
                 .into();
-        if self.major >= FIRST_WITH_LARGE_FRAMES {
-            flags.extend(LARGE_FRAMES.map(String::from));
-        }
         flags.push("-I".into());
         flags.push(dir.path().display().to_string());
         // Kernel headers, for sources written for other BPF environments.
@@ -114,19 +119,43 @@ impl Clang {
         for include in [machine.as_str(), "/usr/include"] {
             flags.extend(["-idirafter".into(), include.into()]);
         }
-        if self.major >= FIRST_WITH_V4 {
-            flags.push("-mcpu=v4".into());
-            self.run(source, &flags, source, &object, "-c")?;
-        } else {
-            flags.push("-mcpu=v3".into());
-            let ir = dir.path().join("program.ll");
-            let emit = [flags.as_slice(), &["-emit-llvm".into()]].concat();
-            self.run(source, &emit, source, &ir, "-S")?;
-            let text = std::fs::read_to_string(&ir).map_err(io("LLVM IR"))?;
-            std::fs::write(&ir, without_signed_division(&text)).map_err(io("LLVM IR"))?;
-            let flags =
-                ["--target=bpf", "-O2", "-mcpu=v3", "-Wno-override-module"].map(String::from);
-            self.run(source, &flags, &ir, &object, "-c")?;
+        let cpu = if self.major >= FIRST_WITH_V4 { "-mcpu=v4" } else { "-mcpu=v3" };
+        flags.push(cpu.into());
+        let dialect = ir::Dialect {
+            has_opaque_pointers: self.major >= FIRST_WITH_OPAQUE_POINTERS,
+            has_signed_division: self.major >= FIRST_WITH_V4,
+            has_small_frames: false,
+        };
+        let module = dir.path().join("program.ll");
+        let emit = |dialect: ir::Dialect, more: &[String]| {
+            // Names: then what comes to be of one value does not number the others anew.
+            let ir = ["-emit-llvm".to_owned(), "-fno-discard-value-names".to_owned()];
+            self.run(source, &[&flags, &ir[..], more].concat(), source, &module, "-S")?;
+            let text = std::fs::read_to_string(&module).map_err(io("LLVM IR"))?;
+            Ok(ir::rewrite(&text, dialect))
+        };
+        let mut more = Vec::new();
+        let mut rewritten = emit(dialect, &more)?;
+        if rewritten.needs_soft {
+            let header = dir.path().join("csdrive_soft.h");
+            more = vec!["-include".to_owned(), header.display().to_string()];
+            rewritten = emit(dialect, &more)?;
+        }
+        let mut last = vec!["--target=bpf", "-O2", cpu, "-Wno-override-module"];
+        if self.major >= FIRST_WITH_LARGE_FRAMES {
+            last.extend(LARGE_FRAMES);
+        }
+        let last: Vec<String> = last.into_iter().map(String::from).collect();
+        let finish = |text: &str| {
+            std::fs::write(&module, text).map_err(io("LLVM IR"))?;
+            self.run(source, &last, &module, &object, "-c")
+        };
+        match finish(&rewritten.text) {
+            Err(Error::Rejected { messages, .. }) if messages.contains(TOO_LARGE_A_FRAME) => {
+                let small = ir::Dialect { has_small_frames: true, ..dialect };
+                finish(&emit(small, &more)?.text)?;
+            }
+            finished => finished?,
         }
         std::fs::read(&object).map_err(io("compiled object"))
     }
@@ -160,64 +189,6 @@ impl Clang {
             messages: relevant.join("\n"),
         })
     }
-}
-
-/// Rewrites every `sdiv` and `srem` of a module to a call of a function that divides unsigned.
-fn without_signed_division(ir: &str) -> String {
-    let mut widths = std::collections::BTreeSet::new();
-    let mut text = String::with_capacity(ir.len() + 4096);
-    for line in ir.lines() {
-        match rewritten(line) {
-            Some((line, operation, width)) => {
-                widths.insert((operation, width));
-                text.push_str(&line);
-            }
-            None => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    for (operation, width) in widths {
-        define(&mut text, operation, width);
-    }
-    text
-}
-
-/// `%a = sdiv exact i64 %b, %c, !dbg !1` becomes `%a = call i64 @csd.sdiv.i64(i64 %b, i64 %c), !dbg !1`.
-fn rewritten(line: &str) -> Option<(String, &'static str, u32)> {
-    let (target, rest) = line.split_once(" = ")?;
-    let (operation, rest) = match rest.split_once(' ')? {
-        ("sdiv", rest) => ("sdiv", rest),
-        ("srem", rest) => ("srem", rest),
-        _ => return None,
-    };
-    let rest = rest.strip_prefix("exact ").unwrap_or(rest);
-    let (kind, rest) = rest.split_once(' ')?;
-    let width = kind.strip_prefix('i')?.parse().ok()?;
-    let (a, rest) = rest.split_once(", ")?;
-    let (b, tail) =
-        rest.split_once(',').map_or((rest, String::new()), |(b, t)| (b, format!(",{t}")));
-    let line =
-        format!("{target} = call {kind} @csd.{operation}.{kind}({kind} {a}, {kind} {b}){tail}");
-    Some((line, operation, width))
-}
-
-/// The division itself: magnitudes divided unsigned, sign put back. As in C, the quotient is
-/// truncated and the remainder has the dividend's sign.
-fn define(text: &mut String, operation: &str, width: u32) {
-    let t = format!("i{width}");
-    let (instruction, sign) = if operation == "sdiv" {
-        ("udiv", "xor i1 %an, %bn")
-    } else {
-        ("urem", "or i1 %an, false")
-    };
-    let _ = write!(
-        text,
-        "\ndefine internal {t} @csd.{operation}.{t}({t} %a, {t} %b) alwaysinline nounwind {{\n  \
-           %an = icmp slt {t} %a, 0\n  %am = sub {t} 0, %a\n  %au = select i1 %an, {t} %am, {t} %a\n  \
-           %bn = icmp slt {t} %b, 0\n  %bm = sub {t} 0, %b\n  %bu = select i1 %bn, {t} %bm, {t} %b\n  \
-           %q = {instruction} {t} %au, %bu\n  %s = {sign}\n  %m = sub {t} 0, %q\n  \
-           %r = select i1 %s, {t} %m, {t} %q\n  ret {t} %r\n}}\n"
-    );
 }
 
 /// The bytes of a program: an object as it is, C source (`.c`) compiled.
@@ -256,19 +227,6 @@ fn from_standard_input() -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn signed_division_is_rewritten_with_its_debug_location() {
-        let ir = "  %3 = sdiv exact i64 %1, 7, !dbg !12\n  %4 = srem i32 %a, %b\n  %5 = udiv i64 %1, 7\n";
-        let text = without_signed_division(ir);
-        assert!(
-            text.contains("  %3 = call i64 @csd.sdiv.i64(i64 %1, i64 7), !dbg !12\n"),
-            "{text}"
-        );
-        assert!(text.contains("  %4 = call i32 @csd.srem.i32(i32 %a, i32 %b)\n"), "{text}");
-        assert!(text.contains("  %5 = udiv i64 %1, 7\n"));
-        assert_eq!(text.matches("define internal").count(), 2);
-    }
 
     #[test]
     fn header_lists_exactly_the_helpers_of_the_engine() {

@@ -301,6 +301,33 @@ fn examples(clang: &Clang) {
     assert!(count >= 6, "the examples are not where this test looks");
 }
 
+/// Everyday C prints what it prints natively, in every engine: structures and more than five arguments by value, arrays of any size,
+/// recursion, pointers to functions, floating point, 128-bit integers, the C library.
+fn everyday(clang: &Clang) {
+    let files = Files::new();
+    let (object, native) = (files.path("program.o"), files.path("native"));
+    let compiler = bpf_clang::Clang { command: clang.command.clone(), major: clang.major };
+    let bytes = compiler.compile(source("everyday.c").as_ref()).unwrap_or_else(|e| panic!("{e}"));
+    std::fs::write(&object, bytes).unwrap();
+    let built = Command::new(&clang.command)
+        .args(["-w", "-O1", "-ffp-contract=off", &source("everyday.c"), "-o", &native])
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    for parameter in ["0", "1", "41", "-3", "1000"] {
+        let expected = Command::new(&native).arg(parameter).output().unwrap().stdout;
+        for engine in ["interpreter", "tier1", "tier2"] {
+            let flag = format!("--param1={parameter}");
+            let ran = csdrive(&["run", &object, &flag, "--engine", engine, "--json"]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let document = ran.json();
+            assert_eq!(document["result"], -parameter.parse::<i64>().unwrap());
+            let printed = document["program_output"].as_str().unwrap();
+            assert_eq!(printed, String::from_utf8_lossy(&expected), "{parameter} {engine}");
+        }
+    }
+}
+
 /// Without clang, C source is refused with the package to install.
 fn no_clang() -> Result<(), Failed> {
     let files = Files::new();
@@ -320,7 +347,8 @@ fn main() -> ExitCode {
     let mut trials = vec![Trial::test("c_source_without_clang_names_the_package", no_clang)];
     let matrix: [(&str, Body); 3] =
         [("cemu_style", cemu_style), ("sections", sections), ("faults", faults)];
-    let single: [(&str, Single); 4] = [
+    let single: [(&str, Single); 5] = [
+        ("everyday", everyday),
         ("plain_c", plain_c),
         ("broken_c", broken_c),
         ("refused_program", refused_program),

@@ -202,7 +202,8 @@ impl<'a> Linker<'a> {
                 }
                 let first_slot = self.slots.len();
                 let decode = |c: &[u8]| Instruction::decode(c.try_into().unwrap_or_default());
-                self.slots.extend(bytes.chunks_exact(Instruction::SIZE).map(decode));
+                let decoded = bytes.chunks_exact(Instruction::SIZE).map(decode);
+                self.slots.extend(decoded.map(Instruction::with_register_called));
                 self.text.push(Text { name, index: section.index(), first_slot, section });
                 if self.text.len() > TEXT_SECTIONS_MAX {
                     let reason = format!("more than {TEXT_SECTIONS_MAX} sections of code");

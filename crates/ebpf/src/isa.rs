@@ -138,6 +138,17 @@ impl Instruction {
         self.imm = 0;
     }
 
+    /// The same instruction, with the register of a call in the place that RFC 9669 has for it: clang up to 18 had it in the immediate.
+    #[must_use]
+    pub fn with_register_called(self) -> Self {
+        match self {
+            Self { opcode: CALL_REGISTER, dst: 0, imm: 1..=9, .. } => {
+                Self { dst: self.imm as u8, imm: 0, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Class, bits 2:0.
     pub fn class(self) -> u8 {
         self.opcode & 7
