@@ -13,6 +13,19 @@
 /* Helpers. The number of each is part of the ABI. A call costs one instruction of the budget, and
  * one more for every 64 bytes it touches. */
 
+#ifdef __cplusplus
+/* The loader finds them by their names. */
+extern "C" {
+long csd_trace(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c);
+void *csd_memcpy(void *to, const void *from, unsigned long n);
+void *csd_memset(void *p, int byte, unsigned long n);
+int csd_memcmp(const void *a, const void *b, unsigned long n);
+void *csd_memchr(const void *p, int byte, unsigned long n);
+void *csd_memmem(const void *p, unsigned long n, const void *pattern, unsigned long m);
+unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned long n);
+}
+#else
+
 /* Prints at most three values to the drive's trace log; %d %i %u %x %X %c %s %p with h, l, ll and a width. */
 static long (*const csd_trace)(const char *format, unsigned int size, unsigned long a, unsigned long b, unsigned long c) = (void *)6;
 
@@ -33,6 +46,8 @@ static void *(*const csd_memmem)(const void *p, unsigned long n, const void *pat
 
 /* CRC-32C (Castagnoli) of n bytes, continued from `crc` (0 to begin). */
 static unsigned int (*const csd_crc32c)(unsigned int crc, const void *p, unsigned long n) = (void *)1006;
+
+#endif
 
 /* Prints a string literal and up to three values. */
 #define csd_print(format, a, b, c)                                                                 \

@@ -209,6 +209,16 @@ static inline int csd_snprintf(char *to, size_t size, const char *format, const 
     return (int)text.length;
 }
 
+/* A list of arguments that vary is where they are, each in a word. */
+static inline __attribute__((unused)) int vsnprintf(char *to, size_t size, const char *format, __builtin_va_list list)
+{
+    return csd_snprintf(to, size, format, *(const unsigned long **)&list);
+}
+static inline __attribute__((unused)) int vsprintf(char *to, const char *format, __builtin_va_list list)
+{
+    return csd_snprintf(to, 0x7fffffff, format, *(const unsigned long **)&list);
+}
+
 static char csd_printed[CSDRIVE_PRINT_BYTES] __attribute__((unused));
 
 /* The trace log takes 256 bytes of a text at a time. */
@@ -230,6 +240,12 @@ static inline int csd_printf(const char *format, const unsigned long *arguments)
     csd_write(csd_printed, length < (int)sizeof csd_printed ? length : (int)sizeof csd_printed - 1);
     return length;
 }
+
+static inline __attribute__((unused)) int vprintf(const char *format, __builtin_va_list list)
+{
+    return csd_printf(format, *(const unsigned long **)&list);
+}
+#define vfprintf(file, format, list) ((void)(file), vprintf((format), (list)))
 
 static inline int puts(const char *s)
 {

@@ -154,10 +154,10 @@ static inline void *realloc(void *p, size_t n)
     if (!p)
         return malloc(n);
     unsigned long old = *(unsigned long *)((char *)p - 16);
-    void *new = malloc(n);
-    if (new)
-        memcpy(new, p, old < n ? old : n);
-    return new;
+    void *fresh = malloc(n);
+    if (fresh)
+        memcpy(fresh, p, old < n ? old : n);
+    return fresh;
 }
 
 static inline char *strdup(const char *s)

@@ -4,7 +4,7 @@
 //!
 //! * arithmetic on `float`, `double` and 128-bit integers: calls of functions in `csdrive_soft.h`;
 //! * results that do not fit a register (`{ i64, i64 }`, `i128`) and structures by value: memory of the caller;
-//! * more than five arguments: all but four in memory of the caller;
+//! * more than five arguments, and a number of them that varies: in memory of the caller;
 //! * arrays whose size is not constant: an arena;
 //! * copies of memory: the drive's helpers.
 //!
@@ -198,6 +198,7 @@ impl Rewriter {
         if self.integer(&statement)
             || self.float(&statement)
             || self.dynamic_array(&statement)
+            || self.next_varying(&statement)
             || self.call(&statement)
             || self.ret(&statement)
         {

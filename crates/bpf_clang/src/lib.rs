@@ -1,21 +1,21 @@
-//! From C to a BPF object with whatever clang there is.
+//! From C, C++ and LLVM's bitcode to a BPF object with whatever clang there is.
 //!
-//! Plain C should just work. Two things in the way: clang turns loops into calls of memset or
-//! memcpy that its BPF target then rejects (`-fno-builtin` stops that), and the BPF target has
-//! signed division only from instruction set v4 on (clang 18). For older clangs the optimised
-//! program is taken as LLVM IR and its signed divisions are rewritten to unsigned ones.
+//! Plain C should just work. clang makes LLVM IR of it, `ir.rs` makes of that what the BPF target knows, and clang makes the object
+//! (`-fno-builtin`: else it turns loops into calls of memset and memcpy). What clang refuses all the same comes with a remedy
+//! (`remedies.rs`).
 //!
 //! Programs may include what is in `include/`: it comes with this crate.
 #![forbid(unsafe_code)]
 
 mod ir;
+mod remedies;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The headers a program may include, shipped inside this executable.
-const HEADERS: [(&str, &str); 15] = [
+const HEADERS: [(&str, &str); 16] = [
     ("csdrive.h", include_str!("../include/csdrive.h")),
     ("csdrive_helpers.h", include_str!("../include/csdrive_helpers.h")),
     ("csdrive_soft.h", include_str!("../include/csdrive_soft.h")),
@@ -24,6 +24,7 @@ const HEADERS: [(&str, &str); 15] = [
     ("ctype.h", include_str!("../include/ctype.h")),
     ("errno.h", include_str!("../include/errno.h")),
     ("inttypes.h", include_str!("../include/inttypes.h")),
+    ("math.h", include_str!("../include/math.h")),
     ("stdint.h", include_str!("../include/stdint.h")),
     ("stdio.h", include_str!("../include/stdio.h")),
     ("stdlib.h", include_str!("../include/stdlib.h")),
@@ -51,16 +52,54 @@ const FIRST_WITH_V4: u32 = 18;
 /// Newest clang looked for under a name with its version.
 const NEWEST: u32 = 30;
 
+/// What a source is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Language {
+    /// C.
+    C,
+    /// C++, without exceptions and type information at run time.
+    Cpp,
+    /// LLVM's bitcode or its text, of whatever compiler (`-emit-llvm`, `-flto`).
+    Llvm,
+}
+
+impl Language {
+    /// By the end of a file's name, and its first bytes; `None` for what is no source.
+    pub fn of(path: &Path, bytes: &[u8]) -> Option<Self> {
+        const BITCODE: [&[u8]; 2] = [b"BC\xC0\xDE", b"\xDE\xC0\x17\x0B"];
+        if BITCODE.iter().any(|magic| bytes.starts_with(magic)) {
+            return Some(Self::Llvm);
+        }
+        match path.extension()?.to_str()? {
+            "c" => Some(Self::C),
+            "cc" | "cpp" | "cxx" | "c++" | "C" => Some(Self::Cpp),
+            "ll" => Some(Self::Llvm),
+            _ => None,
+        }
+    }
+
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            // Older ones take a function that nobody declared for one that returns int.
+            Self::C => &["-Werror=implicit-function-declaration"],
+            Self::Cpp => {
+                &["-xc++", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-nostdinc++"]
+            }
+            Self::Llvm => &["-xir", "-Wno-override-module"],
+        }
+    }
+}
+
 /// A program that could not be compiled.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum Error {
     #[error(
-        "{program} is C source and clang is not installed; install it (apt-get install clang) or give a BPF object"
+        "{program} is source and clang is not installed; install it (apt-get install clang) or give a BPF object"
     )]
     NoClang { program: PathBuf },
-    #[error("{clang} could not compile {program}:\n{messages}")]
-    Rejected { clang: String, program: PathBuf, messages: String },
+    #[error("{clang} could not compile {program}: {remedy}\n{messages}")]
+    Rejected { clang: String, program: PathBuf, remedy: &'static str, messages: String },
     #[error("{what}: {cause}")]
     Io { what: String, cause: std::io::Error },
 }
@@ -91,11 +130,11 @@ impl Clang {
         Some(Self { command, major })
     }
 
-    /// Compiles C source to a BPF object.
+    /// Compiles a source to a BPF object.
     ///
     /// # Errors
     /// If it is refused; the message has clang's.
-    pub fn compile(&self, source: &Path) -> Result<Vec<u8>, Error> {
+    pub fn compile(&self, source: &Path, language: Language) -> Result<Vec<u8>, Error> {
         let io = |what: &str| {
             let what = what.to_owned();
             move |cause| Error::Io { what, cause }
@@ -112,6 +151,7 @@ impl Clang {
             ["--target=bpf", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-fno-stack-protector"]
                 .map(String::from)
                 .into();
+        flags.extend(language.flags().iter().map(|flag| (*flag).to_owned()));
         flags.push("-I".into());
         flags.push(dir.path().display().to_string());
         // Kernel headers, for sources written for other BPF environments.
@@ -136,7 +176,7 @@ impl Clang {
         };
         let mut more = Vec::new();
         let mut rewritten = emit(dialect, &more)?;
-        if rewritten.needs_soft {
+        if rewritten.needs_soft && language != Language::Llvm {
             let header = dir.path().join("csdrive_soft.h");
             more = vec!["-include".to_owned(), header.display().to_string()];
             rewritten = emit(dialect, &more)?;
@@ -183,15 +223,18 @@ impl Clang {
             .lines()
             .take_while(|l| !l.starts_with("PLEASE submit") && !l.starts_with("Stack dump"))
             .collect();
-        Err(Error::Rejected {
-            clang: self.command.clone(),
-            program: program.to_owned(),
-            messages: relevant.join("\n"),
-        })
+        let messages = relevant.join("\n");
+        let remedy = match remedies::remedy(&messages) {
+            Some(remedy) => remedy,
+            None if messages.contains("error:") => "clang says where and why",
+            None => "clang itself failed; another version of it may not",
+        };
+        let (clang, program) = (self.command.clone(), program.to_owned());
+        Err(Error::Rejected { clang, program, remedy, messages })
     }
 }
 
-/// The bytes of a program: an object as it is, C source (`.c`) compiled.
+/// The bytes of a program: an object as it is, a source in a [`Language`] compiled.
 ///
 /// # Errors
 /// If there is no such file, no clang, or it is refused.
@@ -199,14 +242,15 @@ pub fn program_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     if path.as_os_str() == "-" {
         return from_standard_input();
     }
-    if path.extension().is_some_and(|e| e == "c") {
-        if let Err(cause) = std::fs::metadata(path) {
-            return Err(Error::Io { what: path.display().to_string(), cause });
+    let bytes = std::fs::read(path)
+        .map_err(|cause| Error::Io { what: path.display().to_string(), cause })?;
+    match Language::of(path, &bytes) {
+        Some(language) => {
+            let clang = Clang::find().ok_or_else(|| Error::NoClang { program: path.to_owned() })?;
+            clang.compile(path, language)
         }
-        let clang = Clang::find().ok_or_else(|| Error::NoClang { program: path.to_owned() })?;
-        return clang.compile(path);
+        None => Ok(bytes),
     }
-    std::fs::read(path).map_err(|cause| Error::Io { what: path.display().to_string(), cause })
 }
 
 /// An object or C source from standard input: an object begins with ELF's magic number.

@@ -307,7 +307,9 @@ fn everyday(clang: &Clang) {
     let files = Files::new();
     let (object, native) = (files.path("program.o"), files.path("native"));
     let compiler = bpf_clang::Clang { command: clang.command.clone(), major: clang.major };
-    let bytes = compiler.compile(source("everyday.c").as_ref()).unwrap_or_else(|e| panic!("{e}"));
+    let bytes = compiler
+        .compile(source("everyday.c").as_ref(), bpf_clang::Language::C)
+        .unwrap_or_else(|e| panic!("{e}"));
     std::fs::write(&object, bytes).unwrap();
     let built = Command::new(&clang.command)
         .args(["-w", "-O1", "-ffp-contract=off", &source("everyday.c"), "-o", &native])
@@ -325,6 +327,95 @@ fn everyday(clang: &Clang) {
             let printed = document["program_output"].as_str().unwrap();
             assert_eq!(printed, String::from_utf8_lossy(&expected), "{parameter} {engine}");
         }
+    }
+}
+
+/// A source and flags with what it must come to: cases that people who did not write csdrive found.
+const CASES: [(&str, &[&str], i64); 9] = [
+    ("mul128.c", &[], 1_141_026_914_453_553_624),
+    ("big_frame.c", &[], 700),
+    ("ret_struct.c", &[], 3),
+    ("stdlib_first.c", &[], 1),
+    ("strs.c", &[], 110_603),
+    ("two_globals.c", &[], 3),
+    ("variadic.c", &["--param1=16"], 669),
+    ("mathematics.c", &["--param1=16", "--param2=5"], 5_291),
+    ("shapes.cpp", &[], 112),
+];
+
+/// All of them, and recursion and an array of variable length with data.
+fn cases(clang: &Clang) {
+    let files = Files::new();
+    let object = files.path("program.o");
+    let build = |name: &str| {
+        let path = source(name);
+        let compiler = bpf_clang::Clang { command: clang.command.clone(), major: clang.major };
+        let language = bpf_clang::Language::of(path.as_ref(), &[]).unwrap();
+        let bytes = compiler.compile(path.as_ref(), language);
+        std::fs::write(&object, bytes.unwrap_or_else(|e| panic!("{name}: {e}"))).unwrap();
+    };
+    for (name, flags, expected) in CASES {
+        build(name);
+        let ran = csdrive(&[&["run", &object, "--json"], flags].concat());
+        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        assert_eq!(ran.json()["result"], expected, "{name}");
+    }
+    build("recursion.c");
+    let numbers: Vec<i32> = (0..1000i32).map(|n| n.wrapping_mul(0x9E37_79B1u32 as i32)).collect();
+    let (input, output) = (files.put("in", &ints(numbers.iter().copied())), files.path("out"));
+    let ran = csdrive(&["run", &object, "--input", &input, "--output", &output, "--json"]);
+    assert_eq!(ran.json()["result"], 1000, "{ran:?}");
+    let mut sorted = numbers;
+    sorted.sort_unstable();
+    assert_eq!(files.get("out"), ints(sorted));
+    build("vla.c");
+    let [a, b] = [("a", "kitten\0"), ("b", "sitting\0")].map(|(n, t)| files.put(n, t.as_bytes()));
+    let ran = csdrive(&["run", &object, "--input", &a, "--input", &b, "--json"]);
+    assert_eq!(ran.json()["result"], 3, "{ran:?}");
+}
+
+/// The functions that stand for a floating-point unit do what this machine's does.
+fn soft_float(clang: &Clang) {
+    let files = Files::new();
+    let program = files.path("soft_float");
+    let include = root().join("crates/bpf_clang/include");
+    let built = Command::new(&clang.command)
+        .args(["-O2", "-w", "-I"])
+        .arg(include)
+        .args([&source("soft_float.c"), "-o", &program, "-lm"])
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let ran = Command::new(&program).arg("1000000").output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// What cannot be done is refused with what to do instead.
+fn walls(clang: &Clang) {
+    let walls = [
+        ("_Thread_local int x; long long f(void *a) { return x; }", "one thread"),
+        ("long long f(void *a) { __asm__ volatile(\"cli\"); return 0; }", "#ifndef __bpf__"),
+        (
+            "#include <stdio.h>\nlong long f(void *a) { return fopen(\"x\", \"r\") != 0; }",
+            "no files",
+        ),
+        (
+            "#include <stdio.h>\nlong long f(void *a) { printf(\"%f\", 1.0); return 0; }",
+            "an integer instead",
+        ),
+        ("#include <nowhere.h>\nlong long f(void *a) { return 0; }", "must lie beside the source"),
+    ];
+    let files = Files::new();
+    for (text, remedy) in walls {
+        let path = files.put("wall.c", text.as_bytes());
+        let compiler = bpf_clang::Clang { command: clang.command.clone(), major: clang.major };
+        let refused = compiler
+            .compile(path.as_ref(), bpf_clang::Language::C)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        let first = refused.lines().next().unwrap_or_default();
+        assert!(first.contains(remedy), "{text}: {refused}");
     }
 }
 
@@ -347,7 +438,10 @@ fn main() -> ExitCode {
     let mut trials = vec![Trial::test("c_source_without_clang_names_the_package", no_clang)];
     let matrix: [(&str, Body); 3] =
         [("cemu_style", cemu_style), ("sections", sections), ("faults", faults)];
-    let single: [(&str, Single); 5] = [
+    let single: [(&str, Single); 8] = [
+        ("cases", cases),
+        ("soft_float", soft_float),
+        ("walls", walls),
         ("everyday", everyday),
         ("plain_c", plain_c),
         ("broken_c", broken_c),

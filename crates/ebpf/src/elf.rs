@@ -193,6 +193,9 @@ impl<'a> Linker<'a> {
             if name == ".eh_frame" {
                 continue;
             }
+            if name.starts_with(".init_array") || name.starts_with(".ctors") {
+                return Err(LoadError::Constructors { section: name });
+            }
             if sh_flags & SHF_EXECINSTR != 0 {
                 let bytes = section.data().map_err(malformed)?;
                 if bytes.len() % Instruction::SIZE != 0 {

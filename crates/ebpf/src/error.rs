@@ -22,6 +22,10 @@ pub enum LoadError {
     UndefinedSymbol { symbol: String, function: String },
     #[error("{place}: {reason}")]
     Relocation { place: String, reason: String },
+    #[error(
+        "section {section}: constructors of global objects, which nothing runs; make the objects constexpr, or construct them in the entry function"
+    )]
+    Constructors { section: String },
     #[error("data sections of {bytes} bytes; at most {max} are allowed")]
     TooMuchData { bytes: u64, max: u64 },
     #[error(

@@ -7,6 +7,8 @@ use super::{Function, RESULT, Rewriter, Wrapper, is_wide};
 
 /// Arguments that are in registers.
 const REGISTERS: usize = 5;
+/// The parameter that says where arguments are that vary.
+const VARYING: &str = "%csd.varying";
 /// Copies of fewer bytes are made in place.
 const COPIED_IN_PLACE: u64 = 256;
 
@@ -16,6 +18,8 @@ struct Signature<'a> {
     result: &'a str,
     callee: &'a str,
     arguments: Vec<&'a str>,
+    /// How many arguments come before those that vary, in a call.
+    fixed: Option<usize>,
     tail: &'a str,
 }
 
@@ -38,12 +42,18 @@ impl<'a> Signature<'a> {
         };
         let open = callee_at + text[callee_at..].find('(')?;
         let close = closing(text, open)?;
-        let (result, head) = trailing_type(&text[..callee_at]);
+        let mut before = text[..callee_at].trim_end();
         // The type of a function with variable arguments stands before its name.
-        if result.ends_with(')') {
-            return None;
+        let mut fixed = None;
+        if before.ends_with(')') {
+            let open = before.rfind(" (")? + 1;
+            let parameters = split_arguments(&before[open + 1..before.len() - 1]);
+            fixed = (parameters.last() == Some(&"...")).then(|| parameters.len() - 1);
+            before = &before[..open];
         }
+        let (result, head) = trailing_type(before);
         Some(Self {
+            fixed,
             head,
             result,
             callee: &text[callee_at..open],
@@ -84,10 +94,13 @@ impl Rewriter {
     pub(super) fn begin_function(&mut self, line: &str) -> Function {
         let mut function = Function { head: line.to_owned(), ..Function::default() };
         let Some(signature) = Signature::parse(line) else { return function };
-        if signature.has_variable_arguments() {
-            return function;
+        let has_variable_arguments = signature.has_variable_arguments();
+        let Signature { head, result, callee, mut arguments, tail, .. } = signature;
+        let varying = format!("{} {VARYING}", self.pointer("i64"));
+        if has_variable_arguments {
+            arguments.pop();
+            arguments.push(&varying);
         }
-        let Signature { head, result, callee, arguments, tail } = signature;
         let has_result = is_wide(result);
         let mut parameters = Vec::new();
         if has_result {
@@ -187,13 +200,19 @@ impl Rewriter {
         if signature.callee.starts_with("@llvm.") {
             return self.intrinsic(&signature, statement);
         }
-        let Signature { head, result, callee, arguments, tail } = signature;
+        let Signature { head, result, callee, mut arguments, fixed, tail } = signature;
+        let varying =
+            fixed.map(|fixed| self.pass_varying(&arguments[fixed.min(arguments.len())..]));
+        if let (Some(fixed), Some(varying)) = (fixed, &varying) {
+            arguments.truncate(fixed);
+            arguments.push(varying);
+        }
         let has_result = is_wide(result);
         let kept = kept(&arguments, has_result);
         let has_memory = arguments
             .iter()
             .any(|a| ["sret", "byval"].iter().any(|what| attribute_type(a, what).is_some()));
-        if !has_result && kept == arguments.len() && !has_memory {
+        if !has_result && kept == arguments.len() && !has_memory && varying.is_none() {
             return false;
         }
         let mut given: Vec<String> = Vec::new();
@@ -233,6 +252,94 @@ impl Rewriter {
             self.put(format!("  {assign}call {head}{result} {callee}({given}){tail}{after}"));
         }
         true
+    }
+
+    /// Puts arguments that vary into memory, each in words of its own; returns the argument that says where.
+    fn pass_varying(&mut self, arguments: &[&str]) -> String {
+        let pointer = self.pointer("i64");
+        let slots = self.name();
+        let words: Vec<usize> = arguments.iter().map(|argument| registers(argument)).collect();
+        let all = format!("[{} x i64]", words.iter().sum::<usize>().max(1));
+        self.at_entry(format!("  {slots} = alloca {all}, align 16"));
+        let mut word = 0;
+        for (argument, words) in arguments.iter().zip(words) {
+            let (kind, value) = typed_value(argument);
+            let (at, all_pointer) = (self.name(), self.pointer(&all));
+            self.put(format!(
+                "  {at} = getelementptr {all}, {all_pointer} {slots}, i32 0, i32 {word}"
+            ));
+            let to = self.pointer(kind);
+            let place = if self.dialect.has_opaque_pointers {
+                at
+            } else {
+                let place = self.name();
+                self.put(format!("  {place} = bitcast i64* {at} to {to}"));
+                place
+            };
+            self.put(format!("  store {kind} {value}, {to} {place}, align 8"));
+            word += words;
+        }
+        if self.dialect.has_opaque_pointers {
+            return format!("{pointer} {slots}");
+        }
+        let first = self.name();
+        self.put(format!("  {first} = bitcast {all}* {slots} to i64*"));
+        format!("{pointer} {first}")
+    }
+
+    /// `va_arg`: takes the next of the arguments that vary.
+    pub(super) fn next_varying(&mut self, statement: &Statement<'_>) -> bool {
+        if statement.operation != "va_arg" {
+            return false;
+        }
+        let parts = split_arguments(statement.rest);
+        let [list, kind] = parts.as_slice() else { return false };
+        let (list_kind, list) = typed_value(list);
+        let element = self.pointer("i8");
+        let [place, next] = [self.name(), self.name()];
+        let bytes = 8 * registers(kind);
+        self.put(format!("  {place} = load {element}, {list_kind} {list}, align 8"));
+        self.put(format!("  {next} = getelementptr i8, {element} {place}, i64 {bytes}"));
+        self.put(format!("  store {element} {next}, {list_kind} {list}, align 8"));
+        let from = self.pointer(kind);
+        let place = if self.dialect.has_opaque_pointers {
+            place
+        } else {
+            let typed = self.name();
+            self.put(format!("  {typed} = bitcast i8* {place} to {from}"));
+            typed
+        };
+        self.put(format!("  {} = load {kind}, {from} {place}, align 8", statement.target));
+        true
+    }
+
+    /// A list of arguments that vary begins at the first of them, or where another one is.
+    fn begin_varying(&mut self, list: (&str, &str), other: Option<(&str, &str)>) {
+        let ((kind, list), element) = (list, self.pointer("i8"));
+        let place = |rewriter: &mut Self, kind: &str, list: &str| {
+            if rewriter.dialect.has_opaque_pointers {
+                return ("ptr".to_owned(), list.to_owned());
+            }
+            let place = rewriter.name();
+            rewriter.put(format!("  {place} = bitcast {kind} {list} to i8**"));
+            ("i8**".to_owned(), place)
+        };
+        let first = match other {
+            Some((kind, other)) => {
+                let (kind, other) = place(self, kind, other);
+                let first = self.name();
+                self.put(format!("  {first} = load {element}, {kind} {other}, align 8"));
+                first
+            }
+            None if self.dialect.has_opaque_pointers => VARYING.to_owned(),
+            None => {
+                let first = self.name();
+                self.put(format!("  {first} = bitcast i64* {VARYING} to i8*"));
+                first
+            }
+        };
+        let (kind, list) = place(self, kind, list);
+        self.put(format!("  store {element} {first}, {kind} {list}, align 8"));
     }
 
     fn intrinsic(&mut self, signature: &Signature<'_>, statement: &Statement<'_>) -> bool {
@@ -309,6 +416,15 @@ impl Rewriter {
                 self.put(format!("  {target} = call i32 @csd.ctpop.i32(i32 {a}){after}"));
                 true
             }
+            ("va_start", [list, ..]) => {
+                self.begin_varying(*list, None);
+                true
+            }
+            ("va_copy", [list, other]) => {
+                self.begin_varying(*list, Some(*other));
+                true
+            }
+            ("va_end", _) => true,
             ("stacksave", _) => {
                 self.has_arena = true;
                 let (at, word) = (self.name(), self.pointer("i64"));
