@@ -169,9 +169,10 @@ const LAYERS: &[Layer] = &[
 const EXAMPLES_CLANG: &str = "clang-14";
 
 /// Where sources of committed objects are.
-const PROGRAM_FOLDERS: [&str; 5] = [
+const PROGRAM_FOLDERS: [&str; 6] = [
     "examples/programs",
     "crates/simulator/tests/statuses",
+    "crates/ebpf/runtime",
     "crates/engine_bench/src",
     "crates/emulator/tests",
     "crates/csdrive/src/bench",

@@ -12,7 +12,9 @@ typedef unsigned long csd_u64;
 typedef long csd_i64;
 typedef unsigned int csd_u32;
 
+#ifndef CSD_SOFT
 #define CSD_SOFT static __attribute__((used, noinline))
+#endif
 #define CSD_SOFT_INLINE static inline __attribute__((always_inline))
 #define CSD_SIGN (1UL << 63)
 #define CSD_INFINITY 0x7ff0000000000000UL

@@ -20,6 +20,7 @@ use crate::image::{DataSection, Function, FunctionName, Image};
 use crate::indirect::{self, Targets};
 use crate::isa::{CALL, CALL_LOCAL, EXIT, Instruction, LDDW};
 use crate::memory::Window;
+use crate::runtime_library;
 
 const EM_BPF: u16 = 247;
 const R_BPF_64_64: u32 = 1;
@@ -115,8 +116,8 @@ struct Linker<'a> {
     common_bytes: u64,
     lines: SourceLines,
     values: Values,
-    /// Weak functions that are called and are not there: where what stands for them begins.
-    missing: BTreeMap<String, usize>,
+    /// Functions that are called and come from elsewhere: where they begin.
+    added: BTreeMap<String, usize>,
     targets: Targets,
     /// The section of jump tables, and those tables whose entries are addresses already.
     jump_tables: Option<usize>,
@@ -173,7 +174,7 @@ impl<'a> Linker<'a> {
             common_bytes: 0,
             lines: SourceLines::parse(debug(".BTF"), debug(".BTF.ext")),
             values: Values::of(elf),
-            missing: BTreeMap::new(),
+            added: BTreeMap::new(),
             targets: Targets::default(),
             jump_tables: elf.section_by_name(JUMP_TABLES).map(|section| section.index().0),
             resolved_tables: BTreeSet::new(),
@@ -452,8 +453,20 @@ impl<'a> Linker<'a> {
         let name = symbol.name().unwrap_or_default().to_owned();
         let Some(section) = symbol.section_index() else {
             let Some(helper) = helper::by_name(self.helpers, &name) else {
+                if let Some(code) = runtime_library::function(&name) {
+                    // gcc-bpf 12.2 writes 641 where it means 1000.0.
+                    if self.values == Values::InPlace && runtime_library::is_float(&name) {
+                        let place = format!("function '{function}'");
+                        let reason = format!(
+                            "calls '{name}': gcc's BPF target writes wrong floating-point constants; compile it with clang"
+                        );
+                        return Err(LoadError::Relocation { place, reason });
+                    }
+                    return self.call_added(slot, name, code);
+                }
+                // A program that makes the call all the same has a fault at address 0.
                 if symbol.is_weak() {
-                    return self.call_nothing(slot, name);
+                    return self.call_added(slot, name, &NOTHING);
                 }
                 let function = function.to_owned();
                 return Err(LoadError::UndefinedSymbol { symbol: name, function });
@@ -489,16 +502,21 @@ impl<'a> Linker<'a> {
         Ok(())
     }
 
-    /// A call of a weak function that is not there: a program that makes it all the same has a fault at address 0.
-    fn call_nothing(&mut self, slot: usize, name: String) -> Result<(), LoadError> {
-        let start = match self.missing.get(&name) {
+    /// A call of a function that the object does not have: it comes behind those that it has.
+    fn call_added(
+        &mut self,
+        slot: usize,
+        name: String,
+        code: &[Instruction],
+    ) -> Result<(), LoadError> {
+        let start = match self.added.get(&name) {
             Some(&start) => start,
             None => {
                 let start = self.slots.len();
-                self.slots.extend(NOTHING);
+                self.slots.extend(code);
                 let end = self.slots.len();
                 self.functions.push(Function { name: name.clone(), start, end, global: false });
-                self.missing.insert(name, start);
+                self.added.insert(name, start);
                 start
             }
         };

@@ -35,6 +35,7 @@ mod memory;
 mod native;
 mod program;
 mod run;
+mod runtime_library;
 mod stack;
 mod tier2;
 mod verifier;

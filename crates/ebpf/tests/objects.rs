@@ -53,6 +53,16 @@ fn functions_are_called_through_pointers_and_nothing_else_is() {
     assert!(fault.location.contains("'astray'"), "{}", fault.location);
 }
 
+/// What gcc makes of the same source on x86-64 prints this number.
+#[test]
+fn what_gcc_calls_is_there() {
+    let object = include_bytes!("objects/gcc-libcalls.o");
+    assert_eq!(run(object, None).result, Ok(-141_492i64 as u64));
+    let refused =
+        Program::load(include_bytes!("objects/gcc-float.o"), None).unwrap_err().to_string();
+    assert!(refused.contains("wrong floating-point constants; compile it with clang"), "{refused}");
+}
+
 /// Without `.comment` (-fno-ident, strip) nobody knows whose symbols' values these are: 3000 would be as plausible.
 #[test]
 fn an_object_of_nobody_knows_whom_is_refused_where_that_matters() {
