@@ -98,6 +98,17 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Finds out before long work whether a file can be written after it: it is opened, and left as it is. Standard output can be.
+pub(crate) fn check_output(path: &Path) -> std::io::Result<()> {
+    let is_there = path.symlink_metadata().is_ok();
+    // A pipe waits for its reader when it is opened.
+    if is_standard(path) || is_there && !path.is_file() && !path.is_dir() {
+        return Ok(());
+    }
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    if is_there { Ok(()) } else { std::fs::remove_file(path) }
+}
+
 /// Writes a file, or to standard output. A reader that has gone away is no error.
 pub(crate) fn write_all(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if !is_standard(path) {

@@ -252,6 +252,13 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             "flash.keep_data = false: a program needs its input's contents; set it to true"
         );
     }
+    let named = [("--output", &arguments.output), ("--trace", &arguments.trace)];
+    for (option, path) in named.into_iter().chain([("--csv", &arguments.many.csv)]) {
+        if let Some(path) = path {
+            let checked = crate::input::check_output(path);
+            checked.with_context(|| format!("{option} {}", path.display()))?;
+        }
+    }
     let program = compile::program(&arguments.program, arguments.function.as_deref())?;
     if program.is_native() && !config.native.upload {
         anyhow::bail!(

@@ -309,9 +309,25 @@ fn result_is_printed_also_when_a_file_cannot_be_written() {
     let files = Files::new();
     let input = files.put("in", &[1; 8]);
     let double = example("double.bpf.o");
-    let ran = csdrive(&["run", &double, "--input", &input, "--json", "--output", "/nowhere/o"]);
+    let ran = csdrive(&["run", &double, "--input", &input, "--json", "--output", "/dev/full"]);
     assert_eq!((ran.code, ran.json()["result"].as_i64()), (2, Some(2)), "{ran:?}");
-    assert!(ran.stderr.contains("--output /nowhere/o"), "{ran:?}");
+    assert!(ran.stderr.contains("--output /dev/full"), "{ran:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_known_before_the_run() {
+    let files = Files::new();
+    let input = files.put("in", &[1; 8]);
+    let double = example("double.bpf.o");
+    for option in ["--output", "--trace"] {
+        let ran = csdrive(&["run", &double, "--input", &input, option, "/nowhere/o"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("{option} /nowhere/o")), "{ran:?}");
+    }
+    // What is there stays until there is something to write.
+    let kept = files.put("kept", b"kept");
+    let ran = csdrive(&["run", "nosuch.o", "--output", &kept]);
+    assert_eq!((ran.code, files.get("kept")), (2, b"kept".to_vec()), "{ran:?}");
 }
 
 #[test]
