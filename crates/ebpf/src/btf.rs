@@ -263,7 +263,7 @@ impl<'a> Types<'a> {
             6 => u32_at(head, 4)? >> 31 == 1,
             _ => false,
         };
-        (is_signed && matches!(size, 1 | 2 | 4 | 8)).then_some(8 * size)
+        (is_signed && matches!(size, 1 | 2 | 4 | 8)).then(|| 8 * size)
     }
 
     /// A function's prototype.

@@ -80,10 +80,10 @@ pub const EXIT: u8 = 0x95;
 pub const CALL_LOCAL: u8 = 1;
 /// The read-only frame pointer.
 pub const FRAME_POINTER: u8 = 10;
-/// Bytes of stack of one call frame.
+/// Bytes of stack of one call frame, at least.
 pub const FRAME_SIZE: u64 = 512;
-/// Call frames of one run, the entry function's included.
-pub const MAX_FRAMES: usize = 8;
+/// Call frames that every program has, the entry function's included.
+pub const MIN_FRAMES: usize = 8;
 
 /// One 8-byte instruction slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

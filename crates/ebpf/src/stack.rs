@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::Image;
-use crate::isa::{FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, MAX_FRAMES, alu, class};
+use crate::isa::{FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, MIN_FRAMES, alu, class};
 
 /// Stack of programs with recursion, unless eight frames need more.
 pub const STACK_BYTES: u64 = 64 << 10;
@@ -33,7 +33,7 @@ impl Stack {
             Some(calls) => calls,
             None => (STACK_BYTES / frame) as usize,
         };
-        Self { frame, frames: frames.clamp(MAX_FRAMES, FRAMES_MAX) }
+        Self { frame, frames: frames.clamp(MIN_FRAMES, FRAMES_MAX) }
     }
 
     /// Bytes of all frames.

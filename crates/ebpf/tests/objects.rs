@@ -144,3 +144,48 @@ fn deeply_nested_loops_are_interpreted_instead_of_compiled_for_seconds() {
         .map(|engine| program.execute(&mut Worker::new(engine), &invocation));
     assert_eq!((first.result, first.counts), (second.result, second.counts));
 }
+
+/// Objects with some bytes changed are refused, or run the same on each engine; nothing panics, and nothing takes long.
+#[test]
+fn mutated_objects_are_refused_or_run_the_same() {
+    let objects: [&[u8]; 7] = [
+        include_bytes!("objects/switch.clang22.o"),
+        include_bytes!("objects/string_tables.clang22.o"),
+        include_bytes!("objects/acquire.clang22.o"),
+        include_bytes!("objects/pointers.o"),
+        include_bytes!("objects/weak.o"),
+        include_bytes!("objects/gcc-libcalls.o"),
+        include_bytes!("objects/gcc-data-pointer.o"),
+    ];
+    let rounds = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let mut loaded = 0;
+    for round in 0..rounds {
+        let mut object = objects[round % objects.len()].to_vec();
+        for _ in 0..=random(4) {
+            let at = random(object.len());
+            object[at] = match random(4) {
+                0 => 0,
+                1 => 0xFF,
+                2 => object[at] ^ (1 << random(8)),
+                _ => random(256) as u8,
+            };
+        }
+        let entries = [Some("fold"), Some("sw20"), Some("ptrs"), Some("libcalls"), None];
+        for entry in entries {
+            let Ok(program) = Program::load(&object, entry) else { continue };
+            loaded += 1;
+            let invocation = Invocation { budget: 20_000, ..Default::default() };
+            let [a, b] = [Engine::Interpreter, Engine::Tier1]
+                .map(|engine| program.execute(&mut Worker::new(engine), &invocation));
+            assert_eq!((a.result, a.counts), (b.result, b.counts), "round {round}");
+        }
+    }
+    assert!(loaded > rounds / 4, "{loaded}");
+}
