@@ -116,7 +116,6 @@ static inline double log2(double x)
     double m = frexp(x, &k);
     return m == 0.5 ? k - 1 : log(x) * 1.44269504088896340736;
 }
-static inline double log10(double x) { return log(x) * 0.43429448190325182765; }
 static inline double exp2(double x) { return x == rint(x) && fabs(x) < 2000 ? ldexp(1, (int)x) : exp(x * M_LN2); }
 
 static __attribute__((noinline, unused)) double pow(double x, double y)
@@ -133,7 +132,17 @@ static __attribute__((noinline, unused)) double pow(double x, double y)
                 result *= base;
             base *= base;
         }
-        return y < 0 ? 1 / result : result;
+        if (y > 0 || (result != 0 && !isinf(result)))
+            return y < 0 ? 1 / result : result;
+        /* The power is too large, or too small; its reciprocal need not be. */
+        result = 1;
+        base = 1 / x;
+        for (int n = (int)fabs(y); n; n >>= 1) {
+            if (n & 1)
+                result *= base;
+            base *= base;
+        }
+        return result;
     }
     if (x < 0 && !is_whole && !isinf(y) && !isinf(x))
         return csd_double_of(CSD_INDEFINITE);
@@ -146,6 +155,15 @@ static __attribute__((noinline, unused)) double pow(double x, double y)
     }
     return signbit(x) && is_odd ? -result : result;
 }
+
+static inline double log10(double x)
+{
+    double y = log(x) * 0.43429448190325182765, whole = rint(y);
+    return fabs(y - whole) < 1e-9 && pow(10, whole) == x ? whole : y;
+}
+
+/* Beyond this the quarter of a turn that x is in is not known: sine and cosine are no numbers there. */
+#define CSD_TURNS_MAX 823549.0
 
 /* The quarter of a turn that x is in, and how far. */
 static inline int csd_quarter(double x, double *rest)
@@ -171,7 +189,9 @@ static inline double csd_cosine(double x)
 static __attribute__((noinline, unused)) double sin(double x)
 {
     double r;
-    if (!isfinite(x))
+    if (x == 0)
+        return x;
+    if (!(fabs(x) < CSD_TURNS_MAX))
         return csd_double_of(CSD_INDEFINITE);
     int q = csd_quarter(x, &r);
     double s = q & 1 ? csd_cosine(r) : csd_sine(r);
@@ -180,7 +200,7 @@ static __attribute__((noinline, unused)) double sin(double x)
 static __attribute__((noinline, unused)) double cos(double x)
 {
     double r;
-    if (!isfinite(x))
+    if (!(fabs(x) < CSD_TURNS_MAX))
         return csd_double_of(CSD_INDEFINITE);
     int q = csd_quarter(x, &r);
     double s = q & 1 ? csd_sine(r) : csd_cosine(r);
@@ -218,9 +238,15 @@ static inline double atan2(double y, double x)
 }
 static inline double hypot(double x, double y)
 {
+    if (!isinf(x) && !isinf(y) && (isnan(x) || isnan(y)))
+        return x + y;
     double a = fmax(fabs(x), fabs(y)), b = fmin(fabs(x), fabs(y));
     return a == 0 || isinf(a) ? a : a * sqrt(1 + (b / a) * (b / a));
 }
+
+static inline double asin(double x) { return atan2(x, sqrt((1 - x) * (1 + x))); }
+static inline double acos(double x) { return atan2(sqrt((1 - x) * (1 + x)), x); }
+static inline long long llround(double x) { return (long long)round(x); }
 
 static inline float fabsf(float x) { return (float)fabs(x); }
 static inline float sqrtf(float x) { return (float)sqrt(x); }

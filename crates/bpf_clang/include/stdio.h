@@ -27,8 +27,8 @@ unsigned long csd_argument_double(double value)
              const unsigned char *: csd_argument_pointer, signed char *: csd_argument_pointer,     \
              void *: csd_argument_pointer, const void *: csd_argument_pointer,                     \
              default: csd_argument)(x)
-#define CSD_COUNT(...) CSD_COUNT_(_, ##__VA_ARGS__, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-#define CSD_COUNT_(_, a, b, c, d, e, f, g, h, i, j, k, l, n, ...) n
+#define CSD_COUNT(...) CSD_COUNT_(_, ##__VA_ARGS__, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define CSD_COUNT_(_, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, n, ...) n
 #define CSD_JOIN(a, b) CSD_JOIN_(a, b)
 #define CSD_JOIN_(a, b) a##b
 #define CSD_ARGUMENTS_0() 0
@@ -44,6 +44,18 @@ unsigned long csd_argument_double(double value)
 #define CSD_ARGUMENTS_10(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_9(__VA_ARGS__)
 #define CSD_ARGUMENTS_11(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_10(__VA_ARGS__)
 #define CSD_ARGUMENTS_12(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_11(__VA_ARGS__)
+#define CSD_ARGUMENTS_13(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_12(__VA_ARGS__)
+#define CSD_ARGUMENTS_14(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_13(__VA_ARGS__)
+#define CSD_ARGUMENTS_15(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_14(__VA_ARGS__)
+#define CSD_ARGUMENTS_16(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_15(__VA_ARGS__)
+#define CSD_ARGUMENTS_17(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_16(__VA_ARGS__)
+#define CSD_ARGUMENTS_18(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_17(__VA_ARGS__)
+#define CSD_ARGUMENTS_19(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_18(__VA_ARGS__)
+#define CSD_ARGUMENTS_20(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_19(__VA_ARGS__)
+#define CSD_ARGUMENTS_21(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_20(__VA_ARGS__)
+#define CSD_ARGUMENTS_22(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_21(__VA_ARGS__)
+#define CSD_ARGUMENTS_23(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_22(__VA_ARGS__)
+#define CSD_ARGUMENTS_24(x, ...) CSD_ARGUMENT(x), CSD_ARGUMENTS_23(__VA_ARGS__)
 #define CSD_ARGUMENTS(...)                                                                         \
     ((const unsigned long[]){CSD_JOIN(CSD_ARGUMENTS_, CSD_COUNT(__VA_ARGS__))(__VA_ARGS__)})
 
@@ -51,12 +63,24 @@ struct csd_text {
     char *to;
     size_t size;
     size_t length;
+    /* It is printed whenever it is full; so much of it is not yet. */
+    int prints;
+    size_t waiting;
 };
+
+static inline int csd_write(const char *text, int length);
 
 static inline __attribute__((always_inline)) void csd_put(struct csd_text *text, char c)
 {
-    if (text->length + 1 < text->size)
+    if (text->prints) {
+        if (text->waiting == text->size) {
+            csd_write(text->to, (int)text->waiting);
+            text->waiting = 0;
+        }
+        text->to[text->waiting++] = c;
+    } else if (text->length + 1 < text->size) {
         text->to[text->length] = c;
+    }
     text->length++;
 }
 
@@ -123,6 +147,10 @@ static __attribute__((noinline, unused)) void csd_format(struct csd_text *text, 
         }
         if (!conversion)
             break;
+        if ((conversion | 32) == 'f' || (conversion | 32) == 'e' || (conversion | 32) == 'g' || (conversion | 32) == 'a') {
+            csd_trace("csdrive: printf has no %%%c: print an integer\n", 46, (unsigned long)conversion, 0, 0);
+            *(volatile char *)0 = 0;
+        }
         unsigned long value = *arguments++;
         char digits[24];
         const char *s = digits;
@@ -172,14 +200,14 @@ static __attribute__((noinline, unused)) void csd_format(struct csd_text *text, 
                 digits[--at] = (char)(digit < 10 ? '0' + digit : 'A' - 10 + digit + upper);
                 value /= base;
             }
-            if (alternate && base == 8 && precision < (int)sizeof digits - at + 1)
-                precision = (int)sizeof digits - at + 1;
             s = digits + at;
             length = (int)sizeof digits - at;
             if (precision < 0)
                 precision = 1;
             else
                 zero = 0;
+            if (alternate && base == 8 && precision <= length && (length || !precision))
+                prefix = "0";
         }
         int zeros = precision > length ? precision - length : 0;
         int extra = width - length - zeros - (int)strlen(prefix);
@@ -198,13 +226,15 @@ static __attribute__((noinline, unused)) void csd_format(struct csd_text *text, 
         for (int i = 0; left && i < extra; i++)
             csd_put(text, ' ');
     }
-    if (text->size)
+    if (text->prints)
+        csd_write(text->to, (int)text->waiting);
+    else if (text->size)
         text->to[text->length < text->size ? text->length : text->size - 1] = 0;
 }
 
 static inline int csd_snprintf(char *to, size_t size, const char *format, const unsigned long *arguments)
 {
-    struct csd_text text = {to, size, 0};
+    struct csd_text text = {to, size, 0, 0, 0};
     csd_format(&text, format, arguments);
     return (int)text.length;
 }
@@ -221,24 +251,33 @@ static inline __attribute__((unused)) int vsprintf(char *to, const char *format,
 
 static char csd_printed[CSDRIVE_PRINT_BYTES] __attribute__((unused));
 
-/* The trace log takes 256 bytes of a text at a time. */
+/* The trace log takes 256 bytes of a text at a time, and a text ends with its first zero. */
 static inline int csd_write(const char *text, int length)
 {
-    for (int at = 0; at < length; at += 255) {
+    for (int at = 0; at < length;) {
         char piece[256];
-        int n = length - at < 255 ? length - at : 255;
-        csd_memcpy(piece, text + at, n);
+        int n = 0;
+        while (n < 255 && at + n < length && text[at + n]) {
+            piece[n] = text[at + n];
+            n++;
+        }
         piece[n] = 0;
-        csd_trace("%s", 3, (unsigned long)piece, 0, 0);
+        if (n)
+            csd_trace("%s", 3, (unsigned long)piece, 0, 0);
+        at += n;
+        if (n < 255 && at < length) {
+            csd_trace("%c", 3, 0, 0, 0);
+            at++;
+        }
     }
     return length;
 }
 
 static inline int csd_printf(const char *format, const unsigned long *arguments)
 {
-    int length = csd_snprintf(csd_printed, sizeof csd_printed, format, arguments);
-    csd_write(csd_printed, length < (int)sizeof csd_printed ? length : (int)sizeof csd_printed - 1);
-    return length;
+    struct csd_text text = {csd_printed, sizeof csd_printed, 0, 1, 0};
+    csd_format(&text, format, arguments);
+    return (int)text.length;
 }
 
 static inline __attribute__((unused)) int vprintf(const char *format, __builtin_va_list list)
@@ -259,6 +298,19 @@ static inline int putchar(int c)
     csd_write(&s, 1);
     return c;
 }
+
+static inline int fputs(const char *s, void *file)
+{
+    (void)file;
+    return csd_write(s, (int)strlen(s));
+}
+static inline int fputc(int c, void *file)
+{
+    (void)file;
+    return putchar(c);
+}
+#define putc(c, file) fputc((c), (file))
+#define fflush(file) ((void)(file), 0)
 
 #define snprintf(to, size, format, ...) csd_snprintf((to), (size), (format), CSD_ARGUMENTS(__VA_ARGS__))
 #define sprintf(to, format, ...) csd_snprintf((to), 0x7fffffff, (format), CSD_ARGUMENTS(__VA_ARGS__))

@@ -8,6 +8,7 @@
 #include_next <stdlib.h>
 #else
 
+#include "errno.h"
 #include "string.h"
 
 #define EXIT_SUCCESS 0
@@ -79,6 +80,8 @@ static inline unsigned long long strtoull(const char *s, char **end, int base)
 {
     int is_negative, is_over;
     unsigned long long value = csd_strtoull(s, end, base, &is_negative, &is_over);
+    if (is_over)
+        errno = ERANGE;
     return is_over ? ~0ULL : is_negative ? -value : value;
 }
 
@@ -87,8 +90,10 @@ static inline long long strtoll(const char *s, char **end, int base)
     int is_negative, is_over;
     unsigned long long value = csd_strtoull(s, end, base, &is_negative, &is_over);
     unsigned long long most = (1ULL << 63) - !is_negative;
-    if (is_over || value > most)
+    if (is_over || value > most) {
+        errno = ERANGE;
         value = most;
+    }
     return (long long)(is_negative ? -value : value);
 }
 

@@ -63,6 +63,7 @@ enum Wrapper {
     /// 128 bits.
     Multiply,
     Divide(&'static str),
+    Shift(&'static str),
     /// `{ i64, i1 }`, signed or not.
     Overflow(bool),
     /// Ones of 32 bits, as half of those of 64.
@@ -195,7 +196,8 @@ impl Rewriter {
         }
         let scope = self.function.as_ref().and_then(|function| function.scope.as_deref());
         let statement = Statement::parse(line, scope);
-        if self.integer(&statement)
+        if self.ordered(&statement)
+            || self.integer(&statement)
             || self.float(&statement)
             || self.dynamic_array(&statement)
             || self.next_varying(&statement)
@@ -207,7 +209,35 @@ impl Rewriter {
         self.put(line.to_owned());
     }
 
-    /// Products and divisions of integers.
+    /// Loads and stores in an order, which are plain ones on a drive; traps.
+    fn ordered(&mut self, statement: &Statement<'_>) -> bool {
+        const ORDERS: [&str; 6] =
+            [" unordered", " monotonic", " acquire", " release", " acq_rel", " seq_cst"];
+        if statement.operation == "fence" {
+            return true;
+        }
+        if statement.operation == "call" && statement.rest.contains("@llvm.trap(") {
+            let byte = self.pointer("i8");
+            self.put(format!("  store volatile i8 0, {byte} null"));
+            return true;
+        }
+        let is_access = matches!(statement.operation, "load" | "store");
+        let Some(rest) = statement.rest.strip_prefix("atomic ").filter(|_| is_access) else {
+            return false;
+        };
+        let mut rest = rest.strip_prefix("volatile ").unwrap_or(rest).to_owned();
+        for order in ORDERS {
+            rest = rest.replace(&format!("{order},"), ",");
+        }
+        let assign = match statement.target {
+            "" => String::new(),
+            target => format!("{target} = "),
+        };
+        self.put(format!("  {assign}{} volatile {rest}{}", statement.operation, statement.after));
+        true
+    }
+
+    /// Products, divisions and shifts of integers.
     fn integer(&mut self, statement: &Statement<'_>) -> bool {
         let operation = match statement.operation {
             "mul" => "mul",
@@ -215,6 +245,9 @@ impl Rewriter {
             "urem" => "urem",
             "sdiv" => "sdiv",
             "srem" => "srem",
+            "shl" => "shl",
+            "lshr" => "lshr",
+            "ashr" => "ashr",
             _ => return false,
         };
         let rest = text::without_flags(statement.rest, &["nuw", "nsw", "exact"]);
@@ -224,8 +257,11 @@ impl Rewriter {
         };
         let Some((a, b)) = operands.split_once(", ") else { return false };
         let (wrapper, name) = match (operation, width) {
-            ("mul", 128) => (Wrapper::Multiply, "csd.mul.i128".to_owned()),
-            ("mul", _) => return false,
+            ("mul", 65..=128) => (Wrapper::Multiply, "csd.mul.i128".to_owned()),
+            ("shl" | "lshr" | "ashr", 65..=128) if b.starts_with('%') => {
+                (Wrapper::Shift(operation), format!("csd.{operation}.i128"))
+            }
+            ("mul" | "shl" | "lshr" | "ashr", _) => return false,
             (_, 65..=128) => {
                 self.needs_soft = true;
                 (Wrapper::Divide(operation), format!("csd.{operation}.i128"))
@@ -235,12 +271,18 @@ impl Rewriter {
             }
             _ => return false,
         };
-        if width > 64 && width != 128 {
-            return false;
-        }
         self.wrappers.insert(wrapper);
         let (target, after) = (statement.target, &statement.after);
-        self.put(format!("  {target} = call {kind} @{name}({kind} {a}, {kind} {b}){after}"));
+        if width <= 64 || width == 128 {
+            self.put(format!("  {target} = call {kind} @{name}({kind} {a}, {kind} {b}){after}"));
+            return true;
+        }
+        let extend = if matches!(operation, "sdiv" | "srem" | "ashr") { "sext" } else { "zext" };
+        let [x, y, result] = [self.name(), self.name(), self.name()];
+        self.put(format!("  {x} = {extend} {kind} {a} to i128"));
+        self.put(format!("  {y} = {extend} {kind} {b} to i128"));
+        self.put(format!("  {result} = call i128 @{name}(i128 {x}, i128 {y}){after}"));
+        self.put(format!("  {target} = trunc i128 {result} to {kind}"));
         true
     }
 
@@ -285,7 +327,7 @@ impl Rewriter {
         if self.has_arena {
             let bytes = if self.dialect.has_opaque_pointers { "ptr" } else { "i8*" };
             let word = self.pointer("i64");
-            let size = if self.dialect.has_small_frames { 262_144 } else { 65_536 };
+            let size = if self.dialect.has_small_frames { 1 << 20 } else { 262_144 };
             let arena = format!("[{size} x i8]");
             let arena_pointer = self.pointer(&arena);
             // What does not fit is at an address that no memory has.
@@ -321,6 +363,7 @@ impl Rewriter {
             Wrapper::Signed(operation, width) => signed_division(&mut self.out, operation, width),
             Wrapper::CountOnes => count_ones(&mut self.out),
             Wrapper::Multiply => self.out.push_str(MULTIPLY),
+            Wrapper::Shift(operation) => shift(&mut self.out, operation),
             Wrapper::Overflow(false) => self.out.push_str(OVERFLOW),
             Wrapper::Overflow(true) => self.out.push_str(SIGNED_OVERFLOW),
             Wrapper::Divide(operation) => {
@@ -344,6 +387,33 @@ impl Rewriter {
             }
         }
     }
+}
+
+/// A shift of 128 bits by a number that is not constant.
+fn shift(text: &mut String, operation: &str) {
+    // What is shifted in a half, what comes of the other one, and what a whole half becomes.
+    let (from, to, high) = match operation {
+        "shl" => ("%l", "%h", "or i64 %zero, 0"),
+        "lshr" => ("%h", "%l", "or i64 %zero, 0"),
+        _ => ("%h", "%l", "ashr i64 %h, 63"),
+    };
+    let back = if operation == "shl" { "lshr" } else { "shl" };
+    let whole = if operation == "ashr" { "ashr" } else { operation };
+    let near = if operation == "shl" { "shl" } else { "lshr" };
+    let (low_half, high_half) =
+        if operation == "shl" { ("%first", "%second") } else { ("%second", "%first") };
+    let _ = write!(
+        text,
+        "\ndefine internal i128 @csd.{operation}.i128(i128 %a, i128 %b) alwaysinline nounwind {{\n  \
+           %zero = sub i64 0, 0\n  %l = trunc i128 %a to i64\n  %s = lshr i128 %a, 64\n  \
+           %h = trunc i128 %s to i64\n  %n = trunc i128 %b to i64\n  %m = and i64 %n, 63\n  \
+           %r = sub i64 63, %m\n  %big = icmp uge i64 %n, 64\n  %w = {whole} i64 {from}, %m\n  \
+           %c0 = {back} i64 {from}, 1\n  %c1 = {back} i64 %c0, %r\n  %d = {near} i64 {to}, %m\n  \
+           %e = or i64 %c1, %d\n  %fill = {high}\n  \
+           %first = select i1 %big, i64 %fill, i64 %w\n  %second = select i1 %big, i64 %w, i64 %e\n  \
+           %x = zext i64 {high_half} to i128\n  %y = shl i128 %x, 64\n  \
+           %z = zext i64 {low_half} to i128\n  %q = or i128 %y, %z\n  ret i128 %q\n}}\n"
+    );
 }
 
 /// Ones of 32 bits, which older targets cannot count.

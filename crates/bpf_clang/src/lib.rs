@@ -81,7 +81,7 @@ impl Language {
     fn flags(self) -> &'static [&'static str] {
         match self {
             // Older ones take a function that nobody declared for one that returns int.
-            Self::C => &["-Werror=implicit-function-declaration"],
+            Self::C => &["-Werror=implicit-function-declaration", "-Wno-int-conversion"],
             Self::Cpp => {
                 &["-xc++", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-nostdinc++"]
             }
@@ -225,6 +225,9 @@ impl Clang {
             .collect();
         let messages = relevant.join("\n");
         let remedy = match remedies::remedy(&messages) {
+            _ if messages.contains(TOO_LARGE_A_FRAME) && self.major < FIRST_WITH_LARGE_FRAMES => {
+                "functions with so much on their stack need clang 19 or newer (apt-get install clang-19)"
+            }
             Some(remedy) => remedy,
             None if messages.contains("error:") => "clang says where and why",
             None => "clang itself failed; another version of it may not",

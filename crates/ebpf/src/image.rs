@@ -7,6 +7,8 @@ use crate::btf::SourceLines;
 use crate::error::LoadError;
 use crate::isa::Instruction;
 
+/// How names of C++ functions end whose last parameter is a `struct cemu_args *`.
+const TAKES_ARGUMENTS: &str = "P9cemu_args";
 /// Names listed in a message.
 const NAMES_SHOWN: usize = 20;
 
@@ -143,8 +145,10 @@ impl Image {
             });
         }
         let named = taking_arguments();
-        let mut taking =
-            globals.iter().copied().filter(|&n| named.contains(&self.functions[n].name));
+        let mut taking = globals.iter().copied().filter(|&n| {
+            let name = &self.functions[n].name;
+            named.contains(name) || name.starts_with("_Z") && name.ends_with(TAKES_ARGUMENTS)
+        });
         if let (Some(only), None) = (taking.next(), taking.next()) {
             return Ok(only);
         }

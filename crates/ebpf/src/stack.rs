@@ -10,7 +10,7 @@ use crate::image::Image;
 use crate::isa::{FRAME_POINTER, FRAME_SIZE, Instruction, LDDW, MIN_FRAMES, alu, class};
 
 /// Stack of programs with recursion, unless eight frames need more.
-pub const STACK_BYTES: u64 = 64 << 10;
+pub const STACK_BYTES: u64 = 256 << 10;
 
 /// Most frames of any program: each takes some of the host's stack, too.
 pub const FRAMES_MAX: usize = 128;

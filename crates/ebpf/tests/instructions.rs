@@ -322,8 +322,8 @@ fn a_large_frame_is_the_programs_and_nobody_elses() {
             EXIT,
         ]
     };
-    assert_eq!(run_with(&[], &code(6)), Ok(21));
-    assert_eq!(run_with(&[], &code(7)), Err(FaultKind::CallDepth(8)));
+    assert_eq!(run_with(&[], &code(11)), Ok(66));
+    assert_eq!(run_with(&[], &code(12)), Err(FaultKind::CallDepth(13)));
     // Functions that do not call themselves have as many frames as they need.
     let mut chain = Vec::new();
     for left in (1..=40).rev() {

@@ -157,7 +157,7 @@ fn mutated_objects_are_refused_or_run_the_same() {
         include_bytes!("objects/gcc-libcalls.o"),
         include_bytes!("objects/gcc-data-pointer.o"),
     ];
-    let rounds = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
+    let rounds = 1500;
     let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
     let mut random = move |below: usize| {
         seed ^= seed << 13;

@@ -258,6 +258,8 @@ impl Rewriter {
     fn pass_varying(&mut self, arguments: &[&str]) -> String {
         let pointer = self.pointer("i64");
         let slots = self.name();
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| self.as_varying(argument)).collect();
         let words: Vec<usize> = arguments.iter().map(|argument| registers(argument)).collect();
         let all = format!("[{} x i64]", words.iter().sum::<usize>().max(1));
         self.at_entry(format!("  {slots} = alloca {all}, align 16"));
@@ -285,6 +287,27 @@ impl Rewriter {
         let first = self.name();
         self.put(format!("  {first} = bitcast {all}* {slots} to i64*"));
         format!("{pointer} {first}")
+    }
+
+    /// A structure that varies is a copy that the caller made: its address is passed.
+    fn as_varying(&mut self, argument: &str) -> String {
+        let (kind, value) = typed_value(argument);
+        if let Some(of) = attribute_type(argument, "byval") {
+            let copy = self.name();
+            self.at_entry(format!("  {copy} = alloca {of}, align 8"));
+            let whole = self.name();
+            self.put(format!("  {whole} = load {of}, {kind} {value}, align 1"));
+            self.put(format!("  store {of} {whole}, {kind} {copy}, align 8"));
+            return format!("{kind} {copy}");
+        }
+        if kind.starts_with('[') {
+            let copy = self.name();
+            let pointer = self.pointer(kind);
+            self.at_entry(format!("  {copy} = alloca {kind}, align 8"));
+            self.put(format!("  store {kind} {value}, {pointer} {copy}, align 8"));
+            return format!("{pointer} {copy}");
+        }
+        argument.to_owned()
     }
 
     /// `va_arg`: takes the next of the arguments that vary.

@@ -3,7 +3,8 @@
 use super::Rewriter;
 use super::text::{Statement, leading_type, split_arguments, without_flags};
 
-const FAST: [&str; 8] = ["fast", "nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"];
+const FAST: [&str; 9] =
+    ["nneg", "fast", "nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"];
 
 /// Bits of a type, and the letter-number that functions for it have in their names.
 fn bits_of(kind: &str) -> Option<(&'static str, &'static str)> {

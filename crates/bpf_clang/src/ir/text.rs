@@ -203,5 +203,6 @@ pub(super) fn without_memory_effects(line: &str) -> String {
     {
         text = text.replace(&format!(" {word} "), " ");
     }
-    text
+    // A group without attributes is none.
+    text.replace("{ }", "{ \"csdrive\" }").replace("{  }", "{ \"csdrive\" }")
 }
