@@ -29,4 +29,4 @@ fio --name=zones --filename=/dev/nvme0n1 --zonemode=zbd --direct=1 --rw=randwrit
 fio --name=again --filename=/dev/nvme0n1 --zonemode=zbd --direct=1 --rw=randrw --rwmixread=30 --bs=16k --size=48M --io_size=96M \
     --ioengine=libaio --iodepth=8 --max_open_zones=3 --minimal > /dev/null
 echo "fio found no error"
-csdrive stat /dev/nvme0 | grep -i amplification
+csdrive stat /dev/nvme0 | grep -i amplification | tr -s " "

@@ -216,7 +216,8 @@ impl Rewriter {
         if statement.operation == "fence" {
             return true;
         }
-        if statement.operation == "call" && statement.rest.contains("@llvm.trap(") {
+        let is_call = matches!(statement.operation, "call" | "tail");
+        if is_call && statement.rest.contains("@llvm.trap(") {
             let byte = self.pointer("i8");
             self.put(format!("  store volatile i8 0, {byte} null"));
             return true;

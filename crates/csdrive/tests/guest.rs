@@ -287,7 +287,7 @@ fn zones_with_stock_tools() -> Result<(), Failed> {
         "found: 1",
         "zcond:14(fu)",
         "fio found no error",
-        "write amplification                                                       1.00",
+        "write amplification 1.00",
     ];
     expect_lines(&output, &lines)
 }
