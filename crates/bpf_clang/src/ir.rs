@@ -304,14 +304,8 @@ impl Rewriter {
         };
         self.has_arena = true;
         self.function.as_mut().expect("statements are in functions").has_dynamic = true;
-        let [wide, bytes] = [self.name(), self.name()];
-        let count = if kind == "i64" {
-            count.to_owned()
-        } else {
-            self.put(format!("  {wide} = zext {kind} {count} to i64"));
-            wide
-        };
-        let size = self.size_of(of);
+        let count = self.wide(kind, count);
+        let (bytes, size) = (self.name(), self.size_of(of));
         self.put(format!("  {bytes} = mul i64 {count}, {size}"));
         let (target, after) = (statement.target, &statement.after);
         if self.dialect.has_opaque_pointers {
@@ -365,8 +359,7 @@ impl Rewriter {
             Wrapper::CountOnes => count_ones(&mut self.out),
             Wrapper::Multiply => self.out.push_str(MULTIPLY),
             Wrapper::Shift(operation) => shift(&mut self.out, operation),
-            Wrapper::Overflow(false) => self.out.push_str(OVERFLOW),
-            Wrapper::Overflow(true) => self.out.push_str(SIGNED_OVERFLOW),
+            Wrapper::Overflow(is_signed) => overflow(&mut self.out, is_signed),
             Wrapper::Divide(operation) => {
                 let word = self.pointer("i64");
                 let parameter = if self.dialect.has_opaque_pointers { "ptr" } else { "i64*" };
@@ -399,7 +392,6 @@ fn shift(text: &mut String, operation: &str) {
         _ => ("%h", "%l", "ashr i64 %h, 63"),
     };
     let back = if operation == "shl" { "lshr" } else { "shl" };
-    let whole = if operation == "ashr" { "ashr" } else { operation };
     let near = if operation == "shl" { "shl" } else { "lshr" };
     let (low_half, high_half) =
         if operation == "shl" { ("%first", "%second") } else { ("%second", "%first") };
@@ -408,7 +400,7 @@ fn shift(text: &mut String, operation: &str) {
         "\ndefine internal i128 @csd.{operation}.i128(i128 %a, i128 %b) alwaysinline nounwind {{\n  \
            %zero = sub i64 0, 0\n  %l = trunc i128 %a to i64\n  %s = lshr i128 %a, 64\n  \
            %h = trunc i128 %s to i64\n  %n = trunc i128 %b to i64\n  %m = and i64 %n, 63\n  \
-           %r = sub i64 63, %m\n  %big = icmp uge i64 %n, 64\n  %w = {whole} i64 {from}, %m\n  \
+           %r = sub i64 63, %m\n  %big = icmp uge i64 %n, 64\n  %w = {operation} i64 {from}, %m\n  \
            %c0 = {back} i64 {from}, 1\n  %c1 = {back} i64 %c0, %r\n  %d = {near} i64 {to}, %m\n  \
            %e = or i64 %c1, %d\n  %fill = {high}\n  \
            %first = select i1 %big, i64 %fill, i64 %w\n  %second = select i1 %big, i64 %w, i64 %e\n  \
@@ -469,36 +461,22 @@ define internal i128 @csd.mul.i128(i128 %a, i128 %b) alwaysinline nounwind {
 }
 ";
 
-const OVERFLOW: &str = "
-define internal { i64, i1 } @csd.umulo(i64 %a, i64 %b) alwaysinline nounwind {
-  %x = zext i64 %a to i128
-  %y = zext i64 %b to i128
-  %p = call i128 @csd.mul.i128(i128 %x, i128 %y)
-  %lo = trunc i128 %p to i64
-  %s = lshr i128 %p, 64
-  %hi = trunc i128 %s to i64
-  %o = icmp ne i64 %hi, 0
-  %r0 = insertvalue { i64, i1 } undef, i64 %lo, 0
-  %r1 = insertvalue { i64, i1 } %r0, i1 %o, 1
-  ret { i64, i1 } %r1
+/// A product of 64 bits, and whether it has more: the upper half of the whole is then not what the lower one extends to.
+fn overflow(text: &mut String, is_signed: bool) {
+    let (name, extend, upper) = match is_signed {
+        false => ("umulo", "zext", "and i64 %lo, 0"),
+        true => ("smulo", "sext", "ashr i64 %lo, 63"),
+    };
+    let _ = write!(
+        text,
+        "\ndefine internal {{ i64, i1 }} @csd.{name}(i64 %a, i64 %b) alwaysinline nounwind {{\n  \
+           %x = {extend} i64 %a to i128\n  %y = {extend} i64 %b to i128\n  \
+           %p = call i128 @csd.mul.i128(i128 %x, i128 %y)\n  %lo = trunc i128 %p to i64\n  \
+           %s = lshr i128 %p, 64\n  %hi = trunc i128 %s to i64\n  %fits = {upper}\n  \
+           %o = icmp ne i64 %hi, %fits\n  %r0 = insertvalue {{ i64, i1 }} undef, i64 %lo, 0\n  \
+           %r1 = insertvalue {{ i64, i1 }} %r0, i1 %o, 1\n  ret {{ i64, i1 }} %r1\n}}\n"
+    );
 }
-";
-
-const SIGNED_OVERFLOW: &str = "
-define internal { i64, i1 } @csd.smulo(i64 %a, i64 %b) alwaysinline nounwind {
-  %x = sext i64 %a to i128
-  %y = sext i64 %b to i128
-  %p = call i128 @csd.mul.i128(i128 %x, i128 %y)
-  %lo = trunc i128 %p to i64
-  %s = lshr i128 %p, 64
-  %hi = trunc i128 %s to i64
-  %sign = ashr i64 %lo, 63
-  %o = icmp ne i64 %hi, %sign
-  %r0 = insertvalue { i64, i1 } undef, i64 %lo, 0
-  %r1 = insertvalue { i64, i1 } %r0, i1 %o, 1
-  ret { i64, i1 } %r1
-}
-";
 
 /// A signed division of an older target: magnitudes divided unsigned, sign put back. As in C, the quotient is
 /// truncated and the remainder has the dividend's sign.

@@ -167,19 +167,18 @@ impl Clang {
             has_small_frames: false,
         };
         let module = dir.path().join("program.ll");
-        let emit = |dialect: ir::Dialect, more: &[String]| {
+        let emit = |more: &[String]| {
             // Names: then what comes to be of one value does not number the others anew.
             let ir = ["-emit-llvm".to_owned(), "-fno-discard-value-names".to_owned()];
             self.run(source, &[&flags, &ir[..], more].concat(), source, &module, "-S")?;
-            let text = std::fs::read_to_string(&module).map_err(io("LLVM IR"))?;
-            Ok(ir::rewrite(&text, dialect))
+            std::fs::read_to_string(&module).map_err(io("LLVM IR"))
         };
-        let mut more = Vec::new();
-        let mut rewritten = emit(dialect, &more)?;
+        let mut text = emit(&[])?;
+        let mut rewritten = ir::rewrite(&text, dialect);
         if rewritten.needs_soft && language != Language::Llvm {
             let header = dir.path().join("csdrive_soft.h");
-            more = vec!["-include".to_owned(), header.display().to_string()];
-            rewritten = emit(dialect, &more)?;
+            text = emit(&["-include".to_owned(), header.display().to_string()])?;
+            rewritten = ir::rewrite(&text, dialect);
         }
         let mut last = vec!["--target=bpf", "-O2", cpu, "-Wno-override-module"];
         if self.major >= FIRST_WITH_LARGE_FRAMES {
@@ -193,7 +192,7 @@ impl Clang {
         match finish(&rewritten.text) {
             Err(Error::Rejected { messages, .. }) if messages.contains(TOO_LARGE_A_FRAME) => {
                 let small = ir::Dialect { has_small_frames: true, ..dialect };
-                finish(&emit(small, &more)?.text)?;
+                finish(&ir::rewrite(&text, small).text)?;
             }
             finished => finished?,
         }

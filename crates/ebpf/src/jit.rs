@@ -41,9 +41,6 @@ const OPTIMISED_ACCESSES_MAX: usize = 512;
 /// Most loops that may be nested: what Cranelift takes for them grows with the third power (4000 take 5 s).
 const NESTING_MAX: usize = 200;
 
-/// Most bytes of the host's stack that all call frames of a program may take together.
-const HOST_STACK_MAX: u32 = 256 << 10;
-
 /// How memory accesses are kept within the program's segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Guard {
@@ -179,8 +176,8 @@ pub(crate) fn compile_for(
         context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
         let machine = context.compiled_code().expect("it was compiled just now");
         let frame = machine.buffer.frame_layout().map_or(0, |frame| frame.frame_to_fp_offset);
-        let most = HOST_STACK_MAX / code.stack.frames as u32;
-        if frame > most {
+        let most = code.stack.host_bytes_of_a_call();
+        if frame as usize > most {
             return Err(format!("needs {frame} bytes of host stack for a call; at most {most}"));
         }
         output.bytes.resize(output.bytes.len().next_multiple_of(64), 0);

@@ -15,6 +15,9 @@ pub const STACK_BYTES: u64 = 256 << 10;
 /// Most frames of any program: each takes some of the host's stack, too.
 pub const FRAMES_MAX: usize = 128;
 
+/// Most bytes of the host's stack that all calls of a compiled program may take together.
+const HOST_STACK_MAX: usize = 256 << 10;
+
 /// The stack of a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stack {
@@ -34,6 +37,11 @@ impl Stack {
             None => (STACK_BYTES / frame) as usize,
         };
         Self { frame, frames: frames.clamp(MIN_FRAMES, FRAMES_MAX) }
+    }
+
+    /// Most bytes of the host's stack that compiled code may take for one call.
+    pub(crate) fn host_bytes_of_a_call(self) -> usize {
+        HOST_STACK_MAX / self.frames
     }
 
     /// Bytes of all frames.

@@ -27,9 +27,6 @@ const OPS_MAX: usize = 4096;
 /// Counters times places where a run may end: what the source grows with.
 const COUNTERS_TIMES_ENDS_MAX: usize = 200_000;
 
-/// Most bytes of the host's stack that all call frames of a program may take together.
-const HOST_STACK_MAX: usize = 256 << 10;
-
 /// How long clang may take for a program.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -101,9 +98,10 @@ pub(crate) fn compile(programs: &[(&Code, &Flow)]) -> Result<Vec<Native>, String
         .map(|(number, (code, flow))| emit::program(code, flow, number, &mut source))
         .collect();
     let directory = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
-    let frames = programs.iter().map(|(code, _)| code.stack.frames).max().unwrap_or(1);
+    let of_a_call = programs.iter().map(|(code, _)| code.stack.host_bytes_of_a_call());
+    let frame_max = of_a_call.min().unwrap_or(0);
     let patience = PATIENCE * programs.len() as u32;
-    let library = build(&source, directory.path(), HOST_STACK_MAX / frames, patience)?;
+    let library = build(&source, directory.path(), frame_max, patience)?;
     let entries = Library::open(&library, programs.len())?;
     let time = timer.elapsed();
     let native = |(entry, sites)| Native::from_library(entry, sites, Convention::Plain, time);

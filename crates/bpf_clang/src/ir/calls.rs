@@ -468,7 +468,7 @@ impl Rewriter {
     }
 
     /// A count of 64 bits.
-    fn wide(&mut self, kind: &str, value: &str) -> String {
+    pub(super) fn wide(&mut self, kind: &str, value: &str) -> String {
         if kind == "i64" {
             return value.to_owned();
         }
