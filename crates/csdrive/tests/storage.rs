@@ -241,7 +241,7 @@ fn files_that_are_none_or_other_drives_are_refused_and_left_as_they_are() {
     assert!(refused(&settings(&empty)).contains("not a drive's flash"));
 
     let whole = files.get("flash.csd");
-    let short = files.put("short", &whole[..whole.len() / 2]);
+    let short = files.put_with_holes("short", &whole[..whole.len() / 2]);
     assert!(refused(&settings(&short)).contains("its end is missing"));
     let stub = files.put("stub", &whole[..100]);
     assert!(refused(&settings(&stub)).contains("it has 100 bytes"));
@@ -254,7 +254,7 @@ fn files_that_are_none_or_other_drives_are_refused_and_left_as_they_are() {
     for at in [8, 4096 + 8] {
         newer[at] = 9;
     }
-    let newer = files.put("newer", &newer);
+    let newer = files.put_with_holes("newer", &newer);
     assert!(refused(&settings(&newer)).contains("version 9"));
 }
 
@@ -276,7 +276,7 @@ fn damage_is_refused_or_repaired_and_reads_of_damaged_pages_fail() {
     let damaged = |name: &str, places: &[usize]| {
         let mut bytes = sound.clone();
         places.iter().for_each(|at| bytes[*at] ^= 0x10);
-        files.put(name, &bytes)
+        files.put_with_holes(name, &bytes)
     };
     // A page's bytes: found by its checksum, and others are read.
     let page = damaged("page", &[find(1003) + 100]);

@@ -1,6 +1,7 @@
 //! Runs the csdrive program as a user does.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,6 +56,19 @@ impl Files {
 
     pub fn put(&self, name: &str, bytes: &[u8]) -> String {
         std::fs::write(self.0.path().join(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    /// Zeros take no room on the disk, as in a drive's file.
+    pub fn put_with_holes(&self, name: &str, bytes: &[u8]) -> String {
+        let file = std::fs::File::create(self.0.path().join(name)).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        const PAGE: usize = 4096;
+        for (n, page) in bytes.chunks(PAGE).enumerate() {
+            if page.iter().any(|byte| *byte != 0) {
+                file.write_all_at(page, (n * PAGE) as u64).unwrap();
+            }
+        }
         self.path(name)
     }
 
