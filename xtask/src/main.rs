@@ -55,6 +55,7 @@ const LAYERS: &[Layer] = &[
         &[],
     ),
     layer("native_programs", &["ebpf", "controller"], &["simtime"]),
+    layer("wasm_programs", &["ebpf", "controller"], &[]),
     layer("config", &["simtime", "ssd", "compute", "controller"], &[]),
     // Tests compare its list of helpers with the engine's.
     layer("bpf_clang", &[], &["ebpf"]),
@@ -140,6 +141,7 @@ const LAYERS: &[Layer] = &[
             "analysis",
             "runtime_server",
             "native_programs",
+            "wasm_programs",
             "ssd",
             "compute",
             "ebpf",

@@ -57,6 +57,32 @@ static unsigned int (*const csd_crc32c)(unsigned int crc, const void *p, unsigne
                   (unsigned long)(c));                                                             \
     })
 
+#elif defined(__wasm__)
+
+/* The same for a WebAssembly module: the drive has them under these names. */
+#include "stdint.h"
+
+#ifdef __cplusplus
+#define CSDRIVE_IMPORT(name) extern "C" __attribute__((import_module("csdrive"), import_name(#name)))
+#else
+#define CSDRIVE_IMPORT(name) __attribute__((import_module("csdrive"), import_name(#name)))
+#endif
+
+CSDRIVE_IMPORT(csd_trace) int csd_trace(const char *format, unsigned int size, unsigned long long a, unsigned long long b, unsigned long long c);
+CSDRIVE_IMPORT(csd_memcpy) void *csd_memcpy(void *to, const void *from, unsigned long n);
+CSDRIVE_IMPORT(csd_memset) void *csd_memset(void *p, int byte, unsigned long n);
+CSDRIVE_IMPORT(csd_memcmp) int csd_memcmp(const void *a, const void *b, unsigned long n);
+CSDRIVE_IMPORT(csd_memchr) void *csd_memchr(const void *p, int byte, unsigned long n);
+CSDRIVE_IMPORT(csd_memmem) void *csd_memmem(const void *p, unsigned long n, const void *pattern, unsigned long m);
+CSDRIVE_IMPORT(csd_crc32c) unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned long n);
+
+#define csd_print(format, a, b, c)                                                                 \
+    ({                                                                                             \
+        static const char csd_format_[] = format;                                                  \
+        csd_trace(csd_format_, sizeof csd_format_, (unsigned long long)(a), (unsigned long long)(b), \
+                  (unsigned long long)(c));                                                        \
+    })
+
 #else
 
 /* The same for a program that is compiled to a shared object (a native program). */

@@ -255,13 +255,13 @@ pub fn program_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// An object or C source from standard input: an object begins with ELF's magic number.
+/// An object, a WebAssembly module or C source from standard input: the first two begin with magic numbers.
 fn from_standard_input() -> Result<Vec<u8>, Error> {
     const MOST: u64 = 64 << 20;
     let failed = |cause| Error::Io { what: "standard input".to_owned(), cause };
     let mut bytes = Vec::new();
     std::io::stdin().take(MOST).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.starts_with(b"\x7FELF") {
+    if bytes.starts_with(b"\x7FELF") || bytes.starts_with(b"\0asm") {
         return Ok(bytes);
     }
     let folder = tempfile::tempdir().map_err(failed)?;

@@ -555,6 +555,12 @@ pub static KEYS: &[Key] = &[
         native.time_limit
     ),
     key!(
+        "compute.wasm_memory",
+        "Memory that a run of a WebAssembly program may have besides its ranges.",
+        size,
+        wasm.memory_bytes
+    ),
+    key!(
         "compute.native_memory",
         "Memory that a run of a native program may have besides its ranges.",
         size,

@@ -8,6 +8,7 @@ use ssd::{DaxPolicy, SyncPolicy};
 
 use crate::limits::{MEMORY_BYTES_MAX, NAMESPACES_MAX, ZONES_MAX};
 use crate::native::NativeConfig;
+use crate::wasm::WasmConfig;
 use nvme_spec::namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
 
 /// A machine that says how long programs take there. A shell of the drive speaks with it.
@@ -185,6 +186,8 @@ pub struct Config {
     pub runtime_server: RuntimeServerConfig,
     /// Native programs.
     pub native: NativeConfig,
+    /// WebAssembly programs.
+    pub wasm: WasmConfig,
     /// Whether a guest's clock stands still while a program runs longer here than on the drive.
     pub freeze: FreezeConfig,
     /// Cost of instructions and memory on a unit.
@@ -239,6 +242,7 @@ impl Default for Config {
             run_time_samples: 1,
             runtime_server: RuntimeServerConfig::default(),
             native: NativeConfig::default(),
+            wasm: WasmConfig::default(),
             freeze: FreezeConfig::default(),
             cost: CostTable::default(),
             declared_time: Duration::from_us(100),
@@ -484,6 +488,10 @@ impl Config {
         if !(1 << 20..=1 << 40).contains(&self.native.memory_bytes) {
             let reason = "choose 1MiB to 1TiB";
             return refuse("native.memory_bytes", &self.native.memory_bytes, reason);
+        }
+        if !(1 << 20..=4 << 30).contains(&self.wasm.memory_bytes) {
+            let reason = "choose 1MiB to 4GiB: a WebAssembly program has addresses of 32 bits";
+            return refuse("wasm.memory_bytes", &self.wasm.memory_bytes, reason);
         }
         if !(1..=1000).contains(&self.run_time_samples) {
             return refuse("run_time_samples", &self.run_time_samples, "choose 1 to 1000");

@@ -77,7 +77,7 @@ impl Controller {
         };
         config.check()?;
         let now = ssd.now();
-        let (mut subsystem, attached) = Subsystem::new(config, ssd, parts.policy, parts.native)?;
+        let (mut subsystem, attached) = Subsystem::new(config, ssd, parts.policy, parts.programs)?;
         let Config { serial, host_link, .. } = &subsystem.config;
         let place = Place::take(parts.peers, serial, *host_link, &subsystem.namespaces);
         subsystem.peers = place.among;

@@ -59,11 +59,13 @@ mod registers;
 mod reminder;
 mod saved_state;
 mod session;
+mod shell_program;
 mod statistics;
 mod subsystem;
 mod transfer;
 mod turn;
 mod waiting;
+mod wasm;
 mod work;
 
 pub mod limits;
@@ -76,18 +78,17 @@ pub use config::{
     RemoteFallback, RuntimeServerConfig, StorageConfig, ZonedConfig,
 };
 pub use controller::Controller;
-pub use ebpf::{CpuTime, Engine, Invocation, Outcome, Worker};
+pub use ebpf::{Counts, CpuTime, Engine, Invocation, Outcome, Worker};
 pub use fabric::{LinkConfig, Switch};
 pub use host_memory::{HostMemory, HostMemoryError};
 pub use kept_history::NoHistory;
 pub use namespace::{COMPUTE_NSID, MEMORY_NSID, NVM_NSID};
-pub use native::{
-    NativeConfig, NativeFault, NativeFaultKind, NativeLoadError, NativeOutcome, NativeProgram,
-    NativePrograms, NativeSource,
-};
-pub use parts::{NewPolicy, Parts};
+pub use native::{NativeConfig, NativeLoadError, NativePrograms, NativeSource};
+pub use parts::{NewPolicy, Parts, ProgramLoaders};
 pub use peers::Peers;
 pub use saved_state::remembered_namespaces;
+pub use shell_program::{ShellFault, ShellFaultKind, ShellOutcome, ShellProgram};
 pub use ssd::SyncWork;
 pub use statistics::{Lateness, Statistics};
+pub use wasm::{WasmConfig, WasmPrograms};
 pub use work::{NewRemoteRuntime, Outbox, RemoteRuntime, WorkDone, WorkItem};

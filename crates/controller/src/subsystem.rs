@@ -1,7 +1,5 @@
 //! The NVM subsystem: namespaces, and what they share - the models, the clock's events, the logs.
 
-use std::sync::Arc;
-
 use fabric::Link;
 use nvme_spec::{Nsid, Status};
 use records::Records;
@@ -16,9 +14,8 @@ use crate::femu::Femu;
 use crate::kept_history::KeptHistory;
 use crate::logs::Logs;
 use crate::namespace::Namespaces;
-use crate::native::NativePrograms;
 use crate::own_memory::OwnMemory;
-use crate::parts::NewPolicy;
+use crate::parts::{NewPolicy, ProgramLoaders};
 use crate::peers::Peers;
 use crate::placement::PlacementEvents;
 use crate::saved_state::{SavedState, Saving};
@@ -33,7 +30,7 @@ pub(crate) struct Subsystem {
     pub(crate) engine: compute::Engine,
     /// Makes schedulers that are not the configuration's.
     policy: Option<NewPolicy>,
-    pub(crate) native: Option<Arc<dyn NativePrograms>>,
+    pub(crate) programs: ProgramLoaders,
     /// Link between flash and device memory.
     pub(crate) internal: Link,
     /// Other drives that it reaches, and its number among them.
@@ -69,7 +66,7 @@ impl Subsystem {
         config: Config,
         mut ssd: Ssd,
         policy: Option<NewPolicy>,
-        native: Option<Arc<dyn NativePrograms>>,
+        programs: ProgramLoaders,
     ) -> Result<(Self, Attachments), ConfigError> {
         let ssd_is_persistent = ssd.is_persistent();
         let (pages, page_bytes) = (ssd.geometry().logical_pages, ssd.geometry().page_bytes);
@@ -94,7 +91,7 @@ impl Subsystem {
             ssd,
             engine: new_engine(&config.compute, policy),
             policy,
-            native,
+            programs,
             internal: Link::new(config.internal_link),
             peers: None,
             own_memory: OwnMemory::new(config.own_memory_bytes),

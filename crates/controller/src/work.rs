@@ -9,7 +9,7 @@ use nvme_spec::Status;
 use ssd::SyncWork;
 
 use crate::namespace::programs::ProgramLease;
-use crate::native::{NativeFault, NativeOutcome, NativeProgram};
+use crate::shell_program::{ShellFault, ShellOutcome, ShellProgram};
 
 /// Requests to the shell, in the order they were made.
 #[derive(Debug, Default)]
@@ -47,8 +47,8 @@ pub struct WorkItem {
 pub(crate) enum Task {
     /// A program, by the shell's engine.
     Ebpf { program: Program, timing: Timing },
-    /// A native program, by a process of its own.
-    Native { program: Arc<dyn NativeProgram>, samples: u32 },
+    /// Another kind of program.
+    Shell { program: Arc<dyn ShellProgram>, samples: u32, is_measured: bool },
 }
 
 /// What a run came to.
@@ -79,11 +79,11 @@ impl From<Outcome> for Ran {
     }
 }
 
-impl From<NativeOutcome> for Ran {
-    fn from(outcome: NativeOutcome) -> Self {
+impl From<ShellOutcome> for Ran {
+    fn from(outcome: ShellOutcome) -> Self {
         let result =
-            outcome.result.map_err(|NativeFault { kind, text }| (kind.status().with_dnr(), text));
-        Self { result, counts: Counts::default(), output: outcome.output }
+            outcome.result.map_err(|ShellFault { kind, text }| (kind.status().with_dnr(), text));
+        Self { result, counts: outcome.counts, output: outcome.output }
     }
 }
 
@@ -180,9 +180,9 @@ impl WorkItem {
                 let (outcome, cpu_time) = run_timed(&program, &timing, &invocation, worker, remote);
                 (outcome.into(), cpu_time)
             }
-            Task::Native { program, samples } => {
+            Task::Shell { program, samples, is_measured } => {
                 let outcome = program.run(&invocation, samples);
-                let cpu_time = outcome.cpu_time;
+                let cpu_time = if is_measured { outcome.cpu_time } else { CpuTime::default() };
                 (outcome.into(), Ok(cpu_time))
             }
         };

@@ -17,15 +17,16 @@ pub(crate) struct Parameters {
     /// Second parameter
     #[arg(long, value_name = "N", value_parser = parse_integer, allow_negative_numbers = true, allow_hyphen_values = true, default_value = "0")]
     pub(crate) param2: i64,
-    /// Data buffer: a file (- = standard input), or hex:BYTES
-    #[arg(long, value_name = "FILE|hex:BYTES")]
+    /// Data buffer: a file (- = standard input), hex:BYTES or text:TEXT
+    #[arg(long, value_name = "FILE|hex:BYTES|text:TEXT")]
     data: Option<String>,
 }
 
 impl Parameters {
     /// The file with the data buffer, if it is in one.
     pub(crate) fn data_file(&self) -> Option<&Path> {
-        self.data.as_deref().filter(|text| !text.starts_with("hex:")).map(Path::new)
+        let is_file = |text: &&str| !text.starts_with("hex:") && !text.starts_with("text:");
+        self.data.as_deref().filter(is_file).map(Path::new)
     }
 
     /// The data buffer, of at most about so many bytes.
@@ -121,9 +122,12 @@ pub(crate) fn write_all(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-/// A data buffer: a file, or `hex:BYTES`.
+/// A data buffer: a file, `hex:BYTES` or `text:TEXT`.
 fn data_buffer(text: Option<&str>, most: u64) -> Result<Vec<u8>> {
     let Some(text) = text else { return Ok(Vec::new()) };
+    if let Some(text) = text.strip_prefix("text:") {
+        return Ok(text.as_bytes().to_vec());
+    }
     let Some(hex) = text.strip_prefix("hex:") else {
         return read_at_most(Path::new(text), most).with_context(|| format!("--data {text}"));
     };

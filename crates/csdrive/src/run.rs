@@ -22,7 +22,9 @@ use crate::observe::trace;
 use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::stream::{Chunks, Room};
-use crate::{Outcome, compile, native, report, runtime_server, storage, usage};
+use crate::{
+    Outcome, compile, program_loaders::program_loaders, report, runtime_server, storage, usage,
+};
 use config::parse_size;
 
 /// Ranges of device memory begin at multiples of this: copies move whole blocks.
@@ -33,7 +35,7 @@ const INPUTS_MAX: usize = controller::limits::RANGES_PER_SET_MAX as usize - 1;
 /// Run one program on an emulated drive, in virtual time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// BPF object, C source (.c) if clang is installed, or shared object (native, needs --set compute.native_upload=true); - = from
+    /// BPF object, C source (.c) if clang is installed, WebAssembly module, or shared object (native, needs --set compute.native_upload=true); - = from
     /// standard input
     program: PathBuf,
     /// Entry function, if the object has several
@@ -260,7 +262,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
         }
     }
     let program = compile::program(&arguments.program, arguments.function.as_deref())?;
-    if program.is_native() && !config.native.upload {
+    if matches!(program, compile::Program::Native(..)) && !config.native.upload {
         anyhow::bail!(
             "{}: an object for this machine, not for BPF; a shared object can run as a native program, with --set compute.native_upload=true",
             arguments.program.display()
@@ -411,8 +413,8 @@ fn execute(
 ) -> Result<(Report, Files)> {
     let entries = jobs::queue_entries(prepared.jobs.as_ref());
     let remote = usage(runtime_server::connections(&config))?;
-    let (native, store) = (usage(native::programs(&config))?, usage(storage::store(&config))?);
-    let parts = Parts { native, store, ..Parts::default() };
+    let (programs, store) = (usage(program_loaders(&config))?, usage(storage::store(&config))?);
+    let parts = Parts { programs, store, ..Parts::default() };
     let drive = usage(Controller::with_parts(config, parts).map_err(Into::into))?;
     let mut session = usage(simulator::open_drive(drive, 0, entries).map_err(Into::into))?;
     if let Some(remote) = remote {
@@ -461,7 +463,9 @@ fn execute(
     let mut report = Report {
         status: Status::SUCCESS,
         result: None,
-        instructions: (!prepared.program.is_native())
+        instructions: prepared
+            .program
+            .is_counted()
             .then(|| records.jobs.iter().flat_map(|job| job.instructions).sum()),
         stages: sum_stages(&records.commands[setup..]),
         total_ns,

@@ -19,7 +19,7 @@ use ring::{Kind, Wanted, Writer};
 
 use crate::input::{check_standard_input, is_standard};
 use crate::report::{self, say, tell};
-use crate::{Outcome, native, runtime_server, storage, usage};
+use crate::{Outcome, program_loaders::program_loaders, runtime_server, storage, usage};
 use config::{Sources, parse_bandwidth};
 use simtime::{Bandwidth, Duration};
 
@@ -223,7 +223,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
         config.workers = request.workers.unwrap_or(config.workers);
         let name = config.serial.clone();
         let remote = usage(runtime_server::connections(&config))?;
-        let native = usage(native::programs(&config))?;
+        let programs = usage(program_loaders(&config))?;
         let store = usage(storage::store(&config))?;
         let freezer = usage(freezer_of(&config, &mut freezers))?;
         let doorbells = request.doorbells;
@@ -237,7 +237,7 @@ pub(crate) fn start(request: &Request<'_>) -> Result<Vec<Serving>> {
             socket: socket.clone(),
             doorbells,
             remote,
-            native,
+            programs,
             store,
             freezer: freezer.clone(),
             neighbours: neighbours.clone(),

@@ -13,7 +13,7 @@ use workload::{JobReport, Latency, Measured, Plan, Progress, Real, Report, Shell
 
 use crate::observe::record::{self, RecordOption};
 use crate::report::{self, say, tell};
-use crate::{Outcome, native, runtime_server, storage, usage};
+use crate::{Outcome, program_loaders::program_loaders, runtime_server, storage, usage};
 
 /// Run a workload file: what hosts do with drives, and what came of it
 ///
@@ -175,9 +175,9 @@ pub(crate) fn simulated(plan: &Plan, set: &[&String]) -> Result<Vec<Session>> {
     let set: Vec<String> = set.iter().map(|text| (*text).clone()).collect();
     let made = workload::simulated_drives(plan, &set, &mut |config| {
         let remote = runtime_server::connections(config)?;
-        let native = native::programs(config)?;
+        let programs = program_loaders(config)?;
         let store = storage::store(config)?;
-        Ok(Shell { native, remote: remote.map(|remote| remote.make()), store })
+        Ok(Shell { programs, remote: remote.map(|remote| remote.make()), store })
     })?;
     report::notes(&made.warnings);
     Ok(made.drives)

@@ -5,7 +5,7 @@ mod harness;
 
 use std::process::Command;
 
-use harness::{Files, csdrive, example, ints, longs, to_longs};
+use harness::{Files, csdrive, example, ints, longs, root, to_longs};
 use serde_json::Value;
 
 /// Runs an example with --json and more arguments; it must succeed.
@@ -162,6 +162,37 @@ fn keys_move_times_by_what_arithmetic_says() {
     assert_eq!(far["transfer"], base["transfer"].as_u64().unwrap() + 50_000);
     let busy = time(&["drive.command_time=12us"]);
     assert_eq!(busy["command"], 2 * 12_000);
+}
+
+#[test]
+fn a_webassembly_program_with_a_main_runs_unchanged() {
+    let files = Files::new();
+    let program = root().join("examples/wasm/wordcount.wasm").display().to_string();
+    let input = files.put("in", b"one two three two three three\n");
+    let output = files.path("out");
+    let run = |more: &[&str]| {
+        let base = ["run", &program, "--input", &input, "--output", &output, "--json"];
+        csdrive(&[&base[..], more].concat())
+    };
+    let ran = run(&[]).json();
+    assert_eq!(files.get("out")[..20], *b"3 three\n2 two\n1 one\n");
+    assert_eq!((&ran["result"], &ran["run_time"]["model"]), (&20.into(), &"instructions".into()));
+    assert!(ran["instructions"].as_u64().unwrap() > 1000, "{ran}");
+    // Once more it is the same, to the nanosecond.
+    assert_eq!(run(&[]).json(), ran);
+    // Its arguments are the data buffer.
+    assert_eq!(run(&["--data", "text:1"]).json()["result"], 8);
+    // Its output has no room.
+    let full = run(&["--output-size", "4"]);
+    assert_eq!((full.code, &full.json()["status"]["sc"]), (1, &0xC4.into()), "{full:?}");
+    assert!(full.stderr.contains("exit code 1"), "{full:?}");
+    let ended = run(&["--set", "compute.instruction_budget=1000"]);
+    assert!(ended.code == 1 && ended.stderr.contains("its budget of"), "{ended:?}");
+    // Several jobs, and chunks of a stream.
+    let several = run(&["--jobs", "3"]);
+    assert_eq!(several.code, 0, "{several:?}");
+    let refused = run(&["--function", "nothing"]);
+    assert!(refused.stderr.contains("exports no function \"nothing\""), "{refused:?}");
 }
 
 #[test]
@@ -369,7 +400,7 @@ fn large_drive_starts_in_little_memory() {
 
 #[test]
 fn configuration_document_is_what_the_program_prints() {
-    let text = std::fs::read_to_string(harness::root().join("docs/configuration.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let printed = csdrive(&["config", "keys"]).stdout;
     assert!(
         text.contains(&printed),
@@ -379,7 +410,7 @@ fn configuration_document_is_what_the_program_prints() {
 
 #[test]
 fn documented_table_of_schedulers_is_what_the_command_prints() {
-    let text = std::fs::read_to_string(harness::root().join("docs/timing.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/timing.md")).unwrap();
     let printed = csdrive(&["bench", "schedulers"]).stdout;
     assert!(
         text.contains(&printed),
@@ -390,7 +421,7 @@ fn documented_table_of_schedulers_is_what_the_command_prints() {
 /// A file in the documents loads, and means what they say of it.
 #[test]
 fn documented_list_of_namespaces_loads() {
-    let text = std::fs::read_to_string(harness::root().join("docs/configuration.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let (_, block) = text.split_once("```toml\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -23,7 +23,10 @@ const PIECE: u64 = 256 << 10;
 const WIDTH_MAX: usize = 64;
 
 /// Bytes charged for each byte of text that is printed.
-const TRACE_BYTE_COST: u64 = 10;
+pub const TRACE_BYTE_COST: u64 = 10;
+
+/// Longest format of the trace helper.
+pub const TRACE_FORMAT_MAX: u64 = 1024;
 
 /// Longest string a `%s` of the trace helper prints.
 const TRACE_STRING_MAX: u64 = 256;
@@ -283,15 +286,40 @@ fn crc32c(call: &mut Call<'_>, [crc, p, n, ..]: [u64; 5]) -> Result<u64, FaultKi
 
 fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, FaultKind> {
     let refuse = |reason: String| FaultKind::Helper { helper: "csd_trace", reason };
-    if size > 1024 {
-        return Err(refuse(format!("format of {size} bytes; at most 1024 are allowed")));
+    if size > TRACE_FORMAT_MAX {
+        let reason = format!("format of {size} bytes; at most {TRACE_FORMAT_MAX} are allowed");
+        return Err(refuse(reason));
     }
     let mut text = vec![0; size as usize];
     call.window.read(format, &mut text)?;
-    text.truncate(text.iter().position(|&b| b == 0).unwrap_or(text.len()));
-    let mut values = [a, b, c].into_iter();
+    let window = &*call.window;
+    let byte_at = |address: u64| {
+        let mut one = [0];
+        window.read(address, &mut one).map(|()| one[0]).map_err(FaultKind::from)
+    };
+    let out = trace_text(&text, [a, b, c], byte_at, refuse)?;
+    // Formatting costs as much as the text it makes, ten times over: it is no memory copy.
+    *call.bytes_read += size + TRACE_BYTE_COST * out.len() as u64;
+    let room = TRACE_BYTES_MAX.saturating_sub(call.trace.len());
+    call.trace.extend(&out[..out.len().min(room)]);
+    Ok(out.len() as u64)
+}
+
+/// What the trace helper prints for a format, which ends at its first zero byte; `byte_at` reads the bytes of a string, `refuse` says
+/// what is wrong with the format.
+///
+/// # Errors
+/// Those of the two functions.
+pub fn trace_text<E>(
+    format: &[u8],
+    values: [u64; 3],
+    byte_at: impl Fn(u64) -> Result<u8, E>,
+    refuse: impl Fn(String) -> E,
+) -> Result<Vec<u8>, E> {
+    let end = format.iter().position(|&b| b == 0).unwrap_or(format.len());
+    let mut values = values.into_iter();
     let mut out = Vec::new();
-    let mut bytes = text.iter().copied().peekable();
+    let mut bytes = format[..end].iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
             out.push(byte);
@@ -325,12 +353,10 @@ fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, 
             b's' => {
                 let mut string = Vec::new();
                 for i in 0..TRACE_STRING_MAX {
-                    let mut one = [0];
-                    call.window.read(value.wrapping_add(i), &mut one)?;
-                    if one[0] == 0 {
-                        break;
+                    match byte_at(value.wrapping_add(i))? {
+                        0 => break,
+                        byte => string.push(byte),
                     }
-                    string.push(one[0]);
                 }
                 string
             }
@@ -340,9 +366,5 @@ fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, 
         out.extend(std::iter::repeat_n(fill, width.saturating_sub(text.len())));
         out.extend(text);
     }
-    // Formatting costs as much as the text it makes, ten times over: it is no memory copy.
-    *call.bytes_read += size + TRACE_BYTE_COST * out.len() as u64;
-    let room = TRACE_BYTES_MAX.saturating_sub(call.trace.len());
-    call.trace.extend(&out[..out.len().min(room)]);
-    Ok(out.len() as u64)
+    Ok(out)
 }

@@ -46,8 +46,11 @@ pub use elf::{DATA_BYTES_MAX, select_entry};
 pub use engine::{CompileReport, Engine, Worker};
 pub use error::LoadError;
 pub use fault::{Access, Fault, FaultKind, MemoryFault};
-pub use helper::{BYTES_PER_BUDGET_UNIT, Call, HELPERS, Helper, TRACE_BYTES_MAX};
-pub use measure::CpuTime;
+pub use helper::{
+    BYTES_PER_BUDGET_UNIT, Call, HELPERS, Helper, TRACE_BYTE_COST, TRACE_BYTES_MAX,
+    TRACE_FORMAT_MAX, trace_text,
+};
+pub use measure::{CpuTime, measured, thread_time};
 pub use memory::{GUARD, PAGE, SegmentKind, SharedMemory, Window};
 pub use program::{Counts, Invocation, Loader, Outcome, Program, Range};
 pub use stack::{FRAMES_MAX, STACK_BYTES};

@@ -42,40 +42,48 @@ impl CpuTime {
 }
 
 /// Time that this thread has had a processor.
-pub(crate) fn thread_time() -> Duration {
+pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
+/// Makes a run, which says what it came to, whether it ended as a whole, and how much processor time it took: and `samples - 1` runs
+/// before it, each on a copy of the ranges as they are, which nobody else sees.
+pub fn measured<O>(
+    invocation: &Invocation,
+    samples: u32,
+    mut run: impl FnMut(&Invocation) -> (O, bool, Duration),
+) -> (O, CpuTime) {
+    let mut times = Vec::new();
+    for _ in 1..samples {
+        // Without room for a copy there are fewer samples.
+        let Ok(copy) = copy_of(invocation) else { break };
+        let (_, is_whole, time) = run(&copy);
+        times.push(time);
+        // What ends early is no sample of the whole run, and neither are those that follow.
+        if !is_whole {
+            break;
+        }
+    }
+    let (outcome, _, time) = run(invocation);
+    times.push(time);
+    (outcome, CpuTime::of(times))
+}
+
 impl Program {
-    /// As [`Program::execute`], and measures the processor time: of that run, and of `samples - 1` runs before it, each on a
-    /// copy of the ranges as they are, which nobody else sees.
+    /// As [`Program::execute`], and [`measured`].
     pub fn measure(
         &self,
         worker: &mut Worker,
         invocation: &Invocation,
         samples: u32,
     ) -> (Outcome, CpuTime) {
-        let mut times = Vec::new();
-        for _ in 1..samples {
-            // Without room for a copy there are fewer samples.
-            let Ok(copy) = copy_of(invocation) else { break };
-            let (outcome, time) = self.timed(worker, &copy);
-            times.push(time);
-            // What ends early is no sample of the whole run, and neither are those that follow.
-            if outcome.result.is_err() {
-                break;
-            }
-        }
-        let (outcome, time) = self.timed(worker, invocation);
-        times.push(time);
-        (outcome, CpuTime::of(times))
-    }
-
-    fn timed(&self, worker: &mut Worker, invocation: &Invocation) -> (Outcome, Duration) {
-        worker.cpu_time = Some(Duration::ZERO);
-        let outcome = self.execute(worker, invocation);
-        (outcome, worker.cpu_time.take().unwrap_or_default())
+        measured(invocation, samples, |invocation| {
+            worker.cpu_time = Some(Duration::ZERO);
+            let outcome = self.execute(worker, invocation);
+            let is_whole = outcome.result.is_ok();
+            (outcome, is_whole, worker.cpu_time.take().unwrap_or_default())
+        })
     }
 }
 

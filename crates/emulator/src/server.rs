@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use controller::{Config, NativePrograms, NewRemoteRuntime, Parts, Peers, Switch};
+use controller::{Config, NewRemoteRuntime, Parts, Peers, ProgramLoaders, Switch};
 use pacer::{Limits, Pacer, Wait};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
@@ -69,8 +69,8 @@ pub struct Options {
     pub doorbells: Doorbells,
     /// Connections to a runtime server, for programs whose run time is to come from there.
     pub remote: Option<NewRemoteRuntime>,
-    /// Loads and runs native programs; without it there are none.
-    pub native: Option<Arc<dyn NativePrograms>>,
+    /// Loads and runs programs other than eBPF's.
+    pub programs: ProgramLoaders,
     /// Keeps the pages of the flash; none = they are in memory.
     pub store: Option<Box<dyn ssd::Store>>,
     /// Stops the guest that the drive is attached to while a program runs longer here than on the drive.
@@ -165,7 +165,7 @@ impl Server {
             socket,
             doorbells,
             remote,
-            native,
+            programs,
             store,
             freezer,
             neighbours,
@@ -176,7 +176,7 @@ impl Server {
             Some(Neighbours { peers, start }) => (Some(peers), start),
             None => (None, std::time::Instant::now()),
         };
-        let parts = Parts { native, peers, store, ..Parts::default() };
+        let parts = Parts { programs, peers, store, ..Parts::default() };
         let clock = Clock::start(began);
         let mut drive =
             Drive::new(config, parts, clock, doorbells, remote.as_ref(), freezer.as_ref())?;

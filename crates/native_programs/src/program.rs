@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use controller::limits::PROGRAM_BYTES_MAX;
 use controller::{
-    CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind, NativeLoadError,
-    NativeOutcome, NativeProgram, NativePrograms, NativeSource,
+    Counts, CpuTime, Invocation, NativeConfig, NativeLoadError, NativePrograms, NativeSource,
+    ShellFault, ShellFaultKind, ShellOutcome, ShellProgram,
 };
 use ebpf::{Range, SharedMemory};
 use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags};
@@ -95,7 +95,7 @@ impl NativePrograms for Programs {
         &self,
         source: NativeSource<'_>,
         function: Option<&str>,
-    ) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
+    ) -> Result<Arc<dyn ShellProgram>, NativeLoadError> {
         use NativeLoadError::{Host, Refused};
         if cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))) {
             return Err(Host("native programs run on x86-64 and aarch64 machines only".to_owned()));
@@ -196,11 +196,16 @@ impl Program {
         }
     }
 
-    fn run_once(&self, invocation: &Invocation, on_copies: bool) -> NativeOutcome {
+    fn run_once(&self, invocation: &Invocation, on_copies: bool) -> ShellOutcome {
         let config = &self.programs.config;
         let host = |text: String| {
-            let fault = NativeFault { kind: NativeFaultKind::Host, text };
-            NativeOutcome { result: Err(fault), output: Vec::new(), cpu_time: CpuTime::default() }
+            let fault = ShellFault { kind: ShellFaultKind::Host, text };
+            ShellOutcome {
+                result: Err(fault),
+                counts: Counts::default(),
+                output: Vec::new(),
+                cpu_time: CpuTime::default(),
+            }
         };
         let job = match Job::new(invocation, config, on_copies) {
             Ok(job) => job,
@@ -227,21 +232,21 @@ impl Program {
         let report = job.report();
         let result = match ended {
             Some(ended) => self.judge(ended, &report),
-            None => Err((NativeFaultKind::Host, "the worker process is gone".to_owned())),
+            None => Err((ShellFaultKind::Host, "the worker process is gone".to_owned())),
         };
         let result = result.map_err(|(kind, text)| {
             let text = format!("native program {}: {text}", self.library.function);
-            NativeFault { kind, text }
+            ShellFault { kind, text }
         });
         // What the program says of itself; more than its limit it cannot have had. What ended early is no sample.
         let time = Duration::from_nanos(report.cpu_ns).min(limit);
         let times = result.iter().map(|_| time).collect();
-        NativeOutcome { result, output, cpu_time: CpuTime::of(times) }
+        ShellOutcome { result, counts: Counts::default(), output, cpu_time: CpuTime::of(times) }
     }
 
     /// What became of a run.
-    fn judge(&self, ended: Ended, report: &Report) -> Result<u64, (NativeFaultKind, String)> {
-        use NativeFaultKind::{Crash, Host, Memory, Stopped, SystemCall, Time};
+    fn judge(&self, ended: Ended, report: &Report) -> Result<u64, (ShellFaultKind, String)> {
+        use ShellFaultKind::{Budget, Crash, Host, Memory, Stopped, SystemCall};
         let limit = Duration::from_nanos(self.programs.config.time_limit.as_ns());
         Err(match ended {
             Ended::Exited(0) if report.stage == stage::RETURNED => return Ok(report.result),
@@ -280,7 +285,7 @@ impl Program {
                 (Memory, format!("{name} at address {:#x}{place}{hint}", report.address))
             }
             Ended::TimeOver => {
-                (Time, format!("did not end within {limit:?} (compute.native_time_limit)"))
+                (Budget, format!("did not end within {limit:?} (compute.native_time_limit)"))
             }
             Ended::Signalled(libc::SIGABRT) => (Crash, "aborted (SIGABRT)".to_owned()),
             Ended::Signalled(libc::SIGILL) => (Crash, format!("SIGILL{}", self.place(report))),
@@ -309,8 +314,8 @@ impl Drop for Program {
     }
 }
 
-impl NativeProgram for Program {
-    fn run(&self, invocation: &Invocation, samples: u32) -> NativeOutcome {
+impl ShellProgram for Program {
+    fn run(&self, invocation: &Invocation, samples: u32) -> ShellOutcome {
         let mut times = Vec::new();
         for _ in 1..samples {
             let outcome = self.run_once(invocation, true);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use controller::{
-    Invocation, NativeConfig, NativeFaultKind, NativeLoadError, NativeOutcome, NativeProgram,
-    NativePrograms, NativeSource,
+    Invocation, NativeConfig, NativeLoadError, NativePrograms, NativeSource, ShellFaultKind,
+    ShellOutcome, ShellProgram,
 };
 use ebpf::{PAGE, Range, SharedMemory};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -102,7 +102,7 @@ fn compile(source: &str, options: &[&str]) -> Vec<u8> {
     std::fs::read(object).unwrap()
 }
 
-fn load(object: &[u8], function: &str) -> Arc<dyn NativeProgram> {
+fn load(object: &[u8], function: &str) -> Arc<dyn ShellProgram> {
     programs(&config()).load(NativeSource::Uploaded(object), Some(function)).unwrap()
 }
 
@@ -124,7 +124,7 @@ fn read(memory: &SharedMemory, offset: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn result(outcome: &NativeOutcome) -> i64 {
+fn result(outcome: &ShellOutcome) -> i64 {
     outcome.result.as_ref().copied().unwrap() as i64
 }
 
@@ -186,13 +186,13 @@ fn cpp_runs() -> Result<(), Failed> {
     let outcome = program.run(&with(vec![range(&device, 0, text.len() as u64)]), 1);
     assert_eq!((result(&outcome), &*outcome.output), (3, &b"3 words\n"[..]));
     let fault = load(&object, "throws").run(&with(vec![]), 1).result.unwrap_err();
-    assert_eq!(fault.kind, NativeFaultKind::Crash, "{}", fault.text);
+    assert_eq!(fault.kind, ShellFaultKind::Crash, "{}", fault.text);
     assert!(fault.text.contains("exception"), "{}", fault.text);
     Ok(())
 }
 
 fn hostile_programs_end() -> Result<(), Failed> {
-    use NativeFaultKind::{Crash, Memory, SystemCall, Time};
+    use ShellFaultKind::{Budget, Crash, Memory, SystemCall};
     let object = compile("hostile.c", &[]);
     let device = memory(8 * PAGE);
     assert!(device.fill(0, 8 * PAGE, 0x55));
@@ -204,10 +204,10 @@ fn hostile_programs_end() -> Result<(), Failed> {
         ("divide", Crash, "SIGFPE, in divide"),
         ("illegal", Crash, "SIGILL, in illegal"),
         ("exits", Crash, "exit 3"),
-        ("endless", Time, "did not end within 400ms"),
-        ("sleeps", Time, "compute.native_time_limit"),
+        ("endless", Budget, "did not end within 400ms"),
+        ("sleeps", Budget, "compute.native_time_limit"),
         ("recursion", Memory, "its stack (8 MiB) is full"),
-        ("ignores_signals", Time, "did not end"),
+        ("ignores_signals", Budget, "did not end"),
         ("fork_bomb", SystemCall, "clone"),
         ("threads", SystemCall, "clone"),
         ("hundred_gib", Memory, "SIGSEGV"),
@@ -224,7 +224,7 @@ fn hostile_programs_end() -> Result<(), Failed> {
         ("executes", SystemCall, "execve"),
         ("new_rules", SystemCall, "prctl"),
         ("remaps", SystemCall, "number 216"),
-        ("prints", Time, "did not end"),
+        ("prints", Budget, "did not end"),
         ("lies", Memory, "SIGSEGV"),
         ("unpacked", Memory, "packed"),
         ("odd_call", SystemCall, "number -1"),
@@ -272,7 +272,7 @@ fn constructors_run_in_the_sandbox() -> Result<(), Failed> {
     assert_eq!(result(&load(&object, "opened").run(&with(vec![]), 1)), 0);
     let object = compile("constructor.c", &["-DCONNECT"]);
     let fault = load(&object, "opened").run(&with(vec![]), 1).result.unwrap_err();
-    assert_eq!(fault.kind, NativeFaultKind::SystemCall, "{}", fault.text);
+    assert_eq!(fault.kind, ShellFaultKind::SystemCall, "{}", fault.text);
     assert!(fault.text.contains("socket"), "{}", fault.text);
     Ok(())
 }
@@ -283,10 +283,10 @@ fn a_run_sees_its_ranges_only() -> Result<(), Failed> {
     assert!(device.fill(0, 4 * PAGE, 0x55));
     // Bytes around it on its pages are not there either: it has a copy.
     let outcome = load(&object, "null").run(&with(vec![range(&device, 10, 100)]), 1);
-    assert_eq!(outcome.result.unwrap_err().kind, NativeFaultKind::Memory);
+    assert_eq!(outcome.result.unwrap_err().kind, ShellFaultKind::Memory);
     let read_only = Range { writable: false, ..range(&device, 0, PAGE) };
     let outcome = load(&object, "write_data").run(&with(vec![read_only]), 1);
-    assert_eq!(outcome.result.unwrap_err().kind, NativeFaultKind::Memory);
+    assert_eq!(outcome.result.unwrap_err().kind, ShellFaultKind::Memory);
     assert_eq!(read(&device, 0, 4), [0x55; 4]);
     Ok(())
 }
@@ -296,7 +296,7 @@ fn ranges_that_share_pages_are_copied() -> Result<(), Failed> {
     let device = memory(4 * PAGE);
     assert!(device.fill(0, 4 * PAGE, 0x55));
     let outcome = load(&object, "write_data").run(&with(vec![range(&device, 5000, 5000)]), 1);
-    assert_eq!(outcome.result.unwrap_err().kind, NativeFaultKind::Crash);
+    assert_eq!(outcome.result.unwrap_err().kind, ShellFaultKind::Crash);
     let mut expected = vec![0x55; 4 * PAGE as usize];
     expected[5000..10_000].fill(7);
     assert!(read(&device, 0, 4 * PAGE as usize) == expected);
@@ -375,7 +375,7 @@ fn a_run_that_nobody_wants_stops() -> Result<(), Failed> {
             later.store(true, Ordering::Relaxed);
         });
         let fault = program.run(&invocation, 1).result.unwrap_err();
-        assert_eq!(fault.kind, NativeFaultKind::Stopped, "{}", fault.text);
+        assert_eq!(fault.kind, ShellFaultKind::Stopped, "{}", fault.text);
         assert!(began.elapsed() < Duration::from_secs(30));
         other.join().unwrap();
     }
@@ -505,7 +505,7 @@ fn threads_where_they_are_let() -> Result<(), Failed> {
     assert!((1..4096).contains(&result(&outcome)), "{outcome:?}");
     for function in ["fork_bomb", "opens", "executes", "kills_other"] {
         let fault = load(function).run(&invocation(), 1).result.expect_err(function);
-        assert_eq!(fault.kind, NativeFaultKind::SystemCall, "{function}: {}", fault.text);
+        assert_eq!(fault.kind, ShellFaultKind::SystemCall, "{function}: {}", fault.text);
     }
     Ok(())
 }

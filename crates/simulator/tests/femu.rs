@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use client::{Command, Data, DriveError, Lane, QueueId};
 use controller::{
-    Config, Controller, Dialect, NativeConfig, NativeLoadError, NativeProgram, NativePrograms,
-    NativeSource, Parts,
+    Config, Controller, Dialect, NativeConfig, NativeLoadError, NativePrograms, NativeSource,
+    Parts, ShellProgram,
 };
 use nvme_spec::{FemuAdminOpcode, FemuOpcode, Status, SubmissionEntry};
 use simtime::{Duration, Prng};
@@ -24,7 +24,7 @@ impl NativePrograms for Folder {
         &self,
         _: NativeSource<'_>,
         _: Option<&str>,
-    ) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
+    ) -> Result<Arc<dyn ShellProgram>, NativeLoadError> {
         Err(NativeLoadError::Refused("no native programs here".to_owned()))
     }
 

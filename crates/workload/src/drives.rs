@@ -1,10 +1,8 @@
 //! The simulated drives of a workload.
 
-use std::sync::Arc;
-
 use config::Sources;
 use controller::{
-    Config, Controller, LinkConfig, NativePrograms, Parts, Peers, RemoteRuntime, Switch,
+    Config, Controller, LinkConfig, Parts, Peers, ProgramLoaders, RemoteRuntime, Switch,
 };
 use simtime::{Bandwidth, Duration};
 use simulator::Session;
@@ -17,8 +15,8 @@ const ENTRIES: u32 = 4096;
 /// What a drive needs of the process that it is in.
 #[derive(Debug, Default)]
 pub struct Shell {
-    /// Loads and runs native programs.
-    pub native: Option<Arc<dyn NativePrograms>>,
+    /// Loads and runs programs other than eBPF's.
+    pub programs: ProgramLoaders,
     /// Says how long programs take on another machine.
     pub remote: Option<Box<dyn RemoteRuntime>>,
     /// Keeps the pages of the flash; none = they are in memory.
@@ -108,8 +106,8 @@ fn open(
     if number > 0 && !has_serial {
         config.serial = format!("CSDRIVE{:04}", number + 1);
     }
-    let Shell { native, remote, store } = shell(&config).map_err(|error| wrong(None, &error))?;
-    let parts = Parts { native, peers, store, ..Parts::default() };
+    let Shell { programs, remote, store } = shell(&config).map_err(|error| wrong(None, &error))?;
+    let parts = Parts { programs, peers, store, ..Parts::default() };
     let drive = Controller::with_parts(config, parts).map_err(|error| wrong(None, &error))?;
     let opened = simulator::open_drive(drive, 0, ENTRIES);
     let mut session = opened.map_err(|error| wrong(None, &error))?;

@@ -83,6 +83,13 @@ pub enum ProgramImage<'a> {
         /// The function.
         function: &'a str,
     },
+    /// A WebAssembly program: a module, and the function to call; empty = `_start`, or the only one that fits.
+    Wasm {
+        /// The module.
+        module: &'a [u8],
+        /// The function.
+        function: &'a str,
+    },
     /// A native program that the drive has in its folder, by the name of its file.
     NativeFile {
         /// The file.
@@ -95,7 +102,13 @@ pub enum ProgramImage<'a> {
 impl<'a> ProgramImage<'a> {
     /// What the bytes of an object file say that it is.
     pub fn of(object: &'a [u8]) -> Self {
-        if is_native(object) { Self::Native { object, function: "" } } else { Self::Bpf(object) }
+        if is_native(object) {
+            Self::Native { object, function: "" }
+        } else if object.starts_with(b"\0asm") {
+            Self::Wasm { module: object, function: "" }
+        } else {
+            Self::Bpf(object)
+        }
     }
 
     /// The type of the program, and what is sent.
@@ -105,6 +118,7 @@ impl<'a> ProgramImage<'a> {
             Self::Bpf(object) => (program_type::EBPF, Cow::Borrowed(object)),
             Self::Declared(ns) => (program_type::DECLARED, Cow::Owned(ns.to_vec())),
             Self::Native { object, function } => (program_type::NATIVE, named(function, object)),
+            Self::Wasm { module, function } => (program_type::WASM, named(function, module)),
             Self::NativeFile { name, function } => {
                 (program_type::NATIVE_FILE, named(function, name.as_bytes()))
             }

@@ -139,7 +139,7 @@ fn is_of_programs(id: u8) -> bool {
 fn page_of_programs(turn: &Turn<'_>, id: u8, namespace: &ProgramsNamespace) -> Vec<u8> {
     match id {
         lid::PROGRAM_LIST => programs::programs(namespace),
-        lid::PROGRAM_TYPES => programs::types(&turn.subsystem.config.native),
+        lid::PROGRAM_TYPES => programs::types(turn.subsystem),
         lid::RANGE_SETS => programs::range_sets(namespace),
         lid::PROGRAM_DIAGNOSTICS => namespace.text.diagnostics.clone(),
         lid::PROGRAM_TRACE => {

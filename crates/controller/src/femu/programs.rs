@@ -239,8 +239,8 @@ fn finish_load(
     names: &[u8],
 ) -> Result<(), Status> {
     let index = load.program_index;
-    let native = turn.subsystem.native.clone();
-    let (kind, bytes, function) = match content(native.as_deref(), load, names) {
+    let (loaders, wasm) = (turn.subsystem.programs.clone(), turn.subsystem.config.wasm.clone());
+    let (kind, bytes, function) = match content(loaders.native.as_deref(), load, names) {
         Ok(content) => content,
         Err(why) => return refuse(turn, nsid, index, &why),
     };
@@ -264,8 +264,8 @@ fn finish_load(
     if let Some(slot) = namespace.slots.get_mut(&index) {
         slot.function = function;
     }
-    let finished = loaded
-        .and_then(|_| namespace.finish_load(index, native.as_deref()).map_err(|(_, why)| why));
+    let finished =
+        loaded.and_then(|_| namespace.finish_load(index, &loaders, &wasm).map_err(|(_, why)| why));
     let Err(why) = finished else { return Ok(()) };
     // What was there stays.
     namespace.slots.extend(before.map(|slot| (index, slot)));

@@ -27,8 +27,11 @@ use crate::limits::{
     ACTIVATIONS_MAX, DIAGNOSTICS_BYTES_MAX, FUNCTION_BYTES_MAX, PROGRAM_BYTES_MAX, PROGRAM_SLOTS,
     RANGE_SETS_MAX, TRACE_LOG_BYTES,
 };
-use crate::native::{NativeLoadError, NativeProgram, NativePrograms, NativeSource};
+use crate::native::{NativeLoadError, NativePrograms, NativeSource};
 use crate::own_memory::Allocation;
+use crate::parts::ProgramLoaders;
+use crate::shell_program::ShellProgram;
+use crate::wasm::{WasmConfig, WasmPrograms};
 use crate::work::Ran;
 
 /// What a slot holds once all pieces of it have arrived.
@@ -40,7 +43,9 @@ pub(crate) enum LoadedProgram {
         object: Arc<[u8]>,
     },
     /// Code of this machine, which the shell runs.
-    Native(Arc<dyn NativeProgram>),
+    Native(Arc<dyn ShellProgram>),
+    /// A WebAssembly module, which the shell runs.
+    Wasm(Arc<dyn ShellProgram>),
     /// Runs nothing and takes a declared time.
     Declared(Duration),
 }
@@ -91,23 +96,39 @@ fn load_native(
     native: Option<&dyn NativePrograms>,
     kind: u8,
     bytes: &[u8],
-) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
+) -> Result<Arc<dyn ShellProgram>, NativeLoadError> {
     let refused = |text: &str| NativeLoadError::Refused(text.to_owned());
     let native = native.ok_or_else(|| {
         refused("native programs run in processes of csdrive: serve this drive with it, or give Parts::native")
     })?;
-    let end = bytes.iter().take(FUNCTION_BYTES_MAX + 1).position(|b| *b == 0);
-    let end = end.ok_or_else(|| {
-        refused("a native program begins with the name of a function and a zero byte")
-    })?;
-    let (function, object) = (&bytes[..end], &bytes[end + 1..]);
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| refused("a name is not UTF-8"));
-    let function = Some(text(function)?).filter(|name| !name.is_empty());
+    let (function, object) = named(bytes).map_err(refused)?;
     let source = match kind {
         program_type::NATIVE => NativeSource::Uploaded(object),
-        _ => NativeSource::Named(text(object)?),
+        _ => NativeSource::Named(std::str::from_utf8(object).map_err(|_| refused(NOT_UTF_8))?),
     };
     native.load(source, function)
+}
+
+/// Loads a WebAssembly program of what a host sent: the name of a function, a zero byte, then a module.
+fn load_wasm(
+    wasm: Option<&dyn WasmPrograms>,
+    config: &WasmConfig,
+    bytes: &[u8],
+) -> Result<Arc<dyn ShellProgram>, String> {
+    let wasm = wasm.ok_or("this drive runs no WebAssembly: drives of csdrive run, serve and workload do (ProgramLoaders::wasm)")?;
+    let (function, module) = named(bytes)?;
+    wasm.load(module, function, config)
+}
+
+const NOT_UTF_8: &str = "a name is not UTF-8";
+
+/// The name of a function, if one is given, and what comes after it.
+fn named(bytes: &[u8]) -> Result<(Option<&str>, &[u8]), &'static str> {
+    let end = bytes.iter().take(FUNCTION_BYTES_MAX + 1).position(|b| *b == 0);
+    let end =
+        end.ok_or("a program of this type begins with the name of a function and a zero byte")?;
+    let function = std::str::from_utf8(&bytes[..end]).map_err(|_| NOT_UTF_8)?;
+    Ok((Some(function).filter(|name| !name.is_empty()), &bytes[end + 1..]))
 }
 
 /// True if an execution or its worker uses a range set.
@@ -267,7 +288,8 @@ impl ProgramsNamespace {
     pub(crate) fn finish_load(
         &mut self,
         index: u16,
-        native: Option<&dyn NativePrograms>,
+        loaders: &ProgramLoaders,
+        wasm: &WasmConfig,
     ) -> Result<(), (Status, String)> {
         let Some(slot) = self.slots.get_mut(&index) else { return Ok(()) };
         let bytes = std::mem::take(&mut slot.bytes);
@@ -281,12 +303,16 @@ impl ProgramsNamespace {
                 ))),
             },
             kind @ (program_type::NATIVE | program_type::NATIVE_FILE) => {
+                let native = loaders.native.as_deref();
                 let loaded = load_native(native, kind, &bytes).map(LoadedProgram::Native);
                 loaded.map_err(|error| match error {
                     NativeLoadError::Refused(text) => refused(text),
                     NativeLoadError::Host(text) => (Status::INTERNAL_ERROR, text),
                 })
             }
+            program_type::WASM => load_wasm(loaders.wasm.as_deref(), wasm, &bytes)
+                .map(LoadedProgram::Wasm)
+                .map_err(refused),
             _ => Program::load(&bytes, slot.function.as_deref())
                 .map(|program| LoadedProgram::Ebpf { program, object: bytes.into() })
                 .map_err(|e| refused(e.to_string())),

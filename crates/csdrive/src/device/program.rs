@@ -15,7 +15,7 @@ use crate::{Outcome, compile, usage};
 pub(crate) enum Command {
     /// Load a program, and activate it
     Load {
-        /// BPF object, C source (.c) if clang is installed, or shared object (native)
+        /// BPF object, C source (.c) if clang is installed, WebAssembly module, or shared object (native)
         program: PathBuf,
         /// PROGRAM is the name of a shared object in the drive's compute.native_directory
         #[arg(long)]
@@ -129,6 +129,7 @@ fn kind(info: &ProgramInfo) -> String {
         1 => "eBPF".to_owned(),
         0xC0 => "declared time".to_owned(),
         0xC1 | 0xC2 => "native".to_owned(),
+        0xC3 => "WebAssembly".to_owned(),
         other => format!("{other:#x}"),
     }
 }

@@ -121,6 +121,8 @@ pub mod program_type {
     /// Native program that the drive has in a folder, vendor range: the load carries the name of a function (may be empty), a
     /// zero byte, and the name of a file.
     pub const NATIVE_FILE: u8 = 0xC2;
+    /// WebAssembly program, vendor range: the load carries the name of a function (may be empty), a zero byte, and a module.
+    pub const WASM: u8 = 0xC3;
 }
 
 /// Memory range descriptor, 32 bytes.

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex};
 
 use client::{DmaMemory, QueueId, commands::with_data};
 use controller::{
-    Config, Controller, CpuTime, Invocation, NativeConfig, NativeFault, NativeFaultKind,
-    NativeLoadError, NativeOutcome, NativeProgram, NativePrograms, NativeSource, Parts,
+    Config, Controller, Counts, CpuTime, Invocation, NativeConfig, NativeLoadError, NativePrograms,
+    NativeSource, Parts, ShellFault, ShellFaultKind, ShellOutcome, ShellProgram,
 };
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::Session;
@@ -52,14 +52,14 @@ fn config() -> Config {
 
 /// Native programs that end in one way.
 #[derive(Clone, Debug)]
-struct Ending(NativeFaultKind);
+struct Ending(ShellFaultKind);
 
 impl NativePrograms for Ending {
     fn load(
         &self,
         _: NativeSource<'_>,
         _: Option<&str>,
-    ) -> Result<Arc<dyn NativeProgram>, NativeLoadError> {
+    ) -> Result<Arc<dyn ShellProgram>, NativeLoadError> {
         Ok(Arc::new(self.clone()))
     }
 
@@ -68,10 +68,15 @@ impl NativePrograms for Ending {
     }
 }
 
-impl NativeProgram for Ending {
-    fn run(&self, _: &Invocation, _: u32) -> NativeOutcome {
-        let fault = NativeFault { kind: self.0, text: String::new() };
-        NativeOutcome { result: Err(fault), output: Vec::new(), cpu_time: CpuTime::default() }
+impl ShellProgram for Ending {
+    fn run(&self, _: &Invocation, _: u32) -> ShellOutcome {
+        let fault = ShellFault { kind: self.0, text: String::new() };
+        ShellOutcome {
+            result: Err(fault),
+            counts: Counts::default(),
+            output: Vec::new(),
+            cpu_time: CpuTime::default(),
+        }
     }
 }
 
@@ -95,7 +100,7 @@ impl Scene {
     }
 
     /// A new drive with native programs, all of which end like this.
-    fn take_native(&mut self, kind: NativeFaultKind) {
+    fn take_native(&mut self, kind: ShellFaultKind) {
         let native = NativeConfig { upload: true, ..NativeConfig::default() };
         let config = Config { native, ..config() };
         let parts = Parts { native: Some(Arc::new(Ending(kind))), ..Parts::default() };

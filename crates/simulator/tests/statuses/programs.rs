@@ -3,7 +3,7 @@
 use client::commands::memory_range;
 use client::commands::{self, Execute};
 use client::{GroupOptions, LoadOptions, RunTime};
-use controller::NativeFaultKind;
+use controller::ShellFaultKind;
 use nvme_spec::command::program_type::{DECLARED, EBPF, NATIVE, NATIVE_FILE};
 use nvme_spec::command::{CopySourceBlocks, MemoryRangeDescriptor};
 use nvme_spec::namespace::NVM_NSID;
@@ -165,7 +165,7 @@ fn load_rows() -> Vec<Row> {
             condition: "the run time of a native program is to be counted in instructions, or come from a runtime server",
             status: Status::INVALID_PROGRAM_TYPE,
             prove: |s| {
-                s.take_native(NativeFaultKind::Crash);
+                s.take_native(ShellFaultKind::Crash);
                 let program = b"\0object";
                 let entry = commands::load_program(1, NATIVE, 8, 0, 8);
                 for run_time in [RunTime::Instructions, RunTime::Remote] {
@@ -623,7 +623,7 @@ fn execute_rows() -> Vec<Row> {
             condition: "a native program ended by itself, by a signal, or with an exception",
             status: Status::PROGRAM_CRASHED,
             prove: |s| {
-                s.take_native(NativeFaultKind::Crash);
+                s.take_native(ShellFaultKind::Crash);
                 native(s, Execute::default())
             },
         },
@@ -632,7 +632,7 @@ fn execute_rows() -> Vec<Row> {
             condition: "a native program made a system call that it may not make",
             status: Status::PROGRAM_SYSTEM_CALL_REFUSED,
             prove: |s| {
-                s.take_native(NativeFaultKind::SystemCall);
+                s.take_native(ShellFaultKind::SystemCall);
                 native(s, Execute::default())
             },
         },

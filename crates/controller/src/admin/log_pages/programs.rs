@@ -11,7 +11,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::limits::PROGRAM_SLOTS;
 use crate::namespace::programs::{ProgramsNamespace, is_in_use};
-use crate::native::NativeConfig;
+use crate::subsystem::Subsystem;
 
 /// Program list: a descriptor for every slot.
 pub(super) fn programs(namespace: &ProgramsNamespace) -> Vec<u8> {
@@ -33,13 +33,17 @@ pub(super) fn programs(namespace: &ProgramsNamespace) -> Vec<u8> {
 }
 
 /// Downloadable program types.
-pub(super) fn types(native: &NativeConfig) -> Vec<u8> {
+pub(super) fn types(subsystem: &Subsystem) -> Vec<u8> {
+    let native = &subsystem.config.native;
     let mut types = vec![(program_type::EBPF, "eBPF"), (program_type::DECLARED, "declared time")];
     if native.upload {
         types.push((program_type::NATIVE, "native"));
     }
     if !native.directory.is_empty() {
         types.push((program_type::NATIVE_FILE, "native, by name"));
+    }
+    if subsystem.programs.wasm.is_some() {
+        types.push((program_type::WASM, "WebAssembly"));
     }
     let mut header = ProgramTypesHeader::new_zeroed();
     header.numd = (types.len() as u32).into();

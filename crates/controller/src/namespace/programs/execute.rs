@@ -12,7 +12,7 @@ use simtime::Instant;
 
 use super::early::EarlyInput;
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
-use super::run_time::{CostSource, NOT_OF_NATIVE, declared};
+use super::run_time::{CostSource, NOT_OF_NATIVE, NOT_OF_WASM, declared};
 use super::{
     LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, Worked, stream,
 };
@@ -194,13 +194,19 @@ pub(crate) fn start_job(
     let config = &turn.subsystem.config;
     let cost = match &lease.program {
         LoadedProgram::Ebpf { .. } => CostSource::choose(config, lease.run_time, run_time),
-        LoadedProgram::Native(_) => {
-            match CostSource::choose_native(config, lease.run_time, run_time) {
+        LoadedProgram::Native(_) | LoadedProgram::Wasm(_) => {
+            let (chosen, why) = match &lease.program {
+                LoadedProgram::Wasm(_) => {
+                    (CostSource::choose_wasm(config, lease.run_time, run_time), NOT_OF_WASM)
+                }
+                _ => (CostSource::choose_native(config, lease.run_time, run_time), NOT_OF_NATIVE),
+            };
+            match chosen {
                 Some(cost) => cost,
                 None => {
                     let namespace = turn.subsystem.namespaces.programs_mut(nsid);
                     let namespace = namespace.expect("a namespace outlives its commands");
-                    namespace.text.set_diagnostics(program_index, NOT_OF_NATIVE);
+                    namespace.text.set_diagnostics(program_index, why);
                     return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
                 }
             }
@@ -215,8 +221,13 @@ pub(crate) fn start_job(
             let timing = cost.timing(config, object);
             Some(Task::Ebpf { program: program.clone(), timing })
         }
-        LoadedProgram::Native(program) => {
-            Some(Task::Native { program: Arc::clone(program), samples: cost.samples(config) })
+        LoadedProgram::Native(program) | LoadedProgram::Wasm(program) => {
+            let is_native = matches!(lease.program, LoadedProgram::Native(_));
+            Some(Task::Shell {
+                program: Arc::clone(program),
+                samples: cost.samples(config),
+                is_measured: is_native || matches!(cost, CostSource::Measured { .. }),
+            })
         }
         LoadedProgram::Declared(_) => None,
     };

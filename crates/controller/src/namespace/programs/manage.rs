@@ -128,6 +128,7 @@ pub(crate) fn check_type(turn: &Turn<'_>, load: &LoadProgram) -> Result<(), Stri
     let native = &turn.subsystem.config.native;
     let (is_on, key) = match load.program_type {
         program_type::EBPF | program_type::DECLARED => return Ok(()),
+        program_type::WASM => return run_time::check_wasm(load.run_time),
         program_type::NATIVE => (native.upload, "compute.native_upload = true"),
         program_type::NATIVE_FILE => {
             (!native.directory.is_empty(), "compute.native_directory = \"FOLDER\"")
@@ -170,9 +171,9 @@ pub(super) fn program_arrived(
         turn.complete(tag, Status::SUCCESS, 0);
         return Ok(());
     }
-    let native = turn.subsystem.native.clone();
+    let (loaders, wasm) = (turn.subsystem.programs.clone(), turn.subsystem.config.wasm.clone());
     let namespace = named(turn, nsid)?;
-    let finished = namespace.finish_load(load.program_index, native.as_deref());
+    let finished = namespace.finish_load(load.program_index, &loaders, &wasm);
     if let Err((status, text)) = finished {
         namespace.text.set_diagnostics(load.program_index, &text);
         return Err(status);

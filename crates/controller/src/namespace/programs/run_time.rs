@@ -68,6 +68,18 @@ impl CostSource {
         })
     }
 
+    /// The same for a WebAssembly program, which no runtime server runs. `None` if the execution asks for that.
+    pub(crate) fn choose_wasm(
+        config: &Config,
+        program: ProgramRunTime,
+        execution: RunTime,
+    ) -> Option<Self> {
+        (execution != RunTime::Remote).then(|| match Self::choose(config, program, execution) {
+            Self::Remote => Self::Instructions,
+            chosen => chosen,
+        })
+    }
+
     fn measured(config: &Config, program: ProgramRunTime) -> Self {
         Self::Measured {
             scale: match program.scale_tenths {
@@ -103,7 +115,7 @@ impl CostSource {
         }
     }
 
-    /// Runs of a native program, whose time is always measured.
+    /// Runs of a program that the shell runs, which measures its time always.
     pub(crate) fn samples(self, config: &Config) -> u32 {
         if matches!(self, Self::Measured { .. }) { config.run_time_samples } else { 1 }
     }
@@ -139,6 +151,17 @@ pub(super) const NOT_OF_NATIVE: &str = "the run time of a native program is decl
 /// True if a native program can take its run time from there.
 pub(super) fn is_of_native(run_time: RunTime) -> bool {
     !matches!(run_time, RunTime::Instructions | RunTime::Remote)
+}
+
+/// Why a WebAssembly program is not told to take its run time from elsewhere.
+pub(super) const NOT_OF_WASM: &str = "the run time of a WebAssembly program is declared, measured or from its instructions: no runtime server runs it";
+
+/// An error if a WebAssembly program cannot take its run time from there.
+pub(super) fn check_wasm(run_time: RunTime) -> Result<(), String> {
+    match run_time {
+        RunTime::Remote => Err(NOT_OF_WASM.to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// The time that is declared, if one is.

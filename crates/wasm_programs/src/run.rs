@@ -1,0 +1,269 @@
+//! One run: an instance of the module, its arguments, the call, and what became of it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use controller::{Counts, Invocation, ShellFault, ShellFaultKind, ShellOutcome, ShellProgram};
+use ebpf::{measured, thread_time};
+use wasmtime::{
+    Engine, Error, Instance, InstancePre, Linker, Memory, Module, Store, Trap, UpdateDeadline,
+    WasmBacktrace,
+};
+
+use crate::counting::{Meter, Site};
+use crate::engine::{Ticking, engine};
+use crate::memory::{Limits, PlaceError, Placed, place};
+use crate::metering::{COUNTERS, WASM_PAGE};
+use crate::module::{Checked, Entry, Returns};
+use crate::operators::FUEL_PER_INSTRUCTION;
+use crate::wasi::World;
+use crate::{helpers, wasi};
+
+/// What the functions that a program imports see of its run.
+pub(crate) struct State {
+    pub(crate) memory: Option<Memory>,
+    pub(crate) printed: Vec<u8>,
+    pub(crate) world: World,
+    limits: Limits,
+    stop: Option<Arc<AtomicBool>>,
+}
+
+/// How a function that a program imports ends its run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("exit {0}")]
+    Exit(i32),
+    #[error("{1}")]
+    Fault(ShellFaultKind, String),
+}
+
+/// A program that is loaded.
+pub(crate) struct Program {
+    checked: Checked,
+    memory_bytes: u64,
+    /// Compiled by the first run.
+    compiled: OnceLock<Result<InstancePre<State>, String>>,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("entry", &self.checked.entry).finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    pub(crate) fn new(checked: Checked, memory_bytes: u64) -> Self {
+        Self { checked, memory_bytes, compiled: OnceLock::new() }
+    }
+
+    fn compile(&self, engine: &Engine) -> Result<InstancePre<State>, String> {
+        let compile = || {
+            let module = Module::new(engine, &self.checked.module)?;
+            let mut linker = Linker::new(engine);
+            helpers::add(&mut linker)?;
+            wasi::add(&mut linker, &module)?;
+            linker.instantiate_pre(&module)
+        };
+        compile().map_err(|error: Error| format!("it cannot be compiled: {error:#}"))
+    }
+
+    fn run_once(&self, invocation: &Invocation) -> (ShellOutcome, Duration) {
+        let prepared = engine().and_then(|engine| {
+            let compiled = self.compiled.get_or_init(|| self.compile(engine)).as_ref();
+            compiled.map(|compiled| (engine, compiled)).map_err(Clone::clone)
+        });
+        let (engine, compiled) = match prepared {
+            Ok(prepared) => prepared,
+            Err(text) => {
+                let fault = ShellFault { kind: ShellFaultKind::Host, text };
+                return (outcome(Err(fault), Counts::default(), Vec::new()), Duration::ZERO);
+            }
+        };
+        let fuel = invocation.budget.saturating_mul(FUEL_PER_INSTRUCTION);
+        let fuel = fuel.min(i64::MAX as u64);
+        let mut store = Store::new(
+            engine,
+            State {
+                memory: None,
+                printed: Vec::new(),
+                world: World::new(invocation, fuel),
+                limits: Limits::of_instantiation(),
+                stop: invocation.stop.clone(),
+            },
+        );
+        store.limiter(|state| &mut state.limits);
+        store.set_fuel(fuel).expect("the engine counts fuel");
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            let stop = context.data().stop.as_deref();
+            match stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                true => Err(Trap::Interrupt.into()),
+                false => Ok(UpdateDeadline::Continue(1)),
+            }
+        });
+        let _ticking = invocation.stop.is_some().then(|| Ticking::start(engine));
+        let (mut instance, mut took) = (None, Duration::ZERO);
+        let result = self.call(&mut store, compiled, invocation, &mut instance, &mut took);
+        let spent = fuel - store.get_fuel().unwrap_or(0);
+        let meter = &self.checked.meter;
+        let (result, not_run) = match result {
+            Ok(result) => (Ok(result), None),
+            Err(error) => {
+                let (fault, not_run) = self.judge(&error, meter, &store);
+                (Err(fault), not_run)
+            }
+        };
+        let counters = instance.and_then(|instance| instance.get_memory(&mut store, COUNTERS));
+        let times: Vec<u64> = match counters {
+            Some(counters) => counters
+                .data(&store)
+                .as_chunks()
+                .0
+                .iter()
+                .copied()
+                .map(u64::from_le_bytes)
+                .collect(),
+            // It ended before there was an instance: in its start function.
+            None => Vec::new(),
+        };
+        let counts = meter.counts(&times, not_run.unwrap_or_default(), spent);
+        (outcome(result, counts, std::mem::take(&mut store.data_mut().printed)), took)
+    }
+
+    fn call(
+        &self,
+        store: &mut Store<State>,
+        compiled: &InstancePre<State>,
+        invocation: &Invocation,
+        made: &mut Option<Instance>,
+        took: &mut Duration,
+    ) -> Result<u64, Error> {
+        let instance = compiled.instantiate(&mut *store)?;
+        *made = Some(instance);
+        let memory = instance.get_memory(&mut *store, "memory").ok_or(Trap::MemoryOutOfBounds)?;
+        store.data_mut().memory = Some(memory);
+        let own = self.checked.pages_max.map_or(u64::MAX, |pages| pages * WASM_PAGE);
+        let own = own.min(self.memory_bytes);
+        match &self.checked.entry {
+            Entry::Command => {
+                store.data_mut().limits.memory_max = own;
+                let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+                let begin = thread_time();
+                let ended = start.call(&mut *store, ());
+                *took = thread_time().saturating_sub(begin);
+                match ended {
+                    Err(error) if matches!(error.downcast_ref(), Some(Ended::Exit(0))) => {}
+                    ended => ended?,
+                }
+                Ok(store.data().world.written)
+            }
+            Entry::Function { name, returns } => {
+                let before = memory.data_size(&*store) as u64;
+                let placed = place(&mut *store, &memory, invocation)?;
+                let added = memory.data_size(&*store) as u64 - before;
+                store.data_mut().limits.memory_max = added.saturating_add(own);
+                if self.checked.has_initialize {
+                    let initialize =
+                        instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?;
+                    initialize.call(&mut *store, ())?;
+                }
+                let begin = thread_time();
+                let result = call_function(store, &instance, name, *returns, &placed);
+                *took = thread_time().saturating_sub(begin);
+                placed.copy_back(&*store, &memory);
+                result
+            }
+        }
+    }
+
+    /// Why a run ended, and what of its last piece did not run.
+    fn judge<'a>(
+        &self,
+        error: &Error,
+        meter: &'a Meter,
+        store: &Store<State>,
+    ) -> (ShellFault, Option<&'a [Site]>) {
+        use ShellFaultKind::{Budget, CallDepth, Crash, Host, Memory, Stopped};
+        let trap = error.downcast_ref::<Trap>().copied();
+        let (kind, what) = match (trap, error.downcast_ref::<Ended>(), error.downcast_ref()) {
+            (_, Some(Ended::Exit(code)), _) => (Crash, format!("it ended with exit code {code}")),
+            (_, Some(Ended::Fault(kind, text)), _) => (*kind, text.clone()),
+            (_, _, Some(PlaceError::TooLarge(_))) => (Memory, error.to_string()),
+            (Some(Trap::OutOfFuel), ..) => {
+                let budget = store.data().world.fuel / FUEL_PER_INSTRUCTION;
+                (Budget, format!("it used up its budget of {budget} instructions"))
+            }
+            (Some(Trap::StackOverflow), ..) => {
+                (CallDepth, "its calls used up the stack".to_owned())
+            }
+            (Some(Trap::Interrupt), ..) => (Stopped, "nobody waits for it any more".to_owned()),
+            (Some(Trap::MemoryOutOfBounds), ..) => {
+                (Memory, "it touched memory that it does not have".to_owned())
+            }
+            (Some(trap), ..) => (Crash, trap.to_string()),
+            (None, None, _) => (Host, format!("{error:#}")),
+        };
+        let frame = error.downcast_ref::<WasmBacktrace>().and_then(|trace| trace.frames().first());
+        let mut text = format!("WebAssembly program: {what}");
+        let mut not_run = None;
+        if let Some(frame) = frame {
+            let offset = frame.func_offset().unwrap_or(0) as u32;
+            let stopped = meter.stopped_at(frame.func_index(), offset);
+            match frame.func_name() {
+                Some(name) => text += &format!(", in function {name}"),
+                None => text += &format!(", in function {}", frame.func_index()),
+            }
+            if let Some((original, rest)) = stopped {
+                text += &format!(" (byte {original:#x} of the module)");
+                // A budget ends where a piece begins, a function that is imported where one ends.
+                let is_within =
+                    trap.is_some_and(|trap| trap != Trap::OutOfFuel && trap != Trap::Interrupt);
+                not_run = is_within.then_some(rest);
+            }
+        }
+        (ShellFault { kind, text }, not_run)
+    }
+}
+
+fn call_function(
+    store: &mut Store<State>,
+    instance: &Instance,
+    name: &str,
+    returns: Returns,
+    placed: &Placed,
+) -> Result<u64, Error> {
+    let arguments = placed.arguments as i32;
+    Ok(match returns {
+        Returns::Nothing => {
+            let function = instance.get_typed_func::<i32, ()>(&mut *store, name)?;
+            function.call(store, arguments)?;
+            0
+        }
+        Returns::I32 => {
+            let function = instance.get_typed_func::<i32, i32>(&mut *store, name)?;
+            i64::from(function.call(store, arguments)?) as u64
+        }
+        Returns::I64 => {
+            let function = instance.get_typed_func::<i32, i64>(&mut *store, name)?;
+            function.call(store, arguments)? as u64
+        }
+    })
+}
+
+fn outcome(result: Result<u64, ShellFault>, counts: Counts, output: Vec<u8>) -> ShellOutcome {
+    ShellOutcome { result, counts, output, cpu_time: ebpf::CpuTime::default() }
+}
+
+impl ShellProgram for Program {
+    fn run(&self, invocation: &Invocation, samples: u32) -> ShellOutcome {
+        let (mut outcome, cpu_time) = measured(invocation, samples, |invocation| {
+            let (outcome, took) = self.run_once(invocation);
+            let is_whole = outcome.result.is_ok();
+            (outcome, is_whole, took)
+        });
+        outcome.cpu_time = cpu_time;
+        outcome
+    }
+}
