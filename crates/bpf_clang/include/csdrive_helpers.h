@@ -23,6 +23,7 @@ int csd_memcmp(const void *a, const void *b, unsigned long n);
 void *csd_memchr(const void *p, int byte, unsigned long n);
 void *csd_memmem(const void *p, unsigned long n, const void *pattern, unsigned long m);
 unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned long n);
+void csd_exit(long result);
 }
 #else
 
@@ -46,6 +47,9 @@ static void *(*const csd_memmem)(const void *p, unsigned long n, const void *pat
 
 /* CRC-32C (Castagnoli) of n bytes, continued from `crc` (0 to begin). */
 static unsigned int (*const csd_crc32c)(unsigned int crc, const void *p, unsigned long n) = (void *)1006;
+
+/* Ends the program, from wherever it is: `result` is its result. */
+static void (*const csd_exit)(long result) = (void *)1007;
 
 #endif
 
@@ -75,6 +79,7 @@ CSDRIVE_IMPORT(csd_memcmp) int csd_memcmp(const void *a, const void *b, unsigned
 CSDRIVE_IMPORT(csd_memchr) void *csd_memchr(const void *p, int byte, unsigned long n);
 CSDRIVE_IMPORT(csd_memmem) void *csd_memmem(const void *p, unsigned long n, const void *pattern, unsigned long m);
 CSDRIVE_IMPORT(csd_crc32c) unsigned int csd_crc32c(unsigned int crc, const void *p, unsigned long n);
+CSDRIVE_IMPORT(csd_exit) void csd_exit(long result);
 
 #define csd_print(format, a, b, c)                                                                 \
     ({                                                                                             \

@@ -16,6 +16,11 @@
 #define M_PI_2 1.57079632679489661923
 #define M_PI_4 0.78539816339744830962
 #define M_SQRT2 1.41421356237309504880
+#define M_SQRT1_2 0.70710678118654752440
+#define M_1_PI 0.31830988618379067154
+#define M_LOG2E 1.44269504088896340736
+#define M_LOG10E 0.43429448190325182765
+#define HUGE_VALF INFINITY
 #define HUGE_VAL __builtin_huge_val()
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")
@@ -262,6 +267,59 @@ static inline float logf(float x) { return (float)log(x); }
 static inline float powf(float x, float y) { return (float)pow(x, y); }
 static inline float sinf(float x) { return (float)sin(x); }
 static inline float cosf(float x) { return (float)cos(x); }
+static inline float tanf(float x) { return (float)tan(x); }
+static inline float asinf(float x) { return (float)asin(x); }
+static inline float acosf(float x) { return (float)acos(x); }
+static inline float atanf(float x) { return (float)atan(x); }
+static inline float atan2f(float y, float x) { return (float)atan2(y, x); }
+static inline float hypotf(float x, float y) { return (float)hypot(x, y); }
+static inline float log2f(float x) { return (float)log2(x); }
+static inline float log10f(float x) { return (float)log10(x); }
+static inline float exp2f(float x) { return (float)exp2(x); }
+static inline float ldexpf(float x, int n) { return (float)ldexp(x, n); }
+static inline float copysignf(float x, float y) { return (float)copysign(x, y); }
+static inline long lroundf(float x) { return lround(x); }
+
+/* A long double is a double. */
+#define csd_long_double(name) static inline long double name##l(long double x) { return name((double)x); }
+csd_long_double(fabs) csd_long_double(sqrt) csd_long_double(floor) csd_long_double(ceil) csd_long_double(trunc)
+csd_long_double(round) csd_long_double(exp) csd_long_double(log) csd_long_double(sin) csd_long_double(cos)
+static inline long double powl(long double x, long double y) { return pow((double)x, (double)y); }
+static inline long double fmodl(long double x, long double y) { return fmod((double)x, (double)y); }
+
+static inline double fdim(double x, double y) { return x > y ? x - y : x != x || y != y ? NAN : 0; }
+static inline double log1p(double x)
+{
+    double u = 1 + x;
+    return u == 1 ? x : log(u) * (x / (u - 1));
+}
+static inline double expm1(double x)
+{
+    double u = exp(x);
+    return u == 1 ? x : u - 1 == -1 ? -1 : u == HUGE_VAL ? u : (u - 1) * (x / log(u));
+}
+static inline double sinh(double x)
+{
+    double e = expm1(fabs(x));
+    return copysign(e == HUGE_VAL ? e : (e + e / (e + 1)) / 2, x);
+}
+static inline double cosh(double x)
+{
+    double e = exp(fabs(x));
+    return e / 2 + 1 / (2 * e);
+}
+static inline double tanh(double x)
+{
+    double e = fabs(x) < 22 ? expm1(2 * fabs(x)) : HUGE_VAL;
+    return copysign(e == HUGE_VAL ? 1 : e / (e + 2), x);
+}
+static inline double cbrt(double x)
+{
+    if (x == 0 || !isfinite(x))
+        return x;
+    double y = copysign(exp(log(fabs(x)) / 3), x);
+    return y - (y * y * y - x) / (3 * y * y);
+}
 
 #endif
 #endif

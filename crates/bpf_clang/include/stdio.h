@@ -1,5 +1,5 @@
 /* stdio.h for computational storage functions: printf and its like. What is printed is in the program's output (the trace log).
- * There are no files, and no floating-point conversions. SPDX-License-Identifier: MIT OR Apache-2.0 */
+ * There are no files. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef CSDRIVE_STDIO_H
 #define CSDRIVE_STDIO_H
 
@@ -18,8 +18,16 @@
 /* The target has no variable arguments: they become an array of words. */
 static inline unsigned long csd_argument(unsigned long value) { return value; }
 static inline unsigned long csd_argument_pointer(const volatile void *value) { return (unsigned long)value; }
-unsigned long csd_argument_double(double value)
-    __attribute__((error("csdrive: printf has no floating-point conversions: print an integer, for example (long)(x * 1000)")));
+
+/* The digits of a floating-point number. Programs that print none do without the code: it is known here once they may. */
+static int (*csd_text_of_double)(char *to, unsigned long bits, int conversion, int precision, int alternate) __attribute__((unused));
+static int csd_double_text(char *to, unsigned long bits, int conversion, int precision, int alternate);
+static inline unsigned long csd_argument_double(double value)
+{
+    union { double d; unsigned long u; } bits = {value};
+    csd_text_of_double = csd_double_text;
+    return bits.u;
+}
 #define CSD_ARGUMENT(x)                                                                            \
     _Generic((x), float: csd_argument_double, double: csd_argument_double,                         \
              long double: csd_argument_double, char *: csd_argument_pointer,                       \
@@ -69,6 +77,161 @@ struct csd_text {
 };
 
 static inline int csd_write(const char *text, int length);
+
+/* Most digits behind the point; more are zeros. */
+#define CSD_FRACTION_MAX 1080
+
+static char csd_double_digits[320 + CSD_FRACTION_MAX + 16] __attribute__((unused));
+
+/* Rounds digits to so many, half to even; true if there is one more in front of them now. */
+static inline int csd_round_digits(char *digits, int count, int keep)
+{
+    int is_up = 0;
+    if (keep < count) {
+        int next = digits[keep] - '0', rest = 0;
+        for (int i = keep + 1; i < count && !rest; i++)
+            rest = digits[i] != '0';
+        int is_odd = keep > 0 && (digits[keep - 1] & 1);
+        is_up = next > 5 || (next == 5 && (rest || is_odd));
+    }
+    for (int i = keep; i < count; i++)
+        digits[i] = '0';
+    for (int i = keep - 1; is_up && i >= 0; i--) {
+        is_up = digits[i] == '9';
+        digits[i] = is_up ? '0' : (char)(digits[i] + 1);
+    }
+    if (!is_up)
+        return 0;
+    for (int i = count - 1; i > 0; i--)
+        digits[i] = digits[i - 1];
+    digits[0] = '1';
+    return 1;
+}
+
+/* The text of a number without its sign: exactly, as the C standard has it. The number is written as limbs of nine decimal digits. */
+static __attribute__((noinline, unused)) int csd_double_text(char *to, unsigned long bits, int conversion, int precision, int alternate)
+{
+    enum { UNITS = 40, LIMBS = 165, BILLION = 1000000000 };
+    static unsigned int limbs[LIMBS];
+    static char digits[LIMBS * 9 + 1];
+    char upper = conversion & 32 ? 0 : 32;
+    int exponent = (int)(bits >> 52 & 0x7FF);
+    unsigned long mantissa = bits & 0xFFFFFFFFFFFFFUL;
+    if (exponent == 0x7FF) {
+        const char *name = mantissa ? "nan" : "inf";
+        for (int i = 0; i < 3; i++)
+            to[i] = (char)(name[i] - upper);
+        return -3;
+    }
+    if (precision < 0)
+        precision = 6;
+    if (precision > CSD_FRACTION_MAX)
+        precision = CSD_FRACTION_MAX;
+    if (exponent)
+        mantissa |= 1UL << 52;
+    exponent = (exponent ? exponent : 1) - 1075;
+    for (int i = 0; i < LIMBS; i++)
+        limbs[i] = 0;
+    int first = UNITS - 1, last = UNITS;
+    limbs[UNITS] = (unsigned int)(mantissa % BILLION);
+    limbs[UNITS - 1] = (unsigned int)(mantissa / BILLION);
+    while (exponent > 0) {
+        int step = exponent < 29 ? exponent : 29;
+        unsigned long carry = 0;
+        for (int i = last; i >= first; i--) {
+            carry += (unsigned long)limbs[i] << step;
+            limbs[i] = (unsigned int)(carry % BILLION);
+            carry /= BILLION;
+        }
+        if (carry)
+            limbs[--first] = (unsigned int)carry;
+        exponent -= step;
+    }
+    while (exponent < 0) {
+        /* 2 to the 9th divides a billion. */
+        int step = exponent > -9 ? -exponent : 9;
+        unsigned int rest = 0;
+        for (int i = first; i <= last; i++) {
+            unsigned int limb = limbs[i];
+            limbs[i] = (limb >> step) + rest;
+            rest = (limb & ((1U << step) - 1)) * ((unsigned int)BILLION >> step);
+        }
+        if (rest)
+            limbs[++last] = rest;
+        exponent += step;
+    }
+    int count = 0;
+    for (int i = first; i <= last; i++)
+        for (unsigned int limb = limbs[i], unit = BILLION / 10; unit; unit /= 10)
+            digits[count++] = (char)('0' + limb / unit % 10);
+    /* Digits before the point; zeros in front of the number are none of it. */
+    int point = (UNITS + 1 - first) * 9, start = 0;
+    while (start < point - 1 && digits[start] == '0')
+        start++;
+    int significant = start;
+    while (significant < count && digits[significant] == '0')
+        significant++;
+    int is_zero = significant == count;
+    int kind = conversion | 32, decimal = is_zero ? 0 : point - 1 - significant;
+    int wanted = precision;
+    if (kind == 'g') {
+        wanted = precision ? precision : 1;
+        char *from = digits + significant;
+        /* The exponent after rounding decides. */
+        int rounded = decimal;
+        if (!is_zero) {
+            int nines = 0;
+            while (nines < wanted && significant + nines < count && from[nines] == '9')
+                nines++;
+            if (nines == wanted && significant + nines < count && from[nines] >= '5')
+                rounded++;
+        }
+        kind = wanted > rounded && rounded >= -4 ? 'f' : 'e';
+        wanted = kind == 'f' ? wanted - 1 - rounded : wanted - 1;
+    }
+    char *at = to, *dot;
+    if (kind == 'f') {
+        int keep = point - start + wanted;
+        if (csd_round_digits(digits + start, count - start, keep < count - start ? keep : count - start)) {
+            /* The last digit went, and is one of those that are not shown. */
+            point++;
+            keep++;
+        }
+        for (int i = start; i < point; i++)
+            *at++ = digits[i];
+        dot = at;
+        if (wanted || alternate)
+            *at++ = '.';
+        for (int i = 0; i < wanted; i++)
+            *at++ = point + i < count ? digits[point + i] : '0';
+    } else {
+        int from = is_zero ? point - 1 : significant, keep = 1 + wanted;
+        if (csd_round_digits(digits + from, count - from, keep < count - from ? keep : count - from))
+            decimal++;
+        *at++ = digits[from];
+        dot = at;
+        if (wanted || alternate)
+            *at++ = '.';
+        for (int i = 1; i <= wanted; i++)
+            *at++ = from + i < count ? digits[from + i] : '0';
+    }
+    if ((conversion | 32) == 'g' && !alternate && at > dot) {
+        while (at[-1] == '0')
+            at--;
+        if (at[-1] == '.')
+            at--;
+    }
+    if (kind == 'e') {
+        *at++ = (char)('e' - upper);
+        *at++ = decimal < 0 ? '-' : '+';
+        unsigned int size = (unsigned int)(decimal < 0 ? -decimal : decimal);
+        if (size >= 100)
+            *at++ = (char)('0' + size / 100);
+        *at++ = (char)('0' + size / 10 % 10);
+        *at++ = (char)('0' + size % 10);
+    }
+    return (int)(at - to);
+}
 
 static inline __attribute__((always_inline)) void csd_put(struct csd_text *text, char c)
 {
@@ -147,8 +310,9 @@ static __attribute__((noinline, unused)) void csd_format(struct csd_text *text, 
         }
         if (!conversion)
             break;
-        if ((conversion | 32) == 'f' || (conversion | 32) == 'e' || (conversion | 32) == 'g' || (conversion | 32) == 'a') {
-            csd_trace("csdrive: printf has no %%%c: print an integer\n", 46, (unsigned long)conversion, 0, 0);
+        int is_double = (conversion | 32) == 'f' || (conversion | 32) == 'e' || (conversion | 32) == 'g';
+        if ((conversion | 32) == 'a' || (is_double && !csd_text_of_double)) {
+            csd_trace("csdrive: printf has no %%%c of this argument\n", 44, (unsigned long)conversion, 0, 0);
             *(volatile char *)0 = 0;
         }
         unsigned long value = *arguments++;
@@ -157,7 +321,18 @@ static __attribute__((noinline, unused)) void csd_format(struct csd_text *text, 
         int length = 0;
         const char *prefix = "";
         char sign_here[2] = {0, 0};
-        if (conversion == 's') {
+        if (is_double) {
+            sign_here[0] = value >> 63 ? '-' : sign;
+            prefix = sign_here;
+            length = csd_text_of_double(csd_double_digits, value & ~(1UL << 63), conversion, precision, alternate);
+            s = csd_double_digits;
+            precision = 0;
+            if (length < 0) {
+                /* Neither a number nor finite. */
+                length = -length;
+                zero = 0;
+            }
+        } else if (conversion == 's') {
             s = (const char *)value;
             if (!s)
                 s = "(null)";
@@ -242,10 +417,12 @@ static inline int csd_snprintf(char *to, size_t size, const char *format, const 
 /* A list of arguments that vary is where they are, each in a word. */
 static inline __attribute__((unused)) int vsnprintf(char *to, size_t size, const char *format, __builtin_va_list list)
 {
+    csd_text_of_double = csd_double_text;
     return csd_snprintf(to, size, format, *(const unsigned long **)&list);
 }
 static inline __attribute__((unused)) int vsprintf(char *to, const char *format, __builtin_va_list list)
 {
+    csd_text_of_double = csd_double_text;
     return csd_snprintf(to, 0x7fffffff, format, *(const unsigned long **)&list);
 }
 
@@ -282,6 +459,7 @@ static inline int csd_printf(const char *format, const unsigned long *arguments)
 
 static inline __attribute__((unused)) int vprintf(const char *format, __builtin_va_list list)
 {
+    csd_text_of_double = csd_double_text;
     return csd_printf(format, *(const unsigned long **)&list);
 }
 #define vfprintf(file, format, list) ((void)(file), vprintf((format), (list)))
@@ -311,6 +489,14 @@ static inline int fputc(int c, void *file)
 }
 #define putc(c, file) fputc((c), (file))
 #define fflush(file) ((void)(file), 0)
+static inline void perror(const char *what)
+{
+    if (what && *what) {
+        csd_write(what, (int)strlen(what));
+        csd_write(": ", 2);
+    }
+    puts("an error");
+}
 
 #define snprintf(to, size, format, ...) csd_snprintf((to), (size), (format), CSD_ARGUMENTS(__VA_ARGS__))
 #define sprintf(to, format, ...) csd_snprintf((to), 0x7fffffff, (format), CSD_ARGUMENTS(__VA_ARGS__))

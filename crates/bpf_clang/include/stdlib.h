@@ -1,5 +1,5 @@
-/* stdlib.h for computational storage functions. Memory that is allocated comes from an arena of CSDRIVE_ARENA_BYTES (1 MiB; define it
- * before this header for another size), which is fresh for each run; free() gives back the last allocation only.
+/* stdlib.h for computational storage functions. Memory that is allocated comes from an arena of CSDRIVE_ARENA_BYTES (4 MiB; define it
+ * before this header for another size, at most 15 MiB), which is fresh for each run.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef CSDRIVE_STDLIB_H
 #define CSDRIVE_STDLIB_H
@@ -16,7 +16,7 @@
 #define RAND_MAX 2147483647
 
 #ifndef CSDRIVE_ARENA_BYTES
-#define CSDRIVE_ARENA_BYTES (1 << 20)
+#define CSDRIVE_ARENA_BYTES (4 << 20)
 #endif
 
 /* Ends the program with a fault: there is nothing at address 0. */
@@ -32,6 +32,22 @@ static inline __attribute__((unused)) void csd_assertion_failed(const char *text
     csd_trace(text, (unsigned int)strlen(text) + 1, 0, 0, 0);
     abort();
 }
+
+/* Ends the program; its result is the code. */
+static inline __attribute__((noreturn)) void exit(int code)
+{
+    csd_exit(code);
+    for (;;)
+        ;
+}
+static inline __attribute__((noreturn)) void _Exit(int code) { exit(code); }
+
+typedef struct { int quot, rem; } div_t;
+typedef struct { long quot, rem; } ldiv_t;
+typedef struct { long long quot, rem; } lldiv_t;
+static inline div_t div(int a, int b) { return (div_t){a / b, a % b}; }
+static inline ldiv_t ldiv(long a, long b) { return (ldiv_t){a / b, a % b}; }
+static inline lldiv_t lldiv(long long a, long long b) { return (lldiv_t){a / b, a % b}; }
 
 static inline int abs(int x) { return x < 0 ? -x : x; }
 static inline long labs(long x) { return x < 0 ? -x : x; }
@@ -103,13 +119,113 @@ static inline long atol(const char *s) { return strtoll(s, 0, 10); }
 static inline long long atoll(const char *s) { return strtoll(s, 0, 10); }
 static inline int atoi(const char *s) { return (int)strtoll(s, 0, 10); }
 
-/* The numbers of POSIX's example: the same for every run. */
-static unsigned long csd_random __attribute__((unused)) = 1;
-static inline void srand(unsigned int seed) { csd_random = seed; }
-static inline int rand(void)
+/* Exact for numbers of at most 15 digits with exponents of at most 22; others are within two units in the last place. */
+static __attribute__((noinline, unused)) double strtod(const char *s, char **end)
 {
-    csd_random = csd_random * 6364136223846793005UL + 1442695040888963407UL;
-    return (int)(csd_random >> 33);
+    const char *begin = s, *after;
+    while (*s == ' ' || (*s >= '\t' && *s <= '\r'))
+        s++;
+    int is_negative = *s == '-';
+    if (*s == '-' || *s == '+')
+        s++;
+    unsigned long digits = 0;
+    int exponent = 0, any = 0, is_fraction = 0;
+    double value;
+    if ((s[0] | 32) == 'i' && (s[1] | 32) == 'n' && (s[2] | 32) == 'f') {
+        after = s + 3;
+        value = __builtin_huge_val();
+        any = 1;
+    } else if ((s[0] | 32) == 'n' && (s[1] | 32) == 'a' && (s[2] | 32) == 'n') {
+        after = s + 3;
+        value = __builtin_nan("");
+        any = 1;
+    } else {
+        for (;; s++) {
+            if (*s == '.' && !is_fraction) {
+                is_fraction = 1;
+                continue;
+            }
+            if (*s < '0' || *s > '9')
+                break;
+            any = 1;
+            if (digits < 1000000000000000000UL) {
+                digits = digits * 10 + (unsigned long)(*s - '0');
+                exponent -= is_fraction;
+            } else {
+                exponent += !is_fraction;
+            }
+        }
+        after = s;
+        if (any && (*s | 32) == 'e') {
+            const char *e = s + 1;
+            int is_below = *e == '-', n = 0;
+            if (*e == '-' || *e == '+')
+                e++;
+            if (*e >= '0' && *e <= '9') {
+                for (; *e >= '0' && *e <= '9'; e++)
+                    n = n < 100000 ? n * 10 + (*e - '0') : n;
+                exponent += is_below ? -n : n;
+                after = e;
+            }
+        }
+        value = (double)digits;
+        if (exponent < -400)
+            value = 0;
+        for (; digits && exponent > 0 && value < __builtin_huge_val(); exponent -= exponent < 22 ? exponent : 22) {
+            double power = 1;
+            for (int i = 0; i < exponent && i < 22; i++)
+                power *= 10;
+            value *= power;
+        }
+        while (digits && exponent < 0 && value > 0) {
+            double power = 1;
+            int step = exponent > -22 ? -exponent : 22;
+            for (int i = 0; i < step; i++)
+                power *= 10;
+            value /= power;
+            exponent += step;
+        }
+    }
+    if (end)
+        *end = (char *)(any ? after : begin);
+    return !any ? 0 : is_negative ? -value : value;
+}
+static inline float strtof(const char *s, char **end) { return (float)strtod(s, end); }
+static inline double atof(const char *s) { return strtod(s, 0); }
+
+/* The numbers of the GNU C library's rand(): each is the sum of those 31 and 3 before it. */
+static struct {
+    unsigned int last[34];
+    int at, is_seeded;
+} csd_random __attribute__((unused));
+static __attribute__((noinline, unused)) void srand(unsigned int seed)
+{
+    int word = seed ? (int)seed : 1;
+    csd_random.last[0] = (unsigned int)word;
+    for (int i = 1; i < 31; i++) {
+        word = (int)((16807L * word) % 2147483647);
+        if (word < 0)
+            word += 2147483647;
+        csd_random.last[i] = (unsigned int)word;
+    }
+    for (int i = 31; i < 34; i++)
+        csd_random.last[i] = csd_random.last[i - 31];
+    csd_random.at = 0;
+    csd_random.is_seeded = 1;
+    for (int i = 34; i < 344; i++) {
+        unsigned int *last = csd_random.last;
+        last[csd_random.at] = last[(csd_random.at + 3) % 34] + last[(csd_random.at + 31) % 34];
+        csd_random.at = (csd_random.at + 1) % 34;
+    }
+}
+static __attribute__((noinline, unused)) int rand(void)
+{
+    if (!csd_random.is_seeded)
+        srand(1);
+    unsigned int *last = csd_random.last, at = (unsigned int)csd_random.at;
+    unsigned int value = last[at] = last[(at + 3) % 34] + last[(at + 31) % 34];
+    csd_random.at = (int)((at + 1) % 34);
+    return (int)(value >> 1);
 }
 static inline int rand_r(unsigned int *seed)
 {
@@ -117,31 +233,70 @@ static inline int rand_r(unsigned int *seed)
     return (int)(*seed / 2);
 }
 
-/* Memory. Before each allocation are its bytes. */
+/* Memory. Before each allocation are its bytes. What is given back waits for the next of its class: multiples of 16 bytes up to 512,
+ * then powers of two. */
 static struct {
     unsigned long next;
-    unsigned long pad;
+    int is_full, pad;
+    /* For each class, the one given back last; in it is the one before. */
+    char *free[96];
     char bytes[CSDRIVE_ARENA_BYTES] __attribute__((aligned(16)));
 } csd_arena __attribute__((unused));
 
-static inline void *malloc(size_t n)
+static inline int csd_class(size_t n, size_t *room)
 {
-    unsigned long at = csd_arena.next;
-    if (n > sizeof csd_arena.bytes || at + 16 + n > sizeof csd_arena.bytes)
-        return 0;
-    *(unsigned long *)(csd_arena.bytes + at) = n;
-    csd_arena.next = at + 16 + ((n + 15) & ~15UL);
-    return csd_arena.bytes + at + 16;
+    int kind = (int)((n + 15) / 16);
+    *room = (size_t)kind * 16;
+    if (n > 512)
+        for (kind = 33, *room = 1024; *room < n; kind++)
+            *room *= 2;
+    return kind;
+}
+
+static __attribute__((noinline, unused)) void *malloc(size_t n)
+{
+    size_t room, most = sizeof csd_arena.bytes, at = csd_arena.next;
+    if (n <= most) {
+        int kind = csd_class(n, &room);
+        char *p = csd_arena.free[kind];
+        if (p) {
+            csd_arena.free[kind] = *(char **)p;
+            *(size_t *)(p - 16) = n;
+            return p;
+        }
+        /* The last one may have less than its class. */
+        if (at + 16 + room > most)
+            room = (n + 15) & ~15UL;
+        if (at + 16 + room <= most) {
+            csd_arena.next = at + 16 + room;
+            *(size_t *)(csd_arena.bytes + at) = n;
+            return csd_arena.bytes + at + 16;
+        }
+    }
+    if (!csd_arena.is_full) {
+        csd_arena.is_full = 1;
+        csd_trace("csdrive: malloc has no more memory: #define CSDRIVE_ARENA_BYTES (15 << 20) before stdlib.h\n", 93, 0, 0, 0);
+    }
+    return 0;
 }
 
 static inline void free(void *p)
 {
+    size_t room, n;
     if (!p)
         return;
-    unsigned long at = (unsigned long)((char *)p - csd_arena.bytes) - 16;
-    unsigned long n = *(unsigned long *)((char *)p - 16);
-    if (at + 16 + ((n + 15) & ~15UL) == csd_arena.next)
-        csd_arena.next = at;
+    n = *(size_t *)((char *)p - 16);
+    char **list = csd_arena.free + csd_class(n, &room);
+    unsigned long at = (unsigned long)((char *)p - csd_arena.bytes);
+    if (at + room == csd_arena.next) {
+        csd_arena.next = at - 16;
+        return;
+    }
+    /* The last one before the end of the arena has less than its class. */
+    if (room == 0 || at + room > sizeof csd_arena.bytes)
+        return;
+    *(char **)p = *list;
+    *list = (char *)p;
 }
 
 static inline void *calloc(size_t count, size_t n)
@@ -160,8 +315,10 @@ static inline void *realloc(void *p, size_t n)
         return malloc(n);
     unsigned long old = *(unsigned long *)((char *)p - 16);
     void *fresh = malloc(n);
-    if (fresh)
+    if (fresh) {
         memcpy(fresh, p, old < n ? old : n);
+        free(p);
+    }
     return fresh;
 }
 
@@ -189,9 +346,10 @@ csd_sift(char *base, size_t root, size_t count, size_t size, int (*compare)(cons
         size_t child = 2 * root + 1;
         if (child >= count)
             return;
-        if (child + 1 < count && compare(base + child * size, base + (child + 1) * size) < 0)
+        /* Only "greater" is asked for: so comparisons that know no "less" sort, too. */
+        if (child + 1 < count && compare(base + (child + 1) * size, base + child * size) > 0)
             child++;
-        if (compare(base + root * size, base + child * size) >= 0)
+        if (compare(base + child * size, base + root * size) <= 0)
             return;
         csd_swap(base + root * size, base + child * size, size);
         root = child;

@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The headers a program may include, shipped inside this executable.
-const HEADERS: [(&str, &str); 16] = [
+const HEADERS: [(&str, &str); 18] = [
     ("csdrive.h", include_str!("../include/csdrive.h")),
     ("csdrive_helpers.h", include_str!("../include/csdrive_helpers.h")),
     ("csdrive_soft.h", include_str!("../include/csdrive_soft.h")),
+    ("csdrive_test.h", include_str!("../include/csdrive_test.h")),
     ("cemu_def.h", include_str!("../include/cemu_def.h")),
     ("assert.h", include_str!("../include/assert.h")),
     ("ctype.h", include_str!("../include/ctype.h")),
@@ -30,6 +31,7 @@ const HEADERS: [(&str, &str); 16] = [
     ("stdlib.h", include_str!("../include/stdlib.h")),
     ("string.h", include_str!("../include/string.h")),
     ("strings.h", include_str!("../include/strings.h")),
+    ("time.h", include_str!("../include/time.h")),
     ("sys/types.h", include_str!("../include/sys/types.h")),
     // The C library's headers ask for this one when the target is not the host.
     ("gnu/stubs-32.h", ""),

@@ -2,10 +2,6 @@
 
 /// A text that clang's messages have, and the remedy. The first that fits counts.
 const REMEDIES: &[(&str, &str)] = &[
-    (
-        "csdrive: printf has no",
-        "print an integer instead of a floating-point number, for example (long)(x * 1000)",
-    ),
     ("thread-local storage", "a program is one thread: leave out _Thread_local (__thread)"),
     (
         "'pthread.h' file not found",
@@ -31,6 +27,14 @@ const REMEDIES: &[(&str, &str)] = &[
         "a program has no files: its data is in the memory ranges (mr_addr) and the data buffer; fprintf(stderr, ...) and printf print",
     ),
     (
+        "'scanf'",
+        "a program has no standard input: its data is in the memory ranges (mr_addr) and the data buffer; or compile it for WebAssembly, where standard input is its ranges",
+    ),
+    (
+        "'getchar'",
+        "a program has no standard input: its data is in the memory ranges (mr_addr) and the data buffer; or compile it for WebAssembly, where standard input is its ranges",
+    ),
+    (
         "call to undeclared function",
         "declare the function, or include its header: csdrive has string.h, stdlib.h, stdio.h (printf), ctype.h, math.h, assert.h",
     ),
@@ -40,7 +44,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ),
     (
         "file not found",
-        "csdrive has the headers assert.h, ctype.h, errno.h, inttypes.h, math.h, stdint.h, stdio.h, stdlib.h, string.h and its own; others must lie beside the source",
+        "csdrive has the headers assert.h, ctype.h, errno.h, inttypes.h, math.h, stdint.h, stdio.h, stdlib.h, string.h, time.h and its own; others must lie beside the source",
     ),
     ("exceptions disabled", "C++ has no exceptions here: return what went wrong"),
     (

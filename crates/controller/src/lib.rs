@@ -78,7 +78,7 @@ pub use config::{
     RemoteFallback, RuntimeServerConfig, StorageConfig, ZonedConfig,
 };
 pub use controller::Controller;
-pub use ebpf::{Counts, CpuTime, Engine, Invocation, Outcome, Worker};
+pub use ebpf::{Counts, CpuTime, Engine, Invocation, Observer, Outcome, Worker};
 pub use fabric::{LinkConfig, Switch};
 pub use host_memory::{HostMemory, HostMemoryError};
 pub use kept_history::NoHistory;

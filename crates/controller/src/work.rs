@@ -71,7 +71,9 @@ impl From<Outcome> for Ran {
                 FaultKind::CallDepth(_) => Status::PROGRAM_CALL_DEPTH_EXCEEDED,
                 FaultKind::Helper { .. } => Status::PROGRAM_HELPER_FAULT,
                 // Nobody stops runs whose result is still wanted.
-                FaultKind::Host(_) | FaultKind::Stopped => Status::INTERNAL_ERROR,
+                FaultKind::Host(_) | FaultKind::Stopped | FaultKind::Exited(_) => {
+                    Status::INTERNAL_ERROR
+                }
             };
             (status.with_dnr(), fault.to_string())
         });

@@ -9,6 +9,7 @@ mod calibrate;
 mod compile;
 mod cores;
 mod crashtest;
+mod debug;
 mod demo;
 mod device;
 mod input;
@@ -20,6 +21,7 @@ mod observe;
 mod precondition;
 mod profiles;
 mod program_loaders;
+mod program_tests;
 mod report;
 mod run;
 mod run_times;
@@ -57,6 +59,7 @@ struct Cli {
 enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
+    Test(program_tests::Arguments),
     Serve(serve::Arguments),
     Vm(vm::Arguments),
     /// Programs of a drive: load, list, activate, deactivate, unload
@@ -230,6 +233,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Test(arguments) => program_tests::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Vm(arguments) => vm::run(arguments),
         Command::Program(command) => device::program::run(command),

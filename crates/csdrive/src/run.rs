@@ -23,7 +23,8 @@ use crate::report::{say, tell};
 use crate::run_times::{self, Compared, RunTimeReport};
 use crate::stream::{Chunks, Room};
 use crate::{
-    Outcome, compile, program_loaders::program_loaders, report, runtime_server, storage, usage,
+    Outcome, compile, debug, program_loaders::program_loaders, report, runtime_server, storage,
+    usage,
 };
 use config::parse_size;
 
@@ -72,6 +73,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     #[command(flatten)]
+    debug: debug::Options,
+    #[command(flatten)]
     record: RecordOption,
     /// Print one JSON document
     #[arg(long)]
@@ -79,7 +82,7 @@ pub(crate) struct Arguments {
 }
 
 /// Parses the name of an engine.
-fn engines() -> impl TypedValueParser<Value = Engine> {
+pub(crate) fn engines() -> impl TypedValueParser<Value = Engine> {
     PossibleValuesParser::new(Engine::NAMES.map(|(name, _)| name))
         .map(|name| name.parse().expect("only names are let through"))
 }
@@ -110,6 +113,8 @@ struct Report {
     run_time: Option<RunTimeReport>,
     /// What became of each job, if there are several.
     jobs: Option<jobs::Ended>,
+    /// Where the program's time went.
+    profile: Option<debug::Found>,
 }
 
 #[derive(Default)]
@@ -199,7 +204,8 @@ struct Prepared {
 
 impl Arguments {
     fn output_files(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.output, &self.trace, &self.many.csv].into_iter().flatten()
+        let own = [&self.output, &self.trace, &self.many.csv].into_iter().flatten();
+        own.chain(self.debug.output_files())
     }
 
     /// True if standard output takes something else than the report.
@@ -215,7 +221,7 @@ impl Arguments {
         let outputs = outputs.filter(|path| is_standard(path)).count() + usize::from(self.json);
         if outputs > 1 {
             anyhow::bail!(
-                "standard output takes one of --json, --output -, --trace - and --csv -; put the others into files"
+                "standard output takes one of --json, --output -, --trace -, --csv -, --folded -, --coverage - and --trace-program -; put the others into files"
             );
         }
         Ok(())
@@ -261,11 +267,24 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             checked.with_context(|| format!("{option} {}", path.display()))?;
         }
     }
+    arguments.debug.check(arguments.json)?;
     let program = compile::program(&arguments.program, arguments.function.as_deref())?;
     if matches!(program, compile::Program::Native(..)) && !config.native.upload {
         anyhow::bail!(
             "{}: an object for this machine, not for BPF; a shared object can run as a native program, with --set compute.native_upload=true",
             arguments.program.display()
+        );
+    }
+    if arguments.debug.is_given() {
+        let is_bpf = matches!(program, compile::Program::Bpf(_));
+        anyhow::ensure!(
+            is_bpf,
+            "--profile, --folded, --coverage, --trace-program, --step: only eBPF programs are looked at, and C source"
+        );
+        let measured = [RunTime::Measured, RunTime::Remote];
+        anyhow::ensure!(
+            !arguments.run_time.iter().any(|said| measured.contains(said)),
+            "--profile, --folded, --coverage, --trace-program, --step: a program that is looked at takes much longer here; drop --run-time"
         );
     }
     if arguments.input.len() > INPUTS_MAX {
@@ -420,6 +439,11 @@ fn execute(
     if let Some(remote) = remote {
         session.transport.driver.port.set_remote(remote.make());
     }
+    let debugging = arguments.debug.is_given().then(|| arguments.debug.start()).transpose();
+    let debugging = usage(debugging)?;
+    if let Some(debugging) = &debugging {
+        session.transport.driver.port.observe(Some(debugging.observer()));
+    }
     session.transport.driver.port.drive.set_recording(true);
     let mut records = Records::default();
     collect(&mut session, &mut records);
@@ -477,6 +501,7 @@ fn execute(
         // Chunks of a stream have one each.
         run_time: RunTimeReport::of(&records.jobs).filter(|_| streamed.is_none()),
         jobs: None,
+        profile: None,
     };
     match done {
         Ok((result, jobs)) => {
@@ -491,6 +516,10 @@ fn execute(
             report.error = Some(failed.detail.unwrap_or_else(|| failed.command.to_owned()));
         }
         Err(other) => return Err(other.into()),
+    }
+    if let Some(debugging) = &debugging {
+        let cost = &session.transport.driver.port.drive.config().cost;
+        report.profile = usage(arguments.debug.finish(debugging, cost))?;
     }
     report::notes(&session.transport.driver.port.notes);
     let csv = report.jobs.as_ref().map(jobs::Ended::to_csv);
@@ -564,6 +593,7 @@ impl Report {
             program_output: String::new(),
             run_time: None,
             jobs: None,
+            profile: None,
         }
     }
 
@@ -598,6 +628,9 @@ impl Report {
             (Some(jobs), _) => document["jobs"] = jobs.to_json(),
             (None, Some(run_time)) => document["run_time"] = run_time.to_json(),
             (None, None) => {}
+        }
+        if let Some(profile) = &self.profile {
+            document["profile"] = profile.json.clone();
         }
         document
     }
@@ -635,6 +668,9 @@ impl Report {
                     line(format!("  {name:<12} {:>12}  {bar}", report::time(ns)));
                 }
             }
+        }
+        if let Some(text) = self.profile.as_ref().and_then(|profile| profile.text.as_ref()) {
+            line(format!("\n{text}"));
         }
         line("\nwhere bytes went".to_owned());
         let Bytes { host_link, flash, internal } = self.bytes;

@@ -6,7 +6,7 @@ mod harness;
 
 use std::process::{Command, ExitCode};
 
-use harness::{Files, csdrive, ints, root, to_longs};
+use harness::{Files, csdrive, example, ints, root, to_longs};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A clang on this machine.
@@ -301,12 +301,148 @@ fn examples(clang: &Clang) {
     assert!(count >= 6, "the examples are not where this test looks");
 }
 
+/// Profile, coverage, listing and steps of a program agree with its counts.
+fn looked_at(clang: &Clang) {
+    let files = Files::new();
+    let text = "#include <csdrive.h>\n\
+        static __attribute__((noinline)) long long square(long long x)\n\
+        {\n\
+            return x * x;\n\
+        }\n\
+        long long sum(struct cemu_args *args)\n\
+        {\n\
+            long long sum = args->cparam1;\n\
+            for (long long i = 0; i < args->mr_len[1]; i++)\n\
+                sum += square(((unsigned char *)args->mr_addr[1])[i]);\n\
+            if (sum == 77)\n\
+                sum = csd_crc32c(0, args->mr_addr[1], 640);\n\
+            return sum;\n\
+        }\n";
+    let source = files.put("sum.c", text.as_bytes());
+    let object = files.path("sum.o");
+    let include = root().join("crates/bpf_clang/include");
+    let output = Command::new(&clang.command)
+        .args(["-target", "bpf", "-O2", "-g", "-I"])
+        .arg(include)
+        .args(["-c", &source, "-o", &object])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let input = files.put("in", &[3; 1000]);
+    let [folded, coverage, listing] = ["folded", "lcov", "listing"].map(|name| files.path(name));
+    let base = ["run", &object, "--input", &input, "--json"];
+    let plain = csdrive(&base).json();
+    let more = ["--profile", "--folded", &folded, "--coverage", &coverage, "--trace-program"];
+    let ran = csdrive(&[&base[..], &more, &[&listing]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let mut looked = ran.json();
+    let profile = looked.as_object_mut().unwrap().remove("profile").unwrap();
+    // Looking changes nothing.
+    assert_eq!(looked, plain);
+    let lines = profile.as_array().unwrap();
+    let sum = |key: &str| lines.iter().map(|line| line[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("instructions"), plain["instructions"].as_u64().unwrap());
+    let (all, compute) = (sum("ns"), plain["time_ns"]["compute"].as_u64().unwrap());
+    assert!(all.abs_diff(compute) <= lines.len() as u64, "{all} and {compute} ns");
+    let line = |number: u64| lines.iter().find(|line| line["line"] == number);
+    let squares = line(4).expect("line 4 has instructions");
+    assert_eq!((&squares["times"], &squares["function"]), (&1000.into(), &"square".into()));
+    assert!(line(12).is_none(), "it did not run: {profile:#}");
+    let lcov = String::from_utf8(files.get("lcov")).unwrap();
+    assert!(lcov.contains("sum.c\n") && lcov.contains("\nDA:4,1000\n"), "{lcov}");
+    assert!(lcov.contains("\nDA:12,0\n") && lcov.ends_with("end_of_record\n"), "{lcov}");
+    let folded = String::from_utf8(files.get("folded")).unwrap();
+    let of_stacks =
+        folded.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap());
+    assert!(of_stacks.sum::<u64>().abs_diff(compute) <= folded.lines().count() as u64, "{folded}");
+    assert!(folded.contains("sum;square;sum.c:4 "), "{folded}");
+    let listing = String::from_utf8(files.get("listing")).unwrap();
+    let instructions = plain["instructions"].as_u64().unwrap() as usize;
+    assert_eq!(listing.lines().count(), instructions + 1, "each, and the result");
+    assert!(listing.contains("; loads 1 at range 1 +0x3e7"), "the last byte");
+    assert!(listing.ends_with("returned 9000 (0x2328)\n"));
+    // Bytes of a helper are those of its line.
+    let with_helper = [&base[..], &["--profile", "--param1", "-8923"]].concat();
+    let profile = csdrive(&with_helper).json()["profile"].clone();
+    let helper = profile.as_array().unwrap().iter().find(|line| line["line"] == 12).cloned();
+    assert!(helper.as_ref().is_some_and(|line| line["bytes"].as_u64() >= Some(640)), "{helper:?}");
+    // Somebody at the keyboard.
+    let step = |commands: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_csdrive"))
+            .args(["run", &object, "--input", &input, "--step"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, commands.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = step("b 4\nc\nr\ns\nb 4\nc\n");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("sum.c:4 in square: return x * x;"), "{text}");
+    assert!(text.contains("r1 = 0x3") && text.contains("returned 9000"), "{text}");
+    let (code, text) = step("q\n");
+    assert!(code == Some(1) && text.contains("ended"), "{text}");
+}
+
+/// Tests that are written in C.
+fn tests_of_programs(_: &Clang) {
+    let files = Files::new();
+    let passing = root().join("examples/programs/tests/vadd_test.c").display().to_string();
+    let lcov = files.path("lcov");
+    let ran = csdrive(&["test", &passing, "--coverage", &lcov]);
+    assert!(ran.code == 0 && ran.stdout.contains("2 passed, 0 failed"), "{ran:?}");
+    let lcov = String::from_utf8(files.get("lcov")).unwrap();
+    assert!(lcov.contains("/vadd.bpf.c\n") && !lcov.contains("csdrive_test.h"), "{lcov}");
+    let failing = files.put(
+        "failing.c",
+        b"#include <csdrive_test.h>\n\
+        int calls;\n\
+        int f(struct cemu_args *args) { calls++; return args->cparam1 > 0 ? -1 : ((char *)args->data_buffer)[1]; }\n\
+        CSD_TEST(holds_not) { CSD_CHECK(1 + 1 == 3); CSD_CHECK_EQ(CSD_RUN(f, .param1 = 5), 5); }\n\
+        CSD_TEST(bytes) { char a[2] = {1, 2}, b[2] = {1, 3}; CSD_CHECK_BYTES(a, b, 1); CSD_CHECK_BYTES(a, b, 2); }\n\
+        CSD_TEST(faults) { *(volatile int *)8 = 1; }\n\
+        CSD_TEST(data) { char text[] = \"ab\"; CSD_CHECK_EQ(CSD_RUN(f, .data = CSD_RANGE(text)), 'b'); CSD_CHECK_EQ(calls, 1); }\n",
+    );
+    for engine in ["interpreter", "tier1"] {
+        let ran = csdrive(&["test", &failing, "--json", "--engine", engine]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let document = ran.json();
+        let test = |name: &str| {
+            let tests = document["tests"].as_array().unwrap();
+            tests.iter().find(|test| test["name"] == name).unwrap().clone()
+        };
+        assert_eq!((&document["failed"], &document["left_out"]), (&3.into(), &0.into()));
+        assert_eq!(test("data")["passed"], true, "{document:#}");
+        assert_eq!(
+            test("holds_not")["printed"],
+            "failing.c:4: 1 + 1 == 3 does not hold\nfailing.c:4: CSD_RUN(f, .param1 = 5) is -1, not 5\n"
+        );
+        assert_eq!(test("bytes")["printed"], "failing.c:5: a and b differ at byte 1: 2, 3\n");
+        let fault = test("faults")["failure"].as_str().unwrap().to_owned();
+        assert!(fault.contains("failing.c:6") && fault.contains("null pointer"), "{fault}");
+    }
+    let one = csdrive(&["test", &failing, "data"]);
+    assert!(one.code == 0 && one.stdout.contains("1 passed, 0 failed, 3 left out"), "{one:?}");
+    let none = csdrive(&["test", &failing, "nothing"]);
+    assert!(none.code == 2 && none.stderr.contains("there are: holds_not"), "{none:?}");
+    let no_tests = csdrive(&["test", &example("double.bpf.o")]);
+    assert!(no_tests.code == 2 && no_tests.stderr.contains("no tests"), "{no_tests:?}");
+}
+
 /// Everyday C prints what it prints natively, in every engine: structures and more than five arguments by value, arrays of any size,
 /// recursion, pointers to functions, floating point, 128-bit integers, the C library.
 fn everyday(clang: &Clang) {
     prints_the_same(clang, "everyday.c");
     // What a stranger found wrong.
     prints_the_same(clang, "corners.c");
+    prints_the_same(clang, "numbers.c");
+    let memory = csdrive(&["run", &source("memory.c"), "--output-size", "0", "--json"]);
+    assert_eq!(memory.json()["program_output"], "0 bad 0 nulls\n", "{memory:?}");
 }
 
 fn prints_the_same(clang: &Clang, name: &str) {
@@ -406,8 +542,8 @@ fn walls(clang: &Clang) {
             "no files",
         ),
         (
-            "#include <stdio.h>\nlong long f(void *a) { printf(\"%f\", 1.0); return 0; }",
-            "an integer instead",
+            "#include <stdio.h>\nlong long f(void *a) { int x; return scanf(\"%d\", &x); }",
+            "no standard input",
         ),
         ("#include <nowhere.h>\nlong long f(void *a) { return 0; }", "must lie beside the source"),
     ];
@@ -444,7 +580,9 @@ fn main() -> ExitCode {
     let mut trials = vec![Trial::test("c_source_without_clang_names_the_package", no_clang)];
     let matrix: [(&str, Body); 3] =
         [("cemu_style", cemu_style), ("sections", sections), ("faults", faults)];
-    let single: [(&str, Single); 8] = [
+    let single: [(&str, Single); 10] = [
+        ("programs_are_looked_at_line_by_line", looked_at),
+        ("tests_of_programs_pass_and_fail", tests_of_programs),
         ("cases", cases),
         ("soft_float", soft_float),
         ("walls", walls),

@@ -20,7 +20,7 @@ use harness::{csdrive, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Pages with commands.
-const PAGES: [&str; 22] = [
+const PAGES: [&str; 23] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -29,6 +29,7 @@ const PAGES: [&str; 22] = [
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/crashes.md",
+    "docs/debugging.md",
     "docs/experiments.md",
     "docs/femu.md",
     "docs/guest.md",
@@ -160,7 +161,11 @@ fn ci(page: &str) -> Result<(), Failed> {
 fn obstacle(page: &str, place: Place) -> Option<String> {
     let is_missing = |program: &str| Command::new(program).arg("--version").output().is_err();
     match place {
-        Place::Here if page == "README.md" && is_missing("clang") => Some("no clang".to_owned()),
+        Place::Here
+            if ["README.md", "docs/debugging.md"].contains(&page) && is_missing("clang") =>
+        {
+            Some("no clang".to_owned())
+        }
         Place::Guest => {
             let ran = csdrive(&["vm", "run", "--timeout", "600", "--", "true"]);
             if ran.code == 0 {

@@ -34,12 +34,11 @@ impl SourceLines {
         Self::try_parse(btf, ext).unwrap_or_default()
     }
 
-    /// The line that covers an instruction: the last one that begins at or before it.
+    /// The path and line of an instruction: those of the last record that begins at or before it.
     pub(crate) fn find(&self, section: &str, offset: u32) -> Option<(&str, u32)> {
         let after = self.records.partition_point(|r| (&*r.section, r.offset) <= (section, offset));
         let record = self.records.get(after.checked_sub(1)?)?;
-        let file = record.file.rsplit('/').next().unwrap_or(&record.file);
-        (&*record.section == section).then_some((file, record.line))
+        (&*record.section == section).then_some((&*record.file, record.line))
     }
 
     fn try_parse(btf: &[u8], ext: &[u8]) -> Option<Self> {
@@ -106,6 +105,11 @@ impl<'a> Signatures<'a> {
     /// Reads `.BTF`.
     pub(crate) fn parse(btf: &'a [u8]) -> Self {
         Self(Types::parse(btf))
+    }
+
+    /// True if the object says anything about types.
+    pub(crate) fn has_types(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Names of the functions whose first parameter is the drive's structure of arguments, by its name.

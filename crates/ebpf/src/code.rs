@@ -69,6 +69,11 @@ impl Op {
         }
     }
 
+    /// True for loads, atomic operations not among them.
+    pub(crate) fn is_load(self) -> bool {
+        self.code & 7 == class::LDX && self.is_memory_access()
+    }
+
     /// True for atomic operations.
     pub(crate) fn is_atomic(self) -> bool {
         self.code & 7 == class::STX && self.code & 0xE0 == mode::ATOMIC

@@ -16,7 +16,7 @@ use object::{
 use crate::btf::{Signatures, SourceLines};
 use crate::error::LoadError;
 use crate::helper::{self, HELPERS, Helper};
-use crate::image::{DataSection, Function, FunctionName, Image};
+use crate::image::{DataSection, Function, FunctionName, Image, MAIN};
 use crate::indirect::{self, Targets};
 use crate::isa::{CALL, CALL_LOCAL, EXIT, Instruction, LDDW};
 use crate::memory::Window;
@@ -55,12 +55,18 @@ fn malformed(error: impl ToString) -> LoadError {
     LoadError::Malformed(error.to_string())
 }
 
-/// Loads an object and chooses its entry function.
-pub(crate) fn load(
-    bytes: &[u8],
-    entry: Option<&str>,
-    helpers: &[Helper],
-) -> Result<(Image, usize), LoadError> {
+/// The global functions of an object, by their names, in the order in which they stand.
+///
+/// # Errors
+/// If it is no BPF object, or has no functions.
+pub fn functions(object: &[u8]) -> Result<Vec<String>, LoadError> {
+    let elf = parse(object)?;
+    let linker = Linker::new(&elf, HELPERS)?;
+    Ok(linker.functions.into_iter().filter(|f| f.global).map(|f| f.name).collect())
+}
+
+/// An object of this machine.
+fn parse(bytes: &[u8]) -> Result<Elf<'_>, LoadError> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(LoadError::NotElf);
     }
@@ -75,7 +81,16 @@ pub(crate) fn load(
             return Err(LoadError::WrongMachine(what));
         }
     }
-    let elf = Elf::parse(bytes).map_err(malformed)?;
+    Elf::parse(bytes).map_err(malformed)
+}
+
+/// Loads an object and chooses its entry function.
+pub(crate) fn load(
+    bytes: &[u8],
+    entry: Option<&str>,
+    helpers: &[Helper],
+) -> Result<(Image, usize), LoadError> {
+    let elf = parse(bytes)?;
     let mut linker = Linker::new(&elf, helpers)?;
     linker.relocate_text()?;
     linker.relocate_data()?;
@@ -85,6 +100,9 @@ pub(crate) fn load(
     let signatures = Signatures::parse(section(".BTF"));
     let entry = image.entry(entry, elf.entry(), || signatures.taking_arguments())?;
     signatures.check_arguments(&image.functions[entry].name)?;
+    let name = &image.functions[entry].name;
+    image.is_plain_main =
+        name == MAIN && signatures.has_types() && !signatures.taking_arguments().contains(name);
     image.result_bits = signatures.signed_result_bits(&image.functions[entry].name);
     Ok((image, entry))
 }
@@ -583,6 +601,7 @@ impl<'a> Linker<'a> {
             lines: self.lines,
             origin: None,
             result_bits: None,
+            is_plain_main: false,
         };
         Ok((image, self.targets))
     }

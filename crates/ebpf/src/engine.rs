@@ -15,6 +15,7 @@ use crate::jit::{self, Guard};
 use crate::measure;
 use crate::memory::Window;
 use crate::native::Native;
+use crate::observe::{Observer, Unwatched, Watched};
 use crate::run::Run;
 use crate::tier2;
 
@@ -157,6 +158,8 @@ impl Compiled {
 pub struct Worker {
     engine: Engine,
     pub(crate) window: Option<Window>,
+    /// Looks at what it runs.
+    pub(crate) observer: Option<Box<dyn Observer>>,
     /// While runs are measured: the processor time of the last.
     pub(crate) cpu_time: Option<Duration>,
 }
@@ -172,6 +175,11 @@ impl Worker {
         self.engine
     }
 
+    /// From now on somebody looks at what it runs, or nobody any more. Whoever looked before is given back.
+    pub fn observe(&mut self, observer: Option<Box<dyn Observer>>) -> Option<Box<dyn Observer>> {
+        std::mem::replace(&mut self.observer, observer)
+    }
+
     /// The code to run, if it is not to be interpreted.
     fn choose<'a>(
         &self,
@@ -185,6 +193,7 @@ impl Worker {
             Some((Engine::Tier1, compiled.native(code, guard).ok()?))
         };
         match self.engine {
+            _ if self.observer.is_some() => None,
             Engine::Interpreter => None,
             Engine::Tier1 => tier1(),
             Engine::Auto if !compiled.tier2_pays(code) => tier1(),
@@ -217,7 +226,7 @@ impl Worker {
     }
 
     fn run_chosen(
-        &self,
+        &mut self,
         chosen: Option<(Engine, &Native)>,
         (code, compiled): (&Code, &Compiled),
         run: &mut Run<'_>,
@@ -235,7 +244,13 @@ impl Worker {
             return (result, tally, engine);
         }
         let mut counts = [0; 16];
-        let result = interpreter::execute(code, run, state, &mut counts);
+        let result = match &mut self.observer {
+            None => interpreter::execute(code, run, state, &mut counts, &mut Unwatched),
+            Some(observer) => {
+                let mut watched = Watched { observer: &mut **observer, code };
+                interpreter::execute(code, run, state, &mut counts, &mut watched)
+            }
+        };
         let mut tally = Tally::default();
         let classes = tally.instructions.len();
         tally.instructions.copy_from_slice(&counts[..classes]);

@@ -97,6 +97,9 @@ pub enum FaultKind {
     /// More nested calls than there are frames.
     #[error("more than {0} call frames; bound the recursion, or keep what waits in an array")]
     CallDepth(usize),
+    /// It ended itself, with this result: no fault, once the run is over.
+    #[error("ended itself with {0}")]
+    Exited(u64),
     /// Another thread ended the run.
     #[error("stopped")]
     Stopped,

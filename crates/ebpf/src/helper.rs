@@ -106,6 +106,14 @@ pub static HELPERS: &[Helper] = &[
         doc: "CRC-32C (Castagnoli) of n bytes, continued from `crc` (0 to begin).",
         body: crc32c,
     },
+    Helper {
+        id: 1007,
+        name: "csd_exit",
+        aliases: &[],
+        prototype: "void csd_exit(long result)",
+        doc: "Ends the program, from wherever it is: `result` is its result.",
+        body: exit,
+    },
 ];
 
 /// The helper an undefined function links to.
@@ -282,6 +290,10 @@ fn crc32c(call: &mut Call<'_>, [crc, p, n, ..]: [u64; 5]) -> Result<u64, FaultKi
     })?;
     *call.bytes_read += n;
     Ok(u64::from(value))
+}
+
+fn exit(_: &mut Call<'_>, [result, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    Err(FaultKind::Exited(result))
 }
 
 fn trace(call: &mut Call<'_>, [format, size, a, b, c]: [u64; 5]) -> Result<u64, FaultKind> {

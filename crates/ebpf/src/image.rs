@@ -9,6 +9,8 @@ use crate::isa::Instruction;
 
 /// How names of C++ functions end whose last parameter is a `struct cemu_args *`.
 const TAKES_ARGUMENTS: &str = "P9cemu_args";
+/// The function that a program of C begins with.
+pub(crate) const MAIN: &str = "main";
 /// Names listed in a message.
 const NAMES_SHOWN: usize = 20;
 
@@ -29,6 +31,17 @@ pub(crate) struct Function {
     /// One past the last instruction slot.
     pub(crate) end: usize,
     pub(crate) global: bool,
+}
+
+/// Where an instruction is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Location<'a> {
+    /// The function.
+    pub function: &'a str,
+    /// The instruction's number in it, as it was in the object.
+    pub instruction: usize,
+    /// Path of the source, as the compiler knew it, and line; `None` without debug information (`-g`).
+    pub source: Option<(&'a str, u32)>,
 }
 
 /// A name of a function; a function may have several.
@@ -55,6 +68,8 @@ pub(crate) struct Image {
     pub(crate) origin: Option<Vec<usize>>,
     /// Bits of the entry function's result if it is signed and has fewer than 64: the others say nothing.
     pub(crate) result_bits: Option<u32>,
+    /// The entry function is a `main` that knows nothing of a program's arguments: it has none.
+    pub(crate) is_plain_main: bool,
 }
 
 impl Image {
@@ -62,7 +77,8 @@ impl Image {
     pub(crate) fn bare(slots: Vec<Instruction>, functions: Vec<Function>) -> Self {
         let lines = SourceLines::default();
         let (data, names, sections) = (Vec::new(), Vec::new(), Vec::new());
-        Self { slots, functions, data, names, sections, lines, origin: None, result_bits: None }
+        let (origin, result_bits, is_plain_main) = (None, None, false);
+        Self { slots, functions, data, names, sections, lines, origin, result_bits, is_plain_main }
     }
 
     /// A function's instructions.
@@ -95,27 +111,34 @@ impl Image {
         self.origin.as_ref().map_or(slot, |origin| origin.get(slot).copied().unwrap_or(slot))
     }
 
-    /// Function, instruction and, if known, source line of a slot.
-    pub(crate) fn describe(&self, slot: usize) -> String {
-        let (name, start) = match self.function_at(slot) {
+    /// Where a slot is.
+    pub(crate) fn location(&self, slot: usize) -> Location<'_> {
+        let (function, start) = match self.function_at(slot) {
             Some(f) => (f.name.as_str(), self.written_at(f.start)),
             None => ("?", 0),
         };
         let slot = self.written_at(slot);
         let section = self.sections.iter().rev().find(|(_, first)| *first <= slot);
-        let line = section.and_then(|(section, first)| {
+        let source = section.and_then(|(section, first)| {
             self.lines.find(section, u32::try_from((slot - first) * Instruction::SIZE).ok()?)
         });
-        match line {
-            Some((file, line)) => {
-                format!("function '{name}', instruction {} ({file}:{line})", slot - start)
+        Location { function, instruction: slot - start, source }
+    }
+
+    /// Function, instruction and, if known, source line of a slot.
+    pub(crate) fn describe(&self, slot: usize) -> String {
+        let Location { function, instruction, source } = self.location(slot);
+        match source {
+            Some((path, line)) => {
+                let file = path.rsplit('/').next().unwrap_or(path);
+                format!("function '{function}', instruction {instruction} ({file}:{line})")
             }
-            None => format!("function '{name}', instruction {}", slot - start),
+            None => format!("function '{function}', instruction {instruction}"),
         }
     }
 
     /// Chooses the entry function: by name, by the symbol index in `e_entry`, or the only global function that takes the arguments of a
-    /// program, or else the only one that no other function calls.
+    /// program, or else `main`, or the only one that no other function calls.
     pub(crate) fn entry(
         &self,
         name: Option<&str>,
@@ -151,6 +174,9 @@ impl Image {
         });
         if let (Some(only), None) = (taking.next(), taking.next()) {
             return Ok(only);
+        }
+        if let Some(main) = globals.iter().copied().find(|&n| self.functions[n].name == MAIN) {
+            return Ok(main);
         }
         let mut called = vec![false; self.functions.len()];
         for (slot, insn) in self.slots.iter().enumerate().filter(|(_, i)| i.is_local_call()) {

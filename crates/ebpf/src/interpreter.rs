@@ -7,6 +7,7 @@
 use crate::code::{Code, opcode};
 use crate::fault::{Access, FaultKind};
 use crate::isa::{CALL, CALL_REGISTER, EXIT, FRAME_POINTER, LDDW};
+use crate::observe::{StopRun, Watch};
 use crate::run::{Run, SLICE};
 
 /// A caller that waits for the function it called.
@@ -84,11 +85,12 @@ macro_rules! dispatch {
 /// The interpreter loop, from a state to the program's end. An error carries the index of the op
 /// that caused it.
 #[expect(clippy::redundant_closure_call, reason = "rows of the table are closures")]
-pub(crate) fn execute(
+pub(crate) fn execute<W: Watch>(
     code: &Code,
     run: &mut Run<'_>,
     state: State,
     counts: &mut [u64; 16],
+    watch: &mut W,
 ) -> Result<u64, (usize, FaultKind)> {
     let State { registers: mut r, mut frames, mut depth, mut pc, fuel: mut reserve } = state;
     // A slice of the budget; between two slices the run may be stopped.
@@ -105,6 +107,7 @@ pub(crate) fn execute(
                 return Err((at, run.out_of_budget()));
             }
         }
+        watch.before(at, op, &r, depth, run).map_err(|StopRun| (at, FaultKind::Stopped))?;
         fuel -= 1;
         counts[usize::from(op.cost_class & 15)] += 1;
         pc += 1;

@@ -20,6 +20,7 @@
 
 mod btf;
 mod code;
+mod disassembly;
 mod elf;
 mod engine;
 mod error;
@@ -33,6 +34,7 @@ mod jit;
 mod measure;
 mod memory;
 mod native;
+mod observe;
 mod program;
 mod run;
 mod runtime_library;
@@ -42,7 +44,7 @@ mod verifier;
 
 pub mod isa;
 
-pub use elf::{DATA_BYTES_MAX, select_entry};
+pub use elf::{DATA_BYTES_MAX, functions, select_entry};
 pub use engine::{CompileReport, Engine, Worker};
 pub use error::LoadError;
 pub use fault::{Access, Fault, FaultKind, MemoryFault};
@@ -50,7 +52,9 @@ pub use helper::{
     BYTES_PER_BUDGET_UNIT, Call, HELPERS, Helper, TRACE_BYTE_COST, TRACE_BYTES_MAX,
     TRACE_FORMAT_MAX, trace_text,
 };
+pub use image::Location;
 pub use measure::{CpuTime, measured, thread_time};
 pub use memory::{GUARD, PAGE, SegmentKind, SharedMemory, Window};
+pub use observe::{Observer, Step, StopRun, Touched};
 pub use program::{Counts, Invocation, Loader, Outcome, Program, Range};
 pub use stack::{FRAMES_MAX, STACK_BYTES};

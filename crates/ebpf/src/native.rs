@@ -22,6 +22,7 @@ use crate::flow::{Flow, Position, Tally};
 use crate::interpreter::{self, Frame, State};
 use crate::isa::class;
 use crate::jit::{CodeMemory, Compiled};
+use crate::observe::Unwatched;
 use crate::run::Run;
 use crate::tier2::Library;
 use area::Area;
@@ -215,7 +216,7 @@ impl Native {
         }
         let mut counts = [0; 16];
         let state = left_behind(code, &context, &frames, left);
-        let result = interpreter::execute(code, run, state, &mut counts);
+        let result = interpreter::execute(code, run, state, &mut counts, &mut Unwatched);
         for (sum, n) in tally.instructions.iter_mut().zip(counts) {
             *sum += n;
         }

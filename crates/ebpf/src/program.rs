@@ -21,12 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::code::Code;
+use crate::disassembly;
 use crate::elf;
 use crate::engine::{CompileReport, Compiled, Engine, Worker};
 use crate::error::LoadError;
 use crate::fault::{Fault, FaultKind};
 use crate::helper::{HELPERS, Helper};
-use crate::image::{Function, Image};
+use crate::image::{Function, Image, Location};
 use crate::interpreter::State;
 use crate::isa::{Instruction, InstructionClass, LDDW};
 use crate::memory::{SegmentKind, SharedMemory, Window};
@@ -252,6 +253,7 @@ impl Program {
             Err(error) => return self.host_failed(&error),
         };
         let (budget, stop) = (invocation.budget, invocation.stop.as_deref());
+        let arguments = if self.inner.image.is_plain_main { 0 } else { arguments };
         let outcome = self.run_in(worker, &mut window, [arguments, 0, 0, 0, 0], budget, stop);
         worker.window = Some(window);
         outcome
@@ -331,14 +333,21 @@ impl Program {
         let mut run =
             Run { window, trace: Vec::new(), bytes_loaded: 0, bytes_stored: 0, budget, stop };
         let state = State::new(code, arguments, stack, budget);
+        if let Some(observer) = &mut worker.observer {
+            observer.begins(self);
+        }
         let (ended, tally, engine) = worker.run(code, compiled, &mut run, state);
         // What is above the bits of an int is not defined: a result keeps its sign.
         let whole = |r0: u64| match image.result_bits {
             Some(bits) => ((r0 << (64 - bits)) as i64 >> (64 - bits)) as u64,
             None => r0,
         };
-        Outcome {
-            result: ended.map(whole).map_err(|(op, kind)| {
+        let ended = match ended {
+            Err((_, FaultKind::Exited(result))) => Ok(result),
+            ended => ended.map(whole),
+        };
+        let outcome = Outcome {
+            result: ended.map_err(|(op, kind)| {
                 let slot = code.slot_of.get(op).copied().unwrap_or(0);
                 Fault { kind, location: image.describe(slot as usize), pc: slot }
             }),
@@ -349,7 +358,26 @@ impl Program {
             },
             trace: run.trace,
             engine,
+        };
+        if let Some(observer) = &mut worker.observer {
+            observer.ends(&outcome);
         }
+        outcome
+    }
+
+    /// Where an instruction of the linked program is.
+    pub fn location(&self, slot: u32) -> Location<'_> {
+        self.inner.image.location(slot as usize)
+    }
+
+    /// The instructions that can run.
+    pub fn instructions(&self) -> impl Iterator<Item = u32> + '_ {
+        self.inner.code.slot_of.iter().copied()
+    }
+
+    /// An instruction as text, as the kernel writes it.
+    pub fn disassemble(&self, slot: u32) -> String {
+        disassembly::text(&self.inner.image, &self.inner.code.helpers, slot as usize)
     }
 
     fn host_failed(&self, error: &io::Error) -> Outcome {

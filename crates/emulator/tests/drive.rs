@@ -191,7 +191,7 @@ fn a_socket_in_use_is_not_taken_away() {
         socket: socket.to_owned(),
         doorbells: Doorbells::Messages,
         remote: None,
-        native: None,
+        programs: controller::ProgramLoaders::default(),
         store: None,
         freezer: None,
         neighbours: None,

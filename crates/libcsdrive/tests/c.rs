@@ -44,7 +44,7 @@ fn with_drive(act: impl FnOnce(&Path) -> Output) -> String {
         socket: socket.clone(),
         doorbells: Doorbells::Messages,
         remote: None,
-        native: None,
+        programs: controller::ProgramLoaders::default(),
         store: None,
         freezer: None,
         neighbours: None,

@@ -1,7 +1,7 @@
 //! The drive, host memory and the clock.
 
 use client::Port;
-use controller::{Config, ConfigError, Controller, RemoteRuntime, Worker};
+use controller::{Config, ConfigError, Controller, Observer, RemoteRuntime, Worker};
 use nvme_spec::{Cc, Csts, offset, shutdown};
 use simtime::Instant;
 use ssd::Recovery;
@@ -56,6 +56,11 @@ impl Simulation {
     /// Programs whose run time is to come from a runtime server are asked of this one.
     pub fn set_remote(&mut self, remote: Box<dyn RemoteRuntime>) {
         self.remote = Some(remote);
+    }
+
+    /// From now on somebody looks at what programs do, instruction by instruction, or nobody any more.
+    pub fn observe(&mut self, observer: Option<Box<dyn Observer>>) {
+        drop(self.worker.observe(observer));
     }
 
     /// The virtual time.

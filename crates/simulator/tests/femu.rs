@@ -5,7 +5,7 @@ use std::sync::Arc;
 use client::{Command, Data, DriveError, Lane, QueueId};
 use controller::{
     Config, Controller, Dialect, NativeConfig, NativeLoadError, NativePrograms, NativeSource,
-    Parts, ShellProgram,
+    Parts, ProgramLoaders, ShellProgram,
 };
 use nvme_spec::{FemuAdminOpcode, FemuOpcode, Status, SubmissionEntry};
 use simtime::{Duration, Prng};
@@ -50,7 +50,8 @@ fn config() -> Config {
 }
 
 fn open(config: Config) -> Session {
-    let parts = Parts { native: Some(Arc::new(Folder)), ..Parts::default() };
+    let programs = ProgramLoaders { native: Some(Arc::new(Folder)), wasm: None };
+    let parts = Parts { programs, ..Parts::default() };
     let drive = Controller::with_parts(config, parts).expect("a sound configuration");
     simulator::open_drive(drive, 0, 64).expect("a sound drive")
 }

@@ -9,7 +9,7 @@ use crate::run::{Ended, State};
 /// Modules from which compilers import functions that are declared and not defined.
 const MODULES: [&str; 2] = ["csdrive", "env"];
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "csd_trace",
     "csd_memcpy",
     "csd_memset",
@@ -17,6 +17,7 @@ const NAMES: [&str; 7] = [
     "csd_memchr",
     "csd_memmem",
     "csd_crc32c",
+    "csd_exit",
 ];
 
 /// True if a drive has this function.
@@ -88,6 +89,9 @@ pub(crate) fn add(linker: &mut Linker<State>) -> Result<()> {
     })?;
     for module in MODULES {
         linker.func_wrap(module, "csd_trace", trace)?;
+        linker.func_wrap(module, "csd_exit", |code: i32| -> Result<()> {
+            Err(Ended::Exit(code).into())
+        })?;
         linker.func_wrap(module, "csd_memcpy", copy)?;
         linker.func_wrap(module, "csd_memset", fill)?;
         linker.func_wrap(

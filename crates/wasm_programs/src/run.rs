@@ -173,7 +173,13 @@ impl Program {
                 let result = call_function(store, &instance, name, *returns, &placed);
                 *took = thread_time().saturating_sub(begin);
                 placed.copy_back(&*store, &memory);
-                result
+                match result {
+                    Err(error) => match error.downcast_ref() {
+                        Some(Ended::Exit(code)) => Ok(i64::from(*code) as u64),
+                        _ => Err(error),
+                    },
+                    result => result,
+                }
             }
         }
     }

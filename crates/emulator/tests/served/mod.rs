@@ -42,7 +42,7 @@ impl Served {
             socket: socket.clone(),
             doorbells,
             remote: None,
-            native: None,
+            programs: controller::ProgramLoaders::default(),
             store: None,
             freezer: None,
             neighbours: None,

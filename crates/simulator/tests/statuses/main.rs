@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use client::{DmaMemory, QueueId, commands::with_data};
 use controller::{
     Config, Controller, Counts, CpuTime, Invocation, NativeConfig, NativeLoadError, NativePrograms,
-    NativeSource, Parts, ShellFault, ShellFaultKind, ShellOutcome, ShellProgram,
+    NativeSource, Parts, ProgramLoaders, ShellFault, ShellFaultKind, ShellOutcome, ShellProgram,
 };
 use nvme_spec::{Status, SubmissionEntry};
 use simulator::Session;
@@ -103,7 +103,10 @@ impl Scene {
     fn take_native(&mut self, kind: ShellFaultKind) {
         let native = NativeConfig { upload: true, ..NativeConfig::default() };
         let config = Config { native, ..config() };
-        let parts = Parts { native: Some(Arc::new(Ending(kind))), ..Parts::default() };
+        let parts = Parts {
+            programs: ProgramLoaders { native: Some(Arc::new(Ending(kind))), wasm: None },
+            ..Parts::default()
+        };
         let drive = Controller::with_parts(config, parts).expect("a sound configuration");
         self.session = simulator::open_drive(drive, 0, 64).expect("a sound drive");
     }
