@@ -57,6 +57,8 @@ const TEXT: usize = 16 << 20;
 const RECORDS: usize = 512 << 10;
 const ROWS: usize = 1 << 20;
 const POINTS: usize = 256 << 10;
+const JSON_LINES: u64 = 100_000;
+const SORTED: usize = 64 << 10;
 
 fn vadd(name: &'static str, count: usize, repeat: u64, random: &mut Random) -> Kernel {
     let mut array = || ints((0..count).map(|_| random.next() as i32));
@@ -66,6 +68,67 @@ fn vadd(name: &'static str, count: usize, repeat: u64, random: &mut Random) -> K
     let elements = count as u64 * repeat;
     let ranges = vec![vec![0; a.len()], a, b];
     Kernel { name, function: "vadd", ranges, params, elements, unit: "number" }
+}
+
+/// The constants of SHA-256: fractions of the cube roots of the first 64 primes (FIPS 180-4, section 4.2.2).
+fn sha256_constants() -> Vec<u8> {
+    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let fraction = |prime: u64| {
+        // The largest number whose cube is at most prime * 2^96.
+        let (mut low, mut high) = (0u128, 1u128 << 36);
+        while high - low > 1 {
+            let middle = (low + high) / 2;
+            // Of 36 bits: its cube has 108.
+            if middle * middle * middle <= u128::from(prime) << 96 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low as u32 as i32
+    };
+    ints((2..).filter(is_prime).take(64).map(fraction))
+}
+
+/// A block of LZ4 that stands for about so many bytes of letters: itself, and how many bytes it stands for.
+fn lz4_block(bytes: u64, random: &mut Random) -> (Vec<u8>, u64) {
+    let (mut block, mut decoded) = (Vec::new(), 0);
+    while decoded < bytes {
+        let literals = if decoded == 0 { 14 } else { random.below(15) };
+        let length = random.below(15);
+        block.push((literals << 4 | length) as u8);
+        block.extend((0..literals).map(|_| b'a' + random.below(26) as u8));
+        decoded += literals;
+        let back = 1 + random.below(decoded.min(60_000));
+        block.extend((back as u16).to_le_bytes());
+        decoded += length + 4;
+    }
+    // The last sequence has literals only.
+    block.push(0);
+    (block, decoded)
+}
+
+/// Lines of JSON.
+fn json_lines(count: u64, random: &mut Random) -> Vec<u8> {
+    let line = |n| {
+        let (value, hidden) = (random.below(100_000), random.below(10));
+        format!(
+            "{{\"id\":{n},\"name\":\"a \\\"value\\\":{hidden}\",\"value\":{value},\"more\":{{\"value\":{hidden}}}}}\n"
+        )
+    };
+    (0..count).map(line).collect::<String>().into_bytes()
+}
+
+/// States of `[a-f]+[0-9][0-9]+z`, for each byte the next one; 4 is that of a match.
+fn regex_table() -> Vec<u8> {
+    let next = |state: u8, byte: u8| match (state, byte) {
+        (_, b'a'..=b'f') => 1,
+        (1, b'0'..=b'9') => 2,
+        (2 | 3, b'0'..=b'9') => 3,
+        (3, b'z') => 4,
+        _ => 0,
+    };
+    whole_pages((0..5).flat_map(|state| (0..=255).map(move |byte| next(state, byte))).collect())
 }
 
 /// All kernels with their data.
@@ -88,6 +151,12 @@ pub(crate) fn all() -> Vec<Kernel> {
     });
     let points = ints((0..POINTS * 16).map(|_| random.below(1000) as i32));
     let query = ints((0..16).map(|_| random.below(1000) as i32));
+    let blocks: Vec<u8> = (0..TEXT / 4).map(|_| random.next() as u8).collect();
+    let (lz4, decoded) = lz4_block(TEXT as u64, &mut random);
+    let json = json_lines(JSON_LINES, &mut random);
+    let unsorted = ints((0..SORTED).map(|_| random.next() as i32));
+    let words: Vec<u8> =
+        (0..TEXT).map(|_| b"abcdefz0123456789 "[random.below(18) as usize]).collect();
     let none = || vec![0; PAGE as usize];
     vec![
         vadd("vadd_cache", VADD_SMALL, 100, &mut random),
@@ -131,6 +200,46 @@ pub(crate) fn all() -> Vec<Kernel> {
             params: [0; 2],
             elements: POINTS as u64,
             unit: "point",
+        },
+        Kernel {
+            name: "sha256",
+            function: "sha256",
+            elements: blocks.len() as u64,
+            ranges: vec![none(), blocks, sha256_constants()],
+            params: [0; 2],
+            unit: "byte",
+        },
+        Kernel {
+            name: "lz4",
+            function: "lz4",
+            params: [lz4.len() as i64, 0],
+            ranges: vec![whole_pages(vec![0; decoded as usize]), whole_pages(lz4)],
+            elements: decoded,
+            unit: "byte",
+        },
+        Kernel {
+            name: "json",
+            function: "json",
+            params: [json.len() as i64, 0],
+            elements: json.len() as u64,
+            ranges: vec![none(), whole_pages(json)],
+            unit: "byte",
+        },
+        Kernel {
+            name: "sort",
+            function: "sort",
+            ranges: vec![vec![0; unsorted.len()], unsorted],
+            params: [0; 2],
+            elements: SORTED as u64,
+            unit: "number",
+        },
+        Kernel {
+            name: "regex",
+            function: "regex",
+            ranges: vec![none(), words, regex_table()],
+            params: [4, 0],
+            elements: TEXT as u64,
+            unit: "byte",
         },
     ]
 }

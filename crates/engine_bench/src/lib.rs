@@ -31,7 +31,7 @@ const INTERPRETED_ROUNDS: usize = 2;
 const ENGINES: [&str; 6] = ["interpreter", "tier1", "tier2", "native", "native_scalar", "rbpf_jit"];
 
 /// Number of kernels.
-pub const KERNELS: usize = 7;
+pub const KERNELS: usize = 12;
 
 /// How long to measure, and with what.
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ const COLUMNS: [(&str, &str); 6] = [
 /// Arguments of the benchmark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Seconds to spend on each of the seven kernels
+    /// Seconds to spend on each of the twelve kernels
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// The clang that compiles the kernels for the host's processor
