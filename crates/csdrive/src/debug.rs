@@ -14,7 +14,7 @@ use ebpf::{Observer, Outcome, Program, Step, StopRun};
 use serde_json::Value;
 
 use crate::input::{check_output, is_standard, write_all};
-use crate::report;
+use crate::report::{self, tell};
 use listing::Listing;
 pub(crate) use profile::{Coverage, Profile};
 use stepping::Stepping;
@@ -93,6 +93,9 @@ impl Options {
         }
         let Some(profile) = &found.profile else { return Ok(None) };
         let profile = profile.lock();
+        if self.coverage.is_some() && !profile.has_source() {
+            tell!("csdrive: --coverage: the object has no source lines: compile it with -g");
+        }
         for (option, path, text) in [
             ("--folded", &self.folded, profile.folded(cost)),
             ("--coverage", &self.coverage, Coverage::of(&profile).to_lcov()),

@@ -81,6 +81,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     report::notes(&loaded.warnings);
     let config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     let object = usage(bpf_clang::program_bytes(program).map_err(Into::into))?;
+    if object.starts_with(b"\0asm") {
+        return usage(Err(anyhow::anyhow!(
+            "{}: a WebAssembly module; tests are C source with #include <csdrive_test.h>",
+            program.display()
+        )));
+    }
     let named = |error| anyhow::anyhow!("{}: {error}", program.display());
     let functions = usage(ebpf::functions(&object).map_err(named))?;
     let tests: Vec<&str> = functions.iter().filter_map(|name| name.strip_prefix(PREFIX)).collect();

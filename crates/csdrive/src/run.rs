@@ -237,10 +237,11 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
     if arguments.run_time.len() > 1
         && (arguments.many.jobs.is_some()
             || arguments.record.folder().is_some()
+            || arguments.debug.is_given()
             || arguments.output_files().next().is_some())
     {
         anyhow::bail!(
-            "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace, --record and --jobs, or give one"
+            "--run-time with several models compares them, and leaves no files and no jobs: drop --output, --trace, --record, --jobs, --profile and their like, or give one"
         );
     }
     if !arguments.stream && (arguments.chunks.is_given() || arguments.chunks.early) {

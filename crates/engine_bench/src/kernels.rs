@@ -72,7 +72,7 @@ fn vadd(name: &'static str, count: usize, repeat: u64, random: &mut Random) -> K
 
 /// The constants of SHA-256: fractions of the cube roots of the first 64 primes (FIPS 180-4, section 4.2.2).
 fn sha256_constants() -> Vec<u8> {
-    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     let fraction = |prime: u64| {
         // The largest number whose cube is at most prime * 2^96.
         let (mut low, mut high) = (0u128, 1u128 << 36);

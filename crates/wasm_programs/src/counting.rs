@@ -56,6 +56,8 @@ pub(crate) struct Meter {
     /// The sites of each function that is not imported, in order.
     pub(crate) sites: Vec<Vec<Site>>,
     pub(crate) imported_functions: u32,
+    /// A function is to be called before any other.
+    pub(crate) has_start: bool,
 }
 
 impl Meter {

@@ -1,8 +1,8 @@
 //! WebAssembly programs of a drive.
 //!
-//! A module is checked, and code that counts is put into it ([`metering`]); then Wasmtime compiles it, once. A run has an instance of
+//! A module is checked, and code that counts is put into it (`metering.rs`); then Wasmtime compiles it, once. A run has an instance of
 //! its own: a linear memory of which no other run sees anything, with the ranges of its job mapped into it or, for a program with a
-//! `main` ([`wasi`]), as its standard input and output.
+//! `main` (`wasi.rs`), as its standard input and output.
 //!
 //! Results, counts and printed text are the same on every machine: no NaN differs, no clock runs, nothing is random, and a budget ends a
 //! run at the same instruction. What is not: how deep calls go before their stack is used up, which is a mebibyte of the
@@ -36,6 +36,6 @@ impl WasmPrograms for Programs {
         config: &WasmConfig,
     ) -> Result<Arc<dyn ShellProgram>, String> {
         let checked = module::check(module, function, config).map_err(|error| error.to_string())?;
-        Ok(Arc::new(run::Program::new(checked, config.memory_bytes)))
+        Ok(Arc::new(run::Program::new(checked)))
     }
 }

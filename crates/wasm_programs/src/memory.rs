@@ -16,15 +16,13 @@ const ADDRESSES: u64 = 4 << 30;
 const POPULATED_MAX: u64 = 64 << 20;
 
 /// Entries that the tables of a run may have together.
-const TABLE_ENTRIES_MAX: usize = 1 << 20;
+pub(crate) const TABLE_ENTRIES_MAX: usize = 1 << 20;
 
-/// How far the memory of a run may grow.
-#[derive(Debug)]
+/// How large memory and tables of a run may be. Its own memory a program makes larger without Wasmtime.
+#[derive(Debug, Default)]
 pub(crate) struct Limits {
-    /// Bytes.
-    pub(crate) memory_max: u64,
     /// Entries of tables that there are.
-    pub(crate) table_entries: usize,
+    table_entries: usize,
 }
 
 impl ResourceLimiter for Limits {
@@ -34,7 +32,7 @@ impl ResourceLimiter for Limits {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired as u64 <= self.memory_max)
+        Ok(desired as u64 <= ADDRESSES)
     }
 
     fn table_growing(
@@ -49,13 +47,6 @@ impl ResourceLimiter for Limits {
             self.table_entries = entries;
         }
         Ok(fits)
-    }
-}
-
-impl Limits {
-    /// While an instance is made: what its module says was checked.
-    pub(crate) fn of_instantiation() -> Self {
-        Self { memory_max: ADDRESSES, table_entries: 0 }
     }
 }
 
@@ -176,7 +167,7 @@ fn map(
 impl Placed {
     /// Writes back what the program changed in ranges of which it had copies.
     pub(crate) fn copy_back(&self, store: &impl AsContext<Data: Sized>, memory: &Memory) {
-        for Copy { range, at, before } in &self.copies {
+        for Copy { range, at, before } in self.copies.iter().filter(|copy| copy.range.writable) {
             let bytes = &memory.data(store.as_context())[*at as usize..][..before.len()];
             let changed = |n: usize| bytes[n] != before[n];
             let mut n = 0;

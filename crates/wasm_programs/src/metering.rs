@@ -1,14 +1,20 @@
 //! Code that counts, put into a module: a counter for each straight piece of code, in a memory that the program cannot name.
 //!
+//! The memory of a program is as large as it may become from the beginning, and what it asks for is noted beside the counters: behind it
+//! are the ranges of a job, and no allocator that looks at `memory.size` takes them for its own.
+//!
 //! What instructions of each class ran and what bytes they touched follows from how often each piece ran. That is exact
 //! also when a run ends in the middle of one: Wasmtime says at which operator.
 
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, Instruction, MemArg, Module};
-use wasm_encoder::{MemorySection, MemoryType};
+use wasm_encoder::{
+    BlockType, CodeSection, CustomSection, ExportKind, ExportSection, Function, FunctionSection,
+    Instruction, MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
+};
 use wasmparser::{
-    CodeSectionReader, CustomSectionReader, ExportSectionReader, FunctionBody, KnownCustom,
-    MemorySectionReader, Operator, Parser, Payload,
+    CodeSectionReader, CustomSectionReader, ExportSectionReader, FunctionBody,
+    FunctionSectionReader, KnownCustom, MemorySectionReader, Operator, Parser, Payload,
+    TypeSectionReader,
 };
 
 use crate::counting::{Block, Meter, Site};
@@ -16,6 +22,15 @@ use crate::operators::weight;
 
 /// The name under which the counters are exported.
 pub(crate) const COUNTERS: &str = "csdrive counters";
+
+/// The name under which the function is exported that was the module's start.
+pub(crate) const START: &str = "csdrive start";
+
+/// Where in the memory of the counters it stands how many pages the program asked for; the counters begin behind it.
+const GROWN: u64 = 0;
+
+/// Where the counters begin.
+pub(crate) const COUNTERS_AT: u64 = 8;
 
 /// Bytes of a page of linear memory.
 pub(crate) const WASM_PAGE: u64 = 65_536;
@@ -42,9 +57,9 @@ pub(crate) enum MeteringError {
     Malformed(String),
 }
 
-impl<E: std::fmt::Debug> From<Error<E>> for MeteringError {
+impl<E: std::fmt::Display> From<Error<E>> for MeteringError {
     fn from(error: Error<E>) -> Self {
-        Self::Malformed(format!("{error:?}"))
+        Self::Malformed(error.to_string())
     }
 }
 
@@ -54,9 +69,10 @@ impl From<wasmparser::BinaryReaderError> for MeteringError {
     }
 }
 
-/// The same module with code that counts. It must be valid.
-pub(crate) fn metered(module: &[u8]) -> Result<(Vec<u8>, Meter), MeteringError> {
+/// The same module with code that counts, and with a memory of so many pages, of which it has its own at first. It must be valid.
+pub(crate) fn metered(module: &[u8], pages: u64) -> Result<(Vec<u8>, Meter), MeteringError> {
     let mut meter = Meter::default();
+    let mut start = None;
     let mut plans = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
@@ -66,6 +82,7 @@ pub(crate) fn metered(module: &[u8]) -> Result<(Vec<u8>, Meter), MeteringError> 
                     meter.imported_functions += u32::from(is_function);
                 }
             }
+            Payload::StartSection { func, .. } => start = Some(func),
             Payload::CodeSectionEntry(body) => {
                 let number = meter.imported_functions + plans.len() as u32;
                 plans.push(plan(&body, number, &mut meter.blocks)?);
@@ -73,7 +90,9 @@ pub(crate) fn metered(module: &[u8]) -> Result<(Vec<u8>, Meter), MeteringError> 
             _ => {}
         }
     }
-    let mut metering = Metering { meter, plans, next: 0, memories: 0 };
+    meter.has_start = start.is_some();
+    let mut metering =
+        Metering { meter, plans, next: 0, memories: 0, start, types: 0, pages_min: 0, pages };
     let mut with = Module::new();
     metering.parse_core_module(&mut with, Parser::new(0), module)?;
     Ok((with.finish(), metering.meter))
@@ -164,15 +183,63 @@ struct Metering {
     next: usize,
     /// The program's own.
     memories: u32,
+    /// The function to be called before any other.
+    start: Option<u32>,
+    /// Types that there were.
+    types: u32,
+    /// Pages of its memory at first, and at most.
+    pages_min: u64,
+    pages: u64,
 }
 
 impl Metering {
+    /// The first of the functions that are added: it makes memory larger. The next one does nothing.
+    fn first_added(&self) -> u32 {
+        self.meter.imported_functions + self.plans.len() as u32
+    }
+
+    /// Pages that the program asked for.
+    fn grown(&self) -> MemArg {
+        MemArg { offset: GROWN, align: 2, memory_index: self.memories }
+    }
+
+    /// What `memory.grow` does.
+    fn grow(&self) -> Function {
+        let (asked, grown) = (0, 1);
+        let most = self.pages.saturating_sub(self.pages_min) as i32;
+        let mut function = Function::new([(1, ValType::I32)]);
+        function
+            .instruction(&Instruction::I32Const(0))
+            .instruction(&Instruction::I32Load(self.grown()))
+            .instruction(&Instruction::LocalSet(grown))
+            .instruction(&Instruction::LocalGet(asked))
+            .instruction(&Instruction::I32Const(most))
+            .instruction(&Instruction::LocalGet(grown))
+            .instruction(&Instruction::I32Sub)
+            .instruction(&Instruction::I32GtU)
+            .instruction(&Instruction::If(BlockType::Empty))
+            .instruction(&Instruction::I32Const(-1))
+            .instruction(&Instruction::Return)
+            .instruction(&Instruction::End)
+            .instruction(&Instruction::I32Const(0))
+            .instruction(&Instruction::LocalGet(grown))
+            .instruction(&Instruction::LocalGet(asked))
+            .instruction(&Instruction::I32Add)
+            .instruction(&Instruction::I32Store(self.grown()))
+            .instruction(&Instruction::LocalGet(grown))
+            .instruction(&Instruction::I32Const(self.pages_min as i32))
+            .instruction(&Instruction::I32Add)
+            .instruction(&Instruction::End);
+        function
+    }
+
     /// One more for a counter, and fuel for what is behind it.
     fn count(&self, function: &mut Function, block: u32) {
         for _ in 0..self.meter.blocks[block as usize].total() {
             function.instruction(&Instruction::Nop);
         }
-        let place = MemArg { offset: u64::from(block) * 8, align: 3, memory_index: self.memories };
+        let offset = COUNTERS_AT + u64::from(block) * 8;
+        let place = MemArg { offset, align: 3, memory_index: self.memories };
         function
             .instruction(&Instruction::I32Const(0))
             .instruction(&Instruction::I32Const(0))
@@ -193,11 +260,11 @@ impl Reencode for Metering {
     ) -> Result<(), Error<Self::Error>> {
         for memory in section {
             let memory = self.memory_type(memory?)?;
-            // Its ranges are added to it; the program is held to what it said when it asks for more.
-            memories.memory(MemoryType { maximum: None, ..memory });
+            self.pages_min = memory.minimum;
+            memories.memory(MemoryType { minimum: self.pages, maximum: None, ..memory });
             self.memories += 1;
         }
-        let bytes = self.meter.blocks.len() as u64 * 8;
+        let bytes = COUNTERS_AT + self.meter.blocks.len() as u64 * 8;
         let pages = bytes.div_ceil(WASM_PAGE);
         memories.memory(MemoryType {
             minimum: pages,
@@ -216,7 +283,37 @@ impl Reencode for Metering {
     ) -> Result<(), Error<Self::Error>> {
         utils::parse_export_section(self, exports, section)?;
         exports.export(COUNTERS, ExportKind::Memory, self.memories);
+        if let Some(start) = self.start {
+            exports.export(START, ExportKind::Func, start);
+        }
         Ok(())
+    }
+
+    fn parse_type_section(
+        &mut self,
+        types: &mut TypeSection,
+        section: TypeSectionReader<'_>,
+    ) -> Result<(), Error<Self::Error>> {
+        utils::parse_type_section(self, types, section)?;
+        self.types = types.len();
+        types.ty().function([ValType::I32], [ValType::I32]);
+        types.ty().function([], []);
+        Ok(())
+    }
+
+    fn parse_function_section(
+        &mut self,
+        functions: &mut FunctionSection,
+        section: FunctionSectionReader<'_>,
+    ) -> Result<(), Error<Self::Error>> {
+        utils::parse_function_section(self, functions, section)?;
+        functions.function(self.types).function(self.types + 1);
+        Ok(())
+    }
+
+    /// It is called once there is an instance, which says what it did.
+    fn start_section(&mut self, _: u32) -> Result<u32, Error<Self::Error>> {
+        Ok(self.first_added() + 1)
     }
 
     fn parse_code_section(
@@ -224,7 +321,10 @@ impl Reencode for Metering {
         code: &mut CodeSection,
         section: CodeSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
-        utils::parse_code_section(self, code, section)
+        utils::parse_code_section(self, code, section)?;
+        code.function(&self.grow());
+        code.function(Function::new([]).instruction(&Instruction::End));
+        Ok(())
     }
 
     fn parse_function_body(
@@ -250,9 +350,22 @@ impl Reencode for Metering {
                 let offset = function.byte_len() as u32;
                 sites.push(Site { offset, original, block, weight });
             }
-            // Those of the program would take fuel.
-            if operator != Operator::Nop {
-                function.instruction(&self.instruction(operator)?);
+            match operator {
+                // Those of the program would take fuel.
+                Operator::Nop => {}
+                Operator::MemorySize { .. } => {
+                    function
+                        .instruction(&Instruction::I32Const(0))
+                        .instruction(&Instruction::I32Load(self.grown()))
+                        .instruction(&Instruction::I32Const(self.pages_min as i32))
+                        .instruction(&Instruction::I32Add);
+                }
+                Operator::MemoryGrow { .. } => {
+                    function.instruction(&Instruction::Call(self.first_added()));
+                }
+                operator => {
+                    function.instruction(&self.instruction(operator)?);
+                }
             }
             n += 1;
         }
@@ -267,9 +380,10 @@ impl Reencode for Metering {
         section: CustomSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
         // Names of functions are for messages. What debuggers read would not fit the code any more.
-        match section.as_known() {
-            KnownCustom::Name(_) => utils::parse_custom_section(self, module, section),
-            _ => Ok(()),
+        if let KnownCustom::Name(_) = section.as_known() {
+            let (name, data) = (section.name().into(), section.data().into());
+            module.section(&CustomSection { name, data });
         }
+        Ok(())
     }
 }

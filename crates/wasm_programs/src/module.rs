@@ -8,6 +8,7 @@ use wasmparser::{
 
 use crate::counting::Meter;
 use crate::engine::FEATURES;
+use crate::memory::TABLE_ENTRIES_MAX;
 use crate::metering::{MeteringError, WASM_PAGE, metered};
 use crate::{helpers, wasi};
 
@@ -57,11 +58,12 @@ pub(crate) struct Checked {
     pub(crate) entry: Entry,
     /// It has a function `_initialize`, to be called first.
     pub(crate) has_initialize: bool,
-    /// Pages that it says its memory grows to at most.
-    pub(crate) pages_max: Option<u64>,
 }
 
 const START: &str = "_start";
+
+/// So much memory of its own a program may have at most: its ranges have addresses, too.
+const MEMORY_MAX: u64 = 4 << 30;
 
 /// What a module exports and imports.
 struct Outline {
@@ -90,9 +92,9 @@ pub(crate) fn check(
     let outline = outline(module)?;
     check_imports(&outline)?;
     let unfit = |text: &str| Refused::Unfit(text.to_owned());
-    let memory = outline
-        .memory
-        .ok_or_else(|| unfit("exports no memory of its own: link it with --export-memory"))?;
+    let memory = outline.memory.ok_or_else(|| {
+        unfit("exports no memory of its own by the name \"memory\": link it with --export-memory")
+    })?;
     if memory != 0 {
         return Err(unfit("exports a memory that is not its first"));
     }
@@ -100,7 +102,7 @@ pub(crate) fn check(
     let bytes: u64 = outline.memories.iter().map(|(pages, _)| pages * WASM_PAGE).sum();
     if bytes > config.memory_bytes {
         return Err(Refused::Unfit(format!(
-            "has a memory of {pages} pages of 64KiB; compute.wasm_memory is {} bytes",
+            "has a memory of {bytes} bytes; compute.wasm_memory is {}: raise it (at most 4GiB)",
             config.memory_bytes
         )));
     }
@@ -109,11 +111,13 @@ pub(crate) fn check(
         && outline.functions.iter().any(|(name, ty)| {
             name == "_initialize" && ty.params().is_empty() && ty.results().is_empty()
         });
-    let (module, meter) = metered(module).map_err(|error| match error {
+    let most = config.memory_bytes.min(MEMORY_MAX) / WASM_PAGE;
+    let pages = pages_max.unwrap_or(most).min(most).max(pages);
+    let (module, meter) = metered(module, pages).map_err(|error| match error {
         MeteringError::Malformed(text) => Refused::Invalid(text),
         other => Refused::Unfit(format!("is too large: {other}")),
     })?;
-    Ok(Checked { module, meter, entry, has_initialize, pages_max })
+    Ok(Checked { module, meter, entry, has_initialize })
 }
 
 fn outline(module: &[u8]) -> Result<Outline, Refused> {
@@ -130,7 +134,7 @@ fn outline(module: &[u8]) -> Result<Outline, Refused> {
         )?;
     let mut outline =
         Outline { functions: Vec::new(), imports: Vec::new(), memory: None, memories: Vec::new() };
-    let mut imported_memories = 0;
+    let (mut imported_memories, mut entries) = (0, 0);
     for payload in Parser::new(0).parse_all(module) {
         match payload.map_err(invalid)? {
             Payload::ImportSection(imports) => {
@@ -147,9 +151,23 @@ fn outline(module: &[u8]) -> Result<Outline, Refused> {
                     outline.memories.push((memory.initial, memory.maximum));
                 }
             }
+            Payload::TableSection(tables) => {
+                for table in tables {
+                    entries += table.map_err(invalid)?.ty.initial;
+                }
+                if entries > TABLE_ENTRIES_MAX as u64 {
+                    return Err(Refused::Unfit(format!(
+                        "has tables of {entries} entries; {TABLE_ENTRIES_MAX} are possible"
+                    )));
+                }
+            }
             Payload::ExportSection(exports) => {
                 for export in exports {
                     let export = export.map_err(invalid)?;
+                    if export.name.starts_with("csdrive ") {
+                        let text = format!("exports {:?}: another name, please", export.name);
+                        return Err(Refused::Unfit(text));
+                    }
                     match export.kind {
                         ExternalKind::Func => {
                             let ty = function_type(&types, export.index);

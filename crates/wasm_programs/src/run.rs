@@ -15,7 +15,7 @@ use wasmtime::{
 use crate::counting::{Meter, Site};
 use crate::engine::{Ticking, engine};
 use crate::memory::{Limits, PlaceError, Placed, place};
-use crate::metering::{COUNTERS, WASM_PAGE};
+use crate::metering::{COUNTERS, COUNTERS_AT, START};
 use crate::module::{Checked, Entry, Returns};
 use crate::operators::FUEL_PER_INSTRUCTION;
 use crate::wasi::World;
@@ -42,7 +42,6 @@ pub(crate) enum Ended {
 /// A program that is loaded.
 pub(crate) struct Program {
     checked: Checked,
-    memory_bytes: u64,
     /// Compiled by the first run.
     compiled: OnceLock<Result<InstancePre<State>, String>>,
 }
@@ -54,8 +53,8 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
-    pub(crate) fn new(checked: Checked, memory_bytes: u64) -> Self {
-        Self { checked, memory_bytes, compiled: OnceLock::new() }
+    pub(crate) fn new(checked: Checked) -> Self {
+        Self { checked, compiled: OnceLock::new() }
     }
 
     fn compile(&self, engine: &Engine) -> Result<InstancePre<State>, String> {
@@ -89,7 +88,7 @@ impl Program {
                 memory: None,
                 printed: Vec::new(),
                 world: World::new(invocation, fuel),
-                limits: Limits::of_instantiation(),
+                limits: Limits::default(),
                 stop: invocation.stop.clone(),
             },
         );
@@ -117,15 +116,10 @@ impl Program {
         };
         let counters = instance.and_then(|instance| instance.get_memory(&mut store, COUNTERS));
         let times: Vec<u64> = match counters {
-            Some(counters) => counters
-                .data(&store)
-                .as_chunks()
-                .0
-                .iter()
-                .copied()
-                .map(u64::from_le_bytes)
-                .collect(),
-            // It ended before there was an instance: in its start function.
+            Some(counters) => {
+                let words = counters.data(&store)[COUNTERS_AT as usize..].as_chunks().0;
+                words.iter().copied().map(u64::from_le_bytes).collect()
+            }
             None => Vec::new(),
         };
         let counts = meter.counts(&times, not_run.unwrap_or_default(), spent);
@@ -142,44 +136,49 @@ impl Program {
     ) -> Result<u64, Error> {
         let instance = compiled.instantiate(&mut *store)?;
         *made = Some(instance);
+        // What making it took is none of the program's: nothing of it has run.
+        store.set_fuel(store.data().world.fuel)?;
         let memory = instance.get_memory(&mut *store, "memory").ok_or(Trap::MemoryOutOfBounds)?;
         store.data_mut().memory = Some(memory);
-        let own = self.checked.pages_max.map_or(u64::MAX, |pages| pages * WASM_PAGE);
-        let own = own.min(self.memory_bytes);
-        match &self.checked.entry {
-            Entry::Command => {
-                store.data_mut().limits.memory_max = own;
-                let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-                let begin = thread_time();
-                let ended = start.call(&mut *store, ());
-                *took = thread_time().saturating_sub(begin);
-                match ended {
-                    Err(error) if matches!(error.downcast_ref(), Some(Ended::Exit(0))) => {}
-                    ended => ended?,
-                }
-                Ok(store.data().world.written)
+        let placed = match self.checked.entry {
+            Entry::Command => None,
+            Entry::Function { .. } => Some(place(&mut *store, &memory, invocation)?),
+        };
+        let begin = thread_time();
+        let result = self.call_all(store, &instance, placed.as_ref());
+        *took = thread_time().saturating_sub(begin);
+        if let Some(placed) = placed {
+            placed.copy_back(&*store, &memory);
+        }
+        match (result, &self.checked.entry) {
+            (Err(error), entry) => match (error.downcast_ref(), entry) {
+                (Some(Ended::Exit(0)), Entry::Command) => Ok(store.data().world.written),
+                (Some(Ended::Exit(code)), Entry::Function { .. }) => Ok(i64::from(*code) as u64),
+                _ => Err(error),
+            },
+            (result, _) => result,
+        }
+    }
+
+    /// The functions of a program, in order: the last one is the program itself.
+    fn call_all(
+        &self,
+        store: &mut Store<State>,
+        instance: &Instance,
+        placed: Option<&Placed>,
+    ) -> Result<u64, Error> {
+        let before =
+            [(self.checked.meter.has_start, START), (self.checked.has_initialize, "_initialize")];
+        for (_, name) in before.into_iter().filter(|(is_there, _)| *is_there) {
+            instance.get_typed_func::<(), ()>(&mut *store, name)?.call(&mut *store, ())?;
+        }
+        match (&self.checked.entry, placed) {
+            (Entry::Function { name, returns }, Some(placed)) => {
+                call_function(store, instance, name, *returns, placed)
             }
-            Entry::Function { name, returns } => {
-                let before = memory.data_size(&*store) as u64;
-                let placed = place(&mut *store, &memory, invocation)?;
-                let added = memory.data_size(&*store) as u64 - before;
-                store.data_mut().limits.memory_max = added.saturating_add(own);
-                if self.checked.has_initialize {
-                    let initialize =
-                        instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?;
-                    initialize.call(&mut *store, ())?;
-                }
-                let begin = thread_time();
-                let result = call_function(store, &instance, name, *returns, &placed);
-                *took = thread_time().saturating_sub(begin);
-                placed.copy_back(&*store, &memory);
-                match result {
-                    Err(error) => match error.downcast_ref() {
-                        Some(Ended::Exit(code)) => Ok(i64::from(*code) as u64),
-                        _ => Err(error),
-                    },
-                    result => result,
-                }
+            _ => {
+                instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call(&mut *store, ())?;
+                Ok(store.data().world.written)
             }
         }
     }
@@ -223,10 +222,7 @@ impl Program {
             }
             if let Some((original, rest)) = stopped {
                 text += &format!(" (byte {original:#x} of the module)");
-                // A budget ends where a piece begins, a function that is imported where one ends.
-                let is_within =
-                    trap.is_some_and(|trap| trap != Trap::OutOfFuel && trap != Trap::Interrupt);
-                not_run = is_within.then_some(rest);
+                not_run = Some(rest);
             }
         }
         (ShellFault { kind, text }, not_run)

@@ -125,8 +125,10 @@ impl World {
         let n = len.saturating_sub(self.at[1]).min(from.len() as u64);
         let is_inside = memory.write(offset + self.at[1], &from[..n as usize]);
         debug_assert!(n == 0 || is_inside, "ranges are within their memory");
-        self.at[1] += n;
-        self.written = self.written.max(self.at[1]);
+        if n > 0 {
+            self.at[1] += n;
+            self.written = self.written.max(self.at[1]);
+        }
         n as usize
     }
 }
@@ -211,6 +213,8 @@ fn sizes(
     count: u32,
     bytes: u32,
 ) -> Result<i32> {
+    let count_of = which(&caller.data().world).len();
+    spend(&mut caller, 8 * count_of as u64)?;
     let texts = which(&caller.data().world);
     let sizes = [texts.len(), texts.iter().map(Vec::len).sum()].map(|n| (n as u32).to_le_bytes());
     put(&mut caller, count, &sizes[0])?;
@@ -247,14 +251,14 @@ fn fd_read(mut caller: Caller<'_, State>, fd: i32, list: u32, count: u32, out: u
     if fd != STDIN {
         return Ok(errno::BADF);
     }
-    let mut total = 0;
+    let mut total = 0u32;
     for (at, len) in places(&mut caller, list, count)? {
         let memory = memory(&mut caller)?;
         slice(memory.data(&caller), at, len.into())?;
         let (bytes, state) = memory.data_and_store_mut(&mut caller);
         let done = state.world.read(slice_mut(bytes, at, len.into())?);
         spend(&mut caller, done as u64)?;
-        total += done as u32;
+        total = u32::wrapping_add(total, done as u32);
         if done < len as usize {
             break;
         }
@@ -272,7 +276,7 @@ fn fd_write(
     if fd != STDOUT && fd != STDERR {
         return Ok(errno::BADF);
     }
-    let mut total = 0;
+    let mut total = 0u32;
     for (at, len) in places(&mut caller, list, count)? {
         let memory = memory(&mut caller)?;
         slice(memory.data(&caller), at, len.into())?;
@@ -286,7 +290,7 @@ fn fd_write(
                 bytes.len()
             }
         };
-        total += done as u32;
+        total = u32::wrapping_add(total, done as u32);
         if done < len as usize {
             // There is no more room; what did fit is written.
             if total == 0 {

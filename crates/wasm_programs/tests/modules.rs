@@ -189,9 +189,12 @@ fn memory_grows_as_far_as_it_may() {
     let grows = function(
         "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (i64.extend_i32_u (memory.size))",
     );
-    // 256 MiB, and a page for the arguments.
-    assert_eq!(result(&grows), Ok(4096 + 1));
-    assert_eq!(result(&grows.replace("\"memory\") 1", "\"memory\") 1 9")), Ok(9 + 1));
+    assert_eq!(result(&grows), Ok(4096), "256 MiB");
+    assert_eq!(result(&grows.replace("\"memory\") 1", "\"memory\") 1 9")), Ok(9));
+    // A start function may not have more.
+    let start = r#"(module (memory (export "memory") 1 2) (func $s (drop (memory.grow (i32.const 40000))))
+        (start $s) (func (export "f") (param i32) (result i64) (i64.extend_i32_u (memory.size))))"#;
+    assert_eq!(result(start), Ok(1));
     let refused = try_load(&grows.replace("\"memory\") 1", "\"memory\") 5000")).unwrap_err();
     assert!(refused.contains("compute.wasm_memory"), "{refused}");
 }
@@ -318,4 +321,76 @@ fn nothing_that_a_program_sees_differs_from_run_to_run() {
     let nan = 0x7FF8_0000_0000_0000_u64;
     let random = outcomes[0].result.clone().unwrap() ^ nan;
     assert_eq!(random ^ 0x6E78_9E6A_A1B9_65F4, 2, "{random:#x}");
+}
+
+#[test]
+fn an_allocator_that_looks_at_the_size_of_memory_leaves_ranges_alone() {
+    // AssemblyScript's way: the heap ends where memory does.
+    let text = r#"(module (memory (export "memory") 1)
+        (global $heap (mut i32) (i32.const 1024)) (global $end (mut i32) (i32.const 0))
+        (func $alloc (param $n i32) (result i32) (local $p i32)
+            (if (i32.eqz (global.get $end)) (then (global.set $end (i32.shl (memory.size) (i32.const 16)))))
+            (local.set $p (global.get $heap)) (global.set $heap (i32.add (global.get $heap) (local.get $n)))
+            (if (i32.gt_u (global.get $heap) (global.get $end))
+                (then (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))))
+            (local.get $p))
+        (func (export "f") (param $a i32) (result i64) (local $in i32)
+            (local.set $in (i32.load offset=4 (i32.load offset=4 (local.get $a))))
+            (memory.fill (call $alloc (i32.const 200000)) (i32.const 1) (i32.const 200000))
+            (i64.load (local.get $in))))"#;
+    let ranges = ranges(&[&[0; 4096], &[9; 65_536]], 0);
+    let invocation = Invocation { ranges, budget: BUDGET, ..Default::default() };
+    assert_eq!(run(text, invocation).result, Ok(0x0909_0909_0909_0909));
+}
+
+#[test]
+fn what_a_start_function_does_counts_and_may_end_the_program() {
+    let text = |end: &str| {
+        format!(
+            r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func $g (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+            (func $s (local i32)
+                (loop (local.set 0 (call $g (local.get 0))) (br_if 0 (i32.lt_u (local.get 0) (i32.const 1000)))) {end})
+            (start $s) (func (export "_start")))"#
+        )
+    };
+    let ran = |end: &str| run(&text(end), Invocation { budget: BUDGET, ..Default::default() });
+    let whole = ran("");
+    assert_eq!((whole.result, whole.counts.total()), (Ok(0), 4000));
+    assert_eq!(whole.counts.bytes_loaded + whole.counts.bytes_stored, 0);
+    let trapped = ran("unreachable");
+    assert_eq!(trapped.result.unwrap_err().kind, ShellFaultKind::Crash);
+    assert_eq!((trapped.counts.total(), trapped.counts.bytes_loaded), (4001, 0));
+    assert_eq!(ran("(call $exit (i32.const 0))").result, Ok(0));
+    assert_eq!(ran("(call $exit (i32.const 1))").result.unwrap_err().kind, ShellFaultKind::Crash);
+}
+
+#[test]
+fn a_budget_that_ends_within_a_fill_counts_nothing_behind_it() {
+    let text = r#"(module (memory (export "memory") 20) (func (export "f") (param i32) (result i64)
+        (memory.fill (i32.const 0) (i32.const 1) (i32.const 1000000)) (i64.add (i64.const 1) (i64.load (i32.const 0)))))"#;
+    let ran = run(text, Invocation { budget: 1000, ..Default::default() });
+    assert_eq!(ran.result.unwrap_err().kind, ShellFaultKind::Budget);
+    assert_eq!(ran.counts.total(), 1);
+}
+
+#[test]
+fn a_seek_writes_nothing_and_a_broken_name_section_says_nothing() {
+    let seeks = r#"(module
+        (import "wasi_snapshot_preview1" "fd_seek" (func $s (param i32 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (drop (call $s (i32.const 1) (i64.const 1000000) (i32.const 0) (i32.const 64)))
+            (i32.store (i32.const 0) (i32.const 100)) (i32.store (i32.const 4) (i32.const 10))
+            (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 64)))))"#;
+    let ranges = ranges(&[&[0; 4096]], 0);
+    let invocation = Invocation { ranges, budget: BUDGET, ..Default::default() };
+    assert_eq!(run(seeks, invocation).result, Ok(0));
+    let mut module = wat::parse_str(function("(i64.const 5)")).unwrap();
+    module.extend(b"\0\x0c\x04name\x01\x05\xff\xff\xff\xff\xff");
+    let program = Programs.load(&module, None, &WasmConfig::default()).unwrap();
+    let invocation = Invocation { budget: BUDGET, ..Default::default() };
+    assert_eq!(program.run(&invocation, 1).result, Ok(5));
 }

@@ -183,7 +183,7 @@ impl Profile {
         text.trim_end().to_owned() + &note + hint
     }
 
-    fn has_source(&self) -> bool {
+    pub(super) fn has_source(&self) -> bool {
         self.program.as_ref().is_some_and(|program| {
             program
                 .instructions()

@@ -29,6 +29,8 @@ enum Until {
 pub(super) struct Stepping {
     program: Option<Program>,
     until: Until,
+    /// No run of the program is wanted any more.
+    is_over: bool,
     breakpoints: BTreeSet<u32>,
     /// Where it was last.
     line: Option<(String, u32)>,
@@ -68,12 +70,20 @@ impl Stepping {
         }
     }
 
+    fn has_code(&self, line: u32) -> bool {
+        self.program.as_ref().is_some_and(|program| {
+            let is_it = |slot| program.location(slot).source.is_some_and(|(_, at)| at == line);
+            program.instructions().any(is_it)
+        })
+    }
+
     fn ask(&mut self, step: &Step<'_>) -> Result<(), StopRun> {
         loop {
             print!("> ");
             let _ = std::io::stdout().flush();
-            let mut line = String::new();
-            let read = std::io::stdin().lock().read_line(&mut line);
+            let mut line = Vec::new();
+            let read = std::io::stdin().lock().read_until(b'\n', &mut line);
+            let line = String::from_utf8_lossy(&line);
             // Whoever asked is gone: it runs on.
             if !matches!(read, Ok(1..)) {
                 self.until = Until::Breakpoint;
@@ -85,7 +95,10 @@ impl Stepping {
                 (None | Some("n"), _) => self.until = Until::Line,
                 (Some("s"), _) => self.until = Until::Instruction,
                 (Some("c"), _) => self.until = Until::Breakpoint,
-                (Some("q"), _) => return Err(StopRun),
+                (Some("q"), _) => {
+                    self.is_over = true;
+                    return Err(StopRun);
+                }
                 (Some("r"), _) => {
                     let registers = step.registers.iter().enumerate();
                     let text = registers.map(|(n, value)| format!("r{n} = {value:#x}"));
@@ -96,6 +109,7 @@ impl Stepping {
                     let number = number.parse().expect("it was looked at");
                     match self.breakpoints.remove(&number) {
                         true => say!("no longer stops at line {number}"),
+                        false if !self.has_code(number) => say!("line {number} has no code"),
                         false => {
                             self.breakpoints.insert(number);
                             say!("stops at line {number}");
@@ -120,6 +134,9 @@ impl Observer for Stepping {
     }
 
     fn step(&mut self, step: &Step<'_>) -> Result<(), StopRun> {
+        if self.is_over {
+            return Err(StopRun);
+        }
         let program = self.program.clone().expect("a run began");
         let source = program.location(step.slot).source;
         let line = source.map(|(path, line)| (path.to_owned(), line));
