@@ -810,7 +810,7 @@ fn a_calibrated_table_is_a_configuration() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let doc = ran.json();
     let predictions = doc["left_out"].as_array().unwrap();
-    assert_eq!(predictions.len(), 6);
+    assert_eq!(predictions.len(), 11);
     for prediction in predictions {
         let [measured, predicted] =
             ["measured_ns", "predicted_ns"].map(|key| prediction[key].as_f64().unwrap());
