@@ -42,12 +42,26 @@ pub(crate) enum LoadedProgram {
         /// What it was loaded from, for a runtime server.
         object: Arc<[u8]>,
     },
-    /// Code of this machine, which the shell runs.
-    Native(Arc<dyn ShellProgram>),
-    /// A WebAssembly module, which the shell runs.
-    Wasm(Arc<dyn ShellProgram>),
+    /// What the shell runs.
+    Shell { kind: ShellKind, program: Arc<dyn ShellProgram> },
     /// Runs nothing and takes a declared time.
     Declared(Duration),
+}
+
+/// What a program is that the shell runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ShellKind {
+    /// Code of this machine.
+    Native,
+    /// A WebAssembly module.
+    Wasm,
+}
+
+impl ShellKind {
+    /// A program of this kind.
+    fn of(self, program: Arc<dyn ShellProgram>) -> LoadedProgram {
+        LoadedProgram::Shell { kind: self, program }
+    }
 }
 
 /// The right to use a program; while one exists the program is in use.
@@ -304,14 +318,15 @@ impl ProgramsNamespace {
             },
             kind @ (program_type::NATIVE | program_type::NATIVE_FILE) => {
                 let native = loaders.native.as_deref();
-                let loaded = load_native(native, kind, &bytes).map(LoadedProgram::Native);
+                let loaded =
+                    load_native(native, kind, &bytes).map(|program| ShellKind::Native.of(program));
                 loaded.map_err(|error| match error {
                     NativeLoadError::Refused(text) => refused(text),
                     NativeLoadError::Host(text) => (Status::INTERNAL_ERROR, text),
                 })
             }
             program_type::WASM => load_wasm(loaders.wasm.as_deref(), wasm, &bytes)
-                .map(LoadedProgram::Wasm)
+                .map(|program| ShellKind::Wasm.of(program))
                 .map_err(refused),
             _ => Program::load(&bytes, slot.function.as_deref())
                 .map(|program| LoadedProgram::Ebpf { program, object: bytes.into() })

@@ -12,9 +12,10 @@ use simtime::Instant;
 
 use super::early::EarlyInput;
 use super::manage::{program_arrived, range_set_arrived, resolve_ranges};
-use super::run_time::{CostSource, NOT_OF_NATIVE, NOT_OF_WASM, declared};
+use super::run_time::{CostSource, declared};
 use super::{
-    LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, StopOnDrop, Worked, stream,
+    LoadedProgram, ProgramLease, ProgramsArrival, RangeSet, RunningJob, ShellKind, StopOnDrop,
+    Worked, stream,
 };
 use crate::command::{CompoundProgram, ExecuteProgram, ProgramCommand, StreamProgram};
 use crate::data_pointer::{DataPointer, Segments};
@@ -194,23 +195,15 @@ pub(crate) fn start_job(
     let config = &turn.subsystem.config;
     let cost = match &lease.program {
         LoadedProgram::Ebpf { .. } => CostSource::choose(config, lease.run_time, run_time),
-        LoadedProgram::Native(_) | LoadedProgram::Wasm(_) => {
-            let (chosen, why) = match &lease.program {
-                LoadedProgram::Wasm(_) => {
-                    (CostSource::choose_wasm(config, lease.run_time, run_time), NOT_OF_WASM)
-                }
-                _ => (CostSource::choose_native(config, lease.run_time, run_time), NOT_OF_NATIVE),
-            };
-            match chosen {
-                Some(cost) => cost,
-                None => {
-                    let namespace = turn.subsystem.namespaces.programs_mut(nsid);
-                    let namespace = namespace.expect("a namespace outlives its commands");
-                    namespace.text.set_diagnostics(program_index, why);
-                    return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
-                }
+        LoadedProgram::Shell { kind, .. } => match kind.choose(config, lease.run_time, run_time) {
+            Ok(cost) => cost,
+            Err(why) => {
+                let namespace = turn.subsystem.namespaces.programs_mut(nsid);
+                let namespace = namespace.expect("a namespace outlives its commands");
+                namespace.text.set_diagnostics(program_index, why);
+                return Err(Status::INVALID_PROGRAM_TYPE.with_dnr());
             }
-        }
+        },
         LoadedProgram::Declared(time) => {
             let said = declared(run_time).or(declared(lease.run_time.run_time));
             CostSource::Declared(said.unwrap_or(*time))
@@ -221,14 +214,11 @@ pub(crate) fn start_job(
             let timing = cost.timing(config, object);
             Some(Task::Ebpf { program: program.clone(), timing })
         }
-        LoadedProgram::Native(program) | LoadedProgram::Wasm(program) => {
-            let is_native = matches!(lease.program, LoadedProgram::Native(_));
-            Some(Task::Shell {
-                program: Arc::clone(program),
-                samples: cost.samples(config),
-                is_measured: is_native || matches!(cost, CostSource::Measured { .. }),
-            })
-        }
+        LoadedProgram::Shell { kind, program } => Some(Task::Shell {
+            program: Arc::clone(program),
+            samples: cost.samples(config),
+            is_measured: *kind == ShellKind::Native || matches!(cost, CostSource::Measured { .. }),
+        }),
         LoadedProgram::Declared(_) => None,
     };
     let (job, stop) = (JobId(tag.0), Arc::new(AtomicBool::new(false)));

@@ -9,7 +9,7 @@ use nvme_spec::{Nsid, Status};
 use simtime::{Bandwidth, Duration};
 use zerocopy::FromBytes;
 
-use super::{ProgramsArrival, ProgramsNamespace, RangeSet, run_time};
+use super::{ProgramsArrival, ProgramsNamespace, RangeSet, ShellKind};
 use crate::command::{GroupAction, GroupFields, LoadProgram, ProgramAction};
 use crate::data_pointer::{DataPointer, Segments};
 use crate::event::Tag;
@@ -128,7 +128,9 @@ pub(crate) fn check_type(turn: &Turn<'_>, load: &LoadProgram) -> Result<(), Stri
     let native = &turn.subsystem.config.native;
     let (is_on, key) = match load.program_type {
         program_type::EBPF | program_type::DECLARED => return Ok(()),
-        program_type::WASM => return run_time::check_wasm(load.run_time),
+        program_type::WASM => {
+            return ShellKind::Wasm.check_run_time(load.run_time).map_err(str::to_owned);
+        }
         program_type::NATIVE => (native.upload, "compute.native_upload = true"),
         program_type::NATIVE_FILE => {
             (!native.directory.is_empty(), "compute.native_directory = \"FOLDER\"")
@@ -138,10 +140,7 @@ pub(crate) fn check_type(turn: &Turn<'_>, load: &LoadProgram) -> Result<(), Stri
     if !is_on {
         return Err(format!("this drive takes no such native programs: {key} lets it"));
     }
-    match run_time::is_of_native(load.run_time) {
-        true => Ok(()),
-        false => Err(run_time::NOT_OF_NATIVE.to_owned()),
-    }
+    ShellKind::Native.check_run_time(load.run_time).map_err(str::to_owned)
 }
 
 /// A piece of a program has arrived.

@@ -7,6 +7,7 @@ use ebpf::CpuTime;
 use nvme_spec::command::RunTime;
 use simtime::Duration;
 
+use super::ShellKind;
 use crate::config::{Config, RemoteFallback};
 use crate::work::Timing;
 
@@ -53,31 +54,6 @@ impl CostSource {
                 Self::Instructions
             }
         }
-    }
-
-    /// The same for a native program, whose instructions are not counted and which runs here only: its time is declared or
-    /// measured. `None` if the execution asks for something else.
-    pub(crate) fn choose_native(
-        config: &Config,
-        program: ProgramRunTime,
-        execution: RunTime,
-    ) -> Option<Self> {
-        is_of_native(execution).then(|| match Self::choose(config, program, execution) {
-            Self::Instructions | Self::Remote => Self::measured(config, program),
-            chosen => chosen,
-        })
-    }
-
-    /// The same for a WebAssembly program, which no runtime server runs. `None` if the execution asks for that.
-    pub(crate) fn choose_wasm(
-        config: &Config,
-        program: ProgramRunTime,
-        execution: RunTime,
-    ) -> Option<Self> {
-        (execution != RunTime::Remote).then(|| match Self::choose(config, program, execution) {
-            Self::Remote => Self::Instructions,
-            chosen => chosen,
-        })
     }
 
     fn measured(config: &Config, program: ProgramRunTime) -> Self {
@@ -145,22 +121,41 @@ impl CostSource {
     }
 }
 
-/// Why a native program is not told to take its run time from elsewhere.
-pub(super) const NOT_OF_NATIVE: &str = "the run time of a native program is declared or measured: its instructions are not counted, and no runtime server runs it";
+impl ShellKind {
+    /// Whether a program of this kind can take its run time from there.
+    ///
+    /// # Errors
+    /// Why it cannot, for the diagnostics log.
+    pub(super) fn check_run_time(self, run_time: RunTime) -> Result<(), &'static str> {
+        match (self, run_time) {
+            (Self::Native, RunTime::Instructions | RunTime::Remote) => Err(
+                "the run time of a native program is declared or measured: its instructions are not counted, and no runtime server runs it",
+            ),
+            (Self::Wasm, RunTime::Remote) => Err(
+                "the run time of a WebAssembly program is declared, measured or from its instructions: no runtime server runs it",
+            ),
+            _ => Ok(()),
+        }
+    }
 
-/// True if a native program can take its run time from there.
-pub(super) fn is_of_native(run_time: RunTime) -> bool {
-    !matches!(run_time, RunTime::Instructions | RunTime::Remote)
-}
-
-/// Why a WebAssembly program is not told to take its run time from elsewhere.
-pub(super) const NOT_OF_WASM: &str = "the run time of a WebAssembly program is declared, measured or from its instructions: no runtime server runs it";
-
-/// An error if a WebAssembly program cannot take its run time from there.
-pub(super) fn check_wasm(run_time: RunTime) -> Result<(), String> {
-    match run_time {
-        RunTime::Remote => Err(NOT_OF_WASM.to_owned()),
-        _ => Ok(()),
+    /// As [`CostSource::choose`]: what the drive or the program says counts as far as it can be, what the execution says must.
+    ///
+    /// # Errors
+    /// As [`Self::check_run_time`].
+    pub(super) fn choose(
+        self,
+        config: &Config,
+        program: ProgramRunTime,
+        execution: RunTime,
+    ) -> Result<CostSource, &'static str> {
+        self.check_run_time(execution)?;
+        Ok(match (self, CostSource::choose(config, program, execution)) {
+            (Self::Native, CostSource::Instructions | CostSource::Remote) => {
+                CostSource::measured(config, program)
+            }
+            (Self::Wasm, CostSource::Remote) => CostSource::Instructions,
+            (_, chosen) => chosen,
+        })
     }
 }
 
