@@ -1,7 +1,7 @@
 //! Functions of `csdrive.h` that a module may import: what the helpers are for eBPF programs.
 
 use controller::ShellFaultKind;
-use ebpf::{TRACE_BYTE_COST, TRACE_BYTES_MAX, TRACE_FORMAT_MAX, trace_text};
+use ebpf::{HELPERS, TRACE_BYTE_COST, TRACE_BYTES_MAX, TRACE_FORMAT_MAX, trace_text};
 use wasmtime::{Caller, Linker, Memory, Result, Trap};
 
 use crate::run::{Ended, State};
@@ -9,32 +9,16 @@ use crate::run::{Ended, State};
 /// Modules from which compilers import functions that are declared and not defined.
 const MODULES: [&str; 2] = ["csdrive", "env"];
 
-const NAMES: [&str; 8] = [
-    "csd_trace",
-    "csd_memcpy",
-    "csd_memset",
-    "csd_memcmp",
-    "csd_memchr",
-    "csd_memmem",
-    "csd_crc32c",
-    "csd_exit",
-];
-
 /// True if a drive has this function.
 pub(crate) fn is_known(module: &str, name: &str) -> bool {
-    MODULES.contains(&module) && NAMES.contains(&name)
+    MODULES.contains(&module) && HELPERS.iter().any(|helper| helper.name == name)
         || module == "env" && ["abort", "emscripten_notify_memory_growth"].contains(&name)
 }
 
 /// The program's memory.
-pub(crate) fn memory(caller: &mut Caller<'_, State>) -> Result<Memory> {
-    if let Some(memory) = caller.data().memory {
-        return Ok(memory);
-    }
-    let memory = caller.get_export("memory").and_then(wasmtime::Extern::into_memory);
-    let memory = memory.ok_or(Trap::MemoryOutOfBounds)?;
-    caller.data_mut().memory = Some(memory);
-    Ok(memory)
+pub(crate) fn memory(caller: &Caller<'_, State>) -> Result<Memory> {
+    // Nothing of a program runs before it is known.
+    caller.data().memory.ok_or_else(|| Trap::MemoryOutOfBounds.into())
 }
 
 /// Takes what touching so many bytes costs, or ends the run.
@@ -133,7 +117,7 @@ pub(crate) fn add(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn copy(mut caller: Caller<'_, State>, to: u32, from: u32, n: u32) -> Result<u32> {
-    let memory = memory(&mut caller)?;
+    let memory = memory(&caller)?;
     slice(memory.data(&caller), from, n.into())?;
     slice(memory.data(&caller), to, n.into())?;
     spend(&mut caller, 2 * u64::from(n))?;
@@ -143,7 +127,7 @@ fn copy(mut caller: Caller<'_, State>, to: u32, from: u32, n: u32) -> Result<u32
 }
 
 fn fill(mut caller: Caller<'_, State>, p: u32, byte: i32, n: u32) -> Result<u32> {
-    let memory = memory(&mut caller)?;
+    let memory = memory(&caller)?;
     slice(memory.data(&caller), p, n.into())?;
     spend(&mut caller, n.into())?;
     slice_mut(memory.data_mut(&mut caller), p, n.into())?.fill(byte as u8);
@@ -165,7 +149,7 @@ fn trace(
         let text = format!("format of {size} bytes; at most {TRACE_FORMAT_MAX} are allowed");
         return Err(refuse(text));
     }
-    let memory = memory(&mut caller)?;
+    let memory = memory(&caller)?;
     let bytes = memory.data(&caller);
     let byte_at = |at: u64| bytes.get(at as u32 as usize).copied().ok_or(Trap::MemoryOutOfBounds);
     let text = trace_text(

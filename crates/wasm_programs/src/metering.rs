@@ -26,8 +26,11 @@ pub(crate) const COUNTERS: &str = "csdrive counters";
 /// The name under which the function is exported that was the module's start.
 pub(crate) const START: &str = "csdrive start";
 
+/// The memory of the counters: a program has one of its own.
+const COUNTERS_INDEX: u32 = 1;
+
 /// Where in the memory of the counters it stands how many pages the program asked for; the counters begin behind it.
-const GROWN: u64 = 0;
+const GROWN: MemArg = MemArg { offset: 0, align: 2, memory_index: COUNTERS_INDEX };
 
 /// Where the counters begin.
 pub(crate) const COUNTERS_AT: u64 = 8;
@@ -91,8 +94,7 @@ pub(crate) fn metered(module: &[u8], pages: u64) -> Result<(Vec<u8>, Meter), Met
         }
     }
     meter.has_start = start.is_some();
-    let mut metering =
-        Metering { meter, plans, next: 0, memories: 0, start, types: 0, pages_min: 0, pages };
+    let mut metering = Metering { meter, plans, next: 0, start, types: 0, pages_min: 0, pages };
     let mut with = Module::new();
     metering.parse_core_module(&mut with, Parser::new(0), module)?;
     Ok((with.finish(), metering.meter))
@@ -181,8 +183,6 @@ struct Metering {
     plans: Vec<Plan>,
     /// The function that comes next.
     next: usize,
-    /// The program's own.
-    memories: u32,
     /// The function to be called before any other.
     start: Option<u32>,
     /// Types that there were.
@@ -198,11 +198,6 @@ impl Metering {
         self.meter.imported_functions + self.plans.len() as u32
     }
 
-    /// Pages that the program asked for.
-    fn grown(&self) -> MemArg {
-        MemArg { offset: GROWN, align: 2, memory_index: self.memories }
-    }
-
     /// What `memory.grow` does.
     fn grow(&self) -> Function {
         let (asked, grown) = (0, 1);
@@ -210,7 +205,7 @@ impl Metering {
         let mut function = Function::new([(1, ValType::I32)]);
         function
             .instruction(&Instruction::I32Const(0))
-            .instruction(&Instruction::I32Load(self.grown()))
+            .instruction(&Instruction::I32Load(GROWN))
             .instruction(&Instruction::LocalSet(grown))
             .instruction(&Instruction::LocalGet(asked))
             .instruction(&Instruction::I32Const(most))
@@ -225,7 +220,7 @@ impl Metering {
             .instruction(&Instruction::LocalGet(grown))
             .instruction(&Instruction::LocalGet(asked))
             .instruction(&Instruction::I32Add)
-            .instruction(&Instruction::I32Store(self.grown()))
+            .instruction(&Instruction::I32Store(GROWN))
             .instruction(&Instruction::LocalGet(grown))
             .instruction(&Instruction::I32Const(self.pages_min as i32))
             .instruction(&Instruction::I32Add)
@@ -239,7 +234,7 @@ impl Metering {
             function.instruction(&Instruction::Nop);
         }
         let offset = COUNTERS_AT + u64::from(block) * 8;
-        let place = MemArg { offset, align: 3, memory_index: self.memories };
+        let place = MemArg { offset, align: 3, memory_index: COUNTERS_INDEX };
         function
             .instruction(&Instruction::I32Const(0))
             .instruction(&Instruction::I32Const(0))
@@ -262,7 +257,6 @@ impl Reencode for Metering {
             let memory = self.memory_type(memory?)?;
             self.pages_min = memory.minimum;
             memories.memory(MemoryType { minimum: self.pages, maximum: None, ..memory });
-            self.memories += 1;
         }
         let bytes = COUNTERS_AT + self.meter.blocks.len() as u64 * 8;
         let pages = bytes.div_ceil(WASM_PAGE);
@@ -282,7 +276,7 @@ impl Reencode for Metering {
         section: ExportSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
         utils::parse_export_section(self, exports, section)?;
-        exports.export(COUNTERS, ExportKind::Memory, self.memories);
+        exports.export(COUNTERS, ExportKind::Memory, COUNTERS_INDEX);
         if let Some(start) = self.start {
             exports.export(START, ExportKind::Func, start);
         }
@@ -356,7 +350,7 @@ impl Reencode for Metering {
                 Operator::MemorySize { .. } => {
                     function
                         .instruction(&Instruction::I32Const(0))
-                        .instruction(&Instruction::I32Load(self.grown()))
+                        .instruction(&Instruction::I32Load(GROWN))
                         .instruction(&Instruction::I32Const(self.pages_min as i32))
                         .instruction(&Instruction::I32Add);
                 }

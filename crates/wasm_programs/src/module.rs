@@ -69,9 +69,10 @@ const MEMORY_MAX: u64 = 4 << 30;
 struct Outline {
     functions: Vec<(String, FuncType)>,
     imports: Vec<(String, String, TypeRef)>,
-    memory: Option<u32>,
-    /// Pages at first, and at most, of those that are its own.
-    memories: Vec<(u64, Option<u64>)>,
+    /// Pages of its memory at first, and at most: modules with several are not taken.
+    memory: Option<(u64, Option<u64>)>,
+    /// Something is exported as `memory` that is one.
+    exports_memory: bool,
 }
 
 /// The exported functions of a module that can be its program.
@@ -91,15 +92,14 @@ pub(crate) fn check(
 ) -> Result<Checked, Refused> {
     let outline = outline(module)?;
     check_imports(&outline)?;
-    let unfit = |text: &str| Refused::Unfit(text.to_owned());
-    let memory = outline.memory.ok_or_else(|| {
-        unfit("exports no memory of its own by the name \"memory\": link it with --export-memory")
+    let exported = outline.memory.filter(|_| outline.exports_memory);
+    let (pages, pages_max) = exported.ok_or_else(|| {
+        Refused::Unfit(
+            "exports no memory of its own by the name \"memory\": link it with --export-memory"
+                .to_owned(),
+        )
     })?;
-    if memory != 0 {
-        return Err(unfit("exports a memory that is not its first"));
-    }
-    let (pages, pages_max) = outline.memories[0];
-    let bytes: u64 = outline.memories.iter().map(|(pages, _)| pages * WASM_PAGE).sum();
+    let bytes = pages * WASM_PAGE;
     if bytes > config.memory_bytes {
         return Err(Refused::Unfit(format!(
             "has a memory of {bytes} bytes; compute.wasm_memory is {}: raise it (at most 4GiB)",
@@ -133,14 +133,13 @@ fn outline(module: &[u8]) -> Result<Outline, Refused> {
             },
         )?;
     let mut outline =
-        Outline { functions: Vec::new(), imports: Vec::new(), memory: None, memories: Vec::new() };
-    let (mut imported_memories, mut entries) = (0, 0);
+        Outline { functions: Vec::new(), imports: Vec::new(), memory: None, exports_memory: false };
+    let mut entries = 0;
     for payload in Parser::new(0).parse_all(module) {
         match payload.map_err(invalid)? {
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import.map_err(invalid)?;
-                    imported_memories += u32::from(matches!(import.ty, TypeRef::Memory(_)));
                     let [module, name] = [import.module, import.name].map(str::to_owned);
                     outline.imports.push((module, name, import.ty));
                 }
@@ -148,7 +147,7 @@ fn outline(module: &[u8]) -> Result<Outline, Refused> {
             Payload::MemorySection(memories) => {
                 for memory in memories {
                     let memory = memory.map_err(invalid)?;
-                    outline.memories.push((memory.initial, memory.maximum));
+                    outline.memory = Some((memory.initial, memory.maximum));
                 }
             }
             Payload::TableSection(tables) => {
@@ -174,7 +173,7 @@ fn outline(module: &[u8]) -> Result<Outline, Refused> {
                             outline.functions.extend(ty.map(|ty| (export.name.to_owned(), ty)));
                         }
                         ExternalKind::Memory if export.name == "memory" => {
-                            outline.memory = export.index.checked_sub(imported_memories);
+                            outline.exports_memory = true;
                         }
                         _ => {}
                     }

@@ -103,10 +103,18 @@ impl Program {
             }
         });
         let _ticking = invocation.stop.is_some().then(|| Ticking::start(engine));
-        let (mut instance, mut took) = (None, Duration::ZERO);
-        let result = self.call(&mut store, compiled, invocation, &mut instance, &mut took);
-        let spent = fuel - store.get_fuel().unwrap_or(0);
         let meter = &self.checked.meter;
+        let instance = match compiled.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => {
+                let (fault, _) = self.judge(&error, meter, &store);
+                return (outcome(Err(fault), Counts::default(), Vec::new()), Duration::ZERO);
+            }
+        };
+        // What making it took is none of the program's: nothing of it has run.
+        store.set_fuel(fuel).expect("the engine counts fuel");
+        let (result, took) = self.call(&mut store, &instance, invocation);
+        let spent = fuel - store.get_fuel().unwrap_or(0);
         let (result, not_run) = match result {
             Ok(result) => (Ok(result), None),
             Err(error) => {
@@ -114,50 +122,41 @@ impl Program {
                 (Err(fault), not_run)
             }
         };
-        let counters = instance.and_then(|instance| instance.get_memory(&mut store, COUNTERS));
-        let times: Vec<u64> = match counters {
-            Some(counters) => {
-                let words = counters.data(&store)[COUNTERS_AT as usize..].as_chunks().0;
-                words.iter().copied().map(u64::from_le_bytes).collect()
-            }
-            None => Vec::new(),
-        };
+        let counters = instance.get_memory(&mut store, COUNTERS).expect("metering exports it");
+        let words = counters.data(&store)[COUNTERS_AT as usize..].as_chunks().0;
+        let times: Vec<u64> = words.iter().copied().map(u64::from_le_bytes).collect();
         let counts = meter.counts(&times, not_run.unwrap_or_default(), spent);
         (outcome(result, counts, std::mem::take(&mut store.data_mut().printed)), took)
     }
 
+    /// Calls the program: what it came to, and the processor time of that.
     fn call(
         &self,
         store: &mut Store<State>,
-        compiled: &InstancePre<State>,
+        instance: &Instance,
         invocation: &Invocation,
-        made: &mut Option<Instance>,
-        took: &mut Duration,
-    ) -> Result<u64, Error> {
-        let instance = compiled.instantiate(&mut *store)?;
-        *made = Some(instance);
-        // What making it took is none of the program's: nothing of it has run.
-        store.set_fuel(store.data().world.fuel)?;
-        let memory = instance.get_memory(&mut *store, "memory").ok_or(Trap::MemoryOutOfBounds)?;
+    ) -> (Result<u64, Error>, Duration) {
+        let memory = instance.get_memory(&mut *store, "memory").expect("it was looked for");
         store.data_mut().memory = Some(memory);
         let placed = match self.checked.entry {
             Entry::Command => None,
-            Entry::Function { .. } => Some(place(&mut *store, &memory, invocation)?),
+            Entry::Function { .. } => match place(&mut *store, &memory, invocation) {
+                Ok(placed) => Some(placed),
+                Err(error) => return (Err(error.into()), Duration::ZERO),
+            },
         };
         let begin = thread_time();
-        let result = self.call_all(store, &instance, placed.as_ref());
-        *took = thread_time().saturating_sub(begin);
+        let result = self.call_all(store, instance, placed.as_ref());
+        let took = thread_time().saturating_sub(begin);
         if let Some(placed) = placed {
             placed.copy_back(&*store, &memory);
         }
-        match (result, &self.checked.entry) {
-            (Err(error), entry) => match (error.downcast_ref(), entry) {
-                (Some(Ended::Exit(0)), Entry::Command) => Ok(store.data().world.written),
-                (Some(Ended::Exit(code)), Entry::Function { .. }) => Ok(i64::from(*code) as u64),
-                _ => Err(error),
-            },
-            (result, _) => result,
-        }
+        let result = result.or_else(|error| match (error.downcast_ref(), &self.checked.entry) {
+            (Some(Ended::Exit(0)), Entry::Command) => Ok(store.data().world.written),
+            (Some(Ended::Exit(code)), Entry::Function { .. }) => Ok(i64::from(*code) as u64),
+            _ => Err(error),
+        });
+        (result, took)
     }
 
     /// The functions of a program, in order: the last one is the program itself.

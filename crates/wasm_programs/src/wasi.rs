@@ -3,7 +3,7 @@
 //! instructions, as nanoseconds; random bytes are the same in every run.
 
 use ebpf::Range;
-use wasmtime::{Caller, FuncType, Linker, Result, Val, ValType};
+use wasmtime::{Caller, FuncType, Linker, Memory, Result, Val, ValType};
 
 use crate::helpers::{memory, print, slice, slice_mut, spend};
 use crate::operators::FUEL_PER_INSTRUCTION;
@@ -238,31 +238,41 @@ fn texts(
     Ok(errno::SUCCESS)
 }
 
-/// The places that a list of `iovec`s names.
-fn places(caller: &mut Caller<'_, State>, list: u32, count: u32) -> Result<Vec<(u32, u32)>> {
-    spend(caller, u64::from(count) * u64::from(IOVEC))?;
+/// Moves bytes to or from the places that a list of `iovec`s names, until a place takes less than all: how many in all, and whether one did.
+fn transfer(
+    caller: &mut Caller<'_, State>,
+    list: u32,
+    count: u32,
+    mut one: impl FnMut(&mut Caller<'_, State>, Memory, (u32, u32)) -> Result<u32>,
+) -> Result<(u32, bool)> {
+    let bytes = u64::from(count) * u64::from(IOVEC);
+    spend(caller, bytes)?;
     let memory = memory(caller)?;
-    let list = slice(memory.data(&*caller), list, u64::from(count) * u64::from(IOVEC))?;
     let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    Ok(list.chunks_exact(8).map(|place| (word(place), word(&place[4..]))).collect())
+    let list = slice(memory.data(&*caller), list, bytes)?.chunks_exact(IOVEC as usize);
+    let places: Vec<_> = list.map(|place| (word(place), word(&place[4..]))).collect();
+    let mut total = 0u32;
+    for (at, len) in places {
+        slice(memory.data(&*caller), at, len.into())?;
+        let done = one(caller, memory, (at, len))?;
+        total = total.wrapping_add(done);
+        if done < len {
+            return Ok((total, true));
+        }
+    }
+    Ok((total, false))
 }
 
 fn fd_read(mut caller: Caller<'_, State>, fd: i32, list: u32, count: u32, out: u32) -> Result<i32> {
     if fd != STDIN {
         return Ok(errno::BADF);
     }
-    let mut total = 0u32;
-    for (at, len) in places(&mut caller, list, count)? {
-        let memory = memory(&mut caller)?;
-        slice(memory.data(&caller), at, len.into())?;
-        let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let (total, _) = transfer(&mut caller, list, count, |caller, memory, (at, len)| {
+        let (bytes, state) = memory.data_and_store_mut(&mut *caller);
         let done = state.world.read(slice_mut(bytes, at, len.into())?);
-        spend(&mut caller, done as u64)?;
-        total = u32::wrapping_add(total, done as u32);
-        if done < len as usize {
-            break;
-        }
-    }
+        spend(caller, done as u64)?;
+        Ok(done as u32)
+    })?;
     put(&mut caller, out, &total.to_le_bytes())
 }
 
@@ -276,28 +286,19 @@ fn fd_write(
     if fd != STDOUT && fd != STDERR {
         return Ok(errno::BADF);
     }
-    let mut total = 0u32;
-    for (at, len) in places(&mut caller, list, count)? {
-        let memory = memory(&mut caller)?;
-        slice(memory.data(&caller), at, len.into())?;
-        spend(&mut caller, len.into())?;
-        let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let (total, is_short) = transfer(&mut caller, list, count, |caller, memory, (at, len)| {
+        spend(caller, len.into())?;
+        let (bytes, state) = memory.data_and_store_mut(&mut *caller);
         let bytes = slice(bytes, at, len.into())?;
-        let done = match fd {
-            STDOUT => state.world.write(bytes),
-            _ => {
-                print(state, bytes);
-                bytes.len()
-            }
-        };
-        total = u32::wrapping_add(total, done as u32);
-        if done < len as usize {
-            // There is no more room; what did fit is written.
-            if total == 0 {
-                return Ok(errno::NOSPC);
-            }
-            break;
+        if fd == STDOUT {
+            return Ok(state.world.write(bytes) as u32);
         }
+        print(state, bytes);
+        Ok(len)
+    })?;
+    // There is no more room; what did fit is written.
+    if is_short && total == 0 {
+        return Ok(errno::NOSPC);
     }
     put(&mut caller, out, &total.to_le_bytes())
 }
@@ -368,7 +369,7 @@ fn clock_time_get(
 }
 
 fn random_get(mut caller: Caller<'_, State>, at: u32, len: u32) -> Result<i32> {
-    let memory = memory(&mut caller)?;
+    let memory = memory(&caller)?;
     slice(memory.data(&caller), at, len.into())?;
     spend(&mut caller, len.into())?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
@@ -399,7 +400,7 @@ fn poll_oneoff(
     spend(&mut caller, u64::from(count) * u64::from(SUBSCRIPTION + EVENT))?;
     let begin = now(&caller)?;
     for n in 0..count {
-        let memory = memory(&mut caller)?;
+        let memory = memory(&caller)?;
         let at = u64::from(list) + u64::from(n) * u64::from(SUBSCRIPTION);
         let at = u32::try_from(at).map_err(|_| wasmtime::Trap::MemoryOutOfBounds)?;
         let asked = slice(memory.data(&caller), at, SUBSCRIPTION.into())?;

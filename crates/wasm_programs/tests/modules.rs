@@ -195,6 +195,11 @@ fn memory_grows_as_far_as_it_may() {
     let start = r#"(module (memory (export "memory") 1 2) (func $s (drop (memory.grow (i32.const 40000))))
         (start $s) (func (export "f") (param i32) (result i64) (i64.extend_i32_u (memory.size))))"#;
     assert_eq!(result(start), Ok(1));
+    let module = wat::parse_str(&grows).unwrap();
+    let config = WasmConfig { memory_bytes: 1 << 20 };
+    let less = Programs.load(&module, None, &config).unwrap();
+    let invocation = Invocation { budget: BUDGET, ..Default::default() };
+    assert_eq!(less.run(&invocation, 1).result, Ok(16), "compute.wasm_memory = 1MiB");
     let refused = try_load(&grows.replace("\"memory\") 1", "\"memory\") 5000")).unwrap_err();
     assert!(refused.contains("compute.wasm_memory"), "{refused}");
 }
