@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use client::RunTime;
 use compute::CostTable;
 use ebpf::{Observer, Outcome, Program, Step, StopRun};
 use serde_json::Value;
 
+use crate::compile::Program as Loadable;
 use crate::input::{check_output, is_standard, write_all};
-use crate::report::{self, tell};
+use crate::report;
 use listing::Listing;
 pub(crate) use profile::{Coverage, Profile};
 use stepping::Stepping;
@@ -73,6 +75,24 @@ impl Options {
         Ok(())
     }
 
+    /// Whether this program can be looked at, with its run time from there.
+    pub(crate) fn check_program(&self, program: &Loadable, run_time: &[RunTime]) -> Result<()> {
+        const OPTIONS: &str = "--profile, --folded, --coverage, --trace-program, --step";
+        if !self.is_given() {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            matches!(program, Loadable::Bpf(_)),
+            "{OPTIONS}: only eBPF programs are looked at, and C source"
+        );
+        let is_measured = |said: &RunTime| matches!(said, RunTime::Measured | RunTime::Remote);
+        anyhow::ensure!(
+            !run_time.iter().any(is_measured),
+            "{OPTIONS}: a program that is looked at takes much longer here; drop --run-time"
+        );
+        Ok(())
+    }
+
     /// Begins to look.
     pub(crate) fn start(&self) -> Result<Debugging> {
         let profiled = self.profile || self.folded.is_some() || self.coverage.is_some();
@@ -93,17 +113,12 @@ impl Options {
         }
         let Some(profile) = &found.profile else { return Ok(None) };
         let profile = profile.lock();
-        if self.coverage.is_some() && !profile.has_source() {
-            tell!("csdrive: --coverage: the object has no source lines: compile it with -g");
+        if let Some(path) = &self.folded {
+            let written = write_all(path, profile.folded(cost).as_bytes());
+            written.with_context(|| format!("--folded {}", path.display()))?;
         }
-        for (option, path, text) in [
-            ("--folded", &self.folded, profile.folded(cost)),
-            ("--coverage", &self.coverage, Coverage::of(&profile).to_lcov()),
-        ] {
-            if let Some(path) = path {
-                let written = write_all(path, text.as_bytes());
-                written.with_context(|| format!("{option} {}", path.display()))?;
-            }
+        if let Some(path) = &self.coverage {
+            Coverage::of(&profile).write(path)?;
         }
         let found =
             Found { json: profile.to_json(cost), text: self.profile.then(|| profile.render(cost)) };

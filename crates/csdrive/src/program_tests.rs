@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use client::ProgramImage;
 use ebpf::{Engine, Invocation, Program, Worker};
 use serde_json::json;
 
 use crate::debug::{Coverage, Profile, Shared};
-use crate::input::{check_output, is_standard, write_all};
+use crate::input::{check_output, is_standard};
 use crate::report::{say, tell};
 use crate::run::engines;
 use crate::{Outcome, report, usage};
@@ -23,9 +24,9 @@ pub(crate) struct Arguments {
     /// Run only tests whose names contain this
     #[arg(value_name = "NAME")]
     filter: Option<String>,
-    /// What runs them
-    #[arg(long, value_name = "ENGINE", value_parser = engines(), default_value = "auto")]
-    engine: Engine,
+    /// What runs them; default: compute.engine
+    #[arg(long, value_name = "ENGINE", value_parser = engines())]
+    engine: Option<Engine>,
     /// Write which source lines ran how often (lcov's format); - = standard output
     #[arg(long, value_name = "FILE")]
     coverage: Option<PathBuf>,
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     report::notes(&loaded.warnings);
     let config = usage(loaded.for_one_of_each().map_err(Into::into))?;
     let object = usage(bpf_clang::program_bytes(program).map_err(Into::into))?;
-    if object.starts_with(b"\0asm") {
+    if matches!(ProgramImage::of(&object), ProgramImage::Wasm { .. }) {
         return usage(Err(anyhow::anyhow!(
             "{}: a WebAssembly module; tests are C source with #include <csdrive_test.h>",
             program.display()
@@ -117,8 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let failed = all.iter().filter(|ended| ended.failure.is_some()).count();
     let left_out = tests.len() - chosen.len();
     if let Some(path) = coverage {
-        let written = write_all(path, covered.to_lcov().as_bytes());
-        usage(written.with_context(|| format!("--coverage {}", path.display())))?;
+        usage(covered.write(path))?;
     }
     if *json {
         let tests = all.iter().map(|ended| {
@@ -158,7 +158,7 @@ fn one(
         Ok(program) => program,
         Err(error) => return ended(Some(format!("not loaded: {error}")), String::new(), 0, 0),
     };
-    let mut worker = Worker::new(arguments.engine);
+    let mut worker = Worker::new(arguments.engine.unwrap_or(config.engine));
     let profile = arguments.coverage.is_some().then(|| Shared::new(Profile::default()));
     worker.observe(profile.clone().map(|shared| Box::new(shared) as _));
     let invocation = Invocation { budget: config.instruction_budget, ..Default::default() };

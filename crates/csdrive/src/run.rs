@@ -276,18 +276,7 @@ fn prepare(arguments: &Arguments, config: &Config) -> Result<Prepared> {
             arguments.program.display()
         );
     }
-    if arguments.debug.is_given() {
-        let is_bpf = matches!(program, compile::Program::Bpf(_));
-        anyhow::ensure!(
-            is_bpf,
-            "--profile, --folded, --coverage, --trace-program, --step: only eBPF programs are looked at, and C source"
-        );
-        let measured = [RunTime::Measured, RunTime::Remote];
-        anyhow::ensure!(
-            !arguments.run_time.iter().any(|said| measured.contains(said)),
-            "--profile, --folded, --coverage, --trace-program, --step: a program that is looked at takes much longer here; drop --run-time"
-        );
-    }
+    arguments.debug.check_program(&program, &arguments.run_time)?;
     if arguments.input.len() > INPUTS_MAX {
         anyhow::bail!(
             "{} inputs; at most {INPUTS_MAX} are possible: join some files",

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use compute::{CostTable, Work, WorkClass};
 use ebpf::{Observer, Outcome, Program, Step, StopRun};
 use serde_json::{Value, json};
 
 use super::{Sources, file_name, place};
-use crate::report;
+use crate::input::write_all;
+use crate::report::{self, tell};
 
 /// Lines of the table.
 const SHOWN: usize = 20;
@@ -183,7 +185,7 @@ impl Profile {
         text.trim_end().to_owned() + &note + hint
     }
 
-    pub(super) fn has_source(&self) -> bool {
+    fn has_source(&self) -> bool {
         self.program.as_ref().is_some_and(|program| {
             program
                 .instructions()
@@ -253,8 +255,17 @@ impl Coverage {
         }
     }
 
+    /// Writes them to a file, and says so if there are none.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        if self.0.is_empty() {
+            tell!("csdrive: --coverage: the object has no source lines: compile it with -g");
+        }
+        let written = write_all(path, self.to_lcov().as_bytes());
+        written.with_context(|| format!("--coverage {}", path.display()))
+    }
+
     /// In lcov's format (geninfo(1)).
-    pub(crate) fn to_lcov(&self) -> String {
+    fn to_lcov(&self) -> String {
         let mut files: BTreeMap<&str, Vec<(u32, u64)>> = BTreeMap::new();
         for ((path, line), times) in &self.0 {
             files.entry(path).or_default().push((*line, *times));

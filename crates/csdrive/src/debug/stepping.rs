@@ -137,18 +137,21 @@ impl Observer for Stepping {
         if self.is_over {
             return Err(StopRun);
         }
+        // Not a copy of its code: another handle.
         let program = self.program.clone().expect("a run began");
         let source = program.location(step.slot).source;
-        let line = source.map(|(path, line)| (path.to_owned(), line));
-        let is_new = line != self.line || line.is_none();
+        let before = self.line.as_ref().map(|(path, line)| (path.as_str(), *line));
+        let is_new = source != before || source.is_none();
         let stops = match self.until {
             Until::Line => is_new,
             Until::Instruction => true,
             Until::Breakpoint => {
-                is_new && line.as_ref().is_some_and(|(_, line)| self.breakpoints.contains(line))
+                is_new && source.is_some_and(|(_, line)| self.breakpoints.contains(&line))
             }
         };
-        self.line = line;
+        if is_new {
+            self.line = source.map(|(path, line)| (path.to_owned(), line));
+        }
         let asked = match stops {
             true => {
                 self.show(step, &program);
